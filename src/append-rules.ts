@@ -1,0 +1,48 @@
+import type { ExpectedRevision, Revision } from './revision.ts'
+import type { AppendRequest, Conflict } from './store-adapter.ts'
+
+/** Whether a stream that stands at `actual` stands where it was expected. */
+export function holds(expected: ExpectedRevision, actual: Revision): boolean {
+  return expected === 'any' || (expected === 'exists' ? actual !== 'none' : expected === actual)
+}
+
+/** The first condition that does not hold, where each condition's stream stands at `heads`. */
+export function conflictOf({ conditions }: AppendRequest, heads: readonly Revision[]): Conflict | undefined {
+  for (const [i, { stream, expected }] of conditions.entries()) {
+    const actual = heads[i] as Revision
+    if (!holds(expected, actual)) return { kind: 'conflict', stream, expected, actual }
+  }
+  return undefined
+}
+
+/** The revision of each event of an append, and where its streams stand after it. */
+export function place(
+  { conditions, events }: AppendRequest,
+  before: readonly Revision[],
+): { revisions: number[]; heads: Revision[] } {
+  const heads = [...before]
+  const index = conditions.length > 1 ? new Map(conditions.map(({ stream }, i) => [stream, i])) : undefined
+  const revisions = events.map(({ stream }) => {
+    const i = index?.get(stream) ?? 0
+    return (heads[i] = after(heads[i] as Revision))
+  })
+  return { revisions, heads }
+}
+
+/** The revision after this one. */
+export function after(revision: Revision): number {
+  return revision === 'none' ? 0 : revision + 1
+}
+
+/**
+ * Where the first event stands that makes a repeat of an append recognisable: one written to a stream under an
+ * exact expectation. The other events of the append then lie around it, in order.
+ */
+export function anchorOf({ conditions, events }: AppendRequest): { index: number; revision: number } | undefined {
+  for (const { stream, expected } of conditions) {
+    if (expected === 'any' || expected === 'exists') continue
+    const index = events.findIndex((event) => event.stream === stream)
+    if (index >= 0) return { index, revision: after(expected) }
+  }
+  return undefined
+}

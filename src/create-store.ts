@@ -1,0 +1,172 @@
+import { encodeWrites, type EncodedAppend } from './append-request.ts'
+import { checkDirection, checkOptions, checkSignal, checkWhole, streamName } from './checks.ts'
+import { decode } from './decode.ts'
+import { ConflictError, InvalidArgumentError, KeyReusedError, UnsupportedError } from './errors.ts'
+import type { Recorded } from './event.ts'
+import { EventIterator } from './event-iterator.ts'
+import { fingerprint } from './fingerprint.ts'
+import { checkMetadata, type Metadata } from './metadata.ts'
+import { checkEventType, checkKey } from './names.ts'
+import { fromAppended, fromStored } from './recorded.ts'
+import type { Position, Revision } from './revision.ts'
+import { StoreCore } from './store-core.ts'
+import type {
+  AppendOptions,
+  AppendResult,
+  EventStore,
+  ReadAllOptions,
+  ReadOptions,
+  StoreOptions,
+  StreamWrite,
+} from './store.ts'
+import type { Appended, AppendRequest, Capabilities, KeyUse, StoreAdapter } from './store-adapter.ts'
+import type { AnyStream } from './stream.ts'
+
+/**
+ * Makes a store of an adapter: the public face, which checks, defaults, encodes and decodes for all of them.
+ *
+ * @throws InvalidArgumentError where an option is wrong.
+ */
+export function createStore(adapter: StoreAdapter, options: StoreOptions = {}): EventStore {
+  const { maxPending = 10_000, cachedStates = 1_000 } = options
+  const core = new StoreCore(adapter, {
+    maxPending: checkWhole(maxPending, 'maxPending', 1),
+    cachedStates: checkWhole(cachedStates, 'cachedStates', 0),
+  })
+  const store = new Store(core)
+  cores.set(store, core)
+  return store
+}
+
+/** What is behind a store's public face. @throws InvalidArgumentError where `createStore` did not make it. */
+export function coreOf(store: EventStore): StoreCore {
+  const core = cores.get(store)
+  if (!core) throw new InvalidArgumentError('store', 'a store of Mneme, like that of memoryStore() or sqliteStore()')
+  return core
+}
+
+const cores = new WeakMap<EventStore, StoreCore>()
+
+class Store implements EventStore {
+  readonly #core: StoreCore
+
+  constructor(core: StoreCore) {
+    this.#core = core
+  }
+
+  get capabilities(): Capabilities {
+    return this.#core.capabilities
+  }
+
+  identity(): Promise<string> {
+    return this.#core.track(() => this.#core.adapter.identity())
+  }
+
+  async append(
+    writes: StreamWrite | readonly StreamWrite[],
+    options: AppendOptions = {},
+  ): Promise<AppendResult> {
+    checkOptions(options, 'options', ['metadata', 'key', 'signal'])
+    const signal = checkSignal(options.signal)
+    const metadata = checkMetadata(options.metadata ?? {})
+    const request = withKey(encodeWrites(writes, metadata, this.capabilities), options.key, this.capabilities)
+    return this.#core.enter(async () => {
+      signal?.throwIfAborted()
+      const verdict = await this.#core.commit(request, signal)
+      if (verdict.kind === 'appended') return appendResult(request, verdict, metadata)
+      if (verdict.kind === 'conflict') throw new ConflictError(verdict)
+      return repeatedResult(request, verdict.uses)
+    })
+  }
+
+  read(stream: string | AnyStream, options: ReadOptions = {}): AsyncIterableIterator<Recorded> {
+    const name = streamName(stream, 'stream')
+    checkOptions(options, 'options', ['direction', 'from', 'limit', 'signal'])
+    const { from, limit } = options
+    const signal = checkSignal(options.signal)
+    const pages = this.#core.readForUser({
+      stream: name,
+      direction: checkDirection(options.direction),
+      from: from === undefined ? undefined : checkWhole(from, 'from', 0),
+      limit: limit === undefined ? undefined : checkWhole(limit, 'limit', 1),
+    })
+    const fold = typeof stream === 'string' ? undefined : stream.fold
+    return new EventIterator(pages, { decode: fold && ((event) => decode(fold, event)), signal })
+  }
+
+  readAll(options: ReadAllOptions = {}): AsyncIterableIterator<Recorded> {
+    checkOptions(options, 'options', ['direction', 'after', 'limit', 'streams', 'categories', 'types', 'signal'])
+    const { after, limit, streams, categories, types } = options
+    const signal = checkSignal(options.signal)
+    if (after !== undefined && typeof (after as unknown) !== 'string') {
+      throw new InvalidArgumentError('after', 'a position that this store gave')
+    }
+    categories?.forEach((category, i) => streamName(category, `categories[${String(i)}]`))
+    types?.forEach((type, i) => checkEventType(type, `types[${String(i)}]`))
+    const pages = this.#core.readAllForUser({
+      direction: checkDirection(options.direction),
+      after,
+      limit: limit === undefined ? undefined : checkWhole(limit, 'limit', 1),
+      streams: streams?.map((stream, i) => streamName(stream, `streams[${String(i)}]`)),
+      categories,
+      types,
+    })
+    return new EventIterator(pages, { signal })
+  }
+
+  async head(stream: string | AnyStream): Promise<Revision> {
+    const name = streamName(stream, 'stream')
+    return this.#core.track(() => this.#core.adapter.head(name))
+  }
+
+  logHead(): Promise<Position | undefined> {
+    return this.#core.track(() => this.#core.adapter.logHead())
+  }
+
+  close(): Promise<void> {
+    return this.#core.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+function withKey(request: EncodedAppend, key: string | undefined, capabilities: Capabilities): EncodedAppend {
+  if (key === undefined) return request
+  checkUsableKey(key, capabilities)
+  const { conditions, events } = request
+  const written = events.map(({ stream, type, version, data }) => [stream, type, version, data])
+  const read = conditions.map(({ stream }) => stream)
+  const claim = { key, fingerprint: fingerprint([written, read]), first: 0, count: events.length }
+  return { ...request, keys: [claim] }
+}
+
+/** @throws InvalidArgumentError, LimitError, UnsupportedError */
+export function checkUsableKey(key: string, capabilities: Capabilities): string {
+  checkKey(key, 'key')
+  if (!capabilities.keys) throw new UnsupportedError('this store keeps no idempotency keys')
+  return key
+}
+
+function appendResult(request: EncodedAppend, verdict: Appended, metadata: Metadata): AppendResult {
+  return {
+    events: fromAppended(request.events, verdict, metadata),
+    revisions: new Map(request.conditions.map(({ stream }, i) => [stream, verdict.heads[i] as Revision])),
+    position: verdict.positions.at(-1),
+    repeated: verdict.repeated,
+  }
+}
+
+function repeatedResult(request: AppendRequest, uses: readonly KeyUse[]): AppendResult {
+  const use = uses[0]
+  const claim = request.keys[0]
+  if (!use || use.fingerprint !== claim?.fingerprint) throw new KeyReusedError(String(claim?.key))
+  return fromUse(use)
+}
+
+/** What the first append with a key gave. */
+export function fromUse(use: KeyUse): AppendResult {
+  const events = use.events.map(fromStored)
+  return { events, revisions: new Map(use.heads), position: events.at(-1)?.position, repeated: true }
+}

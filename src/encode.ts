@@ -1,0 +1,83 @@
+import { InvalidArgumentError, LimitError } from './errors.ts'
+import type { Event } from './event.ts'
+import { madeBy, makeEvent } from './event-type.ts'
+import { bytesOf, checkLimit, limits } from './limits.ts'
+import { checkEventType } from './names.ts'
+import { copyEventData } from './plain-data.ts'
+import type { EventToAppend } from './store.ts'
+import type { NewEvent } from './store-adapter.ts'
+import { knownEventType } from './decode.ts'
+import type { Fold } from './stream.ts'
+
+/** An event on its way into a store, with the checked and frozen event that it encodes. */
+export interface EncodedEvent extends NewEvent {
+  readonly event: Event
+  /** Its size, where it can matter for the limit of an append; else a lower bound. */
+  readonly bytes: number
+}
+
+/** Checks an event and encodes it; every store then stores the same text. */
+export function encodeEvent(
+  given: EventToAppend,
+  at: { readonly stream: string; readonly fold?: Fold<unknown> | undefined; readonly argument: string },
+  metadata: string,
+): EncodedEvent {
+  const event = checkedEvent(given, at)
+  const data = JSON.stringify(event.data)
+  const bytes = bytesOf(data, limits.eventBytes) + bytesOf(metadata, limits.eventBytes)
+  checkLimit(`${event.type} on ${JSON.stringify(at.stream)}`, 'eventBytes', bytes)
+  const id = given.id === undefined ? crypto.randomUUID() : checkId(given.id, `${at.argument}.id`)
+  return { event, bytes, stream: at.stream, id, type: event.type, version: event.version ?? 1, data, metadata }
+}
+
+/** The limits that hold for all events of an append together. */
+export function checkAppend(events: readonly EncodedEvent[], streams: number): void {
+  checkLimit('an append', 'appendStreams', streams)
+  checkLimit('an append', 'appendEvents', events.length)
+  let bytes = 0
+  for (const event of events) bytes += event.bytes
+  if (bytes * 3 > limits.appendBytes) {
+    bytes = 0
+    for (const { data, metadata } of events) bytes += bytesOf(data, 0) + bytesOf(metadata, 0)
+  }
+  checkLimit('an append', 'appendBytes', bytes)
+}
+
+/** Whether events fit into one append. */
+export function fitsOneAppend(events: readonly EncodedEvent[]): boolean {
+  try {
+    checkAppend(events, 1)
+    return true
+  } catch (error) {
+    if (error instanceof LimitError) return false
+    throw error
+  }
+}
+
+function checkedEvent(given: Event, at: Parameters<typeof encodeEvent>[1]): Event {
+  if (typeof (given as unknown) !== 'object' || (given as unknown) === null) {
+    throw new InvalidArgumentError(at.argument, 'an event: { type, data }')
+  }
+  const record = at.fold && knownEventType(at.fold, given, at.stream)
+  if (madeBy(given)) return given
+  const version = given.version ?? 1
+  if (!Number.isSafeInteger(version) || version < 1) {
+    throw new InvalidArgumentError(`${at.argument}.version`, 'a whole number from 1')
+  }
+  if (record && given.type === record.type && (given.version ?? record.version) === record.version) {
+    return makeEvent(record, given.data)
+  }
+  checkEventType(given.type, `${at.argument}.type`)
+  const data = copyEventData(given.data, given.type)
+  return Object.freeze({ type: given.type, data, ...(version > 1 && { version }) })
+}
+
+function checkId(id: string, argument: string): string {
+  if (typeof (id as unknown) !== 'string' || !UUID.test(id) || id === NIL) {
+    throw new InvalidArgumentError(argument, 'a UUID in lower case that is not nil')
+  }
+  return id
+}
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+const NIL = '00000000-0000-0000-0000-000000000000'

@@ -1,0 +1,83 @@
+import type { Recorded } from './event.ts'
+import { fromStored } from './recorded.ts'
+import type { StoredEvent } from './store-adapter.ts'
+
+/**
+ * Hands out the events of a store's pages one by one. Written by hand because an async generator costs
+ * several turns of the microtask queue for each event.
+ */
+export class EventIterator implements AsyncIterableIterator<Recorded> {
+  readonly #pages: AsyncIterator<readonly StoredEvent[]>
+  readonly #decode: ((event: Recorded) => Recorded) | undefined
+  readonly #signal: AbortSignal | undefined
+  #page: readonly StoredEvent[] = []
+  #next = 0
+  #done = false
+  /** Set while a page is on its way: calls that come meanwhile line up behind it. */
+  #turning: Promise<unknown> | undefined
+
+  constructor(
+    pages: AsyncIterable<readonly StoredEvent[]>,
+    options: { decode?: ((event: Recorded) => Recorded) | undefined; signal?: AbortSignal | undefined },
+  ) {
+    this.#pages = pages[Symbol.asyncIterator]()
+    this.#decode = options.decode
+    this.#signal = options.signal
+  }
+
+  next(): Promise<IteratorResult<Recorded, undefined>> {
+    if (this.#turning) return this.#turning.then(() => this.next())
+    if (this.#signal?.aborted) return this.#fail(this.#signal.reason)
+    const stored = this.#page[this.#next]
+    if (!stored) return this.#done ? Promise.resolve({ done: true, value: undefined }) : this.#turnPage()
+    this.#next++
+    try {
+      const event = fromStored(stored)
+      return Promise.resolve({ done: false, value: this.#decode ? this.#decode(event) : event })
+    } catch (error) {
+      return this.#fail(error)
+    }
+  }
+
+  async return(): Promise<IteratorResult<Recorded, undefined>> {
+    if (!this.#done) {
+      this.#end()
+      await this.#pages.return?.()
+    }
+    return { done: true, value: undefined }
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async #turnPage(): Promise<IteratorResult<Recorded, undefined>> {
+    const turning = this.#pages.next()
+    this.#turning = turning.catch(() => undefined)
+    try {
+      const { done, value } = await turning
+      if (this.#done) return { done: true, value: undefined }
+      if (done) this.#end()
+      else {
+        this.#page = value
+        this.#next = 0
+      }
+    } catch (error) {
+      this.#end()
+      throw error
+    } finally {
+      this.#turning = undefined
+    }
+    return this.next()
+  }
+
+  async #fail(error: unknown): Promise<never> {
+    await this.return()
+    throw error
+  }
+
+  #end(): void {
+    this.#done = true
+    this.#page = []
+  }
+}

@@ -1,0 +1,30 @@
+import { createHash } from 'node:crypto'
+
+import { isPlain } from './plain-data.ts'
+
+/**
+ * A short text that is the same for equal values, whatever the order of their keys: an idempotency key is
+ * kept with that of its input, so that the same key with another input is noticed. (SHA-256; the input itself
+ * is not kept.)
+ */
+export function fingerprint(value: unknown): string {
+  return createHash('sha256').update(canonical(value, [])).digest('base64url')
+}
+
+function canonical(value: unknown, parents: readonly object[]): string {
+  if (typeof value !== 'object' || value === null) {
+    if (typeof value === 'function' || typeof value === 'symbol') return ''
+    return `${typeof value}:${Object.is(value, -0) ? '0' : JSON.stringify(String(value))}`
+  }
+  if (parents.includes(value)) return 'cycle'
+  const within = [...parents, value]
+  if (Array.isArray(value)) return `[${value.map((item) => canonical(item, within)).join()}]`
+  if (value instanceof Map) return `map${canonical([...value], within)}`
+  if (value instanceof Set) return `set${canonical([...value], within)}`
+  if (!isPlain(value) && 'toJSON' in value && typeof value.toJSON === 'function') {
+    return `json${canonical((value.toJSON as () => unknown)(), within)}`
+  }
+  const entries = Object.entries(value).filter(([, item]) => item !== undefined && typeof item !== 'function')
+  const members = entries.map(([key, item]) => `${JSON.stringify(key)}${canonical(item, within)}`)
+  return `{${members.sort().join()}}`
+}

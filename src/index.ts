@@ -1,0 +1,79 @@
+export { aggregateFromClass, defineAggregate } from './aggregate.ts'
+export type {
+  Aggregate,
+  AggregateDefinition,
+  AnyAggregate,
+  ClassAggregateDefinition,
+  EventsOf,
+  MutableState,
+  RecordedIn,
+  StateOf,
+} from './aggregate.ts'
+export type { Boundary, Context, ContextOf, Decision, EventsIn, On, OnStream, RejectionsIn, Seen, StatesOf, Streams } from './boundary.ts'
+export { defineCommand } from './command.ts'
+export type { Command, CommandType, RejectionOf } from './command.ts'
+export { createStore } from './create-store.ts'
+export {
+  ConflictError,
+  FoldError,
+  InvalidArgumentError,
+  InvalidDataError,
+  isMnemeError,
+  KeyReusedError,
+  LimitError,
+  MnemeError,
+  OpenError,
+  OutcomeUnknownError,
+  OverloadedError,
+  Rejected,
+  StoreBusyError,
+  StoreClosedError,
+  StoreFailedError,
+  StoreFullError,
+  StreamTruncatedError,
+  UnknownEventError,
+  UnsupportedError,
+} from './errors.ts'
+export type { AnyMnemeError, DataIssue, ErrorCode, OpenFailure } from './errors.ts'
+export { event } from './event-spec.ts'
+export type { EventSpec } from './event-spec.ts'
+export { defineEvents } from './event-type.ts'
+export type { AnyEventType, EventType, EventTypeBase, EventTypes, ParsedEventType } from './event-type.ts'
+export type { Event, NoData, Recorded, RecordedAs } from './event.ts'
+export type { Json, JsonObject } from './json.ts'
+export { limits } from './limits.ts'
+export type { Limits } from './limits.ts'
+export type { Metadata } from './metadata.ts'
+export { reject } from './rejection.ts'
+export type { Rejection } from './rejection.ts'
+export type { ExpectedRevision, Position, Revision } from './revision.ts'
+export { type } from './standard-schema.ts'
+export type { InferInput, InferOutput, SchemaIssue, SchemaResult, StandardSchemaV1 } from './standard-schema.ts'
+export type {
+  AppendOptions,
+  AppendResult,
+  EventStore,
+  EventToAppend,
+  ReadAllOptions,
+  ReadOptions,
+  StoreOptions,
+  StreamWrite,
+} from './store.ts'
+export type {
+  Appended,
+  AppendRequest,
+  AppendVerdict,
+  Capabilities,
+  Condition,
+  Conflict,
+  Direction,
+  KeyClaim,
+  KeyUse,
+  KeyUsed,
+  NewEvent,
+  ReadAllRequest,
+  ReadRequest,
+  StoreAdapter,
+  StoredEvent,
+} from './store-adapter.ts'
+export type { AnyStream, Fold, Stream } from './stream.ts'

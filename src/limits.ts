@@ -1,0 +1,45 @@
+import { LimitError } from './errors.ts'
+
+/**
+ * What every store takes, alike: no more than the smallest of them can keep, so that history can always be
+ * moved from one store to another.
+ */
+export interface Limits {
+  /** Bytes of a stream's name, in UTF-8. */
+  readonly streamNameBytes: number
+  /** Bytes of an event's type, in UTF-8. */
+  readonly eventTypeBytes: number
+  /** Bytes of an idempotency key, in UTF-8. */
+  readonly keyBytes: number
+  /** Bytes of one event: its data and metadata as JSON, in UTF-8. */
+  readonly eventBytes: number
+  /** Bytes of all events of one append. */
+  readonly appendBytes: number
+  /** Events in one append. */
+  readonly appendEvents: number
+  /** Streams in one append, those that are only read included. */
+  readonly appendStreams: number
+}
+
+/** The limits of every store. */
+export const limits: Limits = Object.freeze({
+  streamNameBytes: 512,
+  eventTypeBytes: 256,
+  keyBytes: 256,
+  eventBytes: 4 * 1024 * 1024,
+  appendBytes: 15 * 1024 * 1024,
+  appendEvents: 10_000,
+  appendStreams: 256,
+})
+
+/** @throws LimitError */
+export function checkLimit(what: string, limit: keyof Limits, actual: number): void {
+  if (actual > limits[limit]) throw new LimitError(what, limit, limits[limit], actual)
+}
+
+/** The length of a text in UTF-8. Exact only above a third of `ceiling`: shorter text cannot pass it. */
+export function bytesOf(text: string, ceiling: number): number {
+  return text.length * 3 <= ceiling ? text.length : encoder.encode(text).length
+}
+
+const encoder = new TextEncoder()

@@ -1,0 +1,134 @@
+import { anchorOf, conflictOf, place } from '../append-rules.ts'
+import { categoryOf } from '../names.ts'
+import { formatPosition, parsePosition } from '../position.ts'
+import type { Revision } from '../revision.ts'
+import type {
+  AppendRequest,
+  AppendVerdict,
+  Appended,
+  KeyUse,
+  ReadAllRequest,
+  StoreAdapter,
+  StoredEvent,
+} from '../store-adapter.ts'
+
+/** What a memory store keeps. Two adapters over the same data are like two processes over one database. */
+export class MemoryData {
+  readonly identity = crypto.randomUUID()
+  /** Every event; position n is at index n - 1. */
+  readonly log: StoredEvent[] = []
+  readonly streams = new Map<string, StoredEvent[]>()
+  readonly keys = new Map<string, KeyUse>()
+}
+
+/** The minimal reference of what an adapter does, and the model in property tests. */
+export function memoryAdapter(data = new MemoryData()): StoreAdapter {
+  return {
+    capabilities: { severalStreams: true, keys: true, settlesAny: true, truncation: false },
+    identity: () => Promise.resolve(data.identity),
+    append: (request) => Promise.resolve(append(data, request)),
+    read: ({ stream, direction, from, limit }) => {
+      const events = streamOf(data, stream)
+      return direction === 'forwards'
+        ? pages(events, from ?? 0, 1, limit)
+        : pages(events, Math.min(from ?? Infinity, events.length - 1), -1, limit)
+    },
+    readAll: (request) => {
+      const { direction, after, limit } = request
+      const start = after === undefined ? undefined : parsePosition(after)
+      return direction === 'forwards'
+        ? pages(data.log, start ?? 0, 1, limit, filterOf(request))
+        : pages(data.log, Math.min((start ?? Infinity) - 2, data.log.length - 1), -1, limit, filterOf(request))
+    },
+    head: (stream) => Promise.resolve(headOf(data, stream)),
+    logHead: () => Promise.resolve(data.log.at(-1)?.position),
+    close: () => Promise.resolve(),
+  }
+}
+
+function append(data: MemoryData, request: AppendRequest): AppendVerdict {
+  const uses = request.keys.flatMap(({ key }) => data.keys.get(key) ?? [])
+  if (uses.length > 0) return { kind: 'used', uses }
+  const before = request.conditions.map(({ stream }) => headOf(data, stream))
+  const repeated = firstAppendOf(data, request, before)
+  if (repeated) return repeated
+  const conflict = conflictOf(request, before)
+  if (conflict) return conflict
+  const { revisions, heads } = place(request, before)
+  const time = new Date().toISOString()
+  const stored = request.events.map(({ stream, id, type, version, data: json, metadata }, i): StoredEvent => ({
+    stream, id, type, version, data: json, metadata, time,
+    revision: revisions[i] as number,
+    position: formatPosition(data.log.length + i + 1),
+  }))
+  for (const event of stored) {
+    data.log.push(event)
+    streamOf(data, event.stream).push(event)
+  }
+  for (const { key, fingerprint, first, count } of request.keys) {
+    if (count === 0) continue
+    const { heads } = place({ ...request, events: request.events.slice(0, first + count) }, before)
+    const named = request.conditions.map(({ stream }, i) => [stream, heads[i] as Revision] as const)
+    data.keys.set(key, { key, fingerprint, events: stored.slice(first, first + count), heads: named })
+  }
+  return { kind: 'appended', revisions, positions: stored.map(({ position }) => position), time, heads, repeated: false }
+}
+
+/** The answer to an append whose events are stored already. */
+function firstAppendOf(data: MemoryData, request: AppendRequest, now: readonly Revision[]): Appended | undefined {
+  const anchor = anchorOf(request)
+  const known = anchor && data.streams.get(request.events[anchor.index]?.stream as string)?.[anchor.revision]
+  if (!known) return undefined
+  const first = parsePosition(known.position) - 1 - anchor.index
+  const stored = data.log.slice(Math.max(first, 0), first + request.events.length)
+  const same = request.events.every(({ id, stream }, i) => stored[i]?.id === id && stored[i].stream === stream)
+  if (!same) return undefined
+  const last = new Map(stored.map(({ stream, revision }) => [stream, revision]))
+  return {
+    kind: 'appended',
+    revisions: stored.map(({ revision }) => revision),
+    positions: stored.map(({ position }) => position),
+    time: known.time,
+    heads: request.conditions.map(({ stream, expected }, i) => last.get(stream) ?? (expected === 'any' || expected === 'exists' ? now[i] as Revision : expected)),
+    repeated: true,
+  }
+}
+
+function streamOf({ streams }: MemoryData, stream: string): StoredEvent[] {
+  let events = streams.get(stream)
+  if (!events) streams.set(stream, (events = []))
+  return events
+}
+
+function headOf(data: MemoryData, stream: string): Revision {
+  return data.streams.get(stream)?.at(-1)?.revision ?? 'none'
+}
+
+function filterOf({ streams, categories, types }: ReadAllRequest): (event: StoredEvent) => boolean {
+  return ({ stream, type }) =>
+    (types?.includes(type) ?? true) &&
+    ((!streams && !categories) || !!streams?.includes(stream) || !!categories?.includes(categoryOf(stream)))
+}
+
+async function* pages(
+  events: readonly StoredEvent[],
+  start: number,
+  step: 1 | -1,
+  limit = Infinity,
+  matches: (event: StoredEvent) => boolean = () => true,
+): AsyncGenerator<StoredEvent[], undefined> {
+  let left = limit
+  let page: StoredEvent[] = []
+  for (let i = start; i >= 0 && i < events.length && left > 0; i += step) {
+    const event = events[i] as StoredEvent
+    if (!matches(event)) continue
+    left--
+    if (page.push(event) < PAGE) continue
+    yield page
+    page = []
+  }
+  if (page.length > 0) yield page
+  return undefined
+}
+
+const PAGE = 256

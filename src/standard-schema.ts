@@ -1,0 +1,50 @@
+/**
+ * The Standard Schema interface, version 1, as Zod, Valibot, ArkType and others implement it.
+ * Copied here, as its authors recommend, so that Mneme depends on no schema library.
+ *
+ * @see https://standardschema.dev
+ */
+export interface StandardSchemaV1<Input = unknown, Output = Input> {
+  readonly '~standard': {
+    readonly version: 1
+    readonly vendor: string
+    readonly validate: (value: unknown) => SchemaResult<Output> | Promise<SchemaResult<Output>>
+    readonly types?: { readonly input: Input; readonly output: Output } | undefined
+  }
+}
+
+/** What validating gives: the value as the schema returns it, or what is wrong with it. */
+export type SchemaResult<Output> =
+  | { readonly value: Output; readonly issues?: undefined }
+  | { readonly issues: readonly SchemaIssue[] }
+
+/** One thing that is wrong with a value. */
+export interface SchemaIssue {
+  readonly message: string
+  readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined
+}
+
+/** The type that a schema accepts. */
+export type InferInput<S> = S extends StandardSchemaV1<infer Input, unknown> ? Input : never
+
+/** The type that a schema returns. */
+export type InferOutput<S> = S extends StandardSchemaV1<never, infer Output> ? Output : never
+
+/** Accepts every value as it is: a schema that only carries a type. */
+export const passes: StandardSchemaV1<never, never>['~standard'] = {
+  version: 1,
+  vendor: 'mneme',
+  validate: (value) => ({ value: value as never }),
+}
+
+/**
+ * A type without a validator, wherever a Standard Schema is taken: nothing is checked at run time.
+ *
+ * @example
+ * ```ts
+ * const needs = type<{ clock: () => Date }>()
+ * ```
+ */
+export function type<T>(): StandardSchemaV1<T, T> {
+  return { '~standard': passes as unknown as StandardSchemaV1<T, T>['~standard'] }
+}

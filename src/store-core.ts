@@ -1,0 +1,107 @@
+import { OverloadedError, StoreClosedError } from './errors.ts'
+import type { StoreOptions } from './store.ts'
+import type {
+  AppendRequest,
+  AppendVerdict,
+  Capabilities,
+  ReadAllRequest,
+  ReadRequest,
+  StoreAdapter,
+  StoredEvent,
+} from './store-adapter.ts'
+
+type Pages = AsyncIterableIterator<readonly StoredEvent[], undefined>
+
+/** An adapter, with what is counted for it: calls in flight, the bound on those that wait, and the closing. */
+export class StoreCore {
+  readonly adapter: StoreAdapter
+  readonly options: Required<StoreOptions>
+  #pending = 0
+  #running = 0
+  #idle: (() => void) | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(adapter: StoreAdapter, options: Required<StoreOptions>) {
+    this.adapter = adapter
+    this.options = options
+  }
+
+  get capabilities(): Capabilities {
+    return this.adapter.capabilities
+  }
+
+  /**
+   * Runs a user's append or command, unless too many wait already.
+   *
+   * @throws StoreClosedError, OverloadedError
+   */
+  async enter<T>(call: () => Promise<T>): Promise<T> {
+    if (this.#pending >= this.options.maxPending && !this.#closing) throw new OverloadedError(this.#pending)
+    this.#pending++
+    try {
+      return await this.track(call)
+    } finally {
+      this.#pending--
+    }
+  }
+
+  /** Runs a call while the store is open; closing waits for it. @throws StoreClosedError */
+  async track<T>(call: () => Promise<T>): Promise<T> {
+    if (this.#closing) throw new StoreClosedError()
+    this.#running++
+    try {
+      return await call()
+    } finally {
+      if (--this.#running === 0) this.#idle?.()
+    }
+  }
+
+  /** Appends what is checked and encoded already, on behalf of a call that entered. */
+  commit(request: AppendRequest, signal?: AbortSignal): Promise<AppendVerdict> {
+    return this.adapter.append(request, signal)
+  }
+
+  /** A stream's pages, on behalf of a call that entered. */
+  read(request: ReadRequest): AsyncIterable<readonly StoredEvent[]> {
+    return this.adapter.read(request)
+  }
+
+  /** A stream's pages for a user, who may stop between two of them for ever: closing waits for no consumer. */
+  readForUser(request: ReadRequest): Pages {
+    return this.#whileOpen(this.adapter.read(request))
+  }
+
+  /** The store's pages for a user. */
+  readAllForUser(request: ReadAllRequest): Pages {
+    return this.#whileOpen(this.adapter.readAll(request))
+  }
+
+  /** Waits for what runs, then closes the adapter; the same promise each time. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    if (this.#running > 0) {
+      await new Promise<void>((resolve) => {
+        this.#idle = resolve
+      })
+    }
+    await this.adapter.close()
+  }
+
+  #whileOpen(pages: AsyncIterable<readonly StoredEvent[]>): Pages {
+    const iterator = pages[Symbol.asyncIterator]()
+    return {
+      next: () => this.track(() => iterator.next()),
+      return: async () => {
+        await iterator.return?.()
+        return { done: true, value: undefined }
+      },
+      [Symbol.asyncIterator]() {
+        return this
+      },
+    }
+  }
+}

@@ -1,0 +1,140 @@
+import type { Event, Recorded } from './event.ts'
+import type { Metadata } from './metadata.ts'
+import type { ExpectedRevision, Position, Revision } from './revision.ts'
+import type { Capabilities, Direction } from './store-adapter.ts'
+import type { AnyStream } from './stream.ts'
+
+/**
+ * Keeps the events of every stream, in the order in which they were appended. Made by `memoryStore`,
+ * `sqliteStore` or, of one's own adapter, `createStore`.
+ */
+export interface EventStore {
+  readonly capabilities: Capabilities
+
+  /** A UUID, made once for a store's data and kept with it. */
+  identity(): Promise<string>
+
+  /**
+   * Appends events to one stream or to several: all of them or none, and only if every stream stands where it
+   * was expected. Durable once it resolves. The events get consecutive revisions and adjacent positions, in
+   * the order given. Without events it only checks what it expects.
+   *
+   * The same event ids again, with the same exact expectation, are a success and one copy.
+   *
+   * @throws ConflictError where a stream stands elsewhere than expected.
+   * @throws KeyReusedError where the key was used with other events.
+   * @throws InvalidArgumentError, InvalidDataError, LimitError where an argument is wrong.
+   * @throws OverloadedError, StoreBusyError, StoreFullError, StoreFailedError, OutcomeUnknownError,
+   *   StoreClosedError, UnsupportedError
+   * @example
+   * ```ts
+   * await store.append({ stream: 'Door-front', events: [Opened()], expected: 'none' })
+   * ```
+   */
+  append(writes: StreamWrite | readonly StreamWrite[], options?: AppendOptions): Promise<AppendResult>
+
+  /**
+   * Reads a stream's events in order, a page at a time. Given `BankAccount('alice')` rather than a name, older
+   * versions and names of events come as the present ones.
+   *
+   * @example
+   * ```ts
+   * for await (const event of store.read('Door-front', { direction: 'backwards', limit: 1 })) {
+   *   console.log(event.type, event.revision)
+   * }
+   * ```
+   */
+  read(stream: string | AnyStream, options?: ReadOptions): AsyncIterableIterator<Recorded>
+
+  /** Reads the events of all streams in the order of the store, a page at a time. */
+  readAll(options?: ReadAllOptions): AsyncIterableIterator<Recorded>
+
+  /** Where a stream stands: the revision of its last event, or `'none'`. */
+  head(stream: string | AnyStream): Promise<Revision>
+
+  /** The position of the store's last event; `undefined` where it has none. */
+  logHead(): Promise<Position | undefined>
+
+  /** Waits for calls in flight, then frees everything. Later calls fail with `StoreClosedError`. */
+  close(): Promise<void>
+
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** Events for one stream, or an expectation of a stream that is only read. */
+export interface StreamWrite {
+  readonly stream: string | AnyStream
+  /** None where left out. */
+  readonly events?: readonly EventToAppend[]
+  /**
+   * Where the stream is expected to stand; `'any'` where left out. A stream may be named again, to interleave
+   * its events with others'; its expectation is then said once.
+   */
+  readonly expected?: ExpectedRevision
+}
+
+/** An event as constructors make it, with an id of one's own if wanted. */
+export interface EventToAppend extends Event {
+  /** A UUID, made where left out. With an id of its own, an append can be repeated without a second copy. */
+  readonly id?: string
+}
+
+/** Options of `append`. */
+export interface AppendOptions {
+  readonly metadata?: Metadata
+  /**
+   * An idempotency key: the same key again appends nothing and gives what the first append gave. Its scope is
+   * the store; it is kept as long as the store.
+   */
+  readonly key?: string
+  /** Given up where nothing was sent yet; afterwards the outcome is awaited. */
+  readonly signal?: AbortSignal
+}
+
+/** What `append` resolves with. */
+export interface AppendResult {
+  /** The events as stored, in the order given. */
+  readonly events: readonly Recorded[]
+  /** Where every stream named stood right after it, by name. */
+  readonly revisions: ReadonlyMap<string, Revision>
+  /** The position of its last event; `undefined` where it had none. */
+  readonly position: Position | undefined
+  /** Whether it had been appended before (the same event ids or key), so that nothing was appended now. */
+  readonly repeated: boolean
+}
+
+/** Options of `read`. */
+export interface ReadOptions {
+  /** Forwards where left out. */
+  readonly direction?: Direction
+  /** The first revision to read, inclusive. Where left out, the end that the direction begins at. */
+  readonly from?: number
+  /** How many events at most. All where left out. */
+  readonly limit?: number
+  readonly signal?: AbortSignal
+}
+
+/** Options of `readAll`. */
+export interface ReadAllOptions {
+  /** Forwards where left out. */
+  readonly direction?: Direction
+  /** Read what follows this position in the direction. */
+  readonly after?: Position
+  /** How many events at most. All where left out. */
+  readonly limit?: number
+  /** Only these streams. With `categories` too, either is enough. */
+  readonly streams?: readonly (string | AnyStream)[]
+  /** Only streams of these categories: the part of a name before the first `-`. */
+  readonly categories?: readonly string[]
+  /** Only events of these types, as stored. */
+  readonly types?: readonly string[]
+  readonly signal?: AbortSignal
+}
+
+/** Options that every store takes. */
+export interface StoreOptions {
+  /** How many commands, and how many appends, may wait at once before `OverloadedError`. 10,000. */
+  readonly maxPending?: number
+  /** How many streams' states are kept at hand for the next command; 0 for none. 1,000. */
+  readonly cachedStates?: number
+}

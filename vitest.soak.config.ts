@@ -1,0 +1,18 @@
+import { defineConfig, mergeConfig } from 'vitest/config'
+import base from './vitest.config.ts'
+
+const twentyMinutes = 20 * 60_000
+
+/** What takes long: one file after the other, for `npm run test:long`. */
+export default mergeConfig(
+  { ...base, test: { ...base.test, include: [], exclude: [] } },
+  defineConfig({
+    test: {
+      include: ['test/soak/**/*.test.ts'],
+      fileParallelism: false,
+      testTimeout: twentyMinutes,
+      hookTimeout: twentyMinutes,
+      typecheck: { enabled: false },
+    },
+  }),
+)
