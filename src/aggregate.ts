@@ -12,7 +12,7 @@ import {
   type Payload,
   type TypeOf,
 } from './event-type.ts'
-import type { Recorded } from './event.ts'
+import type { Recorded, StreamEvent } from './event.ts'
 import { checkDefinitionName } from './names.ts'
 import { decode } from './decode.ts'
 import type { StandardSchemaV1 } from './standard-schema.ts'
@@ -30,7 +30,7 @@ export interface Aggregate<Name extends string, State, Events, Id = string> {
   readonly events: EventTypes<Name, Events>
   readonly initial: () => State
   /** One step of the fold; `evolve` in the words of Emmett and Equinox. */
-  readonly evolve: (state: State, event: RecordedIn<Name, Events>) => State
+  readonly evolve: (state: State, event: StreamEventIn<Name, Events>) => State
 }
 
 /** The union of an aggregate's events, as recorded. */
@@ -38,10 +38,14 @@ export type RecordedIn<Name extends string, E> = {
   [K in keyof E]: Recorded<TypeOf<Name, K, E[K]>, DataOf<E[K]>>
 }[keyof E]
 
+/** The union of an aggregate's events, as `apply` sees them. */
+export type StreamEventIn<Name extends string, E> = {
+  [K in keyof E]: StreamEvent<TypeOf<Name, K, E[K]>, DataOf<E[K]>>
+}[keyof E]
+
 /** Type names that a stream takes: its own by prefix (short in messages, cheap to check), and those it borrows. */
 type Accepts<Name extends string, E> =
-  | `${Name}.${string}`
-  | { [K in keyof E]: E[K] extends AnyEventType ? E[K]['type'] : never }[keyof E]
+  `${Name}.${string}` | { [K in keyof E]: E[K] extends AnyEventType ? E[K]['type'] : never }[keyof E]
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- every aggregate: its parameters are invariant
 export type AnyAggregate = Aggregate<any, any, any, any>
@@ -74,12 +78,16 @@ interface AggregateBase<Name extends string, D, Id> {
 export interface AggregateDefinition<Name extends string, D, State, Id> extends AggregateBase<Name, D, Id> {
   /** The state before the first event. */
   readonly initial: () => State
-  /** How each event changes the state: pure functions to the next state. */
+  /**
+   * How each event changes the state: pure functions to the next state. An event's position and time are not
+   * there to be used, because a decision's events are folded before they are stored: a time that matters
+   * belongs into the data.
+   */
   readonly apply: {
     readonly [K in keyof D]: (
       state: Readonly<State>,
       data: DataOf<Payload<D[K]>>,
-      event: Recorded<TypeOf<Name, K, D[K]>, DataOf<Payload<D[K]>>>,
+      event: StreamEvent<TypeOf<Name, K, D[K]>, DataOf<Payload<D[K]>>>,
     ) => NoInfer<State> | KeepLiterals
   }
 }
@@ -99,12 +107,7 @@ export interface AggregateDefinition<Name extends string, D, State, Id> extends 
  * const front = Door('front') // the stream 'Door-front'
  * ```
  */
-export function defineAggregate<
-  const Name extends string,
-  D extends EventDefinitions,
-  State,
-  Id = string,
->(
+export function defineAggregate<const Name extends string, D extends EventDefinitions, State, Id = string>(
   definition: AggregateDefinition<Name, D, State, Id>,
 ): Aggregate<Name, State, { [K in keyof D]: Payload<D[K]> }, Id> {
   const { initial } = definition
@@ -126,7 +129,7 @@ export function defineAggregate<
   }) as never
 }
 
-type Step = (state: never, data: unknown, event: Recorded) => unknown
+type Step = (state: never, data: unknown, event: StreamEvent) => unknown
 
 /** A state that changes itself, as in the Rust original. */
 export interface MutableState<Event> {
@@ -136,8 +139,11 @@ export interface MutableState<Event> {
 }
 
 /** What `aggregateFromClass` takes. */
-export interface ClassAggregateDefinition<Name extends string, D, State, Id>
-  extends AggregateBase<Name, D, Id> {
+export interface ClassAggregateDefinition<Name extends string, D, State, Id> extends AggregateBase<
+  Name,
+  D,
+  Id
+> {
   /** A class whose `apply(event)` changes the instance, as in the Rust original. */
   readonly state: new () => State
 }
@@ -155,14 +161,14 @@ export function aggregateFromClass<
   Id = string,
 >(
   definition: ClassAggregateDefinition<Name, D, State, Id> & {
-    readonly state: new () => MutableState<RecordedIn<Name, { [K in keyof D]: Payload<D[K]> }>>
+    readonly state: new () => MutableState<StreamEventIn<Name, { [K in keyof D]: Payload<D[K]> }>>
   },
 ): Aggregate<Name, State, { [K in keyof D]: Payload<D[K]> }, Id> {
-  const State = definition.state as unknown as new () => MutableState<Recorded>
-  const copies = typeof (State.prototype as MutableState<Recorded>).clone === 'function'
+  const State = definition.state as unknown as new () => MutableState<StreamEvent>
+  const copies = typeof (State.prototype as MutableState<StreamEvent>).clone === 'function'
   return makeAggregate(definition, ownEvents(definition), {
     initial: () => new State(),
-    evolve: (state: MutableState<Recorded>, event) => {
+    evolve: (state: MutableState<StreamEvent>, event) => {
       state.apply(event)
       return state
     },
@@ -190,7 +196,7 @@ function makeAggregate(
     category: name,
     events,
     initial: fold.initial,
-    evolve: (state: unknown, event: Recorded) => complete.evolve(state as never, decode(complete, event)),
+    evolve: (state: unknown, event: StreamEvent) => complete.evolve(state as never, decode(complete, event)),
   })
 }
 
@@ -198,7 +204,8 @@ function knownEventTypes(events: Readonly<Record<string, AnyEventType>>): Map<st
   const known = new Map<string, EventTypeRecord>()
   for (const record of Object.values(events).map(eventTypeRecord)) {
     for (const type of [record.type, ...record.formerly]) {
-      if (known.has(type)) throw new InvalidArgumentError('events', `of different types: ${type} is there twice`)
+      if (known.has(type))
+        throw new InvalidArgumentError('events', `of different types: ${type} is there twice`)
       known.set(type, record)
     }
   }
@@ -206,7 +213,8 @@ function knownEventTypes(events: Readonly<Record<string, AnyEventType>>): Map<st
 }
 
 function idReader(name: string, id: unknown): (value: unknown) => string {
-  const read = typeof id === 'function' && !('~standard' in id) ? (id as (value: unknown) => unknown) : undefined
+  const read =
+    typeof id === 'function' && !('~standard' in id) ? (id as (value: unknown) => unknown) : undefined
   const schema = id !== undefined && !read ? (id as StandardSchemaV1) : undefined
   return (value) => {
     const key = read ? read(value) : validate(schema, value, `the id of ${name}`, 'id')

@@ -38,7 +38,10 @@ export function after(revision: Revision): number {
  * Where the first event stands that makes a repeat of an append recognisable: one written to a stream under an
  * exact expectation. The other events of the append then lie around it, in order.
  */
-export function anchorOf({ conditions, events }: AppendRequest): { index: number; revision: number } | undefined {
+export function anchorOf({
+  conditions,
+  events,
+}: AppendRequest): { index: number; revision: number } | undefined {
   for (const { stream, expected } of conditions) {
     if (expected === 'any' || expected === 'exists') continue
     const index = events.findIndex((event) => event.stream === stream)

@@ -6,7 +6,8 @@ import { isStream, type AnyStream } from './stream.ts'
 
 /** The name of a stream given by name or as `BankAccount('alice')`. @throws InvalidArgumentError */
 export function streamName(stream: string | AnyStream, argument: string): string {
-  const name: unknown = typeof stream === 'object' && (stream as unknown) !== null && isStream(stream) ? stream.stream : stream
+  const name: unknown =
+    typeof stream === 'object' && (stream as unknown) !== null && isStream(stream) ? stream.stream : stream
   checkStreamName(name as string, argument)
   return name as string
 }
@@ -30,12 +31,17 @@ export function checkWhole(
 
 /** @throws InvalidArgumentError */
 export function checkDirection(direction: Direction | undefined): Direction {
-  if (direction === undefined || direction === 'forwards' || direction === 'backwards') return direction ?? 'forwards'
+  if (direction === undefined || direction === 'forwards' || direction === 'backwards')
+    return direction ?? 'forwards'
   throw new InvalidArgumentError('direction', "'forwards' or 'backwards'")
 }
 
 /** Options are an object without names that nobody knows: a misspelt one would be silently without effect. */
-export function checkOptions<T extends object>(options: T, argument: string, known: readonly (keyof T & string)[]): T {
+export function checkOptions<T extends object>(
+  options: T,
+  argument: string,
+  known: readonly (keyof T & string)[],
+): T {
   if (typeof (options as unknown) !== 'object' || (options as unknown) === null) {
     throw new InvalidArgumentError(argument, 'an object')
   }

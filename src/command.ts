@@ -1,11 +1,4 @@
-import type {
-  Boundary,
-  ContextOf,
-  Decision,
-  RejectionsIn,
-  StatesOf,
-  Streams,
-} from './boundary.ts'
+import type { Boundary, ContextOf, Decision, RejectionsIn, StatesOf, Streams } from './boundary.ts'
 import { InvalidArgumentError, Rejected } from './errors.ts'
 import { validate } from './event-type.ts'
 import type { StandardSchemaV1 } from './standard-schema.ts'
@@ -81,7 +74,8 @@ export function defineCommand<
   readonly follow?: (
     state: StatesOf<B>,
     input: NoInfer<Input>,
-  ) => Follow & (B extends AnyStream ? { readonly '~problem': 'follow needs a record of streams in reads' } : unknown)
+  ) => Follow &
+    (B extends AnyStream ? { readonly '~problem': 'follow needs a record of streams in reads' } : unknown)
   /** The decision: events, or a rejection. Runs again after a conflict. */
   readonly handle: (
     state: StatesOf<B & Follow>,
@@ -90,7 +84,8 @@ export function defineCommand<
   ) => Ret | Promise<Ret>
 }): CommandType<Input, B & Follow, Ret, Needs> {
   const { input: schema, reads, follow, handle } = definition
-  if (typeof reads !== 'function') throw new InvalidArgumentError('reads', 'a function from the input to streams')
+  if (typeof reads !== 'function')
+    throw new InvalidArgumentError('reads', 'a function from the input to streams')
   if (typeof handle !== 'function') throw new InvalidArgumentError('handle', 'a function that decides')
   const commands = new WeakSet<object>()
   const make = (given: Input): Command<B & Follow, Ret, Needs> => {

@@ -41,7 +41,8 @@ export function createStore(adapter: StoreAdapter, options: StoreOptions = {}): 
 /** What is behind a store's public face. @throws InvalidArgumentError where `createStore` did not make it. */
 export function coreOf(store: EventStore): StoreCore {
   const core = cores.get(store)
-  if (!core) throw new InvalidArgumentError('store', 'a store of Mneme, like that of memoryStore() or sqliteStore()')
+  if (!core)
+    throw new InvalidArgumentError('store', 'a store of Mneme, like that of memoryStore() or sqliteStore()')
   return core
 }
 
@@ -69,7 +70,9 @@ class Store implements EventStore {
     checkOptions(options, 'options', ['metadata', 'key', 'signal'])
     const signal = checkSignal(options.signal)
     const metadata = checkMetadata(options.metadata ?? {})
-    const request = withKey(encodeWrites(writes, metadata, this.capabilities), options.key, this.capabilities)
+    const encoded = encodeWrites(writes, metadata, this.capabilities)
+    const request =
+      options.key === undefined ? encoded : await withKey(encoded, options.key, this.capabilities)
     return this.#core.enter(async () => {
       signal?.throwIfAborted()
       const verdict = await this.#core.commit(request, signal)
@@ -95,7 +98,15 @@ class Store implements EventStore {
   }
 
   readAll(options: ReadAllOptions = {}): AsyncIterableIterator<Recorded> {
-    checkOptions(options, 'options', ['direction', 'after', 'limit', 'streams', 'categories', 'types', 'signal'])
+    checkOptions(options, 'options', [
+      'direction',
+      'after',
+      'limit',
+      'streams',
+      'categories',
+      'types',
+      'signal',
+    ])
     const { after, limit, streams, categories, types } = options
     const signal = checkSignal(options.signal)
     if (after !== undefined && typeof (after as unknown) !== 'string') {
@@ -132,13 +143,16 @@ class Store implements EventStore {
   }
 }
 
-function withKey(request: EncodedAppend, key: string | undefined, capabilities: Capabilities): EncodedAppend {
-  if (key === undefined) return request
+async function withKey(
+  request: EncodedAppend,
+  key: string,
+  capabilities: Capabilities,
+): Promise<EncodedAppend> {
   checkUsableKey(key, capabilities)
   const { conditions, events } = request
   const written = events.map(({ stream, type, version, data }) => [stream, type, version, data])
   const read = conditions.map(({ stream }) => stream)
-  const claim = { key, fingerprint: fingerprint([written, read]), first: 0, count: events.length }
+  const claim = { key, fingerprint: await fingerprint([written, read]), first: 0, count: events.length }
   return { ...request, keys: [claim] }
 }
 

@@ -1,5 +1,5 @@
 import { FoldError, UnknownEventError } from './errors.ts'
-import type { Event, Recorded } from './event.ts'
+import type { Event, StreamEvent } from './event.ts'
 import type { EventTypeRecord } from './event-type.ts'
 import type { Fold } from './stream.ts'
 
@@ -10,7 +10,7 @@ import type { Fold } from './stream.ts'
  * @throws UnknownEventError where the fold knows neither its type nor its version.
  * @throws FoldError where an upcast throws.
  */
-export function decode(fold: Fold<unknown>, event: Recorded): Recorded {
+export function decode<E extends StreamEvent>(fold: Fold<unknown>, event: E): E {
   const known = knownEventType(fold, event, event.stream)
   if (event.type === known.type && event.version === known.version) return event
   try {

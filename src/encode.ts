@@ -27,7 +27,16 @@ export function encodeEvent(
   const bytes = bytesOf(data, limits.eventBytes) + bytesOf(metadata, limits.eventBytes)
   checkLimit(`${event.type} on ${JSON.stringify(at.stream)}`, 'eventBytes', bytes)
   const id = given.id === undefined ? crypto.randomUUID() : checkId(given.id, `${at.argument}.id`)
-  return { event, bytes, stream: at.stream, id, type: event.type, version: event.version ?? 1, data, metadata }
+  return {
+    event,
+    bytes,
+    stream: at.stream,
+    id,
+    type: event.type,
+    version: event.version ?? 1,
+    data,
+    metadata,
+  }
 }
 
 /** The limits that hold for all events of an append together. */

@@ -201,12 +201,7 @@ export class OpenError extends MnemeError {
 
 /** Why a store could not be opened. */
 export type OpenFailure =
-  | 'driver-missing'
-  | 'missing-folder'
-  | 'not-a-database'
-  | 'newer-schema'
-  | 'read-only'
-  | 'failed'
+  'driver-missing' | 'missing-folder' | 'not-a-database' | 'newer-schema' | 'read-only' | 'failed'
 
 /** Whether an append was committed cannot be known: read the stream before you decide again. */
 export class OutcomeUnknownError extends MnemeError {

@@ -69,7 +69,9 @@ export type Payload<D> = D extends AnyEventType
     : never
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 
-export type TypeOf<Name extends string, K, P> = [P] extends [AnyEventType] ? P['type'] : `${Name}.${K & string}`
+export type TypeOf<Name extends string, K, P> = [P] extends [AnyEventType]
+  ? P['type']
+  : `${Name}.${K & string}`
 export type DataOf<P> = [P] extends [EventTypeBase<string, infer Data>]
   ? Data
   : [P] extends [Parsed<unknown, infer Data>]
@@ -129,9 +131,7 @@ export function madeBy(event: Event): EventTypeRecord | undefined {
 export function makeEvent(record: EventTypeRecord, input: unknown): Event {
   const data = copyEventData(validate(record.schema, input, record.type, 'data'), record.type)
   const event: Event =
-    record.version > 1
-      ? { type: record.type, data, version: record.version }
-      : { type: record.type, data }
+    record.version > 1 ? { type: record.type, data, version: record.version } : { type: record.type, data }
   made.set(event, record)
   return Object.freeze(event)
 }
@@ -149,7 +149,11 @@ export function validate(
     result.catch(() => undefined)
     throw new InvalidArgumentError(`the schema of ${subject}`, 'synchronous, but it returned a promise')
   }
-  if (result.issues) throw new InvalidDataError(subject, result.issues.map((issue) => toIssue(issue, root)))
+  if (result.issues)
+    throw new InvalidDataError(
+      subject,
+      result.issues.map((issue) => toIssue(issue, root)),
+    )
   return result.value
 }
 

@@ -14,19 +14,23 @@ export interface Event<Type extends string = string, Data = unknown> {
   readonly version?: number
 }
 
-/** A fact, as a store keeps it. */
-export interface Recorded<Type extends string = string, Data = unknown> extends Event<Type, Data> {
-  /** A UUID, unless the writer chose another id. */
+/** A fact in its stream, as `apply` sees it: all that is known of it before it is stored. */
+export interface StreamEvent<Type extends string = string, Data = unknown> extends Event<Type, Data> {
+  /** A UUID. */
   readonly id: string
   readonly stream: string
   /** The event's place in its stream, from 0. */
   readonly revision: number
+  readonly metadata: Metadata
+  readonly version: number
+}
+
+/** A fact, as a store keeps it. */
+export interface Recorded<Type extends string = string, Data = unknown> extends StreamEvent<Type, Data> {
   /** The event's place in the order of the whole store. */
   readonly position: Position
   /** When the store took it: ISO 8601, UTC, with milliseconds. */
   readonly time: string
-  readonly metadata: Metadata
-  readonly version: number
 }
 
 /** An event type's recorded form. */

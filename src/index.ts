@@ -8,8 +8,22 @@ export type {
   MutableState,
   RecordedIn,
   StateOf,
+  StreamEventIn,
 } from './aggregate.ts'
-export type { Boundary, Context, ContextOf, Decision, EventsIn, On, OnStream, RejectionsIn, Seen, StatesOf, Streams } from './boundary.ts'
+export type {
+  Boundary,
+  Context,
+  ContextOf,
+  Decision,
+  EventsIn,
+  On,
+  OnStream,
+  RejectionsIn,
+  Seen,
+  StatesOf,
+  Streams,
+} from './boundary.ts'
+export type { ExecuteOptions, Retry } from './call.ts'
 export { defineCommand } from './command.ts'
 export type { Command, CommandType, RejectionOf } from './command.ts'
 export { createStore } from './create-store.ts'
@@ -39,16 +53,25 @@ export { event } from './event-spec.ts'
 export type { EventSpec } from './event-spec.ts'
 export { defineEvents } from './event-type.ts'
 export type { AnyEventType, EventType, EventTypeBase, EventTypes, ParsedEventType } from './event-type.ts'
-export type { Event, NoData, Recorded, RecordedAs } from './event.ts'
+export { execute, tryExecute } from './execute.ts'
+export type { Executed, NotExecuted, Outcome, Rest } from './execute.ts'
+export type { Event, NoData, Recorded, RecordedAs, StreamEvent } from './event.ts'
 export type { Json, JsonObject } from './json.ts'
 export { limits } from './limits.ts'
 export type { Limits } from './limits.ts'
 export type { Metadata } from './metadata.ts'
 export { reject } from './rejection.ts'
 export type { Rejection } from './rejection.ts'
+export type { RetryOptions } from './retry.ts'
 export type { ExpectedRevision, Position, Revision } from './revision.ts'
 export { type } from './standard-schema.ts'
-export type { InferInput, InferOutput, SchemaIssue, SchemaResult, StandardSchemaV1 } from './standard-schema.ts'
+export type {
+  InferInput,
+  InferOutput,
+  SchemaIssue,
+  SchemaResult,
+  StandardSchemaV1,
+} from './standard-schema.ts'
 export type {
   AppendOptions,
   AppendResult,

@@ -9,7 +9,10 @@ export function checkStreamName(name: string, argument: string): void {
   if (checked.has(name)) return
   checkText(name, argument, 'a stream name')
   if (name.startsWith('$')) {
-    throw new InvalidArgumentError(argument, 'a stream name that does not begin with $ (reserved by KurrentDB)')
+    throw new InvalidArgumentError(
+      argument,
+      'a stream name that does not begin with $ (reserved by KurrentDB)',
+    )
   }
   checkLimit(argument, 'streamNameBytes', bytesOf(name, limits.streamNameBytes))
   if (checked.size >= MAX_CHECKED) checked.clear()
@@ -52,7 +55,10 @@ function checkText(text: string, argument: string, what: string): void {
     throw new InvalidArgumentError(argument, `${what}: a string that is not blank`)
   }
   if (!isWellFormed(text)) {
-    throw new InvalidArgumentError(argument, `${what} of well-formed Unicode (it holds half a surrogate pair)`)
+    throw new InvalidArgumentError(
+      argument,
+      `${what} of well-formed Unicode (it holds half a surrogate pair)`,
+    )
   }
   // eslint-disable-next-line no-control-regex -- they are what is looked for
   if (/[\u0000-\u001F\u007F-\u009F]/.test(text)) {

@@ -2,12 +2,7 @@ import { InvalidDataError, type DataIssue } from './errors.ts'
 
 /** What JSON carries. */
 export type PlainData =
-  | string
-  | number
-  | boolean
-  | null
-  | readonly PlainData[]
-  | { readonly [key: string]: PlainData }
+  string | number | boolean | null | readonly PlainData[] | { readonly [key: string]: PlainData }
 
 /** An event's data as a deeply frozen copy, so that what is read later equals what was written. @throws InvalidDataError */
 export function copyEventData(value: unknown, eventType: string): PlainData {
@@ -93,7 +88,9 @@ export function isPlain(object: object): boolean {
 
 function nameOf(object: object): string {
   const { constructor } = object as { constructor?: { name?: unknown } }
-  return typeof constructor?.name === 'string' && constructor.name !== '' ? constructor.name : 'class instance'
+  return typeof constructor?.name === 'string' && constructor.name !== ''
+    ? constructor.name
+    : 'class instance'
 }
 
 function member(path: string, key: string): string {

@@ -1,4 +1,4 @@
-import type { Recorded } from './event.ts'
+import type { Recorded, StreamEvent } from './event.ts'
 import type { EncodedEvent } from './encode.ts'
 import type { Metadata } from './metadata.ts'
 import type { Appended, StoredEvent } from './store-adapter.ts'
@@ -21,11 +21,32 @@ export function fromStored(stored: StoredEvent): Recorded {
 
 const NO_METADATA: Metadata = Object.freeze({})
 
-/** The events of an append as stored. */
+/** A stored event as `apply` sees it: without what is not known of a decision's events before they are stored. */
+export function streamEventOf(stored: StoredEvent): StreamEvent {
+  const { type, version, id, stream, revision, metadata } = stored
+  return {
+    type,
+    data: JSON.parse(stored.data) as unknown,
+    version,
+    id,
+    stream,
+    revision,
+    metadata: metadata === '{}' ? NO_METADATA : (JSON.parse(metadata) as Metadata),
+  }
+}
+
+/** The same of an event on its way into the store. */
+export function streamEventOfNew(encoded: EncodedEvent, revision: number, metadata: Metadata): StreamEvent {
+  const { event, version, id, stream } = encoded
+  return { type: event.type, data: event.data, version, id, stream, revision, metadata }
+}
+
+/** The events of an append as stored; `first` is the index of the first of them in the append. */
 export function fromAppended(
   events: readonly EncodedEvent[],
   verdict: Appended,
   metadata: Metadata,
+  first = 0,
 ): Recorded[] {
   return events.map(({ event, id, stream, version }, i) => ({
     type: event.type,
@@ -33,8 +54,8 @@ export function fromAppended(
     version,
     id,
     stream,
-    revision: verdict.revisions[i] as number,
-    position: verdict.positions[i] as string,
+    revision: verdict.revisions[first + i] as number,
+    position: verdict.positions[first + i] as string,
     time: verdict.time,
     metadata,
   }))

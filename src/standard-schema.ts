@@ -15,8 +15,7 @@ export interface StandardSchemaV1<Input = unknown, Output = Input> {
 
 /** What validating gives: the value as the schema returns it, or what is wrong with it. */
 export type SchemaResult<Output> =
-  | { readonly value: Output; readonly issues?: undefined }
-  | { readonly issues: readonly SchemaIssue[] }
+  { readonly value: Output; readonly issues?: undefined } | { readonly issues: readonly SchemaIssue[] }
 
 /** One thing that is wrong with a value. */
 export interface SchemaIssue {

@@ -1,5 +1,5 @@
 import type { EventTypeRecord } from './event-type.ts'
-import type { Recorded } from './event.ts'
+import type { StreamEvent } from './event.ts'
 
 /** A stream of one aggregate, as `BankAccount('alice')` names it: what a command reads. */
 export interface Stream<State, Types extends string = string> {
@@ -18,7 +18,7 @@ export type AnyStream = Stream<unknown>
 export interface Fold<State> {
   initial(): State
   /** One step, on an event of the present version. Returns the next state. */
-  evolve(state: never, event: Recorded): State
+  evolve(state: never, event: StreamEvent): State
   /** The event types that the fold knows, by every name under which one was ever stored. */
   readonly eventTypes: ReadonlyMap<string, EventTypeRecord>
   /**

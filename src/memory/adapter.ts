@@ -38,7 +38,13 @@ export function memoryAdapter(data = new MemoryData()): StoreAdapter {
       const start = after === undefined ? undefined : parsePosition(after)
       return direction === 'forwards'
         ? pages(data.log, start ?? 0, 1, limit, filterOf(request))
-        : pages(data.log, Math.min((start ?? Infinity) - 2, data.log.length - 1), -1, limit, filterOf(request))
+        : pages(
+            data.log,
+            Math.min((start ?? Infinity) - 2, data.log.length - 1),
+            -1,
+            limit,
+            filterOf(request),
+          )
     },
     head: (stream) => Promise.resolve(headOf(data, stream)),
     logHead: () => Promise.resolve(data.log.at(-1)?.position),
@@ -56,11 +62,19 @@ function append(data: MemoryData, request: AppendRequest): AppendVerdict {
   if (conflict) return conflict
   const { revisions, heads } = place(request, before)
   const time = new Date().toISOString()
-  const stored = request.events.map(({ stream, id, type, version, data: json, metadata }, i): StoredEvent => ({
-    stream, id, type, version, data: json, metadata, time,
-    revision: revisions[i] as number,
-    position: formatPosition(data.log.length + i + 1),
-  }))
+  const stored = request.events.map(
+    ({ stream, id, type, version, data: json, metadata }, i): StoredEvent => ({
+      stream,
+      id,
+      type,
+      version,
+      data: json,
+      metadata,
+      time,
+      revision: revisions[i] as number,
+      position: formatPosition(data.log.length + i + 1),
+    }),
+  )
   for (const event of stored) {
     data.log.push(event)
     streamOf(data, event.stream).push(event)
@@ -71,17 +85,30 @@ function append(data: MemoryData, request: AppendRequest): AppendVerdict {
     const named = request.conditions.map(({ stream }, i) => [stream, heads[i] as Revision] as const)
     data.keys.set(key, { key, fingerprint, events: stored.slice(first, first + count), heads: named })
   }
-  return { kind: 'appended', revisions, positions: stored.map(({ position }) => position), time, heads, repeated: false }
+  return {
+    kind: 'appended',
+    revisions,
+    positions: stored.map(({ position }) => position),
+    time,
+    heads,
+    repeated: false,
+  }
 }
 
 /** The answer to an append whose events are stored already. */
-function firstAppendOf(data: MemoryData, request: AppendRequest, now: readonly Revision[]): Appended | undefined {
+function firstAppendOf(
+  data: MemoryData,
+  request: AppendRequest,
+  now: readonly Revision[],
+): Appended | undefined {
   const anchor = anchorOf(request)
   const known = anchor && data.streams.get(request.events[anchor.index]?.stream as string)?.[anchor.revision]
   if (!known) return undefined
   const first = parsePosition(known.position) - 1 - anchor.index
   const stored = data.log.slice(Math.max(first, 0), first + request.events.length)
-  const same = request.events.every(({ id, stream }, i) => stored[i]?.id === id && stored[i].stream === stream)
+  const same = request.events.every(
+    ({ id, stream }, i) => stored[i]?.id === id && stored[i].stream === stream,
+  )
   if (!same) return undefined
   const last = new Map(stored.map(({ stream, revision }) => [stream, revision]))
   return {
@@ -89,7 +116,10 @@ function firstAppendOf(data: MemoryData, request: AppendRequest, now: readonly R
     revisions: stored.map(({ revision }) => revision),
     positions: stored.map(({ position }) => position),
     time: known.time,
-    heads: request.conditions.map(({ stream, expected }, i) => last.get(stream) ?? (expected === 'any' || expected === 'exists' ? now[i] as Revision : expected)),
+    heads: request.conditions.map(
+      ({ stream, expected }, i) =>
+        last.get(stream) ?? (expected === 'any' || expected === 'exists' ? (now[i] as Revision) : expected),
+    ),
     repeated: true,
   }
 }

@@ -1,0 +1,219 @@
+import type { Boundary } from './boundary.ts'
+import { checkOptions, checkSignal } from './checks.ts'
+import type { Command } from './command.ts'
+import { checkUsableKey } from './create-store.ts'
+import { encodeEvent, type EncodedEvent } from './encode.ts'
+import { ConflictError, InvalidArgumentError } from './errors.ts'
+import type { Event, Recorded } from './event.ts'
+import { checkMetadata, type Metadata } from './metadata.ts'
+import { isRejection } from './rejection.ts'
+import { retryDelay, retryPolicy, type RetryOptions, type RetryPolicy } from './retry.ts'
+import type { Position, Revision } from './revision.ts'
+import type { Capabilities, Conflict } from './store-adapter.ts'
+import type { AnyStream } from './stream.ts'
+
+/** Options of `execute`. */
+export interface ExecuteOptions {
+  /** Kept with every event of the command. */
+  readonly metadata?: Metadata
+  /**
+   * An idempotency key, kept with the events in the same append: executed again, the command appends nothing
+   * and gives what the first append gave. Its scope is the store, so let it name the operation too; it is kept
+   * as long as the store. A rejection keeps none, nor does a decision without events.
+   */
+  readonly key?: string
+  /** Gives the command up, unless its append is on its way already. */
+  readonly signal?: AbortSignal
+  /** How often and after which delays a conflict is retried. */
+  readonly retry?: RetryOptions
+  /** Called before each retry of a conflict. */
+  readonly onRetry?: (retry: Retry) => void
+}
+
+/** A retry to come. */
+export interface Retry {
+  /** The attempt that met the conflict, from 1. */
+  readonly attempt: number
+  /** How long the next one waits, in milliseconds. */
+  readonly delay: number
+  readonly conflict: ConflictError
+}
+
+/** What a command came to, before its types. */
+export type CallOutcome =
+  | {
+      readonly ok: true
+      readonly events: readonly Recorded[]
+      readonly state: unknown
+      readonly revisions: ReadonlyMap<string, Revision>
+      readonly position: Position | undefined
+      readonly attempts: number
+      readonly repeated: boolean
+    }
+  | { readonly ok: false; readonly rejection: { readonly reason: string }; readonly attempts: number }
+
+/** What `handle` made of a state. An error that it threw is a decision too: it stands or falls with the state. */
+export type Decided =
+  | { readonly kind: 'events'; readonly events: readonly EncodedEvent[] }
+  | { readonly kind: 'rejected'; readonly rejection: { readonly reason: string } }
+  | { readonly kind: 'threw'; readonly error: unknown }
+
+/** An event, and the stream that it is recorded on. */
+export interface Placed {
+  readonly stream: AnyStream
+  readonly event: unknown
+}
+
+/** Says of each thing that `handle` returned which events it is, on which streams. */
+export type Place = (item: unknown) => readonly Placed[]
+
+/** One execution of a command, from the call to its outcome. */
+export class Call {
+  readonly command: Command<Boundary, unknown, unknown>
+  readonly metadata: Metadata
+  readonly metadataText: string
+  readonly key: string | undefined
+  readonly signal: AbortSignal | undefined
+  /** Settles once, with what the command came to. */
+  readonly outcome: Promise<CallOutcome>
+  /** How often the command was decided. */
+  attempts = 0
+  #inFlight = false
+  isSettled = false
+  /** Of the command's input, where there is a key. */
+  fingerprint = ''
+  readonly #needs: object
+  readonly #retry: RetryPolicy
+  readonly #onRetry: ((retry: Retry) => void) | undefined
+  #retries = 0
+  #resolve!: (outcome: CallOutcome) => void
+  #reject!: (error: unknown) => void
+
+  /** @throws InvalidArgumentError, InvalidDataError, UnsupportedError */
+  constructor(
+    command: Command<Boundary, unknown, unknown>,
+    options: ExecuteOptions & { readonly needs?: unknown },
+    capabilities: Capabilities,
+  ) {
+    if (
+      typeof (command as unknown) !== 'object' ||
+      typeof (command as Partial<typeof command> | null)?.handle !== 'function'
+    ) {
+      throw new InvalidArgumentError(
+        'command',
+        'an object with reads and handle, like what defineCommand makes of an input',
+      )
+    }
+    checkOptions(options, 'options', ['metadata', 'key', 'signal', 'retry', 'onRetry', 'needs'])
+    this.command = command
+    this.metadata = checkMetadata(options.metadata ?? {})
+    this.metadataText = JSON.stringify(this.metadata)
+    this.key = options.key === undefined ? undefined : checkUsableKey(options.key, capabilities)
+    this.signal = checkSignal(options.signal)
+    this.#needs = (options.needs ?? {}) as object
+    this.#retry = retryPolicy(options.retry)
+    if (options.onRetry !== undefined && typeof (options.onRetry as unknown) !== 'function') {
+      throw new InvalidArgumentError('onRetry', 'a function')
+    }
+    this.#onRetry = options.onRetry
+    this.outcome = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+    this.signal?.addEventListener('abort', this.#abort)
+    if (this.signal?.aborted) this.#abort()
+  }
+
+  /** Runs `handle`; a promise only where `handle` returned one. Never throws: an error is a decision, too. */
+  decide(state: unknown, extra: object, place: Place): Decided | Promise<Decided> {
+    this.attempts++
+    const context = {
+      ...this.#needs,
+      attempt: this.attempts,
+      signal: this.signal ?? NEVER,
+      metadata: this.metadata,
+      ...extra,
+    }
+    try {
+      const returned = this.command.handle(state as never, context as never)
+      if (!isThenable(returned)) return this.#decided(returned, place)
+      return Promise.race([returned, this.outcome])
+        .then((value) => this.#decided(value, place))
+        .catch(threw)
+    } catch (error) {
+      return threw(error)
+    }
+  }
+
+  /** Whether an append is on its way, so that the call cannot be given up; if it was meanwhile, that counts after. */
+  set inFlight(inFlight: boolean) {
+    this.#inFlight = inFlight
+  }
+
+  resolve(outcome: CallOutcome): void {
+    this.#settle()
+    this.#resolve(outcome)
+  }
+
+  reject(error: unknown): void {
+    this.#settle()
+    this.#reject(error)
+  }
+
+  /**
+   * Takes note of a conflict.
+   *
+   * @param counts whether it used up a retry: not where the state came from the cache, for then it was only old.
+   * @returns how long to wait before the command is decided anew; `undefined` where it failed for good.
+   */
+  conflicted(conflict: Conflict, counts: boolean): number | undefined {
+    if (this.signal?.aborted) this.#abort()
+    if (this.isSettled) return undefined
+    if (!counts) return 0
+    const error = new ConflictError(conflict)
+    if (++this.#retries > this.#retry.maxRetries) {
+      this.reject(error)
+      return undefined
+    }
+    const delay = retryDelay(this.#retry, this.#retries)
+    try {
+      this.#onRetry?.({ attempt: this.attempts, delay, conflict: error })
+    } catch (thrown) {
+      this.reject(thrown)
+      return undefined
+    }
+    return delay
+  }
+
+  #decided(returned: unknown, place: Place): Decided {
+    if (isRejection(returned)) return { kind: 'rejected', rejection: returned.rejection }
+    const items: readonly unknown[] = Array.isArray(returned) ? returned : [returned]
+    const events = items.flatMap(place).map(({ event, stream: { stream, fold } }) => {
+      return encodeEvent(event as Event, { stream, fold, argument: RETURNED }, this.metadataText)
+    })
+    return { kind: 'events', events }
+  }
+
+  readonly #abort = (): void => {
+    if (!this.#inFlight && !this.isSettled) this.reject(this.signal?.reason)
+  }
+
+  #settle(): void {
+    this.isSettled = true
+    this.signal?.removeEventListener('abort', this.#abort)
+  }
+}
+
+/** What an error calls the events that `handle` returned. */
+export const RETURNED = 'what handle returns'
+
+/** The signal of a call whose caller gave none. */
+const NEVER = new AbortController().signal
+
+function threw(error: unknown): Decided {
+  return { kind: 'threw', error }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
+}

@@ -1,0 +1,163 @@
+import { checkRequest } from './append-request.ts'
+import { after } from './append-rules.ts'
+import { listStreams, onStreams, placeOnSeveral } from './boundary-shape.ts'
+import type { Streams } from './boundary.ts'
+import type { Call, Decided } from './call.ts'
+import type { EncodedEvent } from './encode.ts'
+import type { StreamEvent } from './event.ts'
+import type { Executor } from './executor.ts'
+import { evolve, foldStream, type FoldedState } from './fold-state.ts'
+import { readBoundary, type Reading } from './read-boundary.ts'
+import { fromAppended, streamEventOfNew } from './recorded.ts'
+import type { Revision } from './revision.ts'
+import { StateSet } from './state-set.ts'
+import type { Appended, Conflict } from './store-adapter.ts'
+import type { AnyStream } from './stream.ts'
+
+/** A decision with its events, and the states with them. */
+interface Candidate {
+  readonly decided: Decided
+  readonly events: readonly EncodedEvent[]
+  readonly reading: Reading
+  readonly after: StateSet
+}
+
+/**
+ * A command over several streams: read, decided and appended as one, under a condition on each of them. It
+ * stands on nothing that other commands decided but did not commit. It is tried at once; after a conflict it
+ * takes its turn among this process's commands on the streams in question, so that they do not starve it.
+ */
+export class JointDecision {
+  readonly #executor: Executor
+  readonly #call: Call
+  readonly #boundary: Streams
+  /** Streams at which another command came first. */
+  #contended: readonly string[] = []
+  /** States that turned out to be old, to read on from. */
+  readonly #old = new Map<string, FoldedState>()
+
+  constructor(executor: Executor, call: Call, boundary: Streams) {
+    this.#executor = executor
+    this.#call = call
+    this.#boundary = boundary
+  }
+
+  /** Settles the call. */
+  async run(): Promise<void> {
+    const { turns } = this.#executor
+    try {
+      const named = listStreams(this.#boundary).map(({ stream }) => stream)
+      while (!this.#call.isSettled) {
+        const taken = named.filter((name) => turns.isTaken(name))
+        const release = await turns.take([...this.#contended, ...taken])
+        const delay = await this.#attempt().finally(release)
+        if (delay > 0) await new Promise((resolve) => setTimeout(resolve, delay))
+      }
+    } catch (error) {
+      this.#call.reject(error)
+    }
+  }
+
+  /** @returns how long to wait before the next attempt, if the call is not settled. */
+  async #attempt(): Promise<number> {
+    const call = this.#call
+    if (call.isSettled) return 0
+    const { core, cache } = this.#executor
+    const reading = await readBoundary(call.command, this.#boundary, (...args) => this.#load(...args))
+    const bases = reading.states.byStream()
+    const conditions = bases.map(({ stream, revision }) => ({ stream: stream.stream, expected: revision }))
+    checkRequest(conditions, [], core.capabilities)
+    const candidate = await this.#decide(reading)
+    if (call.isSettled) return 0
+    const { events } = candidate
+    const { key, fingerprint } = call
+    const keys = key === undefined ? [] : [{ key, fingerprint, first: 0, count: events.length }]
+    if (events.length === 0 && keys.length === 0 && bases.length < 2 && !bases.some(({ cached }) => cached)) {
+      this.#report(candidate)
+      return 0
+    }
+    try {
+      const verdict = await this.#executor.append({ conditions, events, keys }, [call])
+      if (verdict.kind === 'conflict') return this.#conflicted(verdict, candidate)
+      if (verdict.kind === 'appended') this.#report(candidate, verdict)
+      else if (verdict.uses[0]) await this.#executor.reportRepeated(call, this.#boundary, verdict.uses[0])
+      return 0
+    } catch (error) {
+      for (const { stream } of bases) cache.delete(stream.stream)
+      throw error
+    }
+  }
+
+  /** From the cache, or from the store; up to the revision at which another fold of the stream stands. */
+  async #load(stream: AnyStream, beside?: FoldedState): Promise<FoldedState> {
+    const { core, cache } = this.#executor
+    const cached = cache.get(stream)
+    if (cached && (!beside || beside.revision === cached.revision)) return cached
+    if (beside) return foldStream(core, stream, { upTo: beside.revision })
+    const known = this.#old.get(stream.stream)
+    return foldStream(core, stream, { known: known?.stream.fold === stream.fold ? known : undefined })
+  }
+
+  async #decide(reading: Reading): Promise<Candidate> {
+    const call = this.#call
+    const streams = reading.states.all().map(({ stream }) => stream)
+    const on = onStreams(reading.boundary as Streams)
+    const decided: Decided = reading.threw
+      ? { kind: 'threw', ...reading.threw }
+      : await call.decide(reading.states.shape(reading.boundary), { on }, placeOnSeveral(streams))
+    if (decided.kind !== 'events') return { decided, events: [], reading, after: reading.states }
+    const { events } = decided
+    try {
+      const bases = reading.states.byStream()
+      checkRequest(
+        bases.map(({ stream, revision }) => ({ stream: stream.stream, expected: revision })),
+        events,
+        this.#executor.core.capabilities,
+      )
+      return { decided, events, reading, after: this.#fold(reading.states, events) }
+    } catch (error) {
+      return { decided: { kind: 'threw', error }, events: [], reading, after: reading.states }
+    }
+  }
+
+  /** The states with the decision's events: what an aggregate cannot fold is never stored. */
+  #fold(states: StateSet, events: readonly EncodedEvent[]): StateSet {
+    const placed = new Map<string, StreamEvent[]>()
+    for (const event of events) {
+      const own = placed.get(event.stream) ?? []
+      const before: Revision = own.at(-1)?.revision ?? states.of(event.stream)[0]?.revision ?? 'none'
+      placed.set(event.stream, [...own, streamEventOfNew(event, after(before), this.#call.metadata)])
+    }
+    const result = new StateSet()
+    for (const folded of states.all()) result.add(evolve(folded, placed.get(folded.stream.stream) ?? []))
+    return result
+  }
+
+  #conflicted(conflict: Conflict, { events, reading }: Candidate): number {
+    const behind = reading.states.of(conflict.stream)
+    this.#executor.cache.delete(conflict.stream)
+    if (behind[0]) this.#old.set(conflict.stream, behind[0])
+    this.#contended = [conflict.stream, ...events.map(({ stream }) => stream)]
+    return this.#call.conflicted(conflict, !behind.some(({ cached }) => cached)) ?? 0
+  }
+
+  #report({ decided, events, reading, after }: Candidate, verdict?: Appended): void {
+    const call = this.#call
+    const { attempts, metadata } = call
+    for (const folded of after.byStream()) this.#executor.cache.set(folded)
+    if (decided.kind === 'threw') call.reject(decided.error)
+    else if (decided.kind === 'rejected') call.resolve({ ok: false, rejection: decided.rejection, attempts })
+    else {
+      const stored = verdict ? fromAppended(events, verdict, metadata) : []
+      call.resolve({
+        ok: true,
+        events: stored,
+        state: after.shape(reading.boundary),
+        revisions: new Map(after.byStream().map(({ stream, revision }) => [stream.stream, revision])),
+        position: stored.at(-1)?.position,
+        attempts,
+        repeated: false,
+      })
+    }
+  }
+}

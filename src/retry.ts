@@ -1,0 +1,49 @@
+import { checkOptions, checkWhole } from './checks.ts'
+import { InvalidArgumentError } from './errors.ts'
+
+/**
+ * How often and after which delays a command is decided anew after a conflict: exponential backoff with full
+ * jitter, a random delay between the least and the smaller of `baseDelay * 2^retry` and `maxDelay`.
+ * Delays are in milliseconds. (The names are those of the Rust library; the idea is from Marc Brooker,
+ * "Exponential Backoff And Jitter", 2015.)
+ */
+export interface RetryOptions {
+  /** Retries after the first attempt; 0 for none. 10. */
+  readonly maxRetries?: number
+  /** What the greatest delay of the first retry is; it doubles with each one. 10 ms. */
+  readonly baseDelay?: number
+  /** The least delay. 0 ms. */
+  readonly minDelay?: number
+  /** The greatest delay. 1,000 ms. */
+  readonly maxDelay?: number
+}
+
+/** Checked and complete. */
+export type RetryPolicy = Required<RetryOptions>
+
+const DEFAULT: RetryPolicy = Object.freeze({ maxRetries: 10, baseDelay: 10, minDelay: 0, maxDelay: 1_000 })
+
+/** @throws InvalidArgumentError */
+export function retryPolicy(options: RetryOptions | undefined): RetryPolicy {
+  if (options === undefined) return DEFAULT
+  checkOptions(options, 'retry', ['maxRetries', 'baseDelay', 'minDelay', 'maxDelay'])
+  const policy = { ...DEFAULT, ...options }
+  checkWhole(policy.maxRetries, 'retry.maxRetries', 0)
+  for (const name of ['baseDelay', 'minDelay', 'maxDelay'] as const) {
+    if (!(policy[name] >= 0 && policy[name] < MAX_TIMER)) {
+      throw new InvalidArgumentError(`retry.${name}`, `milliseconds, from 0 to ${String(MAX_TIMER - 1)}`)
+    }
+  }
+  if (policy.minDelay > policy.maxDelay)
+    throw new InvalidArgumentError('retry.minDelay', 'at most retry.maxDelay')
+  return policy
+}
+
+/** The delay before a retry, counted from 1, in milliseconds. */
+export function retryDelay({ baseDelay, minDelay, maxDelay }: RetryPolicy, retry: number): number {
+  const greatest = Math.max(minDelay, Math.min(maxDelay, baseDelay * 2 ** (retry - 1)))
+  return minDelay + Math.random() * (greatest - minDelay)
+}
+
+/** Timers of longer delays fire at once. */
+const MAX_TIMER = 2 ** 31

@@ -1,0 +1,37 @@
+import { mapStreams } from './boundary-shape.ts'
+import type { Boundary } from './boundary.ts'
+import { see, type FoldedState } from './fold-state.ts'
+import { isStream, type AnyStream } from './stream.ts'
+
+/** The folded states of a boundary: one for each stream and each fold of it, however often it is named. */
+export class StateSet {
+  readonly #states = new Map<string, FoldedState[]>()
+
+  get({ stream, fold }: AnyStream): FoldedState | undefined {
+    return this.#states.get(stream)?.find((folded) => folded.stream.fold === fold)
+  }
+
+  /** The states of one stream: several where different aggregates fold it. */
+  of(stream: string): readonly FoldedState[] {
+    return this.#states.get(stream) ?? []
+  }
+
+  add(folded: FoldedState): void {
+    this.#states.set(folded.stream.stream, [...this.of(folded.stream.stream), folded])
+  }
+
+  /** One state of each stream. */
+  byStream(): FoldedState[] {
+    return [...this.#states.values()].flatMap(([first]) => first ?? [])
+  }
+
+  all(): FoldedState[] {
+    return [...this.#states.values()].flat()
+  }
+
+  /** The states in the shape of the boundary, to be handed out. */
+  shape(boundary: Boundary): unknown {
+    const seen = (stream: AnyStream) => see(this.get(stream) as FoldedState)
+    return isStream(boundary) ? seen(boundary) : mapStreams(boundary, seen)
+  }
+}
