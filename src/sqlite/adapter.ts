@@ -1,0 +1,30 @@
+import { formatPosition } from '../position.ts'
+import type { StoreAdapter } from '../store-adapter.ts'
+import { headOf } from './append.ts'
+import { retryBusy } from './busy.ts'
+import type { Statements } from './connection.ts'
+import { isTurnDue, nextTurn } from './event-loop.ts'
+import { allPages, logHeadOf, streamPages } from './pages.ts'
+import type { SharedFile } from './shared-file.ts'
+
+/** A store's adapter on an open file, of which it is one user. Waits `busyTimeout` ms for other processes. */
+export function sqliteAdapter(file: SharedFile, busyTimeout: number): StoreAdapter {
+  const { connection, queue } = file
+  const reading = async <T>(read: (sql: Statements) => T): Promise<T> => {
+    if (isTurnDue()) await nextTurn()
+    return retryBusy(() => connection.reading(read), busyTimeout)
+  }
+  return {
+    capabilities: { severalStreams: true, keys: true, settlesAny: true, truncation: false },
+    identity: () => Promise.resolve(connection.identity),
+    append: (request, signal) => queue.append(request, busyTimeout, signal),
+    read: (request) => streamPages(connection, request, busyTimeout),
+    readAll: (request) => allPages(connection, request, busyTimeout),
+    head: (stream) => reading((sql) => headOf(sql, stream)),
+    logHead: async () => {
+      const position = await reading(logHeadOf)
+      return position > 0 ? formatPosition(position) : undefined
+    },
+    close: () => file.release(),
+  }
+}

@@ -1,0 +1,110 @@
+import { StoreFailedError } from '../errors.ts'
+import type { SqliteDatabase, SqliteStatement } from './driver.ts'
+import { faultOf, isBusy } from './faults.ts'
+import { identityOf } from './schema.ts'
+
+/**
+ * The one connection that a process has to a file, with its statements prepared. Whatever uses it is done when
+ * it returns, so nobody sees another's transaction.
+ */
+export class Connection {
+  readonly identity: string
+  readonly sql: Statements
+  readonly #database: SqliteDatabase
+  readonly #filtered = new Map<string, SqliteStatement>()
+  /** Set while a transaction that failed could not be ended: nothing may be read or written in it. */
+  #isStuck = false
+
+  /** @throws what the driver throws. */
+  constructor(database: SqliteDatabase) {
+    this.#database = database
+    this.identity = identityOf(database)
+    this.sql = prepare(database)
+  }
+
+  /** Prepares a statement once; those asked for are few, because lists go in as one JSON parameter. */
+  prepare(sql: string): SqliteStatement {
+    let statement = this.#filtered.get(sql)
+    if (!statement) this.#filtered.set(sql, (statement = this.#database.prepare(sql)))
+    return statement
+  }
+
+  /** @throws StoreFailedError while a failed transaction cannot be ended. */
+  ensureNoTransaction(): void {
+    if (this.#isStuck) this.endTransaction()
+    if (this.#isStuck) throw new StoreFailedError('SQLite failed: a transaction could not be rolled back')
+  }
+
+  /** Ends a transaction that failed, if SQLite has not done so itself (as it does on a full disk). */
+  endTransaction(): void {
+    const { inTransaction, isTransaction } = this.#database
+    if ((inTransaction ?? isTransaction) === false) {
+      this.#isStuck = false
+      return
+    }
+    try {
+      this.sql.rollback.run()
+      this.#isStuck = false
+    } catch (error) {
+      const isOpen = this.#database.inTransaction ?? this.#database.isTransaction
+      // A driver that does not say whether a transaction is open says so when there is none to roll back.
+      this.#isStuck =
+        isOpen ?? !String((error as Partial<Error>).message).includes('no transaction is active')
+    }
+  }
+
+  /**
+   * Reads, with the driver's errors made Mneme's; that of a busy file is left for `retryBusy`.
+   *
+   * @throws StoreFailedError
+   */
+  reading<T>(read: (sql: Statements) => T): T {
+    this.ensureNoTransaction()
+    try {
+      return read(this.sql)
+    } catch (error) {
+      throw isBusy(error) ? error : faultOf(error)
+    }
+  }
+
+  /** @throws StoreFailedError */
+  close(): void {
+    try {
+      this.#database.close()
+    } catch (error) {
+      throw faultOf(error)
+    }
+  }
+}
+
+/** The statements that every store needs. */
+export type Statements = Readonly<Record<keyof typeof SQL, SqliteStatement>>
+
+/**
+ * Selects `StoredEvent`s from `mneme_events` as `e`. The position is formatted here because changing each row
+ * afterwards costs more; it hides the column of that name, so say `e.position` to use an order of the table.
+ */
+export const SELECT_EVENTS =
+  "SELECT printf('%016d', e.position) AS position, stream, revision, id, type, version, time, data, metadata " +
+  'FROM mneme_events e'
+
+const SQL = {
+  begin: 'BEGIN IMMEDIATE',
+  commit: 'COMMIT',
+  rollback: 'ROLLBACK',
+  head: 'SELECT max(revision) AS revision FROM mneme_events WHERE stream = ?',
+  logHead: 'SELECT max(position) AS position FROM mneme_events',
+  insert:
+    'INSERT INTO mneme_events (stream, revision, id, type, version, time, data, metadata) ' +
+    'VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+  at: 'SELECT position, id FROM mneme_events WHERE stream = ? AND revision = ?',
+  key: 'SELECT fingerprint, position, count, heads FROM mneme_keys WHERE key = ?',
+  insertKey: 'INSERT INTO mneme_keys (key, fingerprint, position, count, heads) VALUES (?, ?, ?, ?, ?)',
+  stored: `${SELECT_EVENTS} WHERE e.position >= ? AND e.position < ? ORDER BY e.position`,
+}
+
+function prepare(database: SqliteDatabase): Statements {
+  return Object.fromEntries(
+    Object.entries(SQL).map(([name, sql]) => [name, database.prepare(sql)]),
+  ) as Statements
+}

@@ -1,0 +1,37 @@
+import { StoreFailedError, StoreFullError, type MnemeError } from '../errors.ts'
+
+/** SQLite's primary result codes, as far as they are told apart. */
+const BUSY = 5
+const FULL = 13
+const PROTOCOL = 15
+
+/** Whether another connection held what was needed: nothing was done, and a later attempt can succeed. */
+export function isBusy(error: unknown): boolean {
+  return hasCode(error, BUSY, 'SQLITE_BUSY') || hasCode(error, PROTOCOL, 'SQLITE_PROTOCOL')
+}
+
+/** What the driver threw, as an error of Mneme's. */
+export function faultOf(error: unknown): MnemeError {
+  if (hasCode(error, FULL, 'SQLITE_FULL')) {
+    return new StoreFullError('there is no room left for the database', { cause: error })
+  }
+  return new StoreFailedError('SQLite failed: its error is the cause', { cause: error })
+}
+
+/** Whether the driver says that a file is no database, or a damaged one. */
+export function isNoDatabase(error: unknown): boolean {
+  return hasCode(error, 26, 'SQLITE_NOTADB') || hasCode(error, 11, 'SQLITE_CORRUPT')
+}
+
+/** Whether the driver says that a file cannot be written. */
+export function isReadOnly(error: unknown): boolean {
+  return hasCode(error, 8, 'SQLITE_READONLY')
+}
+
+/** better-sqlite3 names the extended code in `code`, `node:sqlite` gives its number in `errcode`. */
+function hasCode(error: unknown, primary: number, name: string): boolean {
+  if (typeof error !== 'object' || error === null) return false
+  const { code, errcode } = error as { code?: unknown; errcode?: unknown }
+  if (typeof errcode === 'number') return (errcode & 0xff) === primary
+  return typeof code === 'string' && (code === name || code.startsWith(`${name}_`))
+}

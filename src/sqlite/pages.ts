@@ -1,0 +1,129 @@
+import { parsePosition } from '../position.ts'
+import type { ReadAllRequest, ReadRequest, StoredEvent } from '../store-adapter.ts'
+import { retryBusy } from './busy.ts'
+import { type Connection, SELECT_EVENTS } from './connection.ts'
+import { isTurnDue, nextTurn } from './event-loop.ts'
+
+/** A stream's events in pages. Nothing is held open between two of them. */
+export async function* streamPages(
+  connection: Connection,
+  { stream, direction, from, limit = Infinity }: ReadRequest,
+  timeout: number,
+): AsyncGenerator<StoredEvent[], undefined> {
+  const isForwards = direction === 'forwards'
+  const rows =
+    `WHERE stream = ? AND revision ` +
+    (isForwards ? '>= ? ORDER BY revision LIMIT ?' : '<= ? ORDER BY revision DESC LIMIT ?')
+  let next = from ?? (isForwards ? 0 : Number.MAX_SAFE_INTEGER)
+  let left = limit
+  while (left > 0) {
+    if (isTurnDue()) await nextTurn()
+    const wanted = Math.min(left, ROWS)
+    const page = await retryBusy(() => takePage(connection, rows, [stream, next, wanted]), timeout)
+    const last = page.events.at(-1)
+    if (last) yield page.events
+    if (!last || (page.isWhole && page.events.length < wanted)) return undefined
+    left -= page.events.length
+    next = last.revision + (isForwards ? 1 : -1)
+  }
+  return undefined
+}
+
+/** The store's events in pages. Nothing is held open between two of them. */
+export async function* allPages(
+  connection: Connection,
+  request: ReadAllRequest,
+  timeout: number,
+): AsyncGenerator<StoredEvent[], undefined> {
+  const { direction, after, limit = Infinity } = request
+  const isForwards = direction === 'forwards'
+  const { where, values } = filterOf(request)
+  const rows =
+    (isForwards ? 'WHERE e.position > ? AND e.position <= ?' : 'WHERE e.position < ? AND e.position >= ?') +
+    `${where} ORDER BY e.position ${isForwards ? '' : 'DESC'} LIMIT ?`
+  const head = await retryBusy(() => connection.reading(logHeadOf), timeout)
+  let next = after === undefined ? (isForwards ? 0 : head + 1) : parsePosition(after)
+  if (!isForwards) next = Math.min(next, head + 1)
+  let left = limit
+  while (left > 0 && (isForwards ? next < head : next > 1)) {
+    if (isTurnDue()) await nextTurn()
+    const wanted = Math.min(left, ROWS)
+    // A filter may match nothing for a long while: a page looks at so many positions at most.
+    const end = isForwards ? next + SPAN : next - SPAN
+    const page = await retryBusy(() => takePage(connection, rows, [next, end, ...values, wanted]), timeout)
+    const last = page.events.at(-1)
+    next = last && (!page.isWhole || page.events.length === wanted) ? parsePosition(last.position) : end
+    left -= page.events.length
+    if (last) yield page.events
+  }
+  return undefined
+}
+
+/** The number of the last position; 0 where there is none. */
+export function logHeadOf(sql: Connection['sql']): number {
+  return (sql.logHead.get() as { position: number | null }).position ?? 0
+}
+
+/**
+ * Takes rows until the page is large enough. How large they are is asked first: rows taken one by one, which
+ * can be stopped, cost half as much again as all at once.
+ */
+function takePage(connection: Connection, rows: string, values: readonly (string | number)[]): Page {
+  return connection.reading(() => {
+    const { count, size } = connection.prepare(MEASURE.replace('ROWS', rows)).get(...values) as Measured
+    if (count === 0) return { events: [], isWhole: true }
+    const select = connection.prepare(`${SELECT_EVENTS} ${rows}`)
+    // Others may have appended since: no more than what was measured.
+    if (size <= LARGEST)
+      return { events: select.all(...values.slice(0, -1), count) as StoredEvent[], isWhole: true }
+    const events: StoredEvent[] = []
+    let taken = 0
+    for (const event of select.iterate(...values) as Iterable<StoredEvent>) {
+      events.push(event)
+      taken += event.data.length + event.metadata.length
+      if (taken >= LARGEST) return { events, isWhole: false }
+    }
+    return { events, isWhole: true }
+  })
+}
+
+const MEASURE =
+  'SELECT count(*) AS count, sum(size) AS size FROM ' +
+  '(SELECT octet_length(data) + octet_length(metadata) AS size FROM mneme_events e ROWS)'
+
+interface Measured {
+  readonly count: number
+  readonly size: number
+}
+
+interface Page {
+  readonly events: StoredEvent[]
+  /** Whether it holds all the rows that were asked for, rather than as many as are not too large. */
+  readonly isWhole: boolean
+}
+
+/** Lists go in as JSON, one parameter each, so that there is one statement for lists of any length. */
+function filterOf({ streams, categories, types }: ReadAllRequest): { where: string; values: string[] } {
+  const listed = 'IN (SELECT value FROM json_each(?))'
+  const names: string[] = []
+  const values: string[] = []
+  if (streams) {
+    names.push(`stream ${listed}`)
+    values.push(JSON.stringify(streams))
+  }
+  if (categories) {
+    // A category is the name up to the first '-'.
+    names.push(`substr(stream, 1, instr(stream || '-', '-') - 1) ${listed}`)
+    values.push(JSON.stringify(categories))
+  }
+  if (types) values.push(JSON.stringify(types))
+  const where = `${names.length > 0 ? ` AND (${names.join(' OR ')})` : ''}${types ? ` AND type ${listed}` : ''}`
+  return { where, values }
+}
+
+/** Events in a page. */
+const ROWS = 512
+/** Bytes of JSON in a page; it ends with the event that passes it. */
+const LARGEST = 1024 * 1024
+/** Positions that a page looks at. */
+const SPAN = 8192

@@ -1,0 +1,84 @@
+import { InvalidArgumentError } from '../errors.ts'
+import type { Connection } from './connection.ts'
+import type { SqliteDriver } from './driver.ts'
+import { MEMORY } from './location.ts'
+import { openConnection, realFile } from './open.ts'
+import { Turn } from './turn.ts'
+import { WriteQueue } from './write-queue.ts'
+
+/** A file that is open in this process: one connection and one write queue for all stores on it. */
+export interface SharedFile {
+  readonly connection: Connection
+  readonly queue: WriteQueue
+  /** Given up by one store; the last one closes it. */
+  release(): Promise<void>
+}
+
+/** How a file is opened. */
+export interface OpenSettings {
+  readonly driver: SqliteDriver | undefined
+  readonly synchronous: 'full' | 'normal'
+  readonly busyTimeout: number
+}
+
+/**
+ * Opens a file, or shares it where this process has it open. Each `:memory:` is one of its own.
+ *
+ * @throws OpenError, StoreBusyError; InvalidArgumentError where it is open with other settings.
+ */
+export async function openShared(location: string, settings: OpenSettings): Promise<SharedFile> {
+  if (location === MEMORY) return fileOf(await openConnection(MEMORY, settings), undefined, () => true)
+  const path = realFile(location)
+  let entry = open.get(path)
+  if (entry) {
+    checkSettings(entry.settings, settings)
+    entry.users++
+  } else {
+    entry = { settings, users: 1, file: undefined }
+    open.set(path, entry)
+    entry.file = openFile(path, entry)
+    // A failure is not remembered: the next attempt opens anew.
+    entry.file.catch(() => open.delete(path))
+  }
+  return entry.file!
+}
+
+interface Entry {
+  readonly settings: OpenSettings
+  users: number
+  file: Promise<SharedFile> | undefined
+}
+
+/** The files that this process has open, by their real paths. */
+const open = new Map<string, Entry>()
+
+async function openFile(path: string, entry: Entry): Promise<SharedFile> {
+  const connection = await openConnection(path, entry.settings)
+  return fileOf(connection, path, () => {
+    if (--entry.users > 0) return false
+    open.delete(path)
+    return true
+  })
+}
+
+function fileOf(connection: Connection, path: string | undefined, isLast: () => boolean): SharedFile {
+  const turn = new Turn(path === undefined ? undefined : `${path}-turn`)
+  const queue = new WriteQueue(connection, turn)
+  return {
+    connection,
+    queue,
+    release: async () => {
+      await queue.idle()
+      if (!isLast()) return
+      turn.close()
+      connection.close()
+    },
+  }
+}
+
+function checkSettings(first: OpenSettings, now: OpenSettings): void {
+  for (const name of ['driver', 'synchronous'] as const) {
+    if (first[name] === now[name]) continue
+    throw new InvalidArgumentError(`options.${name}`, 'the same for all stores of a process on one file')
+  }
+}

@@ -1,0 +1,130 @@
+import { join } from 'node:path'
+import { sqliteStore } from 'mneme/sqlite'
+import { describe, expect, test } from 'vitest'
+
+import { drivers } from './drivers.ts'
+import { faultyDriver } from './faulty-driver.ts'
+import { testFolder } from './folder.ts'
+import { happened, historyOf } from './history.ts'
+
+describe.each(drivers)('the write queue with $name', ({ driver }) => {
+  /** A store that counts its commits. */
+  async function counted() {
+    const commits = { count: 0 }
+    const counting = faultyDriver(driver, ({ sql, method }) => {
+      if (sql === 'COMMIT' && method === 'run') commits.count++
+      return undefined
+    })
+    const file = join(testFolder(), 'bank.db')
+    return { store: await sqliteStore(file, { driver: counting }), commits, file }
+  }
+
+  test('64 callers in a loop commit together', async () => {
+    const { store, commits } = await counted()
+    const callers = Array.from({ length: 64 }, async (_, caller) => {
+      for (let i = 0; i < 20; i++) {
+        await store.append({
+          stream: `s-${caller}`,
+          events: [happened(i)],
+          expected: i === 0 ? 'none' : i - 1,
+        })
+        // Some go on later than others.
+        for (let turns = caller % 8; turns > 0; turns--) await Promise.resolve()
+      }
+    })
+    await Promise.all(callers)
+    expect(commits.count).toBeLessThan(40)
+    expect(await historyOf(store)).toHaveLength(64 * 20)
+    await store.close()
+  })
+
+  test('each append of a batch has a verdict of its own, as if made one after the other', async () => {
+    const { store, commits } = await counted()
+    const id = happened()
+    const results = await Promise.allSettled([
+      store.append({ stream: 's', events: [happened(), happened()], expected: 'none' }),
+      store.append({ stream: 's', events: [happened()], expected: 'none' }),
+      store.append({ stream: 's', events: [id], expected: 1 }),
+      store.append({ stream: 's', events: [id], expected: 1 }),
+      store.append({ stream: 't', events: [happened(1)] }, { key: 'k' }),
+      store.append({ stream: 't', events: [happened(1)] }, { key: 'k' }),
+      store.append({ stream: 't', events: [happened(2)] }, { key: 'k' }),
+    ])
+    // Those under a key come a little later: their fingerprints are made first.
+    expect(commits.count).toBeLessThanOrEqual(2)
+    expect(results).toMatchObject([
+      { value: { repeated: false } },
+      { reason: { code: 'CONFLICT', actual: 1 } },
+      { value: { repeated: false } },
+      { value: { repeated: true } },
+      { value: { repeated: false } },
+      { value: { repeated: true } },
+      { reason: { code: 'KEY_REUSED' } },
+    ])
+    expect(await historyOf(store)).toHaveLength(4)
+    await store.close()
+  })
+
+  test('an append in the queue is withdrawn by its signal; one that began is not', async () => {
+    const { store, file } = await counted()
+    const other = driver(file)
+    other.exec('BEGIN IMMEDIATE')
+    const abort = new AbortController()
+    const withdrawn = store.append({ stream: 's', events: [happened()] }, { signal: abort.signal })
+    const stays = store.append({ stream: 's', events: [happened()] })
+    setTimeout(() => abort.abort(new Error('enough')), 20)
+    await expect(withdrawn).rejects.toThrow('enough')
+    other.exec('ROLLBACK')
+    await stays
+    const late = new AbortController()
+    const began = store.append({ stream: 's', events: [happened()] }, { signal: late.signal })
+    await began
+    late.abort()
+    expect(await historyOf(store)).toHaveLength(2)
+    other.close()
+    await store.close()
+  })
+
+  test('while another connection holds the lock: busy after the time-out, the event loop free, then as before', async () => {
+    const file = join(testFolder(), 'bank.db')
+    const store = await sqliteStore(file, { driver, busyTimeout: 200 })
+    const other = driver(file)
+    other.exec('BEGIN IMMEDIATE')
+    let ticks = 0
+    const timer = setInterval(() => ticks++, 5)
+    const started = performance.now()
+    const appends = [1, 2].map(() => store.append({ stream: 's', events: [happened()] }))
+    for (const result of await Promise.allSettled(appends)) {
+      expect(result).toMatchObject({ reason: { code: 'STORE_BUSY', isRetryable: true } })
+    }
+    const waited = performance.now() - started
+    clearInterval(timer)
+    expect(waited).toBeGreaterThanOrEqual(200)
+    expect(waited).toBeLessThan(400)
+    expect(ticks).toBeGreaterThan(15)
+    // Readers are not in the way of a writer.
+    expect(await store.head('s')).toBe('none')
+    const patient = store.append({ stream: 's', events: [happened()] })
+    setTimeout(() => other.exec('ROLLBACK'), 50)
+    await patient
+    expect(await historyOf(store)).toHaveLength(1)
+    other.close()
+    await store.close()
+  })
+
+  test('timers come while one await follows on another', async () => {
+    const store = await sqliteStore(join(testFolder(), 'bank.db'), { driver, synchronous: 'normal' })
+    for (const call of [
+      () => store.append({ stream: 's', events: [happened()] }),
+      () => store.head('s'),
+      () => store.read('s', { limit: 1 }).next(),
+    ]) {
+      let isDue = false
+      setTimeout(() => (isDue = true), 10)
+      const started = performance.now()
+      while (!isDue && performance.now() - started < 2_000) await call()
+      expect(performance.now() - started).toBeLessThan(500)
+    }
+    await store.close()
+  })
+})
