@@ -1,0 +1,104 @@
+import type { Change, Realm } from './realm.ts'
+import type { AppendRequest, AppendVerdict, StoreAdapter, StoredEvent } from '../../store-adapter.ts'
+
+/** An adapter that does as another one, but for what is changed. */
+export function changed(adapter: StoreAdapter, changes: Partial<StoreAdapter>): StoreAdapter {
+  return {
+    capabilities: adapter.capabilities,
+    identity: () => adapter.identity(),
+    append: (request, signal) => adapter.append(request, signal),
+    read: (request) => adapter.read(request),
+    readAll: (request) => adapter.readAll(request),
+    head: (stream) => adapter.head(stream),
+    logHead: () => adapter.logHead(),
+    close: () => adapter.close(),
+    ...changes,
+  }
+}
+
+/** Runs `step` before each append goes to the store: for what comes between a decision and its append. */
+export function beforeAppend(step: (request: AppendRequest) => void | Promise<void>): Change {
+  return (adapter) =>
+    changed(adapter, {
+      append: async (request, signal) => {
+        await step(request)
+        return adapter.append(request, signal)
+      },
+    })
+}
+
+/** Runs `step` on each verdict, after the commit. Where it throws, the answer is lost. */
+export function afterAppend(step: (verdict: AppendVerdict) => void | Promise<void>): Change {
+  return (adapter) =>
+    changed(adapter, {
+      append: async (request, signal) => {
+        const verdict = await adapter.append(request, signal)
+        await step(verdict)
+        return verdict
+      },
+    })
+}
+
+/** What passes only while it is open. */
+export interface Gate {
+  /** Resolves when the gate is open. */
+  pass(): Promise<void>
+  open(): void
+  /** How many wait or have passed. */
+  readonly arrived: number
+}
+
+/** A gate that is shut. It opens by itself when the case ends, so that a case that fails does not hang. */
+export function gate(realm: Realm): Gate {
+  let open: () => void = () => undefined
+  const opened = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  let arrived = 0
+  realm.atEnd(() => open())
+  return {
+    pass: () => {
+      arrived++
+      return opened
+    },
+    open: () => open(),
+    get arrived() {
+      return arrived
+    },
+  }
+}
+
+/** What a reader did with an adapter. */
+export interface Watched {
+  /** How many events each page held. */
+  readonly pages: number[]
+  /** How often `return` was called. */
+  returns: number
+}
+
+/** Watches the pages that are read, of a stream or of all. `turn` runs before each of them. */
+export function watchPages(watched: Watched, turn: () => void | Promise<void> = () => undefined): Change {
+  const watch = (pages: AsyncIterable<readonly StoredEvent[]>): AsyncIterable<readonly StoredEvent[]> => ({
+    [Symbol.asyncIterator]: () => {
+      const iterator = pages[Symbol.asyncIterator]()
+      return {
+        next: async () => {
+          await turn()
+          const result = await iterator.next()
+          if (!result.done) watched.pages.push(result.value.length)
+          return result
+        },
+        return: async () => {
+          watched.returns++
+          await iterator.return?.()
+          return { done: true, value: undefined }
+        },
+      }
+    },
+  })
+  return (adapter) =>
+    changed(adapter, {
+      read: (request) => watch(adapter.read(request)),
+      readAll: (request) => watch(adapter.readAll(request)),
+    })
+}

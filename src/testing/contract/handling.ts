@@ -1,0 +1,236 @@
+import assert from 'node:assert/strict'
+
+import { aggregateFromClass, defineAggregate } from '../../aggregate.ts'
+import { defineCommand } from '../../command.ts'
+import { ConflictError, FoldError, LimitError, UnknownEventError } from '../../errors.ts'
+import { event } from '../../event-spec.ts'
+import { execute, tryExecute } from '../../execute.ts'
+import { limits } from '../../limits.ts'
+import { Account, deposit, depositDirectly, noteRequest } from './accounts.ts'
+import { beforeAppend, changed, gate } from './faults.ts'
+import { drain, everything, failureOf, nextTurn, nothingWritten } from './outcomes.ts'
+import type { Prove } from './prove.ts'
+import type { Change } from './realm.ts'
+import { upTo } from './sample-events.ts'
+
+/** F1, W3 and R4 around `handle`: its errors, its retries, and that it can spoil nothing. */
+export function handling(prove: Prove): void {
+  prove('F1: an error that handle throws passes unchanged, and nothing is written', async (store) => {
+    const error = new RangeError('of the domain')
+    let calls = 0
+    const failing = defineCommand({
+      reads: () => Account('a'),
+      handle: () => {
+        calls++
+        throw error
+      },
+    })
+    await depositDirectly(store, 'a', 1)
+    await nothingWritten(store, async () => {
+      for (const _ of upTo(2)) await assert.rejects(execute(store, failing()), (thrown) => thrown === error)
+    })
+    assert.equal(calls, 2)
+  })
+
+  prove('W3: a handler that changes the state gets an error and spoils nothing', async (store) => {
+    await store.append({ stream: Account('a'), events: [Account.events.Noted({ text: 'x' })] })
+    const spoiling = defineCommand({
+      reads: (_how: 'balance' | 'notes') => Account('a'),
+      handle: (state, how) => {
+        if (how === 'balance') (state as { balance: number }).balance = 1_000
+        else (state.notes as string[]).push('spoilt')
+        return Account.events.Deposited({ amount: 1 })
+      },
+    })
+    for (const how of ['balance', 'notes', 'balance'] as const) {
+      await failureOf(TypeError, () => execute(store, spoiling(how)))
+      const { state } = await execute(store, deposit({ account: 'a', amount: 0 }))
+      assert.deepEqual(state, { balance: 0, notes: ['x'] })
+    }
+  })
+
+  for (const copies of [true, false]) {
+    prove(
+      `W3: a handler that changes a class's state ${copies ? 'with' : 'without'} clone spoils nothing`,
+      async (store) => {
+        const counter = counterOf(copies)
+        const spoiling = defineCommand({
+          reads: () => counter('a'),
+          handle: (state) => {
+            const seen = state.count
+            state.count = 1_000
+            return seen === 1_000 ? [] : counter.events.Counted()
+          },
+        })
+        const results = await Promise.all(upTo(5).map(() => execute(store, spoiling())))
+        results.push(await execute(store, spoiling()))
+        assert.deepEqual(
+          results.map(({ state }) => state.count),
+          [1, 2, 3, 4, 5, 6],
+        )
+        for (const { state } of results) state.count = 1_000
+        assert.equal((await execute(store, spoiling())).state.count, 7)
+      },
+    )
+  }
+
+  prove(
+    'F1: a fold that throws fails the command with what it threw, and nothing is written',
+    async (store) => {
+      const cause = new RangeError('of the fold')
+      const Fragile = defineAggregate({
+        name: 'Fragile',
+        events: { Touched: event<{ hard: boolean }>() },
+        initial: () => ({ touched: 0 }),
+        apply: {
+          Touched: (state, { hard }) => {
+            if (hard) throw cause
+            return { touched: state.touched + 1 }
+          },
+        },
+      })
+      const touch = defineCommand({
+        reads: (_: { hard: boolean }) => Fragile('a'),
+        handle: (_, { hard }) => Fragile.events.Touched({ hard }),
+      })
+      await execute(store, touch({ hard: false }))
+      await nothingWritten(store, async () => {
+        const error = await failureOf(FoldError, () => execute(store, touch({ hard: true })))
+        assert.deepEqual([error.cause, error.stream, error.revision], [cause, 'Fragile-a', 1])
+      })
+      assert.equal((await execute(store, touch({ hard: false }))).state.touched, 2)
+      await store.append({ stream: 'Fragile-a', events: [{ type: 'Fragile.Touched', data: { hard: true } }] })
+      const { revision } = await failureOf(FoldError, () => execute(store, touch({ hard: false })))
+      assert.equal(revision, 2)
+    },
+  )
+
+  prove('F1: an event of unknown type fails the command, and nothing is written', async (store) => {
+    await depositDirectly(store, 'a', 1)
+    await store.append({ stream: 'Account-a', events: [{ type: 'Account.Frozen', data: {} }] })
+    await store.append({ stream: 'Account-b', events: [{ type: 'Account.Noted', version: 2, data: {} }] })
+    await nothingWritten(store, async () => {
+      for (const [account, type, version] of [
+        ['a', 'Account.Frozen', 1],
+        ['b', 'Account.Noted', 2],
+      ] as const) {
+        const call = () => execute(store, deposit({ account, amount: 1 }))
+        const error = await failureOf(UnknownEventError, call)
+        assert.deepEqual([error.stream, error.type, error.version], [`Account-${account}`, type, version])
+      }
+    })
+  })
+
+  prove('W7: a decision above a limit is an error, and disturbs none that waits with it', async (store) => {
+    const flood = defineCommand({
+      reads: () => Account('a'),
+      handle: () => upTo(limits.appendEvents + 1).map(() => Account.events.Deposited({ amount: 1 })),
+    })
+    const [before, flooded, after] = await Promise.allSettled([
+      execute(store, deposit({ account: 'a', amount: 1 })),
+      execute(store, flood()),
+      execute(store, deposit({ account: 'a', amount: 1 })),
+    ])
+    assert.deepEqual([before.status, after.status], ['fulfilled', 'fulfilled'])
+    assert.ok(flooded.status === 'rejected' && flooded.reason instanceof LimitError)
+    assert.equal(await store.head(Account('a')), 1)
+  })
+
+  for (const maxRetries of [0, 3]) {
+    prove(`W3: a conflict is retried ${maxRetries} times, then it is the caller's`, async (store, realm) => {
+      let appends = 0
+      const contended = await realm.open(
+        alwaysFirst(() => appends++),
+        { cachedStates: 0 },
+      )
+      const attempts: number[] = []
+      const options = {
+        retry: { maxRetries, baseDelay: 0 },
+        onRetry: ({ attempt }: { attempt: number }) => attempts.push(attempt),
+      }
+      const call = () => execute(contended, deposit({ account: 'a', amount: 1 }), options)
+      const error = await failureOf(ConflictError, call)
+      assert.equal(error.stream, 'Account-a')
+      assert.equal(appends, maxRetries + 1)
+      assert.deepEqual(
+        attempts,
+        upTo(maxRetries).map((n) => n + 1),
+      )
+      assert.equal((await drain(store.read(Account('a')))).length, appends)
+    })
+  }
+
+  prove(
+    'R4: a command given up before or between attempts ends with the reason of its signal',
+    async (store, realm) => {
+      const reason = new Error('enough')
+      const given = execute(store, deposit({ account: 'a', amount: 1 }), {
+        signal: AbortSignal.abort(reason),
+      })
+      await assert.rejects(given, reason)
+      const contended = await realm.open(alwaysFirst(), { cachedStates: 0 })
+      const controller = new AbortController()
+      const call = execute(contended, deposit({ account: 'b', amount: 1 }), {
+        signal: controller.signal,
+        retry: { maxRetries: 5, minDelay: 60_000, maxDelay: 60_000 },
+        onRetry: () => setTimeout(() => controller.abort(reason), 1),
+      })
+      await assert.rejects(call, reason)
+      assert.equal(await store.head(Account('a')), 'none')
+      assert.equal(await store.head(Account('b')), 0)
+    },
+  )
+
+  prove('R4: one that gives up leaves the others that wait for the stream alone', async (store, realm) => {
+    const stalled = gate(realm)
+    const slow = await realm.open(beforeAppend(() => stalled.pass()))
+    const controllers = upTo(20).map(() => new AbortController())
+    const calls = controllers.map(({ signal }) =>
+      execute(slow, deposit({ account: 'a', amount: 1 }), { signal }),
+    )
+    const settled = Promise.allSettled(calls)
+    while (stalled.arrived === 0) await nextTurn()
+    const late = execute(slow, deposit({ account: 'a', amount: 1 }), { signal: controllers[3]!.signal })
+    const ended = late.catch((error: unknown) => error)
+    controllers[3]!.abort(new Error('enough'))
+    assert.deepEqual(await ended, new Error('enough'))
+    stalled.open()
+    const succeeded = (await settled).filter(({ status }) => status === 'fulfilled').length
+    assert.equal((await everything(store)).length, succeeded)
+    assert.ok(succeeded >= 19)
+    assert.equal((await tryExecute(slow, deposit({ account: 'a', amount: 1 }))).ok, true)
+  })
+}
+
+/** A state that changes itself, with or without a way to copy it. */
+function counterOf(copies: boolean) {
+  class Count {
+    count = 0
+    apply(_event: unknown): void {
+      this.count++
+    }
+  }
+  class CopiedCount extends Count {
+    clone(): CopiedCount {
+      return Object.assign(new CopiedCount(), this)
+    }
+  }
+  return aggregateFromClass({
+    name: copies ? 'CopiedCounter' : 'Counter',
+    events: { Counted: event() },
+    state: copies ? CopiedCount : Count,
+  })
+}
+
+/** Another process comes first, each time. */
+function alwaysFirst(count: () => void = () => undefined): Change {
+  return (adapter) =>
+    changed(adapter, {
+      append: async (request, signal) => {
+        count()
+        const account = request.conditions[0]!.stream.slice('Account-'.length)
+        await adapter.append(noteRequest(account))
+        return adapter.append(request, signal)
+      },
+    })
+}

@@ -1,0 +1,28 @@
+import type { EventStore } from '../../store.ts'
+import type { Capabilities } from '../../store-adapter.ts'
+import type { Realm } from './realm.ts'
+
+/** The functions of a test runner that the suite needs. Those of Vitest, Jest and `node:test` fit. */
+export interface ContractRunner {
+  describe(name: string, body: () => void): void
+  test(name: string, body: () => Promise<void>): void
+  /** Says that a case is skipped, and why. Where left out, the case is declared by that name and passes. */
+  skip?(name: string, reason: string): void
+}
+
+/** What a case does: it throws where the promise is broken. `store` is a first connection to fresh data. */
+export type Proof = (store: EventStore, realm: Realm) => Promise<void>
+
+/** What a store must declare for a case to be run. */
+export interface Demands {
+  readonly needs?: readonly (keyof Capabilities)[]
+}
+
+/** Declares a case. Its name begins with the promise that it proves. */
+export interface Prove {
+  (name: string, proof: Proof): void
+  (name: string, demands: Demands, proof: Proof): void
+}
+
+/** Cases of one kind of promise. */
+export type Group = (prove: Prove) => void

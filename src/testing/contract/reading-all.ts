@@ -1,0 +1,201 @@
+import assert from 'node:assert/strict'
+
+import type { Recorded } from '../../event.ts'
+import type { EventStore, ReadAllOptions } from '../../store.ts'
+import { drain, everything } from './outcomes.ts'
+import type { Prove } from './prove.ts'
+import { happenings, idsOf, numbersOf, positionsOf, revisionsOf, upTo } from './sample-events.ts'
+
+/** R1 and R3: the order of the store, and reading parts of it. */
+export function readingAll(prove: Prove): void {
+  prove('R1: the order of the store agrees with the order of every stream', async (store, realm) => {
+    const other = await realm.open()
+    await Promise.all(
+      upTo(60).map((i) =>
+        (i % 2 === 0 ? store : other).append({ stream: `s-${i % 7}`, events: happenings(1 + (i % 4)) }),
+      ),
+    )
+    const log = await everything(store)
+    assert.deepEqual(await everything(other), log)
+    assert.equal(new Set(idsOf(log)).size, log.length)
+    for (const stream of new Set(log.map((event) => event.stream))) {
+      const own = log.filter((event) => event.stream === stream)
+      assert.deepEqual(revisionsOf(own), upTo(own.length))
+      assert.deepEqual(await drain(store.read(stream)), own)
+    }
+  })
+
+  prove('R1: the events of one append are adjacent in the order of the store', async (store, realm) => {
+    const other = await realm.open()
+    const results = await Promise.all(
+      upTo(40).map((i) => (i % 2 === 0 ? store : other).append({ stream: `s-${i}`, events: happenings(5) })),
+    )
+    const log = await everything(store)
+    for (const { events } of results) {
+      const start = log.findIndex(({ id }) => id === events[0]?.id)
+      assert.deepEqual(log.slice(start, start + 5), events)
+    }
+  })
+
+  prove('R1: positions compare with <, and are text that survives JSON', async (store) => {
+    for (const i of upTo(12))
+      await store.append({ stream: `s-${i % 2}`, events: happenings(1 + 9 * (i % 2)) })
+    const positions = positionsOf(await everything(store))
+    for (const [i, position] of positions.entries()) {
+      assert.equal(typeof position, 'string')
+      if (i > 0) assert.ok(positions[i - 1]! < position, `${positions[i - 1]} < ${position}`)
+    }
+    const saved = JSON.parse(JSON.stringify(positions[4])) as string
+    assert.deepEqual(positionsOf(await drain(store.readAll({ after: saved }))), positions.slice(5))
+  })
+
+  prove(
+    'R1: what follows a position is read in either direction, also after a restart',
+    async (store, realm) => {
+      for (const i of upTo(10)) await store.append({ stream: `s-${i % 3}`, events: happenings(3) })
+      const log = await everything(store)
+      const reopened = await realm.restart()
+      for (const [i, { position: after }] of log.entries()) {
+        assert.deepEqual(await drain(reopened.readAll({ after })), log.slice(i + 1))
+        const behind = await drain(reopened.readAll({ after, direction: 'backwards' }))
+        assert.deepEqual(behind, log.slice(0, i).reverse())
+      }
+    },
+  )
+
+  prove('R1: the store is read in parts of any size, from position to position', async (store) => {
+    for (const i of upTo(9)) await store.append({ stream: `s-${i % 3}`, events: happenings(13) })
+    const log = await everything(store)
+    for (const direction of ['forwards', 'backwards'] as const) {
+      const whole = direction === 'forwards' ? log : [...log].reverse()
+      for (const limit of [1, 7, 13, 39, 200]) {
+        assert.deepEqual(idsOf(await inParts(store, { direction, limit })), idsOf(whole))
+      }
+    }
+  })
+
+  prove('R1: nothing is lost or doubled where a page ends, with and without a filter', async (store) => {
+    for (const i of upTo(11)) await store.append({ stream: `s-${i % 2}`, events: happenings(205, i * 205) })
+    const log = await everything(store)
+    assert.deepEqual(numbersOf(log), upTo(2_255))
+    assert.deepEqual(idsOf(await drain(store.readAll({ direction: 'backwards' }))), idsOf(log).reverse())
+    const odd = log.filter(({ stream }) => stream === 's-1')
+    assert.deepEqual(idsOf(await drain(store.readAll({ streams: ['s-1'] }))), idsOf(odd))
+    for (const limit of [255, 256, 257, 511, 512, 513, 1_023, 1_024, 1_025]) {
+      assert.deepEqual(idsOf(await drain(store.readAll({ limit }))), idsOf(log).slice(0, limit))
+      const back = await drain(store.readAll({ limit, direction: 'backwards', streams: ['s-1'] }))
+      assert.deepEqual(idsOf(back), idsOf(odd).reverse().slice(0, limit))
+    }
+  })
+
+  prove('R3: streams, categories, types and limits choose what a plain filter chooses', async (store) => {
+    const log = await mixedLog(store)
+    const lists = {
+      streams: [
+        undefined,
+        [],
+        ['Door-1'],
+        ['Door-1', 'Lamp-1', 'absent'],
+        ['Door-1', 'Door-1'],
+        ['Do%', 'Door_1'],
+      ],
+      categories: [undefined, [], ['Door'], ['Lamp', 'Do'], ['Door-1'], ['D%'], ['plain', 'Door']],
+      types: [undefined, [], ['T.A'], ['T.B', 'T.C'], ['T.', 't.a'], ['T.A', 'T.A', 'absent']],
+    }
+    for (const streams of lists.streams) {
+      for (const categories of lists.categories) {
+        for (const types of lists.types) {
+          const filter = {
+            ...(streams && { streams }),
+            ...(categories && { categories }),
+            ...(types && { types }),
+          }
+          await agrees(store, log, filter)
+        }
+      }
+    }
+  })
+
+  prove('R3: a filter that matches seldom finds all of it', async (store) => {
+    for (const i of upTo(6)) {
+      await store.append({ stream: 'many', events: happenings(400) })
+      await store.append({ stream: `few-${i}`, events: [{ type: 'Rare', data: { i } }] })
+    }
+    for (const filter of [
+      { types: ['Rare'] },
+      { categories: ['few'] },
+      { types: ['Rare'], categories: ['few'] },
+    ]) {
+      const found = await drain(store.readAll(filter))
+      assert.deepEqual(
+        found.map(({ stream }) => stream),
+        upTo(6).map((i) => `few-${i}`),
+      )
+      const last = await drain(store.readAll({ ...filter, direction: 'backwards', limit: 2 }))
+      assert.deepEqual(
+        last.map(({ stream }) => stream),
+        ['few-5', 'few-4'],
+      )
+    }
+  })
+
+  prove('R3: many streams, categories and types in one filter', async (store) => {
+    for (const i of upTo(20)) await store.append({ stream: `c${i}-1`, events: [{ type: `T${i}`, data: {} }] })
+    const log = await everything(store)
+    const wide = (name: (i: number) => string) => upTo(2_000).map(name)
+    const filter = {
+      streams: wide((i) => `c${i}-1`),
+      categories: wide((i) => `c${i}`),
+      types: wide((i) => `T${i}`),
+    }
+    assert.deepEqual(await drain(store.readAll(filter)), log)
+  })
+}
+
+/** Events of several streams, categories and types, in turn. */
+async function mixedLog(store: EventStore): Promise<Recorded[]> {
+  const streams = ['Door-1', 'Door-2', 'Door', 'Do-or', 'Lamp-1', 'plain', '-', 'Door-1-2', 'door-1']
+  for (const i of upTo(18)) {
+    const types = ['T.A', 'T.B', 'T.C'].slice(i % 3, (i % 3) + 2)
+    await store.append({
+      stream: streams[(i * 5) % 9]!,
+      events: types.map((type) => ({ type, data: { i } })),
+    })
+  }
+  return everything(store)
+}
+
+async function agrees(store: EventStore, log: readonly Recorded[], filter: ReadAllOptions): Promise<void> {
+  const { streams, categories, types } = filter as { [K in 'streams' | 'categories' | 'types']?: string[] }
+  const isNamed = (stream: string) =>
+    streams?.includes(stream) === true || categories?.includes(stream.split('-', 1)[0]!) === true
+  const isOpen = !streams && !categories
+  const matching = log.filter(
+    ({ stream, type }) => (isOpen || isNamed(stream)) && (!types || types.includes(type)),
+  )
+  const message = JSON.stringify(filter)
+  const ids = idsOf(matching)
+  assert.deepEqual(await drain(store.readAll(filter)), matching, message)
+  const back = await drain(store.readAll({ ...filter, direction: 'backwards' }))
+  assert.deepEqual(idsOf(back), [...ids].reverse(), message)
+  assert.deepEqual(idsOf(await drain(store.readAll({ ...filter, limit: 3 }))), ids.slice(0, 3), message)
+  const middle = log[11]!.position
+  const later = matching.filter(({ position }) => position > middle)
+  const earlier = matching.filter(({ position }) => position < middle).reverse()
+  assert.deepEqual(
+    idsOf(await drain(store.readAll({ ...filter, after: middle, limit: 4 }))),
+    idsOf(later.slice(0, 4)),
+  )
+  const before = await drain(store.readAll({ ...filter, after: middle, direction: 'backwards' }))
+  assert.deepEqual(idsOf(before), idsOf(earlier), message)
+}
+
+async function inParts(store: EventStore, options: { direction: 'forwards' | 'backwards'; limit: number }) {
+  const all: Recorded[] = []
+  for (;;) {
+    const after = all.at(-1)?.position
+    const part = await drain(store.readAll({ ...options, ...(after !== undefined && { after }) }))
+    all.push(...part)
+    if (part.length === 0) return all
+  }
+}

@@ -1,0 +1,48 @@
+import type { Seen } from '../boundary.ts'
+import { isPlain } from '../plain-data.ts'
+import type { Stream } from '../stream.ts'
+
+/** The states of a boundary, as an expectation states them. */
+export type StatesToExpect<B> =
+  B extends Stream<infer State>
+    ? StateToExpect<State>
+    : B extends undefined
+      ? undefined
+      : { readonly [K in keyof B]: StatesToExpect<B[K]> }
+
+/** Of a state class, what it shows beside its methods; an instance of it will do as well. */
+type StateToExpect<State> = State extends { apply(event: never): unknown }
+  ? { readonly [K in keyof State as State[K] extends (...args: never) => unknown ? never : K]: State[K] }
+  : Seen<State>
+
+/**
+ * The actual state, as far as an expectation can state it: where a plain object is expected of an instance of a
+ * class, its own fields and whatever else the expectation names, like getters.
+ */
+export function comparable(actual: unknown, expected: unknown): unknown {
+  if (Array.isArray(actual) && Array.isArray(expected)) {
+    return actual.map((item, i) => comparable(item, expected[i]))
+  }
+  if (!isObject(actual) || !isObject(expected) || !isPlain(expected) || isBuiltIn(actual)) return actual
+  const names = isPlain(actual)
+    ? Object.keys(actual)
+    : [...Object.keys(actual), ...Object.keys(expected).filter((name) => name in actual)]
+  return Object.fromEntries(
+    [...new Set(names)].map((name) => [name, comparable(actual[name], expected[name])]),
+  )
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null
+}
+
+/** What compares by what it holds, and not by its properties. */
+function isBuiltIn(object: object): boolean {
+  return (
+    Array.isArray(object) ||
+    object instanceof Map ||
+    object instanceof Set ||
+    object instanceof Date ||
+    ArrayBuffer.isView(object)
+  )
+}

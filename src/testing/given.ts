@@ -1,0 +1,131 @@
+import type { AssertPredicate } from 'node:assert'
+import type { Boundary, Decision, EventsIn, OnStream, RejectionsIn } from '../boundary.ts'
+import type { Command } from '../command.ts'
+import type { Event } from '../event.ts'
+import { tryExecute, type Rest } from '../execute.ts'
+import { memoryStore } from '../memory/index.ts'
+import type { EventStore, StreamWrite } from '../store.ts'
+import type { AnyStream, Stream } from '../stream.ts'
+import type { StatesToExpect } from './expected-state.ts'
+import { Expectation } from './expectation.ts'
+import type { Happened } from './happened.ts'
+
+/** What happened before a command: the history of streams. */
+export interface Given {
+  /** Further events, of another stream or of the same. */
+  and<Types extends string>(
+    stream: Stream<unknown, Types> | string,
+    ...events: Event<NoInfer<Types>>[]
+  ): Given
+  /**
+   * The command to test, which is executed once, on a memory store that holds this history. Options are those
+   * of `execute`: what the command `needs`, metadata.
+   */
+  when<B extends Boundary, Ret extends Decision<B>, Needs = {}>(
+    command: Command<B, Ret, Needs>,
+    ...options: Rest<NoInfer<Needs>>
+  ): When<B, EventsIn<Ret>, RejectionsIn<Ret>>
+}
+
+/**
+ * What is expected of a command. Each resolves where it holds, and rejects with an `AssertionError` where it
+ * does not: await it. Several may be asked of one command; it is executed once.
+ */
+export interface When<B, E, R> {
+  /** It records exactly these events, in this order. Of several streams, say on which: `on(alice, Withdrawn(...))`. */
+  thenEvents(...events: (B extends AnyStream ? E : OnStream<E>)[]): Promise<void>
+  /** It is accepted, and records nothing. */
+  thenNothing(): Promise<void>
+  /** It is rejected: with this reason and exactly these details, or with this reason and any details. */
+  thenRejected(rejection: R | ReasonOf<R>): Promise<void>
+  /** It throws, and what it throws matches, as in `assert.rejects`. A rejection is not thrown. */
+  thenThrows(matcher?: AssertPredicate): Promise<void>
+  /**
+   * It is accepted, and this is the state with its events, in the shape of what it reads. Of a class, its
+   * fields (and getters, where they are named); private ones cannot be seen.
+   */
+  thenState(state: StatesToExpect<B>): Promise<void>
+}
+
+type ReasonOf<R> = R extends { readonly reason: infer Reason } ? Reason : never
+
+/**
+ * Tests a command: given what happened, when it is executed, then this comes of it. It runs as it would in
+ * production, on a memory store: nothing is mocked but what the command `needs`. Works with any test runner.
+ *
+ * Events that an older program wrote are made by hand. On a stream given by name they are stored as they are,
+ * under any type: `given('Loan-1', { type: 'Credit.Granted', data: {...} })`; without a `version` it is 1.
+ *
+ * @example
+ * ```ts
+ * const alice = BankAccount('alice')
+ * await given(alice, Opened({ owner: 'Alice' }), Deposited({ amount: 30 }))
+ *   .when(withdraw({ account: 'alice', amount: 10 }))
+ *   .thenEvents(Withdrawn({ amount: 10 }))
+ * await given(alice, Opened({ owner: 'Alice' }))
+ *   .when(withdraw({ account: 'alice', amount: 10 }))
+ *   .thenRejected({ reason: 'insufficient-funds', balance: 0 })
+ * await given().when(withdraw({ account: 'alice', amount: 10 })).thenRejected('not-open')
+ * ```
+ */
+export function given(): Given
+export function given<Types extends string>(
+  stream: Stream<unknown, Types> | string,
+  ...events: Event<NoInfer<Types>>[]
+): Given
+export function given(stream?: AnyStream | string, ...events: Event[]): Given {
+  return history(stream !== undefined ? [{ stream, events }] : [])
+}
+
+/**
+ * Says on which stream events are expected of a command over several streams.
+ *
+ * @example
+ * ```ts
+ * await given(alice, Opened({ owner: 'Alice' }), Deposited({ amount: 30 }))
+ *   .and(bob, Opened({ owner: 'Bob' }))
+ *   .when(transfer({ from: 'alice', to: 'bob', amount: 10 }))
+ *   .thenEvents(on(alice, Withdrawn({ amount: 10 })), on(bob, Deposited({ amount: 10 })))
+ * ```
+ */
+export function on<Types extends string, E extends Event<Types>>(
+  stream: Stream<unknown, Types>,
+  ...events: E[]
+): OnStream<E> {
+  return { stream: stream.stream, events }
+}
+
+type AnyCommand = Command<Boundary, Decision<Boundary>>
+
+function history(writes: readonly StreamWrite[]): Given {
+  return {
+    and: (stream: AnyStream | string, ...events: Event[]) => history([...writes, { stream, events }]),
+    when: (command: unknown, options?: object) =>
+      new Expectation(command as AnyCommand, () => happen(writes, command as AnyCommand, options)) as never,
+  }
+}
+
+async function happen(
+  writes: readonly StreamWrite[],
+  command: AnyCommand,
+  options: object = {},
+): Promise<Happened> {
+  const store = memoryStore()
+  await record(store, writes)
+  try {
+    return await tryExecute(store, command, options)
+  } catch (error) {
+    return { threw: error }
+  } finally {
+    await store.close()
+  }
+}
+
+async function record(store: EventStore, writes: readonly StreamWrite[]): Promise<void> {
+  try {
+    for (const write of writes) await store.append(write)
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new Error(`what is given cannot be stored: ${reason}`, { cause: error })
+  }
+}

@@ -1,0 +1,5 @@
+export type { ContractRunner } from './contract/prove.ts'
+export type { ContractRealm, ContractSubject } from './contract/realm.ts'
+export { storeContract } from './contract/store-contract.ts'
+export { given, on } from './given.ts'
+export type { Given, When } from './given.ts'

@@ -1,0 +1,47 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { StoreAdapter } from 'mneme'
+import { storeContract } from 'mneme/testing'
+import { describe, test } from 'vitest'
+
+import { sqliteAdapter } from '../../src/sqlite/adapter.ts'
+import { openConnection } from '../../src/sqlite/open.ts'
+import { openShared, type SharedFile } from '../../src/sqlite/shared-file.ts'
+import { Turn } from '../../src/sqlite/turn.ts'
+import { WriteQueue } from '../../src/sqlite/write-queue.ts'
+
+const settings = { driver: undefined, synchronous: 'full', busyTimeout: 5_000 } as const
+const runner = { describe, test, skip: (name: string, reason: string) => test.skip(`${name} (${reason})`) }
+
+prove('sqlite, each store with a connection of its own', openApart)
+prove('sqlite, one connection for all stores', (file) => openShared(file, settings))
+
+function prove(name: string, open: (file: string) => Promise<SharedFile>): void {
+  const connect = async (file: string): Promise<StoreAdapter> =>
+    sqliteAdapter(await open(file), settings.busyTimeout)
+  const create = async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'mneme-contract-'))
+    return {
+      connect: () => connect(join(folder, 'events.db')),
+      destroy: () => rm(folder, { recursive: true }),
+    }
+  }
+  storeContract({ name, create }, runner)
+}
+
+/** As another process opens it: a process of its own shares neither the connection nor the write queue. */
+async function openApart(path: string): Promise<SharedFile> {
+  const connection = await openConnection(path, settings)
+  const turn = new Turn(`${path}-turn`)
+  const queue = new WriteQueue(connection, turn)
+  return {
+    connection,
+    queue,
+    release: async () => {
+      await queue.idle()
+      turn.close()
+      connection.close()
+    },
+  }
+}
