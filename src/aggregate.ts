@@ -47,6 +47,7 @@ export type StreamEventIn<Name extends string, E> = {
 type Accepts<Name extends string, E> =
   `${Name}.${string}` | { [K in keyof E]: E[K] extends AnyEventType ? E[K]['type'] : never }[keyof E]
 
+/** Any aggregate. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- every aggregate: its parameters are invariant
 export type AnyAggregate = Aggregate<any, any, any, any>
 /** The state of an aggregate or of a stream. */
@@ -65,11 +66,12 @@ export interface KeepLiterals {
   readonly [key: string]: '' | {} | null | undefined
 }
 
+type Settled<T> = [T][T extends unknown ? 0 : never]
 interface AggregateBase<Name extends string, D, Id> {
   /** The category of its streams, and the prefix of its events' types. Letters, digits, `_` and `.`. */
   readonly name: Name
   /** The type of the id: a Standard Schema, or a function to a string. A string where left out. */
-  readonly id?: StandardSchemaV1<never, Id> | ((id: Id) => string)
+  readonly id?: StandardSchemaV1<unknown, Id> | ((id: Id) => string)
   /** Its events by their short names. */
   readonly events: D & CheckDefinitions<D>
 }
@@ -88,7 +90,7 @@ export interface AggregateDefinition<Name extends string, D, State, Id> extends 
       state: Readonly<State>,
       data: DataOf<Payload<D[K]>>,
       event: StreamEvent<TypeOf<Name, K, D[K]>, DataOf<Payload<D[K]>>>,
-    ) => NoInfer<State> | KeepLiterals
+    ) => NoInfer<State>
   }
 }
 

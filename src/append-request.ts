@@ -1,4 +1,4 @@
-import { checkExpected, streamName } from './checks.ts'
+import { checkExpected, checkList, checkOptions, streamName } from './checks.ts'
 import { checkAppend, encodeEvent, type EncodedEvent } from './encode.ts'
 import { InvalidArgumentError, UnsupportedError } from './errors.ts'
 import type { Metadata } from './metadata.ts'
@@ -22,19 +22,15 @@ export function encodeWrites(
   const text = JSON.stringify(metadata)
   const expectations = new Map<string, ExpectedRevision | undefined>()
   const events: EncodedEvent[] = []
-  writes.forEach((write, i) => {
-    const argument = several ? `writes[${String(i)}]` : 'write'
-    if (typeof (write as unknown) !== 'object' || (write as unknown) === null) {
-      throw new InvalidArgumentError(argument, 'an object: { stream, events, expected }')
-    }
+  checkList(writes, 'writes', (write, place) => {
+    const argument = several ? place : 'write'
+    checkOptions(write, argument, ['stream', 'events', 'expected'])
     const stream = streamName(write.stream, `${argument}.stream`)
     expectations.set(stream, oneExpectation(expectations, write, stream, argument))
     const fold = typeof write.stream === 'string' ? undefined : write.stream.fold
-    const list: unknown = write.events ?? []
-    if (!Array.isArray(list)) throw new InvalidArgumentError(`${argument}.events`, 'an array of events')
-    write.events?.forEach((event, j) => {
-      events.push(encodeEvent(event, { stream, fold, argument: `${argument}.events[${String(j)}]` }, text))
-    })
+    checkList(write.events, `${argument}.events`, (event, place) =>
+      events.push(encodeEvent(event, { stream, fold, argument: place }, text)),
+    )
   })
   const conditions = [...expectations].map(([stream, expected = 'any']): Condition => ({ stream, expected }))
   checkRequest(conditions, events, capabilities)
@@ -47,11 +43,16 @@ export function checkRequest(
   events: readonly EncodedEvent[],
   capabilities: Capabilities,
 ): void {
-  checkAppend(events, conditions.length)
+  checkEvents(events, conditions.length)
   if (conditions.length > 1) {
     if (!capabilities.severalStreams) throw new UnsupportedError('this store appends to one stream at a time')
     checkCase(conditions)
   }
+}
+
+/** What holds for the events of every append. */
+export function checkEvents(events: readonly EncodedEvent[], streams: number): void {
+  checkAppend(events, streams)
   if (events.length > 1 && new Set(events.map(({ id }) => id)).size < events.length) {
     throw new InvalidArgumentError('id', 'different for each event of an append')
   }

@@ -1,5 +1,5 @@
 import type { ExpectedRevision, Revision } from './revision.ts'
-import type { AppendRequest, Conflict } from './store-adapter.ts'
+import type { AppendRequest, Conflict, Repeated, StoredEvent } from './store-adapter.ts'
 
 /** Whether a stream that stands at `actual` stands where it was expected. */
 export function holds(expected: ExpectedRevision, actual: Revision): boolean {
@@ -9,7 +9,7 @@ export function holds(expected: ExpectedRevision, actual: Revision): boolean {
 /** The first condition that does not hold, where each condition's stream stands at `heads`. */
 export function conflictOf({ conditions }: AppendRequest, heads: readonly Revision[]): Conflict | undefined {
   for (const [i, { stream, expected }] of conditions.entries()) {
-    const actual = heads[i] as Revision
+    const actual = heads[i]!
     if (!holds(expected, actual)) return { kind: 'conflict', stream, expected, actual }
   }
   return undefined
@@ -24,7 +24,7 @@ export function place(
   const index = conditions.length > 1 ? new Map(conditions.map(({ stream }, i) => [stream, i])) : undefined
   const revisions = events.map(({ stream }) => {
     const i = index?.get(stream) ?? 0
-    return (heads[i] = after(heads[i] as Revision))
+    return (heads[i] = after(heads[i]!))
   })
   return { revisions, heads }
 }
@@ -48,4 +48,25 @@ export function anchorOf({
     if (index >= 0) return { index, revision: after(expected) }
   }
   return undefined
+}
+
+/**
+ * The answer to an append that is a repeat, which it is if its events are those stored around its anchor.
+ *
+ * @param stored as many events as it has, from where its first would stand.
+ * @param now where the stream of each condition stands.
+ */
+export function repeatOf(
+  { conditions, events }: AppendRequest,
+  stored: readonly StoredEvent[],
+  now: readonly Revision[],
+): Repeated | undefined {
+  const isSame = events.every(({ id, stream }, i) => stored[i]?.id === id && stored[i].stream === stream)
+  if (!isSame) return undefined
+  const last = new Map(stored.map(({ stream, revision }) => [stream, revision]))
+  const heads = conditions.map(({ stream, expected }, i) => {
+    const isExact = expected !== 'any' && expected !== 'exists'
+    return last.get(stream) ?? (isExact ? expected : now[i]!)
+  })
+  return { kind: 'repeated', events: stored, heads }
 }

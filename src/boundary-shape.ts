@@ -2,6 +2,7 @@ import type { Boundary, Streams } from './boundary.ts'
 import { RETURNED, type Place } from './call.ts'
 import { InvalidArgumentError } from './errors.ts'
 import type { Event } from './event.ts'
+import { checkStreamName } from './names.ts'
 import { isStream, type AnyStream } from './stream.ts'
 
 /** Something for every stream of a boundary, in the boundary's shape. @throws InvalidArgumentError */
@@ -10,18 +11,20 @@ export function mapStreams(streams: Streams, map: (stream: AnyStream) => unknown
   return Object.fromEntries(entries) as Record<string, unknown>
 }
 
-/** The streams of a boundary; one that is named twice is there twice. @throws InvalidArgumentError */
+/** The streams of a boundary; one that is named twice is there twice. @throws InvalidArgumentError, LimitError */
 export function listStreams(streams: Streams): AnyStream[] {
   const list: AnyStream[] = []
   mapStreams(streams, (stream) => list.push(stream))
+  for (const { stream } of list) checkStreamName(stream, 'the stream')
   return list
 }
 
-/** What a boundary must be. @throws InvalidArgumentError */
+/** What a boundary must be. @throws InvalidArgumentError, LimitError */
 export function checkBoundary(boundary: unknown): Boundary {
   if (typeof boundary !== 'object' || boundary === null || Array.isArray(boundary)) {
     throw new InvalidArgumentError('reads', 'a stream, like BankAccount(id), or a record of streams')
   }
+  if (isStream(boundary)) checkStreamName(boundary.stream, 'the stream')
   return boundary as Boundary
 }
 
@@ -36,7 +39,7 @@ export function onStreams(streams: Streams): Record<string, unknown> {
       (which: string | number, ...events: Event[]) => {
         const stream = Object.hasOwn(list, which) ? list[which] : undefined
         if (!stream)
-          throw new InvalidArgumentError(`on.${key}(${JSON.stringify(which)})`, `one of reads.${key}`)
+          throw new InvalidArgumentError(`on.${key}(which, ...)`, `called with one of reads.${key}`)
         return { stream: stream.stream, events }
       },
     ]
@@ -64,8 +67,8 @@ export function placeOnSeveral(streams: readonly AnyStream[]): Place {
         'on.<key>(event, ...) of a stream that was read, an array of these, or reject(...)',
       )
     }
-    return events.map((event: Event) => {
-      const knowing = candidates.find(({ fold }) => fold.eventTypes.has(event.type))
+    return events.map((event: Event | undefined | null) => {
+      const knowing = event && candidates.find(({ fold }) => fold.eventTypes.has(event.type))
       return { stream: knowing ?? first, event }
     })
   }

@@ -6,6 +6,7 @@ import { encodeEvent, type EncodedEvent } from './encode.ts'
 import { ConflictError, InvalidArgumentError } from './errors.ts'
 import type { Event, Recorded } from './event.ts'
 import { checkMetadata, type Metadata } from './metadata.ts'
+import { onAbort } from './on-abort.ts'
 import { isRejection } from './rejection.ts'
 import { retryDelay, retryPolicy, type RetryOptions, type RetryPolicy } from './retry.ts'
 import type { Position, Revision } from './revision.ts'
@@ -26,7 +27,7 @@ export interface ExecuteOptions {
   readonly signal?: AbortSignal
   /** How often and after which delays a conflict is retried. */
   readonly retry?: RetryOptions
-  /** Called before each retry of a conflict. */
+  /** Called before each retry. Not where only a state at hand was old: that is decided anew at once. */
   readonly onRetry?: (retry: Retry) => void
 }
 
@@ -80,6 +81,8 @@ export class Call {
   attempts = 0
   #inFlight = false
   isSettled = false
+  /** Ends the listening to the signal. */
+  #stopListening: (() => void) | undefined
   /** Of the command's input, where there is a key. */
   fingerprint = ''
   readonly #needs: object
@@ -104,13 +107,16 @@ export class Call {
         'an object with reads and handle, like what defineCommand makes of an input',
       )
     }
+    if (command.follow !== undefined && typeof (command.follow as unknown) !== 'function') {
+      throw new InvalidArgumentError('follow', 'a function from the states to further streams')
+    }
     checkOptions(options, 'options', ['metadata', 'key', 'signal', 'retry', 'onRetry', 'needs'])
     this.command = command
-    this.metadata = checkMetadata(options.metadata ?? {})
+    this.metadata = checkMetadata(options.metadata)
     this.metadataText = JSON.stringify(this.metadata)
     this.key = options.key === undefined ? undefined : checkUsableKey(options.key, capabilities)
     this.signal = checkSignal(options.signal)
-    this.#needs = (options.needs ?? {}) as object
+    this.#needs = checkNeeds(options.needs)
     this.#retry = retryPolicy(options.retry)
     if (options.onRetry !== undefined && typeof (options.onRetry as unknown) !== 'function') {
       throw new InvalidArgumentError('onRetry', 'a function')
@@ -120,8 +126,18 @@ export class Call {
       this.#resolve = resolve
       this.#reject = reject
     })
-    this.signal?.addEventListener('abort', this.#abort)
+  }
+
+  /** Listens to the signal from now on, until the call is settled. */
+  begin(): void {
     if (this.signal?.aborted) this.#abort()
+    else if (this.signal) this.#stopListening = onAbort(this.signal, this.#abort)
+  }
+
+  /** Whether it is settled, or was given up while an append was on its way, which then came to nothing. */
+  get isOver(): boolean {
+    if (this.signal?.aborted) this.#abort()
+    return this.isSettled
   }
 
   /** Runs `handle`; a promise only where `handle` returned one. Never throws: an error is a decision, too. */
@@ -164,18 +180,18 @@ export class Call {
    * Takes note of a conflict.
    *
    * @param counts whether it used up a retry: not where the state came from the cache, for then it was only old.
+   * @param jitter from 0 to 1: the same for all that are to be decided anew together.
    * @returns how long to wait before the command is decided anew; `undefined` where it failed for good.
    */
-  conflicted(conflict: Conflict, counts: boolean): number | undefined {
-    if (this.signal?.aborted) this.#abort()
-    if (this.isSettled) return undefined
+  conflicted(conflict: Conflict, counts: boolean, jitter: number): number | undefined {
+    if (this.isOver) return undefined
     if (!counts) return 0
     const error = new ConflictError(conflict)
     if (++this.#retries > this.#retry.maxRetries) {
       this.reject(error)
       return undefined
     }
-    const delay = retryDelay(this.#retry, this.#retries)
+    const delay = retryDelay(this.#retry, this.#retries, jitter)
     try {
       this.#onRetry?.({ attempt: this.attempts, delay, conflict: error })
     } catch (thrown) {
@@ -200,7 +216,7 @@ export class Call {
 
   #settle(): void {
     this.isSettled = true
-    this.signal?.removeEventListener('abort', this.#abort)
+    this.#stopListening?.()
   }
 }
 
@@ -212,6 +228,13 @@ const NEVER = new AbortController().signal
 
 function threw(error: unknown): Decided {
   return { kind: 'threw', error }
+}
+
+function checkNeeds(needs: unknown = {}): object {
+  if (typeof needs !== 'object' || needs === null) {
+    throw new InvalidArgumentError('needs', 'an object of what the command needs')
+  }
+  return needs
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -31,10 +31,12 @@ export function checkWhole(
 
 /** @throws InvalidArgumentError */
 export function checkDirection(direction: Direction | undefined): Direction {
-  if (direction === undefined || direction === 'forwards' || direction === 'backwards')
-    return direction ?? 'forwards'
+  if (direction === undefined) return 'forwards'
+  if (DIRECTIONS.includes(direction)) return direction
   throw new InvalidArgumentError('direction', "'forwards' or 'backwards'")
 }
+
+const DIRECTIONS: readonly Direction[] = ['forwards', 'backwards']
 
 /** Options are an object without names that nobody knows: a misspelt one would be silently without effect. */
 export function checkOptions<T extends object>(
@@ -55,8 +57,22 @@ export function checkOptions<T extends object>(
 
 /** @throws InvalidArgumentError */
 export function checkSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
-  if (signal !== undefined && typeof (signal as { aborted?: unknown }).aborted !== 'boolean') {
+  if (signal === undefined) return signal
+  const { aborted, addEventListener } = ((signal as unknown) ?? {}) as Partial<AbortSignal>
+  if (typeof aborted !== 'boolean' || typeof addEventListener !== 'function') {
     throw new InvalidArgumentError('signal', 'an AbortSignal')
   }
   return signal
+}
+
+/** A list with each of its items checked; `undefined` where there is none. @throws InvalidArgumentError */
+export function checkList<T, R>(
+  list: readonly T[] | undefined,
+  argument: string,
+  check: (item: T, argument: string) => R,
+): R[] | undefined {
+  if (list === undefined) return undefined
+  if (!Array.isArray(list)) throw new InvalidArgumentError(argument, 'an array')
+  // Not `map`, which passes over holes.
+  return Array.from(list as readonly T[], (item, i) => check(item, `${argument}[${String(i)}]`))
 }

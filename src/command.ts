@@ -1,6 +1,6 @@
 import type { Boundary, ContextOf, Decision, RejectionsIn, StatesOf, Streams } from './boundary.ts'
 import { InvalidArgumentError, Rejected } from './errors.ts'
-import { validate } from './event-type.ts'
+import { isSchema, validate } from './event-type.ts'
 import type { StandardSchemaV1 } from './standard-schema.ts'
 import type { AnyStream } from './stream.ts'
 
@@ -63,11 +63,15 @@ export function defineCommand<
   Input = void,
   Needs = {},
   Follow extends Streams = {},
+  Given = Input,
 >(definition: {
-  /** A schema for the input, which is checked with it, instead of an annotation in `reads`. */
-  readonly input?: StandardSchemaV1<never, Input>
+  /**
+   * A schema for the input, instead of an annotation in `reads`: what is given is checked with it, and what it
+   * returns is the input.
+   */
+  readonly input?: StandardSchemaV1<Given, Input>
   /** What `handle` finds in its context besides the library's own: `type<{ clock: Clock }>()`. */
-  readonly needs?: StandardSchemaV1<never, Needs>
+  readonly needs?: StandardSchemaV1<unknown, Needs>
   /** What the decision stands on. */
   readonly reads: (input: Input) => B
   /** More streams, known only from the states of those. */
@@ -82,13 +86,17 @@ export function defineCommand<
     input: NoInfer<Input>,
     context: ContextOf<B & Follow, Needs>,
   ) => Ret | Promise<Ret>
-}): CommandType<Input, B & Follow, Ret, Needs> {
+}): CommandType<Given, B & Follow, Ret, Needs> {
   const { input: schema, reads, follow, handle } = definition
   if (typeof reads !== 'function')
     throw new InvalidArgumentError('reads', 'a function from the input to streams')
   if (typeof handle !== 'function') throw new InvalidArgumentError('handle', 'a function that decides')
+  if (follow !== undefined && typeof (follow as unknown) !== 'function') {
+    throw new InvalidArgumentError('follow', 'a function from the states to further streams')
+  }
+  if (schema !== undefined && !isSchema(schema)) throw new InvalidArgumentError('input', 'a Standard Schema')
   const commands = new WeakSet<object>()
-  const make = (given: Input): Command<B & Follow, Ret, Needs> => {
+  const make = (given: Given): Command<B & Follow, Ret, Needs> => {
     const input = validate(schema, given, 'input', 'input') as Input
     const command = {
       input,

@@ -1,5 +1,5 @@
 import { encodeWrites, type EncodedAppend } from './append-request.ts'
-import { checkDirection, checkOptions, checkSignal, checkWhole, streamName } from './checks.ts'
+import { checkDirection, checkList, checkOptions, checkSignal, checkWhole, streamName } from './checks.ts'
 import { decode } from './decode.ts'
 import { ConflictError, InvalidArgumentError, KeyReusedError, UnsupportedError } from './errors.ts'
 import type { Recorded } from './event.ts'
@@ -7,7 +7,7 @@ import { EventIterator } from './event-iterator.ts'
 import { fingerprint } from './fingerprint.ts'
 import { checkMetadata, type Metadata } from './metadata.ts'
 import { checkEventType, checkKey } from './names.ts'
-import { fromAppended, fromStored } from './recorded.ts'
+import { fromStored, fromVerdict } from './recorded.ts'
 import type { Position, Revision } from './revision.ts'
 import { StoreCore } from './store-core.ts'
 import type {
@@ -19,7 +19,14 @@ import type {
   StoreOptions,
   StreamWrite,
 } from './store.ts'
-import type { Appended, AppendRequest, Capabilities, KeyUse, StoreAdapter } from './store-adapter.ts'
+import type {
+  Appended,
+  AppendRequest,
+  Capabilities,
+  KeyUse,
+  Repeated,
+  StoreAdapter,
+} from './store-adapter.ts'
 import type { AnyStream } from './stream.ts'
 
 /**
@@ -28,7 +35,8 @@ import type { AnyStream } from './stream.ts'
  * @throws InvalidArgumentError where an option is wrong.
  */
 export function createStore(adapter: StoreAdapter, options: StoreOptions = {}): EventStore {
-  const { maxPending = 10_000, cachedStates = 1_000 } = options
+  const known = ['maxPending', 'cachedStates'] as const
+  const { maxPending = 10_000, cachedStates = 1_000 } = checkOptions(options, 'options', known)
   const core = new StoreCore(adapter, {
     maxPending: checkWhole(maxPending, 'maxPending', 1),
     cachedStates: checkWhole(cachedStates, 'cachedStates', 0),
@@ -69,17 +77,20 @@ class Store implements EventStore {
   ): Promise<AppendResult> {
     checkOptions(options, 'options', ['metadata', 'key', 'signal'])
     const signal = checkSignal(options.signal)
-    const metadata = checkMetadata(options.metadata ?? {})
+    const metadata = checkMetadata(options.metadata)
+    const key = options.key === undefined ? undefined : checkUsableKey(options.key, this.capabilities)
     const encoded = encodeWrites(writes, metadata, this.capabilities)
-    const request =
-      options.key === undefined ? encoded : await withKey(encoded, options.key, this.capabilities)
-    return this.#core.enter(async () => {
+    this.#core.enter()
+    try {
+      const request = key === undefined ? encoded : await withKey(encoded, key)
       signal?.throwIfAborted()
       const verdict = await this.#core.commit(request, signal)
-      if (verdict.kind === 'appended') return appendResult(request, verdict, metadata)
       if (verdict.kind === 'conflict') throw new ConflictError(verdict)
-      return repeatedResult(request, verdict.uses)
-    })
+      if (verdict.kind === 'used') return usedResult(request, verdict.uses)
+      return appendResult(request, verdict, metadata)
+    } finally {
+      this.#core.leave()
+    }
   }
 
   read(stream: string | AnyStream, options: ReadOptions = {}): AsyncIterableIterator<Recorded> {
@@ -112,15 +123,13 @@ class Store implements EventStore {
     if (after !== undefined && typeof (after as unknown) !== 'string') {
       throw new InvalidArgumentError('after', 'a position that this store gave')
     }
-    categories?.forEach((category, i) => streamName(category, `categories[${String(i)}]`))
-    types?.forEach((type, i) => checkEventType(type, `types[${String(i)}]`))
     const pages = this.#core.readAllForUser({
       direction: checkDirection(options.direction),
       after,
       limit: limit === undefined ? undefined : checkWhole(limit, 'limit', 1),
-      streams: streams?.map((stream, i) => streamName(stream, `streams[${String(i)}]`)),
-      categories,
-      types,
+      streams: checkList(streams, 'streams', streamName),
+      categories: checkList(categories, 'categories', streamName),
+      types: checkList(types, 'types', checkEventType),
     })
     return new EventIterator(pages, { signal })
   }
@@ -143,14 +152,9 @@ class Store implements EventStore {
   }
 }
 
-async function withKey(
-  request: EncodedAppend,
-  key: string,
-  capabilities: Capabilities,
-): Promise<EncodedAppend> {
-  checkUsableKey(key, capabilities)
+async function withKey(request: EncodedAppend, key: string): Promise<EncodedAppend> {
   const { conditions, events } = request
-  const written = events.map(({ stream, type, version, data }) => [stream, type, version, data])
+  const written = events.map(({ stream, type, version, event }) => [stream, type, version, event.data])
   const read = conditions.map(({ stream }) => stream)
   const claim = { key, fingerprint: await fingerprint([written, read]), first: 0, count: events.length }
   return { ...request, keys: [claim] }
@@ -163,16 +167,21 @@ export function checkUsableKey(key: string, capabilities: Capabilities): string 
   return key
 }
 
-function appendResult(request: EncodedAppend, verdict: Appended, metadata: Metadata): AppendResult {
+function appendResult(
+  request: EncodedAppend,
+  verdict: Appended | Repeated,
+  metadata: Metadata,
+): AppendResult {
+  const events = fromVerdict(request.events, verdict, metadata)
   return {
-    events: fromAppended(request.events, verdict, metadata),
-    revisions: new Map(request.conditions.map(({ stream }, i) => [stream, verdict.heads[i] as Revision])),
-    position: verdict.positions.at(-1),
-    repeated: verdict.repeated,
+    events,
+    revisions: new Map(request.conditions.map(({ stream }, i) => [stream, verdict.heads[i]!])),
+    position: events.at(-1)?.position,
+    repeated: verdict.kind === 'repeated',
   }
 }
 
-function repeatedResult(request: AppendRequest, uses: readonly KeyUse[]): AppendResult {
+function usedResult(request: AppendRequest, uses: readonly KeyUse[]): AppendResult {
   const use = uses[0]
   const claim = request.keys[0]
   if (!use || use.fingerprint !== claim?.fingerprint) throw new KeyReusedError(String(claim?.key))

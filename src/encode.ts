@@ -1,7 +1,8 @@
-import { InvalidArgumentError, LimitError } from './errors.ts'
+import { InvalidArgumentError, LimitError, quote } from './errors.ts'
 import type { Event } from './event.ts'
-import { madeBy, makeEvent } from './event-type.ts'
+import { makeEvent } from './event-type.ts'
 import { bytesOf, checkLimit, limits } from './limits.ts'
+import { isMade } from './made-event.ts'
 import { checkEventType } from './names.ts'
 import { copyEventData } from './plain-data.ts'
 import type { EventToAppend } from './store.ts'
@@ -24,8 +25,8 @@ export function encodeEvent(
 ): EncodedEvent {
   const event = checkedEvent(given, at)
   const data = JSON.stringify(event.data)
-  const bytes = bytesOf(data, limits.eventBytes) + bytesOf(metadata, limits.eventBytes)
-  checkLimit(`${event.type} on ${JSON.stringify(at.stream)}`, 'eventBytes', bytes)
+  const bytes = bytesOf(data + metadata, limits.eventBytes)
+  if (bytes > limits.eventBytes) checkLimit(`${event.type} on ${quote(at.stream)}`, 'eventBytes', bytes)
   const id = given.id === undefined ? crypto.randomUUID() : checkId(given.id, `${at.argument}.id`)
   return {
     event,
@@ -67,17 +68,20 @@ function checkedEvent(given: Event, at: Parameters<typeof encodeEvent>[1]): Even
   if (typeof (given as unknown) !== 'object' || (given as unknown) === null) {
     throw new InvalidArgumentError(at.argument, 'an event: { type, data }')
   }
+  if (typeof (given.type as unknown) !== 'string') {
+    throw new InvalidArgumentError(`${at.argument}.type`, 'the name of an event type')
+  }
   const record = at.fold && knownEventType(at.fold, given, at.stream)
-  if (madeBy(given)) return given
+  if (isMade(given)) return given
   const version = given.version ?? 1
   if (!Number.isSafeInteger(version) || version < 1) {
     throw new InvalidArgumentError(`${at.argument}.version`, 'a whole number from 1')
   }
-  if (record && given.type === record.type && (given.version ?? record.version) === record.version) {
+  if (record?.type === given.type && (given.version ?? record.version) === record.version) {
     return makeEvent(record, given.data)
   }
   checkEventType(given.type, `${at.argument}.type`)
-  const data = copyEventData(given.data, given.type)
+  const data = Object.freeze(copyEventData(given.data, given.type))
   return Object.freeze({ type: given.type, data, ...(version > 1 && { version }) })
 }
 

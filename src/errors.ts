@@ -139,13 +139,13 @@ export class StreamTruncatedError extends MnemeError {
   }
 }
 
-/** An idempotency key was used before, with another input. Nothing was written. */
+/** An idempotency key was used before, for another input or command. Nothing was written. */
 export class KeyReusedError extends MnemeError {
   readonly code = 'KEY_REUSED'
   readonly key: string
 
   constructor(key: string) {
-    super(`idempotency key ${quote(key)} was used before with another input`)
+    super(`idempotency key ${quote(key)} was used before for another input or command`)
     this.key = key
   }
 }
@@ -284,7 +284,7 @@ export type ErrorCode =
  * @example
  * ```ts
  * try {
- *   await store.append({ stream: 'Door-1', events: [Opened()], expected: 'none' })
+ *   await store.append({ stream: Door('front'), events: [Door.events.Opened()], expected: 'none' })
  * } catch (error) {
  *   if (isMnemeError(error) && error.code === 'CONFLICT') console.log(error.actual)
  *   else throw error

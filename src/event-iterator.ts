@@ -1,4 +1,5 @@
 import type { Recorded } from './event.ts'
+import { onAbort } from './on-abort.ts'
 import { fromStored } from './recorded.ts'
 import type { StoredEvent } from './store-adapter.ts'
 
@@ -7,7 +8,7 @@ import type { StoredEvent } from './store-adapter.ts'
  * several turns of the microtask queue for each event.
  */
 export class EventIterator implements AsyncIterableIterator<Recorded> {
-  readonly #pages: AsyncIterator<readonly StoredEvent[]>
+  readonly #pages: AsyncIterator<readonly StoredEvent[], undefined>
   readonly #decode: ((event: Recorded) => Recorded) | undefined
   readonly #signal: AbortSignal | undefined
   #page: readonly StoredEvent[] = []
@@ -20,14 +21,14 @@ export class EventIterator implements AsyncIterableIterator<Recorded> {
     pages: AsyncIterable<readonly StoredEvent[]>,
     options: { decode?: ((event: Recorded) => Recorded) | undefined; signal?: AbortSignal | undefined },
   ) {
-    this.#pages = pages[Symbol.asyncIterator]()
+    this.#pages = pages[Symbol.asyncIterator]() as AsyncIterator<readonly StoredEvent[], undefined>
     this.#decode = options.decode
     this.#signal = options.signal
   }
 
   next(): Promise<IteratorResult<Recorded, undefined>> {
     if (this.#turning) return this.#turning.then(() => this.next())
-    if (this.#signal?.aborted) return this.#fail(this.#signal.reason)
+    if (this.#signal?.aborted && !this.#done) return this.#fail(this.#signal.reason)
     const stored = this.#page[this.#next]
     if (!stored) return this.#done ? Promise.resolve({ done: true, value: undefined }) : this.#turnPage()
     this.#next++
@@ -52,7 +53,7 @@ export class EventIterator implements AsyncIterableIterator<Recorded> {
   }
 
   async #turnPage(): Promise<IteratorResult<Recorded, undefined>> {
-    const turning = this.#pages.next()
+    const turning = this.#unlessAborted(this.#pages.next())
     this.#turning = turning.catch(() => undefined)
     try {
       const { done, value } = await turning
@@ -64,11 +65,29 @@ export class EventIterator implements AsyncIterableIterator<Recorded> {
       }
     } catch (error) {
       this.#end()
+      void Promise.resolve(this.#pages.return?.()).catch(() => undefined)
       throw error
     } finally {
       this.#turning = undefined
     }
     return this.next()
+  }
+
+  /** A page that is on its way is not waited for once the signal is aborted. */
+  async #unlessAborted<T>(page: Promise<T>): Promise<T> {
+    const signal = this.#signal
+    if (!signal) return page
+    let stop!: () => void
+    const aborted = new Promise<never>((_, reject) => {
+      stop = onAbort(signal, () => {
+        reject(signal.reason as Error)
+      })
+    })
+    try {
+      return await Promise.race([page, aborted])
+    } finally {
+      stop()
+    }
   }
 
   async #fail(error: unknown): Promise<never> {

@@ -1,6 +1,7 @@
 import type { JsonObject } from './json.ts'
 import type { NoData } from './event.ts'
 import { InvalidArgumentError } from './errors.ts'
+import { checkEventType } from './names.ts'
 import { passes, type InferInput, type InferOutput, type StandardSchemaV1 } from './standard-schema.ts'
 
 /**
@@ -14,7 +15,7 @@ export interface EventSpec<Input, Data> extends StandardSchemaV1<Input, Data> {
    */
   next<T extends JsonObject<T>>(upcast: (old: Data) => T): EventSpec<T, T>
   /** The same, with a schema that checks new events; what it returns is the data that `upcast` has to give. */
-  next<S extends StandardSchemaV1<never, unknown>>(
+  next<S extends StandardSchemaV1>(
     schema: S,
     upcast: (old: Data) => InferOutput<S>,
   ): EventSpec<InferInput<S>, InferOutput<S>>
@@ -34,9 +35,7 @@ export function event(): EventSpec<NoData, NoData> // not a default of T: that w
  */
 export function event<T extends JsonObject<T>>(): EventSpec<T, T>
 /** An event's data by a Standard Schema: checked when the event is made, and what the schema returns is stored. */
-export function event<S extends StandardSchemaV1<never, unknown>>(
-  schema: S,
-): EventSpec<InferInput<S>, InferOutput<S>>
+export function event<S extends StandardSchemaV1>(schema: S): EventSpec<InferInput<S>, InferOutput<S>>
 export function event(schema?: StandardSchemaV1): unknown {
   return makeSpec({ schema, upcasts: [], formerly: [] })
 }
@@ -66,8 +65,11 @@ function makeSpec(record: SpecRecord): StandardSchemaV1 {
       if (typeof upcast !== 'function') throw new InvalidArgumentError('upcast', 'a function')
       return makeSpec({ ...record, schema, upcasts: [...record.upcasts, upcast] })
     },
-    formerly: (...types: string[]) => makeSpec({ ...record, formerly: [...record.formerly, ...types] }),
+    formerly: (...types: string[]) => {
+      types.forEach((type, i) => checkEventType(type, `formerly(${String(i)})`))
+      return makeSpec({ ...record, formerly: [...record.formerly, ...types] })
+    },
   }
   records.set(spec, record)
-  return spec as unknown as StandardSchemaV1
+  return spec
 }

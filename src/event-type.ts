@@ -1,7 +1,8 @@
 import { InvalidArgumentError, InvalidDataError, type DataIssue } from './errors.ts'
-import type { Event, NoData, Recorded } from './event.ts'
+import type { Event, NoData } from './event.ts'
 import { specRecord, type SpecRecord } from './event-spec.ts'
-import type { JsonObject } from './json.ts'
+import type { Json, JsonObject } from './json.ts'
+import { madeEvent } from './made-event.ts'
 import { checkDefinitionName, checkEventType } from './names.ts'
 import { copyEventData } from './plain-data.ts'
 import type { SchemaIssue, StandardSchemaV1 } from './standard-schema.ts'
@@ -25,7 +26,7 @@ export interface EventTypeBase<Type extends string, Data> {
   /** The version of the data's shape that this program writes: one more than it has upcasts. */
   readonly version: number
   /** Whether an event is of this type, in its present version. */
-  is(event: Event): event is Recorded<Type, Data>
+  is<E extends Event>(event: E): event is E & Event<Type, Data>
 }
 
 /** Any event constructor. */
@@ -36,21 +37,30 @@ type DataArgs<In> = [In] extends [NoData] ? [] : {} extends In ? [data?: In] : [
 /** What `events` may hold: a spec made by `event`, any Standard Schema, or another aggregate's event. */
 export type EventDefinitions = Readonly<Record<string, StandardSchemaV1 | AnyEventType>>
 
-/** Refuses schemas whose output is not JSON, in words. */
+/** Refuses definitions whose data could not be stored, in words: they are what the compiler prints. */
 export type CheckDefinitions<D> = {
   readonly [K in keyof D]: D[K] extends AnyEventType
     ? unknown
-    : D[K] extends StandardSchemaV1<never, infer Output>
+    : D[K] extends StandardSchemaV1<unknown, infer Output>
       ? [Output] extends [JsonObject<Output>]
-        ? unknown
-        : BadSchema<'the output is not JSON', Output, JsonObject<Output>>
+        ? [Output] extends [object]
+          ? NoArray<Output>
+          : NoObject
+        : `the data is not JSON: ${ProblemIn<Output>}`
       : unknown
 }
-interface BadSchema<Message extends string, Output, Wanted> {
-  readonly '~problem': Message
-  readonly output: Output
-  readonly wanted: Wanted
-}
+type NoObject = "an event's data must be an object"
+type NoArray<T> = T extends readonly unknown[] ? NoObject : unknown
+/** Where the data of a schema is not JSON, and why. */
+type ProblemIn<T> = T extends readonly (infer Item)[]
+  ? ProblemIn<{ '[]': Item }>
+  : {
+      [K in keyof T & string]: [T[K]] extends [Json<T[K]>]
+        ? never
+        : Json<T[K]> extends infer Problem extends string
+          ? `${K}: ${Problem}`
+          : `${K} holds ${ProblemIn<T[K]>}`
+    }[keyof T & string]
 
 /** In a hover: a schema parses `input` to `data`. */
 export interface Parsed<Input, Data> {
@@ -67,12 +77,14 @@ export type Payload<D> = D extends AnyEventType
       ? Output
       : Parsed<Input, Output>
     : never
+// Two generic functions are the same type only where A and B are.
+// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 
 export type TypeOf<Name extends string, K, P> = [P] extends [AnyEventType]
   ? P['type']
   : `${Name}.${K & string}`
-export type DataOf<P> = [P] extends [EventTypeBase<string, infer Data>]
+export type DataOf<P> = [P] extends [(...args: never) => Event<string, infer Data>]
   ? Data
   : [P] extends [Parsed<unknown, infer Data>]
     ? Data
@@ -92,7 +104,6 @@ export interface EventTypeRecord extends SpecRecord {
 }
 
 const records = new WeakMap<object, EventTypeRecord>()
-const made = new WeakMap<object, EventTypeRecord>()
 
 /**
  * Events without an aggregate: to share them between aggregates, or to keep files free of circular imports.
@@ -108,8 +119,18 @@ export function defineEvents<const Name extends string, D extends EventDefinitio
   events: D & CheckDefinitions<D>,
 ): { readonly [K in keyof D]: EventTypeOf<Name, K, Payload<D[K]>> } {
   checkDefinitionName(name, 'name')
+  if (typeof (events as unknown) !== 'object' || (events as unknown) === null) {
+    throw new InvalidArgumentError('events', 'an object of events by their names')
+  }
   const types: Record<string, unknown> = {}
   for (const [key, definition] of Object.entries<StandardSchemaV1 | AnyEventType>(events)) {
+    if (key === '' || key === '__proto__') throw new InvalidArgumentError(`events.${key}`, 'of another name')
+    if (!isSchema(definition)) {
+      throw new InvalidArgumentError(
+        `events.${key}`,
+        'event(), a Standard Schema or an event of another aggregate',
+      )
+    }
     types[key] = isEventType(definition) ? definition : makeEventType(`${name}.${key}`, definition)
   }
   return Object.freeze(types) as never
@@ -122,18 +143,9 @@ export function eventTypeRecord(eventType: AnyEventType): EventTypeRecord {
   return record
 }
 
-/** The constructor's record, if the event was made by a constructor and so is checked and frozen. */
-export function madeBy(event: Event): EventTypeRecord | undefined {
-  return made.get(event)
-}
-
 /** Makes an event: checks, copies and freezes its data. */
 export function makeEvent(record: EventTypeRecord, input: unknown): Event {
-  const data = copyEventData(validate(record.schema, input, record.type, 'data'), record.type)
-  const event: Event =
-    record.version > 1 ? { type: record.type, data, version: record.version } : { type: record.type, data }
-  made.set(event, record)
-  return Object.freeze(event)
+  return madeEvent(record, copyEventData(validate(record.schema, input, record.type, 'data'), record.type))
 }
 
 /** What a schema returns for a value. @throws InvalidDataError */
@@ -145,8 +157,8 @@ export function validate(
 ): unknown {
   if (!schema) return value
   const result = schema['~standard'].validate(value)
-  if (result instanceof Promise) {
-    result.catch(() => undefined)
+  if (isThenable(result)) {
+    result.then(undefined, () => undefined)
     throw new InvalidArgumentError(`the schema of ${subject}`, 'synchronous, but it returned a promise')
   }
   if (result.issues)
@@ -160,6 +172,16 @@ export function validate(
 function toIssue({ message, path = [] }: SchemaIssue, root: string): DataIssue {
   const keys = path.map((part) => String(typeof part === 'object' ? part.key : part))
   return { path: [root, ...keys].join('.'), message }
+}
+
+/** Whether it is a Standard Schema; some libraries' are functions. An event constructor passes as well. */
+export function isSchema(value: unknown): value is StandardSchemaV1 {
+  if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return false
+  return '~standard' in value || isEventType(value)
+}
+
+function isThenable(value: object): value is PromiseLike<unknown> {
+  return 'then' in value && typeof value.then === 'function'
 }
 
 function isEventType(definition: object): definition is AnyEventType {

@@ -11,7 +11,7 @@ export interface Event<Type extends string = string, Data = unknown> {
   readonly type: Type
   readonly data: Data
   /** The version of the event's shape; 1 where left out. Constructors set it once there is more than one. */
-  readonly version?: number
+  readonly version?: number | undefined
 }
 
 /** A fact in its stream, as `apply` sees it: all that is known of it before it is stored. */

@@ -4,7 +4,7 @@ import { Call, type ExecuteOptions } from './call.ts'
 import type { Command } from './command.ts'
 import { coreOf } from './create-store.ts'
 import { Rejected } from './errors.ts'
-import type { Recorded, RecordedAs } from './event.ts'
+import type { RecordedAs } from './event.ts'
 import { Executor } from './executor.ts'
 import { fingerprint } from './fingerprint.ts'
 import type { Position, Revision } from './revision.ts'
@@ -94,8 +94,13 @@ async function run(store: EventStore, given: unknown, options: ExecuteOptions = 
   const core = coreOf(store)
   const call = new Call(given as never, options, core.capabilities)
   const boundary = checkBoundary(call.command.reads)
-  if (call.key !== undefined) call.fingerprint = await fingerprint(inputOf(call.command))
-  return core.enter(() => executorOf(core).execute(call, boundary))
+  core.enter()
+  try {
+    if (call.key !== undefined) call.fingerprint = await fingerprint(inputOf(call.command))
+    return await executorOf(core).execute(call, boundary)
+  } finally {
+    core.leave()
+  }
 }
 
 /** What an idempotency key is compared by. */

@@ -27,6 +27,8 @@ export class Executor {
 
   /** Executes a call; settles its outcome. */
   execute(call: Call, boundary: Boundary): Promise<CallOutcome> {
+    call.begin()
+    if (call.isSettled) return call.outcome
     if (isStream(boundary)) {
       let hot = this.#hot.get(boundary.stream)
       if (!hot) this.#hot.set(boundary.stream, (hot = new HotStream(this, boundary.stream)))
@@ -64,7 +66,9 @@ export class Executor {
       const folds = new Map(states.all().map(({ stream }) => [stream.stream, stream.fold]))
       const decoded = events.map((event) => {
         const fold = folds.get(event.stream)
-        return fold ? decode(fold, event) : event
+        // Another command with an equal input: what it wrote is no answer to this one.
+        if (!fold) throw new KeyReusedError(use.key)
+        return decode(fold, event)
       })
       const state = states.shape(reading.boundary)
       call.resolve({ ok: true, ...result, events: decoded, state, attempts: call.attempts })

@@ -13,17 +13,24 @@ export async function fingerprint(value: unknown): Promise<string> {
 function canonical(value: unknown, parents: readonly object[]): string {
   if (typeof value !== 'object' || value === null) {
     if (typeof value === 'function' || typeof value === 'symbol') return ''
-    return `${typeof value}:${Object.is(value, -0) ? '0' : JSON.stringify(String(value))}`
+    return `${typeof value}:${JSON.stringify(String(value))}`
   }
   if (parents.includes(value)) return 'cycle'
   const within = [...parents, value]
   if (Array.isArray(value)) return `[${value.map((item) => canonical(item, within)).join()}]`
-  if (value instanceof Map) return `map${canonical([...value], within)}`
-  if (value instanceof Set) return `set${canonical([...value], within)}`
+  if (value instanceof Map) return `map${unordered([...value], within)}`
+  if (value instanceof Set) return `set${unordered([...value], within)}`
   if (!isPlain(value) && 'toJSON' in value && typeof value.toJSON === 'function') {
     return `json${canonical((value.toJSON as () => unknown)(), within)}`
   }
   const entries = Object.entries(value).filter(([, item]) => item !== undefined && typeof item !== 'function')
   const members = entries.map(([key, item]) => `${JSON.stringify(key)}${canonical(item, within)}`)
   return `{${members.sort().join()}}`
+}
+
+function unordered(items: readonly unknown[], parents: readonly object[]): string {
+  return `[${items
+    .map((item) => canonical(item, parents))
+    .sort()
+    .join()}]`
 }

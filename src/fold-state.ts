@@ -1,7 +1,7 @@
 import { decode } from './decode.ts'
-import { FoldError, MnemeError, StreamTruncatedError } from './errors.ts'
+import { FoldError, StreamTruncatedError } from './errors.ts'
 import type { StreamEvent } from './event.ts'
-import { freezeState } from './freeze.ts'
+import { freezeState, freezeStep } from './freeze.ts'
 import { streamEventOf } from './recorded.ts'
 import type { Revision } from './revision.ts'
 import type { StoreCore } from './store-core.ts'
@@ -28,6 +28,11 @@ export function see({ stream, state, twin }: FoldedState): unknown {
   return stream.fold.isolation === 'copy' ? (state as { clone(): unknown }).clone() : state
 }
 
+/** A state as a result: an instance that no decision has seen. */
+export function seeAfter(folded: FoldedState): unknown {
+  return folded.twin ? folded.state : see(folded)
+}
+
 /** Whether a state can be seen several times without one seeing what another did to it. */
 export function isShareable({ twin }: FoldedState): boolean {
   return twin === undefined
@@ -45,7 +50,7 @@ export async function foldStream(
   options: { known?: FoldedState | undefined; upTo?: Revision } = {},
 ): Promise<FoldedState> {
   const { known, upTo } = options
-  if (known && isShareable(known) && known.revision !== 'none') {
+  if (known?.stream.fold === stream.fold && isShareable(known) && known.revision !== 'none') {
     const continued = await readOn(core, known)
     if (continued) return continued
   }
@@ -151,9 +156,12 @@ function initial(fold: Fold<unknown>): unknown {
 function step(fold: Fold<unknown>, state: unknown, event: StreamEvent): unknown {
   const decoded = decode(fold, event)
   try {
-    return fold.evolve(state as never, decoded)
+    const next = fold.evolve(state as never, decoded)
+    // At every step, so that an apply that changes its argument fails wherever the folding began.
+    if (fold.isolation === 'freeze') freezeStep(next)
+    return next
   } catch (error) {
-    throw error instanceof MnemeError ? error : new FoldError(event, error)
+    throw new FoldError(event, error)
   }
 }
 

@@ -14,6 +14,15 @@ export function freezeState(state: unknown): boolean {
   return false
 }
 
+/** Freezes what it can of a state between two steps of a fold. Cheap: what is frozen is taken to be so deeply. */
+export function freezeStep(state: unknown): void {
+  if (typeof state !== 'object' || state === null || Object.isFrozen(state)) return
+  const items = lock(state)
+  if (!items) return
+  Object.freeze(state)
+  for (const item of items) freezeStep(item)
+}
+
 /** What is known to be frozen with all that it holds. */
 const frozen = new WeakSet()
 
@@ -22,20 +31,31 @@ function freeze(value: unknown, visited: object[]): boolean {
   if (frozen.has(value)) return true
   frozen.add(value)
   visited.push(value)
-  if (value instanceof Map)
-    return freezeItems(lock(value, MAP_WRITERS), [...value.keys(), ...value.values()], visited)
-  if (value instanceof Set) return freezeItems(lock(value, SET_WRITERS), [...value], visited)
-  if (value instanceof Date) return freezeItems(lock(value, DATE_WRITERS), [], visited)
-  if (Array.isArray(value)) return freezeItems(value, value, visited)
-  if (!isPlain(value)) return false
-  return freezeItems(value, valuesOf(value), visited)
-}
-
-function freezeItems(object: object, items: readonly unknown[] | undefined, visited: object[]): boolean {
+  const items = lock(value)
   if (!items) return false
-  Object.freeze(object)
+  Object.freeze(value)
   for (const item of items) if (!freeze(item, visited)) return false
   return true
+}
+
+/**
+ * Takes care of what freezing an object itself leaves open.
+ *
+ * @returns what it holds, to be frozen as well; `undefined` where it has ways of its own to change.
+ */
+function lock(object: object): readonly unknown[] | undefined {
+  const prototype = Object.getPrototypeOf(object) as object | null
+  if (Array.isArray(object)) return prototype !== null && isPlain(prototype) ? object : undefined
+  // Not those of a subclass: its methods reach the writers that are replaced here.
+  if (prototype === Map.prototype) {
+    const map = object as Map<unknown, unknown>
+    return refuseWriters(map, MAP_WRITERS) ? [...map.keys(), ...map.values()] : undefined
+  }
+  if (prototype === Set.prototype) {
+    return refuseWriters(object, SET_WRITERS) ? [...(object as Set<unknown>)] : undefined
+  }
+  if (prototype === Date.prototype) return refuseWriters(object, DATE_WRITERS) ? [] : undefined
+  return isPlain(object) ? valuesOf(object) : undefined
 }
 
 /** The values of a plain object; `undefined` where it has accessors, which could change what they close over. */
@@ -49,11 +69,13 @@ function valuesOf(object: object): unknown[] | undefined {
   return values
 }
 
-/** Freezing a Map does not freeze its entries: its writers are replaced, as Immer does. */
-function lock<T extends object>(object: T, writers: readonly string[]): T {
-  if (Object.isFrozen(object)) return object
+/** Freezing a Map does not freeze its entries: its writers are replaced, as Immer does. False where they cannot be. */
+function refuseWriters(object: object, writers: readonly string[]): boolean {
+  const isRefused = (name: string) => Object.getOwnPropertyDescriptor(object, name)?.value === refuse
+  if (writers.every(isRefused)) return true
+  if (!Object.isExtensible(object)) return false
   for (const name of writers) Object.defineProperty(object, name, { value: refuse })
-  return object
+  return true
 }
 
 function refuse(): never {

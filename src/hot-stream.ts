@@ -1,11 +1,12 @@
+import { checkEvents } from './append-request.ts'
 import { after } from './append-rules.ts'
 import { placeOnOne } from './boundary-shape.ts'
 import type { Call, Decided } from './call.ts'
 import { fitsOneAppend, type EncodedEvent } from './encode.ts'
 import type { Executor } from './executor.ts'
-import { evolve, foldStream, isShareable, see, type FoldedState } from './fold-state.ts'
-import { fromAppended, streamEventOfNew } from './recorded.ts'
-import type { Appended, AppendRequest, AppendVerdict, KeyClaim } from './store-adapter.ts'
+import { evolve, foldStream, isShareable, see, seeAfter, type FoldedState } from './fold-state.ts'
+import { fromVerdict, streamEventOfNew } from './recorded.ts'
+import type { Appended, AppendRequest, AppendVerdict, Conflict, KeyClaim, Repeated } from './store-adapter.ts'
 import type { AnyStream } from './stream.ts'
 
 /** A command that waits for the stream. */
@@ -24,12 +25,6 @@ interface Candidate extends Waiting {
   readonly state: FoldedState
 }
 
-/** Who has to be decided anew, and how long they wait before. */
-interface Again {
-  readonly again: readonly Waiting[]
-  readonly delay: number
-}
-
 /**
  * The commands of this process that wait for one stream. They are decided in sequence, each on the state that
  * the one before it left, and go as one append with one expectation: it succeeds whole, or fails whole and all
@@ -41,6 +36,8 @@ export class HotStream {
   readonly #name: string
   readonly #waiting: Waiting[] = []
   #isRunning = false
+  /** How many groups wait for the end of a delay. */
+  #delayed = 0
   /** A state that turned out to be old, to read on from. */
   #old: FoldedState | undefined
 
@@ -56,24 +53,20 @@ export class HotStream {
 
   async #run(): Promise<void> {
     this.#isRunning = true
-    while (this.#waiting.length > 0) {
-      const { again, delay } = await this.#turn()
-      this.#waiting.unshift(...again)
-      if (delay > 0) await new Promise((resolve) => setTimeout(resolve, delay))
-    }
+    while (this.#waiting.length > 0) this.#waiting.unshift(...(await this.#turn()))
     this.#isRunning = false
-    this.#executor.forget(this.#name)
+    if (this.#delayed === 0) this.#executor.forget(this.#name)
   }
 
-  /** Takes those that wait at the front, decides them and reports what stands. */
-  async #turn(): Promise<Again> {
+  /** Takes those that wait at the front, decides them and reports what stands; returns who is decided anew. */
+  async #turn(): Promise<readonly Waiting[]> {
     const release = await this.#executor.turns.take([this.#name])
     const group = this.#takeGroup()
     try {
-      return await this.#decide(group)
+      return group.length > 0 ? await this.#decide(group) : []
     } catch (error) {
       for (const { call } of group) call.reject(error)
-      return { again: [], delay: 0 }
+      return []
     } finally {
       release()
     }
@@ -82,32 +75,34 @@ export class HotStream {
   #takeGroup(): Waiting[] {
     const fold = this.#waiting[0]?.stream.fold
     const other = this.#waiting.findIndex(({ stream }) => stream.fold !== fold)
-    return this.#waiting.splice(0, Math.min(other < 0 ? Infinity : other, MOST_AT_ONCE))
+    const group = this.#waiting.splice(0, Math.min(other < 0 ? Infinity : other, MOST_AT_ONCE))
+    return group.filter(({ call }) => !call.isOver)
   }
 
-  async #decide(group: readonly Waiting[]): Promise<Again> {
+  async #decide(group: readonly Waiting[]): Promise<readonly Waiting[]> {
     const { cache, core } = this.#executor
-    const { stream } = group[0] as Waiting
+    const { stream } = group[0]!
     const base = cache.get(stream) ?? (await foldStream(core, stream, { known: this.#old }))
-    const { candidates, rest } = await decideInSequence(group, base)
+    const { candidates, rest } = withoutGivenUp(await decideInSequence(group, base))
+    if (candidates.length === 0) return rest
     const events = candidates.flatMap((candidate) => candidate.events)
     const keys = candidates.flatMap(claimOf)
     if (events.length === 0 && keys.length === 0 && !base.cached) {
       // The state was read just now and nothing was added to it: that is its verification.
       for (const candidate of candidates) report(candidate)
       cache.set(base)
-      return { again: rest, delay: 0 }
+      return rest
     }
     const conditions = [{ stream: this.#name, expected: base.revision }]
-    return this.#append({ conditions, events, keys }, candidates, rest, base)
+    const again = await this.#append({ conditions, events, keys }, candidates, base)
+    return [...again, ...rest]
   }
 
   async #append(
     request: AppendRequest & { readonly events: readonly EncodedEvent[] },
     candidates: readonly Candidate[],
-    rest: readonly Waiting[],
     base: FoldedState,
-  ): Promise<Again> {
+  ): Promise<readonly Waiting[]> {
     const { cache } = this.#executor
     let verdict: AppendVerdict
     try {
@@ -123,14 +118,12 @@ export class HotStream {
         ({ events }) => events.length > 0 || request.events.length === 0,
       )
       for (const { call } of failed) call.reject(error)
-      return { again: [...others, ...rest], delay: 0 }
+      return others
     }
     if (verdict.kind === 'conflict') {
       cache.delete(this.#name)
       this.#old = base
-      const delays = candidates.map(({ call }) => call.conflicted(verdict, !base.cached))
-      const delay = Math.max(0, ...delays.filter((one) => one !== undefined))
-      return { again: [...candidates.filter(({ call }) => !call.isSettled), ...rest], delay }
+      return this.#conflicted(verdict, candidates, !base.cached)
     }
     if (verdict.kind === 'used') {
       const uses = new Map(verdict.uses.map((use) => [use.key, use]))
@@ -139,57 +132,106 @@ export class HotStream {
         ({ call: { key } }) => key !== undefined && uses.has(key),
       )
       for (const { call, stream } of repeated) {
-        const use = uses.get(call.key as string)
+        const use = uses.get(call.key!)
         if (use) void this.#executor.reportRepeated(call, stream, use)
       }
-      return { again: [...others, ...rest], delay: 0 }
+      return others
+    }
+    if (verdict.kind === 'repeated') {
+      // Events with ids of their own that were stored before. Others stand on a state that has moved on since.
+      cache.delete(this.#name)
+      const [writers, others] = partition(candidates, ({ events }) => events.length > 0)
+      for (const writer of writers) report(writer, verdict)
+      return others
     }
     this.#old = undefined
-    cache.set((candidates.at(-1) as Candidate).state)
+    cache.set(candidates.at(-1)!.state)
     for (const candidate of candidates) report(candidate, verdict)
-    return { again: rest, delay: 0 }
+    return []
   }
+
+  /** Those of one delay wait together, to be one group again; meanwhile others have their turn. */
+  #conflicted(conflict: Conflict, candidates: readonly Candidate[], counts: boolean): readonly Waiting[] {
+    const jitter = Math.random()
+    const byDelay = new Map<number, Waiting[]>([[0, []]])
+    for (const candidate of candidates) {
+      const delay = candidate.call.conflicted(conflict, counts, jitter)
+      if (delay === undefined) continue
+      const same = byDelay.get(delay)
+      if (same) same.push(candidate)
+      else byDelay.set(delay, [candidate])
+    }
+    for (const [delay, waiting] of byDelay) if (delay > 0) this.#later(waiting, delay)
+    return byDelay.get(0) ?? []
+  }
+
+  #later(waiting: readonly Waiting[], delay: number): void {
+    this.#delayed++
+    setTimeout(() => {
+      this.#delayed--
+      this.#waiting.unshift(...waiting)
+      if (!this.#isRunning) void this.#run()
+    }, delay)
+  }
+}
+
+/** Commands decided one after the other, and those that are left for another append. */
+interface Sequence {
+  readonly candidates: readonly Candidate[]
+  readonly rest: readonly Waiting[]
 }
 
 /** How many commands are decided for one append. */
 const MOST_AT_ONCE = 1_000
 
 /** Decides each command on the state that the one before it leaves, as far as they go into one append. */
-async function decideInSequence(
-  group: readonly Waiting[],
-  base: FoldedState,
-): Promise<{ candidates: Candidate[]; rest: Waiting[] }> {
+async function decideInSequence(group: readonly Waiting[], base: FoldedState): Promise<Sequence> {
   const candidates: Candidate[] = []
   const deferred: Waiting[] = []
   const events: EncodedEvent[] = []
   const keys = new Set<string>()
+  const ids = new Set<string>()
   let state = base
+  let isSeen = false
   for (const [i, waiting] of group.entries()) {
     const { call, stream } = waiting
-    if (call.isSettled) continue
+    if (call.isOver) continue
     if (call.key !== undefined && keys.has(call.key)) {
       deferred.push(waiting)
       continue
     }
-    if (candidates.length > 0 && !isShareable(state))
-      return { candidates, rest: [...deferred, ...group.slice(i)] }
+    if (isSeen && !isShareable(state)) return { candidates, rest: [...deferred, ...group.slice(i)] }
+    isSeen = true
     const deciding = call.decide(see(state), { revision: state.revision }, placeOnOne(stream))
     const decided = deciding instanceof Promise ? await deciding : deciding
     if (call.isSettled) continue
     const own = decided.kind === 'events' ? decided.events : []
-    if (events.length > 0 && own.length > 0 && !fitsOneAppend([...events, ...own])) {
+    if (own.some(({ id }) => ids.has(id)) || (events.length > 0 && !fitsOneAppend([...events, ...own]))) {
       return { candidates, rest: [...deferred, ...group.slice(i)] }
     }
     const candidate = fold(waiting, decided, own, state, events.length)
     candidates.push(candidate)
-    events.push(...candidate.events)
+    for (const event of candidate.events) {
+      events.push(event)
+      ids.add(event.id)
+    }
     state = candidate.state
     if (call.key !== undefined) keys.add(call.key)
   }
   return { candidates, rest: deferred }
 }
 
-/** Folds a decision's events: what the aggregate cannot fold is never stored. */
+/**
+ * Without those given up while others were decided after them; these stand on what they left, and are decided
+ * anew.
+ */
+function withoutGivenUp({ candidates, rest }: Sequence): Sequence {
+  const givenUp = candidates.findIndex(({ call }) => call.isSettled)
+  if (givenUp < 0) return { candidates, rest }
+  return { candidates: candidates.slice(0, givenUp), rest: [...candidates.slice(givenUp), ...rest] }
+}
+
+/** Checks and folds a decision's events: what the aggregate cannot fold is never stored. */
 function fold(
   waiting: Waiting,
   decided: Decided,
@@ -198,6 +240,7 @@ function fold(
   first: number,
 ): Candidate {
   try {
+    checkEvents(events, 1)
     let { revision } = state
     const placed = events.map((event) =>
       streamEventOfNew(event, (revision = after(revision)), waiting.call.metadata),
@@ -214,23 +257,23 @@ function claimOf({ call, events, first }: Candidate): KeyClaim[] {
 }
 
 /** Tells the caller what came of its command, now that all it stands on is committed. */
-function report(candidate: Candidate, verdict?: Appended): void {
+function report(candidate: Candidate, verdict?: Appended | Repeated): void {
   const { call, decided, events, first, state } = candidate
   const { attempts, metadata } = call
   if (decided.kind === 'threw') call.reject(decided.error)
   else if (decided.kind === 'rejected') call.resolve({ ok: false, rejection: decided.rejection, attempts })
   else {
-    const stored = verdict ? fromAppended(events, verdict, metadata, first) : []
+    const stored = verdict ? fromVerdict(events, verdict, metadata, first) : []
     const revisions = new Map([[state.stream.stream, state.revision]])
     const position = stored.at(-1)?.position
     call.resolve({
       ok: true,
       events: stored,
-      state: see(state),
+      state: seeAfter(state),
       revisions,
       position,
       attempts,
-      repeated: false,
+      repeated: verdict?.kind === 'repeated',
     })
   }
 }

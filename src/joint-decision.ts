@@ -6,12 +6,12 @@ import type { Call, Decided } from './call.ts'
 import type { EncodedEvent } from './encode.ts'
 import type { StreamEvent } from './event.ts'
 import type { Executor } from './executor.ts'
-import { evolve, foldStream, type FoldedState } from './fold-state.ts'
+import { evolve, foldStream, seeAfter, type FoldedState } from './fold-state.ts'
 import { readBoundary, type Reading } from './read-boundary.ts'
-import { fromAppended, streamEventOfNew } from './recorded.ts'
+import { fromVerdict, streamEventOfNew } from './recorded.ts'
 import type { Revision } from './revision.ts'
 import { StateSet } from './state-set.ts'
-import type { Appended, Conflict } from './store-adapter.ts'
+import type { Appended, Conflict, Repeated } from './store-adapter.ts'
 import type { AnyStream } from './stream.ts'
 
 /** A decision with its events, and the states with them. */
@@ -61,7 +61,7 @@ export class JointDecision {
   /** @returns how long to wait before the next attempt, if the call is not settled. */
   async #attempt(): Promise<number> {
     const call = this.#call
-    if (call.isSettled) return 0
+    if (call.isOver) return 0
     const { core, cache } = this.#executor
     const reading = await readBoundary(call.command, this.#boundary, (...args) => this.#load(...args))
     const bases = reading.states.byStream()
@@ -79,7 +79,7 @@ export class JointDecision {
     try {
       const verdict = await this.#executor.append({ conditions, events, keys }, [call])
       if (verdict.kind === 'conflict') return this.#conflicted(verdict, candidate)
-      if (verdict.kind === 'appended') this.#report(candidate, verdict)
+      if (verdict.kind !== 'used') this.#report(candidate, verdict)
       else if (verdict.uses[0]) await this.#executor.reportRepeated(call, this.#boundary, verdict.uses[0])
       return 0
     } catch (error) {
@@ -95,7 +95,7 @@ export class JointDecision {
     if (cached && (!beside || beside.revision === cached.revision)) return cached
     if (beside) return foldStream(core, stream, { upTo: beside.revision })
     const known = this.#old.get(stream.stream)
-    return foldStream(core, stream, { known: known?.stream.fold === stream.fold ? known : undefined })
+    return foldStream(core, stream, { known })
   }
 
   async #decide(reading: Reading): Promise<Candidate> {
@@ -138,25 +138,28 @@ export class JointDecision {
     this.#executor.cache.delete(conflict.stream)
     if (behind[0]) this.#old.set(conflict.stream, behind[0])
     this.#contended = [conflict.stream, ...events.map(({ stream }) => stream)]
-    return this.#call.conflicted(conflict, !behind.some(({ cached }) => cached)) ?? 0
+    return this.#call.conflicted(conflict, !behind.some(({ cached }) => cached), Math.random()) ?? 0
   }
 
-  #report({ decided, events, reading, after }: Candidate, verdict?: Appended): void {
+  #report({ decided, events, reading, after }: Candidate, verdict?: Appended | Repeated): void {
     const call = this.#call
     const { attempts, metadata } = call
-    for (const folded of after.byStream()) this.#executor.cache.set(folded)
+    for (const folded of after.byStream()) {
+      if (verdict?.kind === 'repeated') this.#executor.cache.delete(folded.stream.stream)
+      else this.#executor.cache.set(folded)
+    }
     if (decided.kind === 'threw') call.reject(decided.error)
     else if (decided.kind === 'rejected') call.resolve({ ok: false, rejection: decided.rejection, attempts })
     else {
-      const stored = verdict ? fromAppended(events, verdict, metadata) : []
+      const stored = verdict ? fromVerdict(events, verdict, metadata) : []
       call.resolve({
         ok: true,
         events: stored,
-        state: after.shape(reading.boundary),
+        state: after.shape(reading.boundary, seeAfter),
         revisions: new Map(after.byStream().map(({ stream, revision }) => [stream.stream, revision])),
         position: stored.at(-1)?.position,
         attempts,
-        repeated: false,
+        repeated: verdict?.kind === 'repeated',
       })
     }
   }

@@ -1,7 +1,8 @@
-import { InvalidDataError, type DataIssue } from './errors.ts'
+import { InvalidArgumentError, InvalidDataError, type DataIssue } from './errors.ts'
+import { isPlain } from './plain-data.ts'
 
 /**
- * What is known of an append beside its data. Of every event of one append it is the same.
+ * What is known of events beside their data: the same for every event of one command, or of one `append`.
  * Values are strings, so that every store keeps them alike.
  */
 export interface Metadata {
@@ -15,7 +16,10 @@ export interface Metadata {
 }
 
 /** A copy of checked metadata, without what is undefined. */
-export function checkMetadata(metadata: Metadata): Metadata {
+export function checkMetadata(metadata: Metadata = {}): Metadata {
+  if (typeof (metadata as unknown) !== 'object' || (metadata as unknown) === null || !isPlain(metadata)) {
+    throw new InvalidArgumentError('metadata', 'a plain object of strings')
+  }
   const issues: DataIssue[] = []
   const copy: Record<string, string> = {}
   for (const [key, value] of Object.entries(metadata)) {

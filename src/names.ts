@@ -30,7 +30,7 @@ export function checkKey(key: string, argument: string): void {
 }
 
 /** @throws InvalidArgumentError */
-export function checkEventType(type: string, argument: string): void {
+export function checkEventType(type: string, argument: string): string {
   if (typeof (type as unknown) !== 'string' || !EVENT_TYPE.test(type) || type !== type.normalize('NFC')) {
     throw new InvalidArgumentError(
       argument,
@@ -38,6 +38,7 @@ export function checkEventType(type: string, argument: string): void {
     )
   }
   checkLimit(argument, 'eventTypeBytes', bytesOf(type, limits.eventTypeBytes))
+  return type
 }
 
 /** Letters and digits of the Basic Multilingual Plane: KurrentDB knows no others in an event type. */

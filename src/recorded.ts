@@ -1,7 +1,7 @@
 import type { Recorded, StreamEvent } from './event.ts'
 import type { EncodedEvent } from './encode.ts'
 import type { Metadata } from './metadata.ts'
-import type { Appended, StoredEvent } from './store-adapter.ts'
+import type { Appended, Repeated, StoredEvent } from './store-adapter.ts'
 
 /** A stored event, decoded: a fresh object each time. */
 export function fromStored(stored: StoredEvent): Recorded {
@@ -35,27 +35,28 @@ export function streamEventOf(stored: StoredEvent): StreamEvent {
   }
 }
 
-/** The same of an event on its way into the store. */
+/** The same of an event on its way into the store: its data is a fresh object too, as when it is read again. */
 export function streamEventOfNew(encoded: EncodedEvent, revision: number, metadata: Metadata): StreamEvent {
-  const { event, version, id, stream } = encoded
-  return { type: event.type, data: event.data, version, id, stream, revision, metadata }
+  const { type, data, version, id, stream } = encoded
+  return { type, data: JSON.parse(data) as unknown, version, id, stream, revision, metadata }
 }
 
 /** The events of an append as stored; `first` is the index of the first of them in the append. */
-export function fromAppended(
+export function fromVerdict(
   events: readonly EncodedEvent[],
-  verdict: Appended,
+  verdict: Appended | Repeated,
   metadata: Metadata,
   first = 0,
 ): Recorded[] {
+  if (verdict.kind === 'repeated') return verdict.events.slice(first, first + events.length).map(fromStored)
   return events.map(({ event, id, stream, version }, i) => ({
     type: event.type,
     data: event.data,
     version,
     id,
     stream,
-    revision: verdict.revisions[first + i] as number,
-    position: verdict.positions[first + i] as string,
+    revision: verdict.revisions[first + i]!,
+    position: verdict.positions[first + i]!,
     time: verdict.time,
     metadata,
   }))

@@ -8,7 +8,7 @@ export interface Rejection<Reason extends string = string, Detail = {}> {
 /** Refuses a command, with a reason that callers can tell apart by type. Nothing is appended. */
 export function reject<const Reason extends string>(reason: Reason): Rejection<Reason>
 /** The same, with whatever the caller should know. */
-export function reject<const Reason extends string, Detail extends object>(
+export function reject<const Reason extends string, Detail extends object & { readonly reason?: never }>(
   reason: Reason,
   detail: Detail,
 ): Rejection<Reason, Detail>

@@ -30,7 +30,7 @@ export function retryPolicy(options: RetryOptions | undefined): RetryPolicy {
   const policy = { ...DEFAULT, ...options }
   checkWhole(policy.maxRetries, 'retry.maxRetries', 0)
   for (const name of ['baseDelay', 'minDelay', 'maxDelay'] as const) {
-    if (!(policy[name] >= 0 && policy[name] < MAX_TIMER)) {
+    if (typeof (policy[name] as unknown) !== 'number' || !(policy[name] >= 0 && policy[name] < MAX_TIMER)) {
       throw new InvalidArgumentError(`retry.${name}`, `milliseconds, from 0 to ${String(MAX_TIMER - 1)}`)
     }
   }
@@ -39,11 +39,21 @@ export function retryPolicy(options: RetryOptions | undefined): RetryPolicy {
   return policy
 }
 
-/** The delay before a retry, counted from 1, in milliseconds. */
-export function retryDelay({ baseDelay, minDelay, maxDelay }: RetryPolicy, retry: number): number {
-  const greatest = Math.max(minDelay, Math.min(maxDelay, baseDelay * 2 ** (retry - 1)))
-  return minDelay + Math.random() * (greatest - minDelay)
+/** The delay before a retry, counted from 1, in milliseconds; `jitter` is random, from 0 to 1. */
+export function retryDelay(
+  { baseDelay, minDelay, maxDelay }: RetryPolicy,
+  retry: number,
+  jitter: number,
+): number {
+  const greatest = Math.max(
+    minDelay,
+    Math.min(maxDelay, baseDelay * 2 ** Math.min(retry - 1, MOST_DOUBLINGS)),
+  )
+  return minDelay + jitter * (greatest - minDelay)
 }
+
+/** Beyond every delay, and still a number: 0 times infinity is none. */
+const MOST_DOUBLINGS = 100
 
 /** Timers of longer delays fire at once. */
 const MAX_TIMER = 2 ** 31

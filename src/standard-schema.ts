@@ -27,7 +27,7 @@ export interface SchemaIssue {
 export type InferInput<S> = S extends StandardSchemaV1<infer Input, unknown> ? Input : never
 
 /** The type that a schema returns. */
-export type InferOutput<S> = S extends StandardSchemaV1<never, infer Output> ? Output : never
+export type InferOutput<S> = S extends StandardSchemaV1<unknown, infer Output> ? Output : never
 
 /** Accepts every value as it is: a schema that only carries a type. */
 export const passes: StandardSchemaV1<never, never>['~standard'] = {
@@ -45,5 +45,5 @@ export const passes: StandardSchemaV1<never, never>['~standard'] = {
  * ```
  */
 export function type<T>(): StandardSchemaV1<T, T> {
-  return { '~standard': passes as unknown as StandardSchemaV1<T, T>['~standard'] }
+  return { '~standard': passes }
 }

@@ -30,8 +30,8 @@ export class StateSet {
   }
 
   /** The states in the shape of the boundary, to be handed out. */
-  shape(boundary: Boundary): unknown {
-    const seen = (stream: AnyStream) => see(this.get(stream) as FoldedState)
+  shape(boundary: Boundary, handOut = see): unknown {
+    const seen = (stream: AnyStream) => handOut(this.get(stream)!)
     return isStream(boundary) ? seen(boundary) : mapStreams(boundary, seen)
   }
 }

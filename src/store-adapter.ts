@@ -4,8 +4,8 @@ import type { ExpectedRevision, Position, Revision } from './revision.ts'
  * What a store must do to be one of Mneme's. The public face (`createStore`) validates, defaults, encodes and
  * decodes, so an adapter receives exact, checked arguments and only stores.
  *
- * Each promise below is proved by a case of the contract suite (`mneme/testing`) of the same number; DESIGN's
- * W, R and F numbers name them. An adapter throws nothing but `MnemeError`s.
+ * Each promise below is proved by a case of the contract suite (`mneme/testing`) of the same number, whose
+ * name begins with it. An adapter throws nothing but Mneme's errors.
  */
 export interface StoreAdapter {
   readonly capabilities: Capabilities
@@ -20,8 +20,8 @@ export interface StoreAdapter {
    * - The events get consecutive revisions in their streams and adjacent positions, in the order given (R1).
    * - Without events it only checks its conditions.
    * - The same event ids again, with the same exact expectation (`'none'` or a revision) on at least one stream
-   *   that they are written to: nothing is written, and the answer is that of the first append, marked
-   *   `repeated` (W4), whatever was appended since.
+   *   that they are written to: nothing is written, and the answer is `repeated`, with what the first append stored
+   *   (W4), whatever was appended since. The first events of an earlier append count as a repeat of it, too.
    * - A key that is known already: nothing is written, and the answer is `used`; judged before the conditions.
    * - Where the commit's outcome is in doubt, the adapter finds it out; if it cannot: `OutcomeUnknownError`.
    * - `signal` may be honoured as long as nothing was sent. Afterwards the true outcome is awaited.
@@ -109,9 +109,9 @@ export interface StoredEvent extends NewEvent {
 }
 
 /** What became of an append. */
-export type AppendVerdict = Appended | Conflict | KeyUsed
+export type AppendVerdict = Appended | Repeated | Conflict | KeyUsed
 
-/** It was appended, or had been before. */
+/** It was appended. */
 export interface Appended {
   readonly kind: 'appended'
   /** The revision of each event of the request. */
@@ -120,10 +120,20 @@ export interface Appended {
   readonly positions: readonly Position[]
   /** When the store took them: ISO 8601, UTC, milliseconds. */
   readonly time: string
-  /** Where the stream of each condition stands after it, as far as this append moved it. */
+  /** Where the stream of each condition stands after it. */
   readonly heads: readonly Revision[]
-  /** Whether it had been appended before. */
-  readonly repeated: boolean
+}
+
+/** It had been appended before. Nothing was written. */
+export interface Repeated {
+  readonly kind: 'repeated'
+  /** The events as the first append stored them. */
+  readonly events: readonly StoredEvent[]
+  /**
+   * Where the stream of each condition stood after it; of one that is only read under `'any'` or `'exists'`,
+   * where it stands now.
+   */
+  readonly heads: readonly Revision[]
 }
 
 /** A condition did not hold. Nothing was written. */

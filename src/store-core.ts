@@ -10,7 +10,7 @@ import type {
   StoredEvent,
 } from './store-adapter.ts'
 
-type Pages = AsyncIterableIterator<readonly StoredEvent[], undefined>
+type Pages = AsyncIterableIterator<readonly StoredEvent[]>
 
 /** An adapter, with what is counted for it: calls in flight, the bound on those that wait, and the closing. */
 export class StoreCore {
@@ -31,28 +31,31 @@ export class StoreCore {
   }
 
   /**
-   * Runs a user's append or command, unless too many wait already.
+   * Begins a user's append or command, unless too many wait already; {@link leave} ends it.
    *
    * @throws StoreClosedError, OverloadedError
    */
-  async enter<T>(call: () => Promise<T>): Promise<T> {
-    if (this.#pending >= this.options.maxPending && !this.#closing) throw new OverloadedError(this.#pending)
+  enter(): void {
+    if (this.#closing) throw new StoreClosedError()
+    if (this.#pending >= this.options.maxPending) throw new OverloadedError(this.#pending)
     this.#pending++
-    try {
-      return await this.track(call)
-    } finally {
-      this.#pending--
-    }
+    this.#running++
   }
 
-  /** Runs a call while the store is open; closing waits for it. @throws StoreClosedError */
+  /** Ends what {@link enter} began. */
+  leave(): void {
+    this.#pending--
+    this.#ended()
+  }
+
+  /** Runs another call while the store is open; closing waits for it. @throws StoreClosedError */
   async track<T>(call: () => Promise<T>): Promise<T> {
     if (this.#closing) throw new StoreClosedError()
     this.#running++
     try {
       return await call()
     } finally {
-      if (--this.#running === 0) this.#idle?.()
+      this.#ended()
     }
   }
 
@@ -89,6 +92,10 @@ export class StoreCore {
       })
     }
     await this.adapter.close()
+  }
+
+  #ended(): void {
+    if (--this.#running === 0) this.#idle?.()
   }
 
   #whileOpen(pages: AsyncIterable<readonly StoredEvent[]>): Pages {

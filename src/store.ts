@@ -28,7 +28,7 @@ export interface EventStore {
    *   StoreClosedError, UnsupportedError
    * @example
    * ```ts
-   * await store.append({ stream: 'Door-front', events: [Opened()], expected: 'none' })
+   * await store.append({ stream: Door('front'), events: [Door.events.Opened()], expected: 'none' })
    * ```
    */
   append(writes: StreamWrite | readonly StreamWrite[], options?: AppendOptions): Promise<AppendResult>
@@ -37,6 +37,7 @@ export interface EventStore {
    * Reads a stream's events in order, a page at a time. Given `BankAccount('alice')` rather than a name, older
    * versions and names of events come as the present ones.
    *
+   * @throws UnknownEventError, FoldError, then, where an event is unknown to the aggregate or its upcast throws.
    * @example
    * ```ts
    * for await (const event of store.read('Door-front', { direction: 'backwards', limit: 1 })) {
@@ -133,7 +134,7 @@ export interface ReadAllOptions {
 
 /** Options that every store takes. */
 export interface StoreOptions {
-  /** How many commands, and how many appends, may wait at once before `OverloadedError`. 10,000. */
+  /** How many commands and appends, together, may be under way before `OverloadedError`. 10,000. */
   readonly maxPending?: number
   /** How many streams' states are kept at hand for the next command; 0 for none. 1,000. */
   readonly cachedStates?: number

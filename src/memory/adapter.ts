@@ -1,13 +1,14 @@
-import { anchorOf, conflictOf, place } from '../append-rules.ts'
+import { anchorOf, conflictOf, place, repeatOf } from '../append-rules.ts'
+import { currentTime } from '../clock.ts'
 import { categoryOf } from '../names.ts'
 import { formatPosition, parsePosition } from '../position.ts'
 import type { Revision } from '../revision.ts'
 import type {
   AppendRequest,
   AppendVerdict,
-  Appended,
   KeyUse,
   ReadAllRequest,
+  Repeated,
   StoreAdapter,
   StoredEvent,
 } from '../store-adapter.ts'
@@ -28,7 +29,7 @@ export function memoryAdapter(data = new MemoryData()): StoreAdapter {
     identity: () => Promise.resolve(data.identity),
     append: (request) => Promise.resolve(append(data, request)),
     read: ({ stream, direction, from, limit }) => {
-      const events = streamOf(data, stream)
+      const events = data.streams.get(stream) ?? []
       return direction === 'forwards'
         ? pages(events, from ?? 0, 1, limit)
         : pages(events, Math.min(from ?? Infinity, events.length - 1), -1, limit)
@@ -61,7 +62,7 @@ function append(data: MemoryData, request: AppendRequest): AppendVerdict {
   const conflict = conflictOf(request, before)
   if (conflict) return conflict
   const { revisions, heads } = place(request, before)
-  const time = new Date().toISOString()
+  const time = currentTime()
   const stored = request.events.map(
     ({ stream, id, type, version, data: json, metadata }, i): StoredEvent => ({
       stream,
@@ -71,7 +72,7 @@ function append(data: MemoryData, request: AppendRequest): AppendVerdict {
       data: json,
       metadata,
       time,
-      revision: revisions[i] as number,
+      revision: revisions[i]!,
       position: formatPosition(data.log.length + i + 1),
     }),
   )
@@ -82,7 +83,7 @@ function append(data: MemoryData, request: AppendRequest): AppendVerdict {
   for (const { key, fingerprint, first, count } of request.keys) {
     if (count === 0) continue
     const { heads } = place({ ...request, events: request.events.slice(0, first + count) }, before)
-    const named = request.conditions.map(({ stream }, i) => [stream, heads[i] as Revision] as const)
+    const named = request.conditions.map(({ stream }, i) => [stream, heads[i]!] as const)
     data.keys.set(key, { key, fingerprint, events: stored.slice(first, first + count), heads: named })
   }
   return {
@@ -91,37 +92,21 @@ function append(data: MemoryData, request: AppendRequest): AppendVerdict {
     positions: stored.map(({ position }) => position),
     time,
     heads,
-    repeated: false,
   }
 }
 
 /** The answer to an append whose events are stored already. */
 function firstAppendOf(
-  data: MemoryData,
+  { streams, log }: MemoryData,
   request: AppendRequest,
   now: readonly Revision[],
-): Appended | undefined {
+): Repeated | undefined {
   const anchor = anchorOf(request)
-  const known = anchor && data.streams.get(request.events[anchor.index]?.stream as string)?.[anchor.revision]
+  const stream = anchor && request.events[anchor.index]!.stream
+  const known = stream === undefined ? undefined : streams.get(stream)?.[anchor!.revision]
   if (!known) return undefined
-  const first = parsePosition(known.position) - 1 - anchor.index
-  const stored = data.log.slice(Math.max(first, 0), first + request.events.length)
-  const same = request.events.every(
-    ({ id, stream }, i) => stored[i]?.id === id && stored[i].stream === stream,
-  )
-  if (!same) return undefined
-  const last = new Map(stored.map(({ stream, revision }) => [stream, revision]))
-  return {
-    kind: 'appended',
-    revisions: stored.map(({ revision }) => revision),
-    positions: stored.map(({ position }) => position),
-    time: known.time,
-    heads: request.conditions.map(
-      ({ stream, expected }, i) =>
-        last.get(stream) ?? (expected === 'any' || expected === 'exists' ? (now[i] as Revision) : expected),
-    ),
-    repeated: true,
-  }
+  const first = parsePosition(known.position) - 1 - anchor!.index
+  return first < 0 ? undefined : repeatOf(request, log.slice(first, first + request.events.length), now)
 }
 
 function streamOf({ streams }: MemoryData, stream: string): StoredEvent[] {
@@ -140,6 +125,7 @@ function filterOf({ streams, categories, types }: ReadAllRequest): (event: Store
     ((!streams && !categories) || !!streams?.includes(stream) || !!categories?.includes(categoryOf(stream)))
 }
 
+// eslint-disable-next-line @typescript-eslint/require-await -- all of it is at hand
 async function* pages(
   events: readonly StoredEvent[],
   start: number,
@@ -150,7 +136,7 @@ async function* pages(
   let left = limit
   let page: StoredEvent[] = []
   for (let i = start; i >= 0 && i < events.length && left > 0; i += step) {
-    const event = events[i] as StoredEvent
+    const event = events[i]!
     if (!matches(event)) continue
     left--
     if (page.push(event) < PAGE) continue

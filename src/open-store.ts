@@ -1,0 +1,37 @@
+import { InvalidArgumentError, quote } from './errors.ts'
+import type { EventStore, StoreOptions } from './store.ts'
+
+/**
+ * Opens a store by URL: `memory:`, `sqlite:bank.db` or `sqlite::memory:`. Only the store that is asked for is
+ * loaded.
+ *
+ * @throws InvalidArgumentError where no store has such a URL.
+ * @throws OpenError where the store cannot be opened.
+ * @example
+ * ```ts
+ * const store = await openStore('memory:')
+ * ```
+ */
+export async function openStore(url: string, options: StoreOptions = {}): Promise<EventStore> {
+  if (typeof (url as unknown) !== 'string') throw new InvalidArgumentError('url', 'a string')
+  const scheme = /^([a-z]+):/.exec(url)?.[1]
+  switch (scheme) {
+    case 'memory': {
+      const { memoryStore } = await import('./memory/index.ts')
+      return memoryStore(options)
+    }
+    case 'sqlite':
+    case 'file': {
+      const { sqliteStore } = await import('./sqlite/index.ts')
+      return sqliteStore(url, options)
+    }
+    default: {
+      // A URL may hold a password: only its scheme is repeated.
+      const given = scheme === undefined ? 'one without a scheme' : quote(`${scheme}:`)
+      throw new InvalidArgumentError(
+        'url',
+        `a URL like memory:, sqlite:bank.db or file:///bank.db, not ${given}`,
+      )
+    }
+  }
+}
