@@ -2,6 +2,7 @@ import { InvalidArgumentError } from './errors.ts'
 import {
   defineEvents,
   eventTypeRecord,
+  isSchema,
   validate,
   type AnyEventType,
   type CheckDefinitions,
@@ -61,12 +62,11 @@ export type EventsOf<A> =
 
 declare const literals: unique symbol
 /** Never a value. In a return type beside a state it makes TypeScript keep literals ('paid' instead of string). */
-export interface KeepLiterals {
+interface KeepLiterals {
   readonly [literals]: never
   readonly [key: string]: '' | {} | null | undefined
 }
 
-type Settled<T> = [T][T extends unknown ? 0 : never]
 interface AggregateBase<Name extends string, D, Id> {
   /** The category of its streams, and the prefix of its events' types. Letters, digits, `_` and `.`. */
   readonly name: Name
@@ -90,7 +90,7 @@ export interface AggregateDefinition<Name extends string, D, State, Id> extends 
       state: Readonly<State>,
       data: DataOf<Payload<D[K]>>,
       event: StreamEvent<TypeOf<Name, K, D[K]>, DataOf<Payload<D[K]>>>,
-    ) => NoInfer<State>
+    ) => NoInfer<State> | KeepLiterals
   }
 }
 
@@ -115,6 +115,12 @@ export function defineAggregate<const Name extends string, D extends EventDefini
   const { initial } = definition
   const apply = definition.apply as unknown as Readonly<Record<string, Step>>
   const events = ownEvents(definition)
+  if (typeof (initial as unknown) !== 'function') {
+    throw new InvalidArgumentError('initial', 'a function to the state before the first event')
+  }
+  if (typeof (apply as unknown) !== 'object' || (apply as unknown) === null) {
+    throw new InvalidArgumentError('apply', 'an object of functions by the names of the events')
+  }
   const steps = new Map<string, Step>()
   for (const [key, eventType] of Object.entries(events)) {
     const step = Object.hasOwn(apply, key) ? apply[key] : undefined
@@ -167,6 +173,9 @@ export function aggregateFromClass<
   },
 ): Aggregate<Name, State, { [K in keyof D]: Payload<D[K]> }, Id> {
   const State = definition.state as unknown as new () => MutableState<StreamEvent>
+  if (typeof (State as unknown) !== 'function') {
+    throw new InvalidArgumentError('state', 'a class with apply(event)')
+  }
   const copies = typeof (State.prototype as MutableState<StreamEvent>).clone === 'function'
   return makeAggregate(definition, ownEvents(definition), {
     initial: () => new State(),
@@ -218,6 +227,9 @@ function idReader(name: string, id: unknown): (value: unknown) => string {
   const read =
     typeof id === 'function' && !('~standard' in id) ? (id as (value: unknown) => unknown) : undefined
   const schema = id !== undefined && !read ? (id as StandardSchemaV1) : undefined
+  if (schema && !isSchema(schema)) {
+    throw new InvalidArgumentError('id', 'a Standard Schema or a function to a string')
+  }
   return (value) => {
     const key = read ? read(value) : validate(schema, value, `the id of ${name}`, 'id')
     if (typeof key !== 'string' || key === '') {

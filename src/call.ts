@@ -5,6 +5,7 @@ import { checkUsableKey } from './create-store.ts'
 import { encodeEvent, type EncodedEvent } from './encode.ts'
 import { ConflictError, InvalidArgumentError } from './errors.ts'
 import type { Event, Recorded } from './event.ts'
+import { fingerprint } from './fingerprint.ts'
 import { checkMetadata, type Metadata } from './metadata.ts'
 import { onAbort } from './on-abort.ts'
 import { isRejection } from './rejection.ts'
@@ -74,6 +75,8 @@ export class Call {
   readonly metadata: Metadata
   readonly metadataText: string
   readonly key: string | undefined
+  /** Of the command's input, where there is a key. */
+  readonly fingerprint: string
   readonly signal: AbortSignal | undefined
   /** Settles once, with what the command came to. */
   readonly outcome: Promise<CallOutcome>
@@ -83,8 +86,6 @@ export class Call {
   isSettled = false
   /** Ends the listening to the signal. */
   #stopListening: (() => void) | undefined
-  /** Of the command's input, where there is a key. */
-  fingerprint = ''
   readonly #needs: object
   readonly #retry: RetryPolicy
   readonly #onRetry: ((retry: Retry) => void) | undefined
@@ -115,6 +116,7 @@ export class Call {
     this.metadata = checkMetadata(options.metadata)
     this.metadataText = JSON.stringify(this.metadata)
     this.key = options.key === undefined ? undefined : checkUsableKey(options.key, capabilities)
+    this.fingerprint = this.key === undefined ? '' : fingerprint(inputOf(command))
     this.signal = checkSignal(options.signal)
     this.#needs = checkNeeds(options.needs)
     this.#retry = retryPolicy(options.retry)
@@ -228,6 +230,12 @@ const NEVER = new AbortController().signal
 
 function threw(error: unknown): Decided {
   return { kind: 'threw', error }
+}
+
+/** What an idempotency key is compared by. */
+function inputOf(command: Command<Boundary, unknown, unknown>): unknown {
+  if ('input' in command) return command.input
+  return { ...command, reads: undefined }
 }
 
 function checkNeeds(needs: unknown = {}): object {

@@ -58,7 +58,7 @@ export function checkOptions<T extends object>(
 /** @throws InvalidArgumentError */
 export function checkSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
   if (signal === undefined) return signal
-  const { aborted, addEventListener } = ((signal as unknown) ?? {}) as Partial<AbortSignal>
+  const { aborted, addEventListener } = Object(signal) as Partial<AbortSignal>
   if (typeof aborted !== 'boolean' || typeof addEventListener !== 'function') {
     throw new InvalidArgumentError('signal', 'an AbortSignal')
   }

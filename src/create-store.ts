@@ -82,7 +82,7 @@ class Store implements EventStore {
     const encoded = encodeWrites(writes, metadata, this.capabilities)
     this.#core.enter()
     try {
-      const request = key === undefined ? encoded : await withKey(encoded, key)
+      const request = key === undefined ? encoded : withKey(encoded, key)
       signal?.throwIfAborted()
       const verdict = await this.#core.commit(request, signal)
       if (verdict.kind === 'conflict') throw new ConflictError(verdict)
@@ -152,11 +152,11 @@ class Store implements EventStore {
   }
 }
 
-async function withKey(request: EncodedAppend, key: string): Promise<EncodedAppend> {
+function withKey(request: EncodedAppend, key: string): EncodedAppend {
   const { conditions, events } = request
   const written = events.map(({ stream, type, version, event }) => [stream, type, version, event.data])
   const read = conditions.map(({ stream }) => stream)
-  const claim = { key, fingerprint: await fingerprint([written, read]), first: 0, count: events.length }
+  const claim = { key, fingerprint: fingerprint([written, read]), first: 0, count: events.length }
   return { ...request, keys: [claim] }
 }
 

@@ -158,7 +158,7 @@ export function validate(
   if (!schema) return value
   const result = schema['~standard'].validate(value)
   if (isThenable(result)) {
-    result.then(undefined, () => undefined)
+    result.then(ignore, ignore)
     throw new InvalidArgumentError(`the schema of ${subject}`, 'synchronous, but it returned a promise')
   }
   if (result.issues)
@@ -178,6 +178,10 @@ function toIssue({ message, path = [] }: SchemaIssue, root: string): DataIssue {
 export function isSchema(value: unknown): value is StandardSchemaV1 {
   if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return false
   return '~standard' in value || isEventType(value)
+}
+
+function ignore(): void {
+  // What a refused promise comes to is nobody's business.
 }
 
 function isThenable(value: object): value is PromiseLike<unknown> {

@@ -6,7 +6,6 @@ import { coreOf } from './create-store.ts'
 import { Rejected } from './errors.ts'
 import type { RecordedAs } from './event.ts'
 import { Executor } from './executor.ts'
-import { fingerprint } from './fingerprint.ts'
 import type { Position, Revision } from './revision.ts'
 import type { StoreCore } from './store-core.ts'
 import type { EventStore } from './store.ts'
@@ -96,17 +95,10 @@ async function run(store: EventStore, given: unknown, options: ExecuteOptions = 
   const boundary = checkBoundary(call.command.reads)
   core.enter()
   try {
-    if (call.key !== undefined) call.fingerprint = await fingerprint(inputOf(call.command))
     return await executorOf(core).execute(call, boundary)
   } finally {
     core.leave()
   }
-}
-
-/** What an idempotency key is compared by. */
-function inputOf(command: Command<Boundary, unknown, unknown>): unknown {
-  if ('input' in command) return command.input
-  return { ...command, reads: undefined }
 }
 
 function executorOf(core: StoreCore): Executor {

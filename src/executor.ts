@@ -18,11 +18,14 @@ export class Executor {
   readonly core: StoreCore
   readonly cache: StateCache
   readonly turns = new StreamTurns()
+  /** States as they were after the appends repeated last: who repeats one often repeats the next one, too. */
+  readonly #past: StateCache
   readonly #hot = new Map<string, HotStream>()
 
   constructor(core: StoreCore) {
     this.core = core
     this.cache = new StateCache(core.options.cachedStates)
+    this.#past = new StateCache(core.options.cachedStates)
   }
 
   /** Executes a call; settles its outcome. */
@@ -58,9 +61,12 @@ export class Executor {
     try {
       if (use.fingerprint !== call.fingerprint) throw new KeyReusedError(use.key)
       const heads = new Map(use.heads)
-      const { states, ...reading } = await readBoundary(call.command, boundary, (stream) => {
+      const { states, ...reading } = await readBoundary(call.command, boundary, async (stream) => {
         const upTo = heads.get(stream.stream)
-        return foldStream(this.core, stream, upTo === undefined ? {} : { upTo })
+        if (upTo === undefined) return foldStream(this.core, stream)
+        const folded = await foldStream(this.core, stream, { known: this.#past.get(stream), upTo })
+        this.#past.set(folded)
+        return folded
       })
       const { events, ...result } = fromUse(use)
       const folds = new Map(states.all().map(({ stream }) => [stream.stream, stream.fold]))

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto'
+
 import { isPlain } from './plain-data.ts'
 
 /**
@@ -5,9 +7,9 @@ import { isPlain } from './plain-data.ts'
  * kept with that of its input, so that the same key with another input is noticed. (SHA-256; the input itself
  * is not kept.)
  */
-export async function fingerprint(value: unknown): Promise<string> {
-  const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(canonical(value, [])))
-  return btoa(String.fromCharCode(...new Uint8Array(digest)))
+export function fingerprint(value: unknown): string {
+  // Not by crypto.subtle, which answers later: commands would change places while they wait for it.
+  return createHash('sha256').update(canonical(value, [])).digest('base64url')
 }
 
 function canonical(value: unknown, parents: readonly object[]): string {

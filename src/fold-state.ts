@@ -41,7 +41,8 @@ export function isShareable({ twin }: FoldedState): boolean {
 /**
  * Folds a stream's state from its events, up to a revision where one is given.
  *
- * @param known an earlier state of it, to read on from; if the stream is not its continuation, all is read.
+ * @param options `known`: an earlier state of it, to read on from; if the stream is not its continuation, all
+ *   is read.
  * @throws StreamTruncatedError, UnknownEventError, FoldError
  */
 export async function foldStream(
@@ -50,8 +51,8 @@ export async function foldStream(
   options: { known?: FoldedState | undefined; upTo?: Revision } = {},
 ): Promise<FoldedState> {
   const { known, upTo } = options
-  if (known?.stream.fold === stream.fold && isShareable(known) && known.revision !== 'none') {
-    const continued = await readOn(core, known)
+  if (known?.stream.fold === stream.fold && isShareable(known)) {
+    const continued = await readOn(core, known, upTo)
     if (continued) return continued
   }
   const folding = new Folding(stream)
@@ -133,11 +134,17 @@ class Folding {
 }
 
 /** The same state, moved on by the events after it; `undefined` where the stream is not its continuation. */
-async function readOn(core: StoreCore, known: FoldedState): Promise<FoldedState | undefined> {
+async function readOn(
+  core: StoreCore,
+  known: FoldedState,
+  upTo: Revision = Infinity,
+): Promise<FoldedState | undefined> {
   const { stream } = known.stream
-  const from = known.revision as number
+  const from = known.revision
+  if (from === 'none' || upTo === 'none' || upTo < from) return undefined
+  const limit = upTo === Infinity ? undefined : upTo - from + 1
   let folded: FoldedState | undefined
-  for await (const page of core.read({ stream, direction: 'forwards', from, limit: undefined })) {
+  for await (const page of core.read({ stream, direction: 'forwards', from, limit })) {
     const [first] = page
     const isNext = folded !== undefined || (first?.revision === from && first.id === known.lastId)
     if (!isNext) return undefined

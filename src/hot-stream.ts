@@ -126,6 +126,7 @@ export class HotStream {
       return this.#conflicted(verdict, candidates, !base.cached)
     }
     if (verdict.kind === 'used') {
+      if (!base.cached) cache.set(base)
       const uses = new Map(verdict.uses.map((use) => [use.key, use]))
       const [repeated, others] = partition(
         candidates,

@@ -52,7 +52,14 @@ export type { AnyMnemeError, DataIssue, ErrorCode, OpenFailure } from './errors.
 export { event } from './event-spec.ts'
 export type { EventSpec } from './event-spec.ts'
 export { defineEvents } from './event-type.ts'
-export type { AnyEventType, EventType, EventTypeBase, EventTypes, ParsedEventType } from './event-type.ts'
+export type {
+  AnyEventType,
+  EventType,
+  EventTypeBase,
+  EventTypes,
+  Parsed,
+  ParsedEventType,
+} from './event-type.ts'
 export { execute, tryExecute } from './execute.ts'
 export type { Executed, NotExecuted, Outcome, Rest } from './execute.ts'
 export type { Event, NoData, Recorded, RecordedAs, StreamEvent } from './event.ts'

@@ -79,8 +79,10 @@ export class JointDecision {
     try {
       const verdict = await this.#executor.append({ conditions, events, keys }, [call])
       if (verdict.kind === 'conflict') return this.#conflicted(verdict, candidate)
-      if (verdict.kind !== 'used') this.#report(candidate, verdict)
-      else if (verdict.uses[0]) await this.#executor.reportRepeated(call, this.#boundary, verdict.uses[0])
+      if (verdict.kind === 'used') {
+        for (const base of bases) if (!base.cached) cache.set(base)
+        await this.#executor.reportRepeated(call, this.#boundary, verdict.uses[0]!)
+      } else this.#report(candidate, verdict)
       return 0
     } catch (error) {
       for (const { stream } of bases) cache.delete(stream.stream)

@@ -1,5 +1,6 @@
 import { StoreFailedError } from '../errors.ts'
 import type { SqliteDatabase, SqliteStatement } from './driver.ts'
+import { prepareEvents, SELECT_EVENTS } from './event-rows.ts'
 import { faultOf, isBusy } from './faults.ts'
 import { identityOf } from './schema.ts'
 
@@ -25,7 +26,7 @@ export class Connection {
   /** Prepares a statement once; those asked for are few, because lists go in as one JSON parameter. */
   prepare(sql: string): SqliteStatement {
     let statement = this.#filtered.get(sql)
-    if (!statement) this.#filtered.set(sql, (statement = this.#database.prepare(sql)))
+    if (!statement) this.#filtered.set(sql, (statement = prepareAny(this.#database, sql)))
     return statement
   }
 
@@ -80,14 +81,6 @@ export class Connection {
 /** The statements that every store needs. */
 export type Statements = Readonly<Record<keyof typeof SQL, SqliteStatement>>
 
-/**
- * Selects `StoredEvent`s from `mneme_events` as `e`. The position is formatted here because changing each row
- * afterwards costs more; it hides the column of that name, so say `e.position` to use an order of the table.
- */
-export const SELECT_EVENTS =
-  "SELECT printf('%016d', e.position) AS position, stream, revision, id, type, version, time, data, metadata " +
-  'FROM mneme_events e'
-
 const SQL = {
   begin: 'BEGIN IMMEDIATE',
   commit: 'COMMIT',
@@ -97,14 +90,21 @@ const SQL = {
   insert:
     'INSERT INTO mneme_events (stream, revision, id, type, version, time, data, metadata) ' +
     'VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+  insertAt:
+    'INSERT INTO mneme_events (stream, revision, id, type, version, time, data, metadata) ' +
+    'SELECT ?, ?, ?, ?, ?, ?, ?, ? ' +
+    'WHERE (SELECT coalesce(max(revision), -1) FROM mneme_events WHERE stream = ?) = ?',
   at: 'SELECT position, id FROM mneme_events WHERE stream = ? AND revision = ?',
   key: 'SELECT fingerprint, position, count, heads FROM mneme_keys WHERE key = ?',
   insertKey: 'INSERT INTO mneme_keys (key, fingerprint, position, count, heads) VALUES (?, ?, ?, ?, ?)',
-  stored: `${SELECT_EVENTS} WHERE e.position >= ? AND e.position < ? ORDER BY e.position`,
+  stored: `${SELECT_EVENTS} WHERE position >= ? AND position < ? ORDER BY position`,
 }
 
 function prepare(database: SqliteDatabase): Statements {
-  return Object.fromEntries(
-    Object.entries(SQL).map(([name, sql]) => [name, database.prepare(sql)]),
-  ) as Statements
+  const entries = Object.entries(SQL).map(([name, sql]) => [name, prepareAny(database, sql)])
+  return Object.fromEntries(entries) as Statements
+}
+
+function prepareAny(database: SqliteDatabase, sql: string): SqliteStatement {
+  return sql.startsWith(SELECT_EVENTS) ? prepareEvents(database, sql) : database.prepare(sql)
 }

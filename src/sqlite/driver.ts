@@ -19,10 +19,17 @@ export interface SqliteDatabase {
 
 /** What a store needs of a prepared statement. Rows are objects by column name; integers are numbers. */
 export interface SqliteStatement {
-  run(...values: (string | number)[]): { readonly lastInsertRowid: number | bigint }
+  run(...values: (string | number)[]): {
+    readonly changes: number | bigint
+    readonly lastInsertRowid: number | bigint
+  }
   get(...values: (string | number)[]): unknown
   all(...values: (string | number)[]): unknown[]
   iterate(...values: (string | number)[]): Iterable<unknown>
+  /** Rows as arrays from now on, as `node:sqlite` says it. Used where it is there, because it is faster. */
+  setReturnArrays?(isOn: boolean): unknown
+  /** The same, as better-sqlite3 says it. */
+  raw?(isOn: boolean): unknown
 }
 
 /**

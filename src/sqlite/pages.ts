@@ -1,8 +1,9 @@
 import { parsePosition } from '../position.ts'
 import type { ReadAllRequest, ReadRequest, StoredEvent } from '../store-adapter.ts'
 import { retryBusy } from './busy.ts'
-import { type Connection, SELECT_EVENTS } from './connection.ts'
+import type { Connection } from './connection.ts'
 import { isTurnDue, nextTurn } from './event-loop.ts'
+import { eventOf, SELECT_EVENTS } from './event-rows.ts'
 
 /** A stream's events in pages. Nothing is held open between two of them. */
 export async function* streamPages(
@@ -39,8 +40,8 @@ export async function* allPages(
   const isForwards = direction === 'forwards'
   const { where, values } = filterOf(request)
   const rows =
-    (isForwards ? 'WHERE e.position > ? AND e.position <= ?' : 'WHERE e.position < ? AND e.position >= ?') +
-    `${where} ORDER BY e.position ${isForwards ? '' : 'DESC'} LIMIT ?`
+    (isForwards ? 'WHERE position > ? AND position <= ?' : 'WHERE position < ? AND position >= ?') +
+    `${where} ORDER BY position ${isForwards ? '' : 'DESC'} LIMIT ?`
   const head = await retryBusy(() => connection.reading(logHeadOf), timeout)
   let next = after === undefined ? (isForwards ? 0 : head + 1) : parsePosition(after)
   if (!isForwards) next = Math.min(next, head + 1)
@@ -74,11 +75,12 @@ function takePage(connection: Connection, rows: string, values: readonly (string
     if (count === 0) return { events: [], isWhole: true }
     const select = connection.prepare(`${SELECT_EVENTS} ${rows}`)
     // Others may have appended since: no more than what was measured.
-    if (size <= LARGEST)
-      return { events: select.all(...values.slice(0, -1), count) as StoredEvent[], isWhole: true }
+    const measured = [...values.slice(0, -1), count]
+    if (size <= LARGEST) return { events: select.all(...measured).map(eventOf), isWhole: true }
     const events: StoredEvent[] = []
     let taken = 0
-    for (const event of select.iterate(...values) as Iterable<StoredEvent>) {
+    for (const row of select.iterate(...measured)) {
+      const event = eventOf(row)
       events.push(event)
       taken += event.data.length + event.metadata.length
       if (taken >= LARGEST) return { events, isWhole: false }
@@ -89,7 +91,7 @@ function takePage(connection: Connection, rows: string, values: readonly (string
 
 const MEASURE =
   'SELECT count(*) AS count, sum(size) AS size FROM ' +
-  '(SELECT octet_length(data) + octet_length(metadata) AS size FROM mneme_events e ROWS)'
+  '(SELECT octet_length(data) + octet_length(metadata) AS size FROM mneme_events ROWS)'
 
 interface Measured {
   readonly count: number
