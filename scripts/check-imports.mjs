@@ -1,5 +1,5 @@
 // Holds src to its import rules:
-//   - the core (src/*.ts) imports statically only itself, and nothing of Node: it runs anywhere;
+//   - the core (src/*.ts) imports statically only itself, and of Node only node:crypto, for its hashes;
 //   - a folder under src imports the core, itself, and the folders named for it below;
 //   - nothing imports a package, but for the SQLite drivers, which src/sqlite loads lazily.
 
@@ -47,6 +47,7 @@ function judge(file, { specifier, isLazy }) {
   }
   if (rules.lazy.includes(specifier)) return isLazy ? undefined : 'load this driver lazily'
   if (specifier === 'node:sqlite') return 'only src/sqlite loads a SQLite driver'
+  if (specifier === 'node:crypto') return undefined
   if (specifier.startsWith('node:')) return rules.node ? undefined : 'this part of src runs without Node'
   if (builtinModules.includes(specifier)) return 'write the node: prefix'
   return 'the library depends on no package'

@@ -1,0 +1,82 @@
+import { relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+
+import { openStore } from 'mneme'
+
+import { check, readDeclined } from './check.ts'
+import { bold, red } from './format.ts'
+import { showProgress } from './progress.ts'
+import { report, reportCheck } from './report.ts'
+import { run } from './run.ts'
+import { startSecondProcess } from './second-process.ts'
+import { Tally } from './tally.ts'
+import { tellerAt } from './teller.ts'
+import { openTransactions } from './transactions.ts'
+
+const HELP = `A bank carries out a file of transactions and keeps what happened in an event store.
+
+  npm start -- [FILE] [--store URL]
+
+  FILE          CSV, one transaction a line; examples/bank/transactions.csv where left out
+  --store URL   where the events are kept; sqlite:bank.db where left out
+                  sqlite:FILE   a SQLite file, made where there is none
+                  memory:       this process alone, gone at its end
+  --help        this text
+
+Run it again, and it finds its work done. Delete bank.db to begin anew.
+Paths are relative to the folder of package.json.`
+
+async function main(args: Arguments): Promise<void> {
+  const lines = await openTransactions(args.file)
+  await using store = await openStore(args.store)
+  // What is in memory cannot be shared with a second process.
+  const second = args.store === 'memory:' ? undefined : startSecondProcess(args.store)
+  const tellers = [tellerAt(store), ...(second ? [second.teller] : [])]
+  console.log(bold(`${args.file} into ${args.store}, by ${second ? 'two processes' : 'one process'}`))
+
+  const interrupt = new AbortController()
+  // Once: who presses Ctrl-C again does not want to wait.
+  process.once('SIGINT', () => interrupt.abort())
+  const tally = new Tally()
+  const started = performance.now()
+  const endProgress = showProgress(tally, started)
+  try {
+    const declined = await readDeclined(store)
+    await run(lines, { tellers, tally, declined, signal: interrupt.signal })
+  } finally {
+    endProgress()
+    second?.stop()
+  }
+  report(tally, (performance.now() - started) / 1000)
+  const isRight = reportCheck(tally, await check(store, tally))
+  const isInterrupted = interrupt.signal.aborted
+  if (isInterrupted) console.log(bold('\nInterrupted. What is done is done: run it again to go on.'))
+  process.exitCode = !isRight ? 1 : isInterrupted ? 130 : 0
+}
+
+interface Arguments {
+  readonly file: string
+  readonly store: string
+}
+
+/** Returns nothing where only help was asked for. */
+function parseArguments(): Arguments | undefined {
+  const { positionals, values } = parseArgs({
+    allowPositionals: true,
+    options: { store: { type: 'string', default: 'sqlite:bank.db' }, help: { type: 'boolean', short: 'h' } },
+  })
+  if (values.help) return undefined
+  if (positionals.length > 1) throw new Error(`one file at a time, not ${positionals.join(' and ')}`)
+  const bundled = new URL('../../../examples/bank/transactions.csv', import.meta.url)
+  return { file: positionals[0] ?? relative('', fileURLToPath(bundled)), store: values.store }
+}
+
+try {
+  const args = parseArguments()
+  if (args) await main(args)
+  else console.log(HELP)
+} catch (error) {
+  console.error(red(error instanceof Error ? error.message : String(error)))
+  process.exitCode = 1
+}

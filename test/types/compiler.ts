@@ -1,0 +1,63 @@
+import { join, relative, resolve, sep } from 'node:path'
+import ts from 'typescript'
+
+const root = resolve(import.meta.dirname, '../..')
+
+/** This repository's compiler options, in which `mneme` is src. */
+function compilerOptions(): ts.CompilerOptions {
+  const file = join(root, 'tsconfig.json')
+  const { config, error } = ts.readConfigFile(file, (path) => ts.sys.readFile(path)) as {
+    config: Record<string, unknown>
+    error?: ts.Diagnostic
+  }
+  if (error) throw new Error(ts.flattenDiagnosticMessageText(error.messageText, '\n'))
+  return ts.parseJsonConfigFileContent({ ...config, include: [] }, ts.sys, root).options
+}
+
+/** A program over files of the repository, and over texts that are nowhere: named by path from the root. */
+export function programOf(
+  files: readonly string[],
+  {
+    texts = {},
+    options = {},
+  }: { texts?: Readonly<Record<string, string>>; options?: ts.CompilerOptions } = {},
+): ts.Program {
+  const merged = { ...compilerOptions(), ...options }
+  const virtual = new Map(Object.entries(texts).map(([path, text]) => [join(root, path), text]))
+  const host = ts.createCompilerHost(merged)
+  const { fileExists, readFile, getSourceFile } = host
+  host.fileExists = (path) => virtual.has(resolve(path)) || fileExists(path)
+  host.readFile = (path) => virtual.get(resolve(path)) ?? readFile(path)
+  host.getSourceFile = (path, language, ...rest) => {
+    const text = virtual.get(resolve(path))
+    return text === undefined
+      ? getSourceFile(path, language, ...rest)
+      : ts.createSourceFile(path, text, language)
+  }
+  const roots = [...files.map((path) => join(root, path)), ...virtual.keys()]
+  return ts.createProgram({ rootNames: roots, options: merged, host })
+}
+
+/** Where a diagnostic is, and what it says; the same on every machine. */
+export interface Message {
+  readonly file: string
+  /** From 1. */
+  readonly line: number
+  /** With its code: `TS2322: Type ...`. */
+  readonly text: string
+}
+
+/** What the compiler says of a program, or of one of its files. */
+export function messagesOf(program: ts.Program, path?: string): Message[] {
+  const source = path === undefined ? undefined : program.getSourceFile(join(root, path))
+  const found = [
+    ...(source ? [] : program.getOptionsDiagnostics()),
+    ...program.getSyntacticDiagnostics(source),
+    ...program.getSemanticDiagnostics(source),
+  ]
+  return found.map(({ code, file, start, messageText }) => ({
+    file: file ? relative(root, file.fileName).split(sep).join('/') : '',
+    line: file && start !== undefined ? file.getLineAndCharacterOfPosition(start).line + 1 : 0,
+    text: `TS${code}: ${ts.flattenDiagnosticMessageText(messageText, '\n').replaceAll(`${root}${sep}`, '')}`,
+  }))
+}
