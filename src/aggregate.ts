@@ -14,7 +14,7 @@ import {
   type TypeOf,
 } from './event-type.ts'
 import type { Recorded, StreamEvent } from './event.ts'
-import { checkDefinitionName } from './names.ts'
+import { categoryOf, checkDefinitionName } from './names.ts'
 import { decode } from './decode.ts'
 import type { StandardSchemaV1 } from './standard-schema.ts'
 import type { Fold, Stream } from './stream.ts'
@@ -32,6 +32,22 @@ export interface Aggregate<Name extends string, State, Events, Id = string> {
   readonly initial: () => State
   /** One step of the fold; `evolve` in the words of Emmett and Equinox. */
   readonly evolve: (state: State, event: StreamEventIn<Name, Events>) => State
+  /**
+   * A stored event in its present name and version, if it is one of this aggregate's; for `readAll`, which
+   * gives events as they are stored.
+   *
+   * @throws UnknownEventError where it is on one of the aggregate's streams, but of a type or version unknown
+   *   here.
+   * @throws FoldError where an upcast throws.
+   * @example
+   * ```ts
+   * for await (const stored of store.readAll()) {
+   *   const event = Door.decode(stored)
+   *   if (event?.type === 'Door.Closed') console.log(event.data.by)
+   * }
+   * ```
+   */
+  readonly decode: (event: Recorded) => RecordedIn<Name, Events> | undefined
 }
 
 /** The union of an aggregate's events, as recorded. */
@@ -207,6 +223,8 @@ function makeAggregate(
     category: name,
     events,
     initial: fold.initial,
+    decode: (event: Recorded) =>
+      eventTypes.has(event.type) || categoryOf(event.stream) === name ? decode(complete, event) : undefined,
     evolve: (state: unknown, event: StreamEvent) => complete.evolve(state as never, decode(complete, event)),
   })
 }

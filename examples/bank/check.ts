@@ -1,4 +1,4 @@
-import type { EventStore, EventsOf, Recorded } from 'mneme'
+import type { EventStore } from 'mneme'
 
 import { BankAccount, type Account } from './account.ts'
 import type { Tally } from './tally.ts'
@@ -19,8 +19,9 @@ export interface Check {
 export async function check(store: EventStore, { balances }: Tally): Promise<Check> {
   const rebuilt = new Map<string, Account>()
   let events = 0
-  for await (const event of store.readAll({ categories: [BankAccount.category] })) {
-    if (!isOfBank(event)) continue
+  for await (const stored of store.readAll({ categories: [BankAccount.category] })) {
+    const event = BankAccount.decode(stored)
+    if (!event) continue
     events++
     const account = event.stream.slice(BankAccount.category.length + 1)
     const reported = balances.get(account)
@@ -41,8 +42,4 @@ export async function readDeclined(store: EventStore): Promise<ReadonlyMap<strin
     if (Declined.is(event)) reasons.set(event.data.transaction, event.data.reason)
   }
   return reasons
-}
-
-function isOfBank(event: Recorded): event is EventsOf<typeof BankAccount> {
-  return Object.values(BankAccount.events).some((type) => type.is(event))
 }
