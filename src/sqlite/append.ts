@@ -1,4 +1,4 @@
-import { after, anchorOf, conflictOf, place, repeatOf } from '../append-rules.ts'
+import { anchorOf, conflictOf, place, repeatOf } from '../append-rules.ts'
 import { currentTime } from '../clock.ts'
 import { formatPosition } from '../position.ts'
 import type { Revision } from '../revision.ts'
@@ -36,30 +36,6 @@ export function append(sql: Statements, request: AppendRequest): AppendVerdict {
   })
   keepKeys(sql, request, { before, revisions, positions })
   return { kind: 'appended', revisions, positions: positions.map(formatPosition), time, heads }
-}
-
-/**
- * Appends in one statement, which is a transaction of its own: half the calls of the driver. For the commonest
- * append only, of one event to one stream at an exact revision, and only if it stands there.
- *
- * @returns `undefined` where it was not appended: then {@link append} says why, or does it.
- * @throws what the driver throws; whether it was appended is then to be looked up.
- */
-export function appendAlone(
-  sql: Statements,
-  { conditions, events, keys }: AppendRequest,
-): Appended | undefined {
-  if (conditions.length !== 1 || events.length !== 1 || keys.length > 0) return undefined
-  const { expected } = conditions[0]!
-  if (expected === 'any' || expected === 'exists') return undefined
-  const { stream, id, type, version, data, metadata } = events[0]!
-  const revision = after(expected)
-  const time = currentTime()
-  const values = [stream, revision, id, type, version, time, data, metadata] as const
-  const { changes, lastInsertRowid } = sql.insertAt.run(...values, stream, revision - 1)
-  if (Number(changes) === 0) return undefined
-  const positions = [formatPosition(Number(lastInsertRowid))]
-  return { kind: 'appended', revisions: [revision], positions, time, heads: [revision] }
 }
 
 /** Where a stream stands. */

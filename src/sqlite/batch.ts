@@ -1,5 +1,5 @@
 import type { AppendRequest, AppendVerdict } from '../store-adapter.ts'
-import { append, appendAlone, isStored } from './append.ts'
+import { append, isStored } from './append.ts'
 import type { Connection } from './connection.ts'
 
 /** What became of a batch: of the first appends that it was given. */
@@ -27,8 +27,6 @@ export function commitBatch(
   try {
     connection.ensureNoTransaction()
     const { sql } = connection
-    const alone = appends.length === 1 ? appendAlone(sql, appends[0]!.request) : undefined
-    if (alone) return { kind: 'committed', verdicts: [alone] }
     sql.begin.run()
     const started = performance.now()
     let inserted = 0

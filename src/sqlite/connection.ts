@@ -90,10 +90,6 @@ const SQL = {
   insert:
     'INSERT INTO mneme_events (stream, revision, id, type, version, time, data, metadata) ' +
     'VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
-  insertAt:
-    'INSERT INTO mneme_events (stream, revision, id, type, version, time, data, metadata) ' +
-    'SELECT ?, ?, ?, ?, ?, ?, ?, ? ' +
-    'WHERE (SELECT coalesce(max(revision), -1) FROM mneme_events WHERE stream = ?) = ?',
   at: 'SELECT position, id FROM mneme_events WHERE stream = ? AND revision = ?',
   key: 'SELECT fingerprint, position, count, heads FROM mneme_keys WHERE key = ?',
   insertKey: 'INSERT INTO mneme_keys (key, fingerprint, position, count, heads) VALUES (?, ?, ?, ?, ?)',

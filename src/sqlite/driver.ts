@@ -20,7 +20,6 @@ export interface SqliteDatabase {
 /** What a store needs of a prepared statement. Rows are objects by column name; integers are numbers. */
 export interface SqliteStatement {
   run(...values: (string | number)[]): {
-    readonly changes: number | bigint
     readonly lastInsertRowid: number | bigint
   }
   get(...values: (string | number)[]): unknown

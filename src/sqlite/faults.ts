@@ -1,4 +1,4 @@
-import { StoreFailedError, StoreFullError, type MnemeError } from '../errors.ts'
+import { MnemeError, StoreFailedError, StoreFullError } from '../errors.ts'
 
 /** SQLite's primary result codes, as far as they are told apart. */
 const BUSY = 5
@@ -12,6 +12,7 @@ export function isBusy(error: unknown): boolean {
 
 /** What the driver threw, as an error of Mneme's. */
 export function faultOf(error: unknown): MnemeError {
+  if (error instanceof MnemeError) return error
   if (hasCode(error, FULL, 'SQLITE_FULL')) {
     return new StoreFullError('there is no room left for the database', { cause: error })
   }

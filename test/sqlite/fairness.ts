@@ -2,7 +2,7 @@ import { join } from 'node:path'
 
 import { Worker } from './processes.ts'
 
-export interface Percentiles {
+interface Percentiles {
   readonly p50: number
   readonly p99: number
   readonly max: number

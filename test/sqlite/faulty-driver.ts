@@ -1,7 +1,7 @@
 import type { SqliteDatabase, SqliteDriver, SqliteStatement } from 'mneme/sqlite'
 
 /** A call of the driver: `exec`, `prepare`, `run`, `get`, `all` or `iterate`, and the SQL that it is for. */
-export interface DriverCall {
+interface DriverCall {
   readonly number: number
   readonly method: string
   readonly sql: string
@@ -58,7 +58,7 @@ function faultyStatement(
 }
 
 /** As both drivers say it. */
-export function ioError(): Error {
+function ioError(): Error {
   return Object.assign(new Error('disk I/O error'), { code: 'SQLITE_IOERR_WRITE', errcode: 778 })
 }
 

@@ -1,10 +1,5 @@
 import type { EventStore, Recorded } from 'mneme'
 
-export interface Appended {
-  readonly stream: string
-  readonly id: string
-}
-
 /** Everything that is stored, after a check that revisions and positions are as promised (R1). */
 export async function historyOf(store: EventStore): Promise<Recorded[]> {
   const events: Recorded[] = []
