@@ -1,9 +1,8 @@
-import { checkExpected, checkList, checkOptions, streamName } from './checks.ts'
+import { checkExpected, checkOptions, streamName } from './checks.ts'
 import { checkAppend, encodeEvent, type EncodedEvent } from './encode.ts'
 import { InvalidArgumentError, UnsupportedError } from './errors.ts'
-import type { Metadata } from './metadata.ts'
 import type { ExpectedRevision } from './revision.ts'
-import type { StreamWrite } from './store.ts'
+import type { EventToAppend, StreamWrite } from './store.ts'
 import type { AppendRequest, Capabilities, Condition } from './store-adapter.ts'
 
 /** An append, checked and encoded, with the events that it encodes. */
@@ -11,30 +10,45 @@ export interface EncodedAppend extends AppendRequest {
   readonly events: readonly EncodedEvent[]
 }
 
-/** Checks and encodes what `append` was given. */
+/** Checks and encodes what `append` was given. `metadata` is JSON. */
 export function encodeWrites(
   given: StreamWrite | readonly StreamWrite[],
-  metadata: Metadata,
+  metadata: string,
   capabilities: Capabilities,
 ): EncodedAppend {
-  const several = Array.isArray(given)
-  const writes = (several ? given : [given]) as readonly StreamWrite[]
-  const text = JSON.stringify(metadata)
+  const isList = Array.isArray(given)
+  const writes = (isList ? given : [given]) as readonly StreamWrite[]
   const expectations = new Map<string, ExpectedRevision | undefined>()
   const events: EncodedEvent[] = []
-  checkList(writes, 'writes', (write, place) => {
-    const argument = several ? place : 'write'
+  // By index, so that a hole is an error like whatever else is no write.
+  for (let i = 0; i < writes.length; i++) {
+    const write = writes[i]!
+    const argument = isList ? `writes[${String(i)}]` : 'write'
     checkOptions(write, argument, ['stream', 'events', 'expected'])
     const stream = streamName(write.stream, `${argument}.stream`)
-    expectations.set(stream, oneExpectation(expectations, write, stream, argument))
-    const fold = typeof write.stream === 'string' ? undefined : write.stream.fold
-    checkList(write.events, `${argument}.events`, (event, place) =>
-      events.push(encodeEvent(event, { stream, fold, argument: place }, text)),
-    )
-  })
-  const conditions = [...expectations].map(([stream, expected = 'any']): Condition => ({ stream, expected }))
+    expectations.set(stream, oneExpectation(expectations.get(stream), write.expected, argument))
+    encodeEvents(write, { stream, argument }, events, metadata)
+  }
+  const conditions = Array.from(expectations, ([stream, expected = 'any']): Condition => ({
+    stream,
+    expected,
+  }))
   checkRequest(conditions, events, capabilities)
   return { conditions, events, keys: [] }
+}
+
+function encodeEvents(
+  write: StreamWrite,
+  at: { readonly stream: string; readonly argument: string },
+  events: EncodedEvent[],
+  metadata: string,
+): void {
+  const fold = typeof write.stream === 'string' ? undefined : write.stream.fold
+  const given: unknown = write.events ?? []
+  if (!Array.isArray(given)) throw new InvalidArgumentError(`${at.argument}.events`, 'an array of events')
+  for (let index = 0; index < given.length; index++) {
+    events.push(encodeEvent(given[index] as EventToAppend, { ...at, fold, index }, metadata))
+  }
 }
 
 /** What holds for every append, of `append` or of a command. */
@@ -74,12 +88,10 @@ function checkCase(conditions: readonly Condition[]): void {
 }
 
 function oneExpectation(
-  expectations: ReadonlyMap<string, ExpectedRevision | undefined>,
-  { expected }: StreamWrite,
-  stream: string,
+  known: ExpectedRevision | undefined,
+  expected: ExpectedRevision | undefined,
   argument: string,
 ): ExpectedRevision | undefined {
-  const known = expectations.get(stream)
   if (expected === undefined) return known
   checkExpected(expected, `${argument}.expected`)
   if (known !== undefined && known !== expected) {

@@ -5,7 +5,7 @@ import { ConflictError, InvalidArgumentError, KeyReusedError, UnsupportedError }
 import type { Recorded } from './event.ts'
 import { EventIterator } from './event-iterator.ts'
 import { fingerprint } from './fingerprint.ts'
-import { checkMetadata, type Metadata } from './metadata.ts'
+import { checkMetadata, NO_METADATA, type Metadata } from './metadata.ts'
 import { checkEventType, checkKey } from './names.ts'
 import { fromStored, fromVerdict } from './recorded.ts'
 import type { Position, Revision } from './revision.ts'
@@ -71,18 +71,12 @@ class Store implements EventStore {
     return this.#core.track(() => this.#core.adapter.identity())
   }
 
-  async append(
-    writes: StreamWrite | readonly StreamWrite[],
-    options: AppendOptions = {},
-  ): Promise<AppendResult> {
-    checkOptions(options, 'options', ['metadata', 'key', 'signal'])
-    const signal = checkSignal(options.signal)
-    const metadata = checkMetadata(options.metadata)
-    const key = options.key === undefined ? undefined : checkUsableKey(options.key, this.capabilities)
-    const encoded = encodeWrites(writes, metadata, this.capabilities)
+  async append(writes: StreamWrite | readonly StreamWrite[], options?: AppendOptions): Promise<AppendResult> {
+    const { key, signal, metadata } = checkAppendOptions(options, this.capabilities)
+    const encoded = encodeWrites(writes, JSON.stringify(metadata), this.capabilities)
+    const request = key === undefined ? encoded : withKey(encoded, key)
     this.#core.enter()
     try {
-      const request = key === undefined ? encoded : withKey(encoded, key)
       signal?.throwIfAborted()
       const verdict = await this.#core.commit(request, signal)
       if (verdict.kind === 'conflict') throw new ConflictError(verdict)
@@ -149,6 +143,28 @@ class Store implements EventStore {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
+  }
+}
+
+interface CheckedAppendOptions {
+  readonly key: string | undefined
+  readonly signal: AbortSignal | undefined
+  readonly metadata: Metadata
+}
+
+const NO_OPTIONS: CheckedAppendOptions = { key: undefined, signal: undefined, metadata: NO_METADATA }
+
+function checkAppendOptions(
+  options: AppendOptions | undefined,
+  capabilities: Capabilities,
+): CheckedAppendOptions {
+  if (options === undefined) return NO_OPTIONS
+  checkOptions(options, 'options', ['metadata', 'key', 'signal'])
+  const { key } = options
+  return {
+    key: key === undefined ? undefined : checkUsableKey(key, capabilities),
+    signal: checkSignal(options.signal),
+    metadata: checkMetadata(options.metadata),
   }
 }
 

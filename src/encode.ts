@@ -17,17 +17,23 @@ export interface EncodedEvent extends NewEvent {
   readonly bytes: number
 }
 
+/** Where an event is to be stored, and where it was given. */
+export interface EventPlace {
+  readonly stream: string
+  readonly fold: Fold<unknown> | undefined
+  /** What gave it: the write's name, or what `handle` returns. */
+  readonly argument: string
+  /** Its index among the write's events. */
+  readonly index?: number
+}
+
 /** Checks an event and encodes it; every store then stores the same text. */
-export function encodeEvent(
-  given: EventToAppend,
-  at: { readonly stream: string; readonly fold?: Fold<unknown> | undefined; readonly argument: string },
-  metadata: string,
-): EncodedEvent {
+export function encodeEvent(given: EventToAppend, at: EventPlace, metadata: string): EncodedEvent {
   const event = checkedEvent(given, at)
   const data = JSON.stringify(event.data)
   const bytes = bytesOf(data + metadata, limits.eventBytes)
   if (bytes > limits.eventBytes) checkLimit(`${event.type} on ${quote(at.stream)}`, 'eventBytes', bytes)
-  const id = given.id === undefined ? crypto.randomUUID() : checkId(given.id, `${at.argument}.id`)
+  const id = given.id === undefined ? crypto.randomUUID() : checkId(given.id, at)
   return {
     event,
     bytes,
@@ -64,32 +70,37 @@ export function fitsOneAppend(events: readonly EncodedEvent[]): boolean {
   }
 }
 
-function checkedEvent(given: Event, at: Parameters<typeof encodeEvent>[1]): Event {
+function checkedEvent(given: Event, at: EventPlace): Event {
   if (typeof (given as unknown) !== 'object' || (given as unknown) === null) {
-    throw new InvalidArgumentError(at.argument, 'an event: { type, data }')
+    throw new InvalidArgumentError(nameOf(at), 'an event: { type, data }')
   }
   if (typeof (given.type as unknown) !== 'string') {
-    throw new InvalidArgumentError(`${at.argument}.type`, 'the name of an event type')
+    throw new InvalidArgumentError(`${nameOf(at)}.type`, 'the name of an event type')
   }
   const record = at.fold && knownEventType(at.fold, given, at.stream)
   if (isMade(given)) return given
   const version = given.version ?? 1
   if (!Number.isSafeInteger(version) || version < 1) {
-    throw new InvalidArgumentError(`${at.argument}.version`, 'a whole number from 1')
+    throw new InvalidArgumentError(`${nameOf(at)}.version`, 'a whole number from 1')
   }
   if (record?.type === given.type && (given.version ?? record.version) === record.version) {
     return makeEvent(record, given.data)
   }
-  checkEventType(given.type, `${at.argument}.type`)
+  checkEventType(given.type, `${nameOf(at)}.type`)
   const data = Object.freeze(copyEventData(given.data, given.type))
   return Object.freeze({ type: given.type, data, ...(version > 1 && { version }) })
 }
 
-function checkId(id: string, argument: string): string {
+function checkId(id: string, at: EventPlace): string {
   if (typeof (id as unknown) !== 'string' || !UUID.test(id) || id === NIL) {
-    throw new InvalidArgumentError(argument, 'a UUID in lower case that is not nil')
+    throw new InvalidArgumentError(`${nameOf(at)}.id`, 'a UUID in lower case that is not nil')
   }
   return id
+}
+
+/** An event's name in an error: written out only there. */
+function nameOf({ argument, index }: EventPlace): string {
+  return index === undefined ? argument : `${argument}.events[${String(index)}]`
 }
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/

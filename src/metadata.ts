@@ -15,8 +15,12 @@ export interface Metadata {
   readonly [key: string]: string | undefined
 }
 
+/** What an append without metadata has. */
+export const NO_METADATA: Metadata = Object.freeze({})
+
 /** A copy of checked metadata, without what is undefined. */
-export function checkMetadata(metadata: Metadata = {}): Metadata {
+export function checkMetadata(metadata: Metadata | undefined): Metadata {
+  if (metadata === undefined) return NO_METADATA
   if (typeof (metadata as unknown) !== 'object' || (metadata as unknown) === null || !isPlain(metadata)) {
     throw new InvalidArgumentError('metadata', 'a plain object of strings')
   }

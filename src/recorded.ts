@@ -1,6 +1,6 @@
 import type { Recorded, StreamEvent } from './event.ts'
 import type { EncodedEvent } from './encode.ts'
-import type { Metadata } from './metadata.ts'
+import { NO_METADATA, type Metadata } from './metadata.ts'
 import type { Appended, Repeated, StoredEvent } from './store-adapter.ts'
 
 /** A stored event, decoded: a fresh object each time. */
@@ -18,8 +18,6 @@ export function fromStored(stored: StoredEvent): Recorded {
     metadata: metadata === '{}' ? NO_METADATA : (JSON.parse(metadata) as Metadata),
   }
 }
-
-const NO_METADATA: Metadata = Object.freeze({})
 
 /** A stored event as `apply` sees it: without what is not known of a decision's events before they are stored. */
 export function streamEventOf(stored: StoredEvent): StreamEvent {

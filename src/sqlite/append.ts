@@ -44,16 +44,15 @@ export function headOf(sql: Statements, stream: string): Revision {
   return revision ?? 'none'
 }
 
-/** Whether the events of an append are there, as they were inserted. */
-export function isStored(
+/** The verdict of an append whose commit is in doubt, if its events are there; with the positions that they have. */
+export function asStored(
   sql: Statements,
   { events }: AppendRequest,
-  { revisions, positions }: Appended,
-): boolean {
-  return events.every(({ stream, id }, i) => {
-    const row = sql.at.get(stream, revisions[i]!) as At | undefined
-    return row?.id === id && formatPosition(row.position) === positions[i]
-  })
+  verdict: Appended,
+): Appended | undefined {
+  const rows = events.map(({ stream }, i) => sql.at.get(stream, verdict.revisions[i]!) as At | undefined)
+  if (!events.every(({ id }, i) => rows[i]?.id === id)) return undefined
+  return { ...verdict, positions: rows.map((row) => formatPosition(row!.position)) }
 }
 
 /** The answer to an append whose events are stored already. */

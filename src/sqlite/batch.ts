@@ -1,6 +1,7 @@
 import type { AppendRequest, AppendVerdict } from '../store-adapter.ts'
-import { append, isStored } from './append.ts'
+import { append, asStored } from './append.ts'
 import type { Connection } from './connection.ts'
+import { appendAlone, noteReached } from './lone-append.ts'
 
 /** What became of a batch: of the first appends that it was given. */
 export type BatchOutcome =
@@ -26,6 +27,11 @@ export function commitBatch(
   let isCommitting = false
   try {
     connection.ensureNoTransaction()
+    if (appends.length === 1) {
+      const outcome = appendAlone(connection, appends[0]!.request)
+      if (outcome?.kind === 'committed') return committed(connection, appends, outcome.verdicts)
+      if (outcome) return outcome
+    }
     const { sql } = connection
     sql.begin.run()
     const started = performance.now()
@@ -39,7 +45,7 @@ export function commitBatch(
     }
     isCommitting = true
     sql.commit.run()
-    return { kind: 'committed', verdicts }
+    return committed(connection, appends, verdicts)
   } catch (error) {
     connection.endTransaction()
     const mayCount = isCommitting && verdicts.some(hasWritten)
@@ -49,8 +55,17 @@ export function commitBatch(
   }
 }
 
+function committed(
+  connection: Connection,
+  appends: readonly { readonly request: AppendRequest }[],
+  verdicts: readonly AppendVerdict[],
+): BatchOutcome {
+  for (let i = 0; i < verdicts.length; i++) noteReached(connection, appends[i]!.request, verdicts[i]!)
+  return { kind: 'committed', verdicts }
+}
+
 /**
- * Whether a batch whose COMMIT failed took effect after all.
+ * The verdicts of a batch whose COMMIT failed, if it took effect after all.
  *
  * @throws what the driver throws; it is then to be asked again.
  */
@@ -58,16 +73,16 @@ export function tookEffect(
   connection: Connection,
   appends: readonly { readonly request: AppendRequest }[],
   verdicts: readonly AppendVerdict[],
-): boolean {
+): readonly AppendVerdict[] | undefined {
   connection.ensureNoTransaction()
-  return appends.every(({ request }, i) => {
-    const verdict = verdicts[i]
-    return !verdict || !hasWritten(verdict) || isStored(connection.sql, request, verdict)
-  })
+  const settled = verdicts.map((verdict, i) =>
+    hasWritten(verdict) ? asStored(connection.sql, appends[i]!.request, verdict) : verdict,
+  )
+  return settled.every((verdict) => verdict !== undefined) ? settled : undefined
 }
 
 function hasWritten(verdict: AppendVerdict): verdict is AppendVerdict & { kind: 'appended' } {
-  return verdict.kind === 'appended' && verdict.positions.length > 0
+  return verdict.kind === 'appended' && verdict.revisions.length > 0
 }
 
 /** Appends and events that are never too many: were they slow, it would be the machine. */

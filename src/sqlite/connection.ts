@@ -11,6 +11,8 @@ import { identityOf } from './schema.ts'
 export class Connection {
   readonly identity: string
   readonly sql: Statements
+  /** Revisions that streams are known to have reached: committed ones, so that they never fall below. */
+  readonly reached = new Map<string, number>()
   readonly #database: SqliteDatabase
   readonly #filtered = new Map<string, SqliteStatement>()
   /** Set while a transaction that failed could not be ended: nothing may be read or written in it. */

@@ -3,11 +3,17 @@ import { MnemeError, StoreFailedError, StoreFullError } from '../errors.ts'
 /** SQLite's primary result codes, as far as they are told apart. */
 const BUSY = 5
 const FULL = 13
+const CONSTRAINT = 19
 const PROTOCOL = 15
 
 /** Whether another connection held what was needed: nothing was done, and a later attempt can succeed. */
 export function isBusy(error: unknown): boolean {
   return hasCode(error, BUSY, 'SQLITE_BUSY') || hasCode(error, PROTOCOL, 'SQLITE_PROTOCOL')
+}
+
+/** Whether a unique index has such an entry already. */
+export function isTaken(error: unknown): boolean {
+  return hasCode(error, CONSTRAINT, 'SQLITE_CONSTRAINT')
 }
 
 /** What the driver threw, as an error of Mneme's. */

@@ -105,8 +105,8 @@ export class WriteQueue {
     const deadline = performance.now() + Math.max(...batch.map(({ timeout }) => timeout))
     for (let pause = RETRY; ; pause *= 2) {
       try {
-        const isThere = tookEffect(this.#connection, batch, verdicts)
-        if (isThere) release(batch, verdicts)
+        const settled = tookEffect(this.#connection, batch, verdicts)
+        if (settled) release(batch, settled)
         else if (isBusy(error)) this.#waiting.unshift(...batch)
         else refuse(batch, error)
         break
