@@ -27,7 +27,7 @@ export function encodeWrites(
     checkOptions(write, argument, ['stream', 'events', 'expected'])
     const stream = streamName(write.stream, `${argument}.stream`)
     expectations.set(stream, oneExpectation(expectations.get(stream), write.expected, argument))
-    encodeEvents(write, { stream, argument }, events, metadata)
+    encodeEvents(write, stream, argument, events, metadata)
   }
   const conditions = Array.from(expectations, ([stream, expected = 'any']): Condition => ({
     stream,
@@ -39,15 +39,16 @@ export function encodeWrites(
 
 function encodeEvents(
   write: StreamWrite,
-  at: { readonly stream: string; readonly argument: string },
+  stream: string,
+  argument: string,
   events: EncodedEvent[],
   metadata: string,
 ): void {
   const fold = typeof write.stream === 'string' ? undefined : write.stream.fold
   const given: unknown = write.events ?? []
-  if (!Array.isArray(given)) throw new InvalidArgumentError(`${at.argument}.events`, 'an array of events')
+  if (!Array.isArray(given)) throw new InvalidArgumentError(`${argument}.events`, 'an array of events')
   for (let index = 0; index < given.length; index++) {
-    events.push(encodeEvent(given[index] as EventToAppend, { ...at, fold, index }, metadata))
+    events.push(encodeEvent(given[index] as EventToAppend, { stream, fold, argument, index }, metadata))
   }
 }
 
