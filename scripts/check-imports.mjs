@@ -1,5 +1,5 @@
 // Holds src to its import rules:
-//   - the core (src/*.ts) imports statically only itself, and of Node only node:crypto, for its hashes;
+//   - the core (src/*.ts, and src/execution behind it) imports statically only itself, and of Node only node:crypto, for its hashes;
 //   - a folder under src imports the core, itself, and the folders named for it below;
 //   - nothing imports a package, but for the SQLite drivers, which src/sqlite loads lazily.
 
@@ -13,7 +13,8 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
 const core = '(core)'
 const folders = {
-  [core]: { imports: [], node: false, lazy: [] },
+  [core]: { imports: ['execution'], node: false, lazy: [] },
+  execution: { imports: [core], node: false, lazy: [] },
   memory: { imports: [core], node: false, lazy: [] },
   sqlite: { imports: [core], node: true, lazy: ['node:sqlite', 'better-sqlite3'] },
   testing: { imports: [core, 'memory'], node: true, lazy: [] },

@@ -2,7 +2,7 @@ import type { ExpectedRevision, Revision } from './revision.ts'
 import type { AppendRequest, Conflict, Repeated, StoredEvent } from './store-adapter.ts'
 
 /** Whether a stream that stands at `actual` stands where it was expected. */
-export function holds(expected: ExpectedRevision, actual: Revision): boolean {
+function holds(expected: ExpectedRevision, actual: Revision): boolean {
   return expected === 'any' || (expected === 'exists' ? actual !== 'none' : expected === actual)
 }
 

@@ -1,13 +1,13 @@
 import { encodeWrites, type EncodedAppend } from './append-request.ts'
 import { checkDirection, checkList, checkOptions, checkSignal, checkWhole, streamName } from './checks.ts'
 import { decode } from './decode.ts'
-import { ConflictError, InvalidArgumentError, KeyReusedError, UnsupportedError } from './errors.ts'
+import { ConflictError, InvalidArgumentError, KeyReusedError } from './errors.ts'
 import type { Recorded } from './event.ts'
 import { EventIterator } from './event-iterator.ts'
 import { fingerprint } from './fingerprint.ts'
 import { checkMetadata, NO_METADATA, type Metadata } from './metadata.ts'
-import { checkEventType, checkKey } from './names.ts'
-import { fromStored, fromVerdict } from './recorded.ts'
+import { checkEventType, checkUsableKey } from './names.ts'
+import { fromUse, fromVerdict } from './recorded.ts'
 import type { Position, Revision } from './revision.ts'
 import { StoreCore } from './store-core.ts'
 import type {
@@ -176,13 +176,6 @@ function withKey(request: EncodedAppend, key: string): EncodedAppend {
   return { ...request, keys: [claim] }
 }
 
-/** @throws InvalidArgumentError, LimitError, UnsupportedError */
-export function checkUsableKey(key: string, capabilities: Capabilities): string {
-  checkKey(key, 'key')
-  if (!capabilities.keys) throw new UnsupportedError('this store keeps no idempotency keys')
-  return key
-}
-
 function appendResult(
   request: EncodedAppend,
   verdict: Appended | Repeated,
@@ -202,10 +195,4 @@ function usedResult(request: AppendRequest, uses: readonly KeyUse[]): AppendResu
   const claim = request.keys[0]
   if (!use || use.fingerprint !== claim?.fingerprint) throw new KeyReusedError(String(claim?.key))
   return fromUse(use)
-}
-
-/** What the first append with a key gave. */
-export function fromUse(use: KeyUse): AppendResult {
-  const events = use.events.map(fromStored)
-  return { events, revisions: new Map(use.heads), position: events.at(-1)?.position, repeated: true }
 }

@@ -23,7 +23,7 @@ export type {
   StatesOf,
   Streams,
 } from './boundary.ts'
-export type { ExecuteOptions, Retry } from './call.ts'
+export type { ExecuteOptions, Retry } from './execution/call.ts'
 export { defineCommand } from './command.ts'
 export type { Command, CommandType, RejectionOf } from './command.ts'
 export { createStore } from './create-store.ts'

@@ -1,5 +1,6 @@
-import { InvalidArgumentError } from './errors.ts'
+import { InvalidArgumentError, UnsupportedError } from './errors.ts'
 import { bytesOf, checkLimit, limits } from './limits.ts'
+import type { Capabilities } from './store-adapter.ts'
 
 /**
  * Names are checked alike for every store: what one of them refuses, all refuse. (PostgreSQL keeps no NUL,
@@ -22,12 +23,6 @@ export function checkStreamName(name: string, argument: string): void {
 /** Names that passed, so that a stream in use is not looked at again and again. */
 const checked = new Set<string>()
 const MAX_CHECKED = 10_000
-
-/** @throws InvalidArgumentError */
-export function checkKey(key: string, argument: string): void {
-  checkText(key, argument, 'an idempotency key')
-  checkLimit(argument, 'keyBytes', bytesOf(key, limits.keyBytes))
-}
 
 /** @throws InvalidArgumentError */
 export function checkEventType(type: string, argument: string): string {
@@ -76,4 +71,12 @@ function isWellFormed(text: string): boolean {
 export function categoryOf(stream: string): string {
   const dash = stream.indexOf('-')
   return dash < 0 ? stream : stream.slice(0, dash)
+}
+
+/** An idempotency key. @throws InvalidArgumentError, LimitError, UnsupportedError */
+export function checkUsableKey(key: string, capabilities: Capabilities): string {
+  checkText(key, 'key', 'an idempotency key')
+  checkLimit('key', 'keyBytes', bytesOf(key, limits.keyBytes))
+  if (!capabilities.keys) throw new UnsupportedError('this store keeps no idempotency keys')
+  return key
 }

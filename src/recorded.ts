@@ -1,7 +1,8 @@
 import type { Recorded, StreamEvent } from './event.ts'
 import type { EncodedEvent } from './encode.ts'
 import { NO_METADATA, type Metadata } from './metadata.ts'
-import type { Appended, Repeated, StoredEvent } from './store-adapter.ts'
+import type { AppendResult } from './store.ts'
+import type { Appended, KeyUse, Repeated, StoredEvent } from './store-adapter.ts'
 
 /** A stored event, decoded: a fresh object each time. */
 export function fromStored(stored: StoredEvent): Recorded {
@@ -58,4 +59,10 @@ export function fromVerdict(
     time: verdict.time,
     metadata,
   }))
+}
+
+/** What the first append with a key gave. */
+export function fromUse(use: KeyUse): AppendResult {
+  const events = use.events.map(fromStored)
+  return { events, revisions: new Map(use.heads), position: events.at(-1)?.position, repeated: true }
 }

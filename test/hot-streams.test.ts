@@ -12,10 +12,10 @@ import {
   tryExecute,
   type Executed,
 } from 'mneme'
-import { Call } from '../src/call.ts'
-import { Executor } from '../src/executor.ts'
-import { HotStream } from '../src/hot-stream.ts'
-import { JointDecision } from '../src/joint-decision.ts'
+import { Call } from '../src/execution/call.ts'
+import { Executor } from '../src/execution/executor.ts'
+import { HotStream } from '../src/execution/hot-stream.ts'
+import { JointDecision } from '../src/execution/joint-decision.ts'
 import { memoryAdapter } from '../src/memory/adapter.ts'
 import { StoreCore } from '../src/store-core.ts'
 import { BankAccount, deposit, Deposited, open, Opened, transfer, withdraw } from './bank.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { aggregateFromClass, defineAggregate, event, execute, FoldError, type Executed } from 'mneme'
-import { freezeState } from '../src/freeze.ts'
+import { freezeState } from '../src/execution/freeze.ts'
 import { observedStore, times } from './observed-store.ts'
 
 const untyped = execute as (...args: unknown[]) => Promise<Executed<never, unknown>>

@@ -1,18 +1,18 @@
-import type { Boundary } from './boundary.ts'
-import { checkOptions, checkSignal } from './checks.ts'
-import type { Command } from './command.ts'
-import { checkUsableKey } from './create-store.ts'
-import { encodeEvent, type EncodedEvent } from './encode.ts'
-import { ConflictError, InvalidArgumentError } from './errors.ts'
-import type { Event, Recorded } from './event.ts'
-import { fingerprint } from './fingerprint.ts'
-import { checkMetadata, type Metadata } from './metadata.ts'
-import { onAbort } from './on-abort.ts'
-import { isRejection } from './rejection.ts'
-import { retryDelay, retryPolicy, type RetryOptions, type RetryPolicy } from './retry.ts'
-import type { Position, Revision } from './revision.ts'
-import type { Capabilities, Conflict } from './store-adapter.ts'
-import type { AnyStream } from './stream.ts'
+import type { Boundary } from '../boundary.ts'
+import { checkOptions, checkSignal } from '../checks.ts'
+import type { Command } from '../command.ts'
+import { checkUsableKey } from '../names.ts'
+import { encodeEvent, type EncodedEvent } from '../encode.ts'
+import { ConflictError, InvalidArgumentError } from '../errors.ts'
+import type { Event, Recorded } from '../event.ts'
+import { fingerprint } from '../fingerprint.ts'
+import { checkMetadata, type Metadata } from '../metadata.ts'
+import { onAbort } from '../on-abort.ts'
+import { isRejection } from '../rejection.ts'
+import { retryDelay, retryPolicy, type RetryOptions, type RetryPolicy } from '../retry.ts'
+import type { Position, Revision } from '../revision.ts'
+import type { Capabilities, Conflict } from '../store-adapter.ts'
+import type { AnyStream } from '../stream.ts'
 
 /** Options of `execute`. */
 export interface ExecuteOptions {
@@ -61,7 +61,7 @@ export type Decided =
   | { readonly kind: 'threw'; readonly error: unknown }
 
 /** An event, and the stream that it is recorded on. */
-export interface Placed {
+interface Placed {
   readonly stream: AnyStream
   readonly event: unknown
 }

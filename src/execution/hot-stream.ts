@@ -1,13 +1,20 @@
-import { checkEvents } from './append-request.ts'
-import { after } from './append-rules.ts'
+import { checkEvents } from '../append-request.ts'
+import { after } from '../append-rules.ts'
 import { placeOnOne } from './boundary-shape.ts'
 import type { Call, Decided } from './call.ts'
-import { fitsOneAppend, type EncodedEvent } from './encode.ts'
+import { fitsOneAppend, type EncodedEvent } from '../encode.ts'
 import type { Executor } from './executor.ts'
 import { evolve, foldStream, isShareable, see, seeAfter, type FoldedState } from './fold-state.ts'
-import { fromVerdict, streamEventOfNew } from './recorded.ts'
-import type { Appended, AppendRequest, AppendVerdict, Conflict, KeyClaim, Repeated } from './store-adapter.ts'
-import type { AnyStream } from './stream.ts'
+import { fromVerdict, streamEventOfNew } from '../recorded.ts'
+import type {
+  Appended,
+  AppendRequest,
+  AppendVerdict,
+  Conflict,
+  KeyClaim,
+  Repeated,
+} from '../store-adapter.ts'
+import type { AnyStream } from '../stream.ts'
 
 /** A command that waits for the stream. */
 interface Waiting {

@@ -1,12 +1,12 @@
-import { decode } from './decode.ts'
-import { FoldError, StreamTruncatedError } from './errors.ts'
-import type { StreamEvent } from './event.ts'
+import { decode } from '../decode.ts'
+import { FoldError, StreamTruncatedError } from '../errors.ts'
+import type { StreamEvent } from '../event.ts'
 import { freezeState, freezeStep } from './freeze.ts'
-import { streamEventOf } from './recorded.ts'
-import type { Revision } from './revision.ts'
-import type { StoreCore } from './store-core.ts'
-import type { StoredEvent } from './store-adapter.ts'
-import type { AnyStream, Fold } from './stream.ts'
+import { streamEventOf } from '../recorded.ts'
+import type { Revision } from '../revision.ts'
+import type { StoreCore } from '../store-core.ts'
+import type { StoredEvent } from '../store-adapter.ts'
+import type { AnyStream, Fold } from '../stream.ts'
 
 /** The state of a stream at a revision. */
 export interface FoldedState {

@@ -1,7 +1,7 @@
 import { mapStreams } from './boundary-shape.ts'
-import type { Boundary } from './boundary.ts'
+import type { Boundary } from '../boundary.ts'
 import { see, type FoldedState } from './fold-state.ts'
-import { isStream, type AnyStream } from './stream.ts'
+import { isStream, type AnyStream } from '../stream.ts'
 
 /** The folded states of a boundary: one for each stream and each fold of it, however often it is named. */
 export class StateSet {

@@ -1,10 +1,10 @@
 import { checkBoundary, listStreams } from './boundary-shape.ts'
-import type { Boundary, Streams } from './boundary.ts'
-import type { Command } from './command.ts'
-import { InvalidArgumentError } from './errors.ts'
+import type { Boundary, Streams } from '../boundary.ts'
+import type { Command } from '../command.ts'
+import { InvalidArgumentError } from '../errors.ts'
 import type { FoldedState } from './fold-state.ts'
 import { StateSet } from './state-set.ts'
-import { isStream, type AnyStream } from './stream.ts'
+import { isStream, type AnyStream } from '../stream.ts'
 
 /** What a command stands on: its streams, those that it follows included, and their states. */
 export interface Reading {

@@ -1,9 +1,9 @@
-import type { Boundary, Streams } from './boundary.ts'
+import type { Boundary, Streams } from '../boundary.ts'
 import { RETURNED, type Place } from './call.ts'
-import { InvalidArgumentError } from './errors.ts'
-import type { Event } from './event.ts'
-import { checkStreamName } from './names.ts'
-import { isStream, type AnyStream } from './stream.ts'
+import { InvalidArgumentError } from '../errors.ts'
+import type { Event } from '../event.ts'
+import { checkStreamName } from '../names.ts'
+import { isStream, type AnyStream } from '../stream.ts'
 
 /** Something for every stream of a boundary, in the boundary's shape. @throws InvalidArgumentError */
 export function mapStreams(streams: Streams, map: (stream: AnyStream) => unknown): Record<string, unknown> {
