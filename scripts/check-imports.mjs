@@ -1,5 +1,5 @@
 // Holds src to its import rules:
-//   - the core (src/*.ts, and src/execution behind it) imports statically only itself, and of Node only node:crypto, for its hashes;
+//   - the core (src/*.ts, and src/execution behind it) imports statically only itself; of Node it loads only node:crypto, lazily;
 //   - a folder under src imports the core, itself, and the folders named for it below;
 //   - nothing imports a package, but for the SQLite drivers, which src/sqlite loads lazily.
 
@@ -13,7 +13,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
 const core = '(core)'
 const folders = {
-  [core]: { imports: ['execution'], node: false, lazy: [] },
+  [core]: { imports: ['execution'], node: false, lazy: ['node:crypto'] },
   execution: { imports: [core], node: false, lazy: [] },
   memory: { imports: [core], node: false, lazy: [] },
   sqlite: { imports: [core], node: true, lazy: ['node:sqlite', 'better-sqlite3'] },
@@ -48,7 +48,6 @@ function judge(file, { specifier, isLazy }) {
   }
   if (rules.lazy.includes(specifier)) return isLazy ? undefined : 'load this driver lazily'
   if (specifier === 'node:sqlite') return 'only src/sqlite loads a SQLite driver'
-  if (specifier === 'node:crypto') return undefined
   if (specifier.startsWith('node:')) return rules.node ? undefined : 'this part of src runs without Node'
   if (builtinModules.includes(specifier)) return 'write the node: prefix'
   return 'the library depends on no package'

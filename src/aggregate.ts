@@ -148,7 +148,11 @@ export function defineAggregate<const Name extends string, D extends EventDefini
   }
   return makeAggregate(definition, events, {
     initial,
-    evolve: (state, event) => steps.get(event.type)?.(state, event.data, event),
+    evolve: (state, event) => {
+      const next = steps.get(event.type)?.(state, event.data, event)
+      if (next === undefined) throw new TypeError('apply must return the next state, but returned undefined')
+      return next
+    },
     isolation: 'freeze',
   }) as never
 }

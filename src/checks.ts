@@ -49,7 +49,7 @@ export function checkOptions<T extends object>(
   }
   for (const key of Object.keys(options)) {
     if (!(known as readonly string[]).includes(key)) {
-      throw new InvalidArgumentError(`${argument}.${key}`, `left out: known are ${known.join(', ')}`)
+      throw new InvalidArgumentError(`${argument}.${key}`, `a known name: ${known.join(', ')}`)
     }
   }
   return options

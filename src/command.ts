@@ -1,6 +1,8 @@
 import type { Boundary, ContextOf, Decision, RejectionsIn, StatesOf, Streams } from './boundary.ts'
+import { checkOptions } from './checks.ts'
 import { InvalidArgumentError, Rejected } from './errors.ts'
 import { isSchema, validate } from './event-type.ts'
+import { checkDefinitionName } from './names.ts'
 import type { StandardSchemaV1 } from './standard-schema.ts'
 import type { AnyStream } from './stream.ts'
 
@@ -18,6 +20,8 @@ export interface Command<B, Ret, Needs = {}> {
   handle(state: StatesOf<B>, context: ContextOf<B, Needs>): Ret | Promise<Ret>
   /** Further streams, known only from the states of the first ones. */
   follow?: ((state: never) => Streams) | undefined
+  /** What the command is called; part of what an idempotency key is compared by, where there is one. */
+  readonly name?: string | undefined
   /**
    * What an idempotency key is compared by: the same key with another input is an error. Of a class, all its
    * own fields, where it is left out.
@@ -66,6 +70,11 @@ export function defineCommand<
   Given = Input,
 >(definition: {
   /**
+   * What the command is called: in errors, and beside its input for an idempotency key, so that the same key
+   * with another command is an error. Like an event's name, it is not to be changed.
+   */
+  readonly name?: string
+  /**
    * A schema for the input, instead of an annotation in `reads`: what is given is checked with it, and what it
    * returns is the input.
    */
@@ -87,7 +96,9 @@ export function defineCommand<
     context: ContextOf<B & Follow, Needs>,
   ) => Ret | Promise<Ret>
 }): CommandType<Given, B & Follow, Ret, Needs> {
-  const { input: schema, reads, follow, handle } = definition
+  checkOptions(definition, 'definition', ['name', 'input', 'needs', 'reads', 'follow', 'handle'])
+  const { name, input: schema, reads, follow, handle } = definition
+  if (name !== undefined) checkDefinitionName(name, 'name')
   if (typeof reads !== 'function')
     throw new InvalidArgumentError('reads', 'a function from the input to streams')
   if (typeof handle !== 'function') throw new InvalidArgumentError('handle', 'a function that decides')
@@ -99,6 +110,7 @@ export function defineCommand<
   const make = (given: Given): Command<B & Follow, Ret, Needs> => {
     const input = validate(schema, given, 'input', 'input') as Input
     const command = {
+      name,
       input,
       reads: reads(input) as B & Follow,
       handle: (state: StatesOf<B & Follow>, context: ContextOf<B & Follow, Needs>) =>

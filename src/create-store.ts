@@ -2,6 +2,7 @@ import { encodeWrites, type EncodedAppend } from './append-request.ts'
 import { checkDirection, checkList, checkOptions, checkSignal, checkWhole, streamName } from './checks.ts'
 import { decode } from './decode.ts'
 import { ConflictError, InvalidArgumentError, KeyReusedError } from './errors.ts'
+import { eventTypeRecord, type AnyEventType } from './event-type.ts'
 import type { Recorded } from './event.ts'
 import { EventIterator } from './event-iterator.ts'
 import { fingerprint } from './fingerprint.ts'
@@ -123,7 +124,7 @@ class Store implements EventStore {
       limit: limit === undefined ? undefined : checkWhole(limit, 'limit', 1),
       streams: checkList(streams, 'streams', streamName),
       categories: checkList(categories, 'categories', streamName),
-      types: checkList(types, 'types', checkEventType),
+      types: checkList(types, 'types', typeNames)?.flat(),
     })
     return new EventIterator(pages, { signal })
   }
@@ -144,6 +145,15 @@ class Store implements EventStore {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
+}
+
+/** The names under which events of a type are stored. */
+function typeNames(type: string | AnyEventType, argument: string): readonly string[] {
+  if (typeof type === 'string' || typeof (type as unknown) !== 'function') {
+    return [checkEventType(type as string, argument)]
+  }
+  const record = eventTypeRecord(type)
+  return [record.type, ...record.formerly]
 }
 
 interface CheckedAppendOptions {

@@ -18,7 +18,7 @@ export function decode<E extends StreamEvent>(fold: Fold<unknown>, event: E): E 
     for (const upcast of known.upcasts.slice(event.version - 1)) data = upcast(data)
     return { ...event, type: known.type, version: known.version, data }
   } catch (error) {
-    throw new FoldError(event, error)
+    throw new FoldError(event, error, 'an upcast')
   }
 }
 

@@ -117,8 +117,12 @@ export class FoldError extends MnemeError {
   /** The event's revision; of an event just decided, the one that it would have had. */
   readonly revision: number
 
-  constructor(at: { stream: string; type: string; revision: number }, cause: unknown) {
-    super(`folding ${at.type} at ${quote(at.stream)} revision ${String(at.revision)} failed`, { cause })
+  constructor(
+    at: { stream: string; type: string; revision: number },
+    cause: unknown,
+    step: 'apply' | 'an upcast' = 'apply',
+  ) {
+    super(`${step} failed on ${at.type} at ${quote(at.stream)} revision ${String(at.revision)}`, { cause })
     this.stream = at.stream
     this.type = at.type
     this.revision = at.revision

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import type { createHash } from 'node:crypto'
 
 import { isPlain } from './plain-data.ts'
 
@@ -8,9 +8,13 @@ import { isPlain } from './plain-data.ts'
  * is not kept.)
  */
 export function fingerprint(value: unknown): string {
-  // Not by crypto.subtle, which answers later: commands would change places while they wait for it.
-  return createHash('sha256').update(canonical(value, [])).digest('base64url')
+  // Not by crypto.subtle, which answers later: commands would change places while they wait for it. Loaded by
+  // the first key, because it would make up a tenth of what importing Mneme costs.
+  crypto ??= process.getBuiltinModule('node:crypto')
+  return crypto.createHash('sha256').update(canonical(value, [])).digest('base64url')
 }
+
+let crypto: { readonly createHash: typeof createHash } | undefined
 
 function canonical(value: unknown, parents: readonly object[]): string {
   if (typeof value !== 'object' || value === null) {

@@ -9,17 +9,17 @@ import { InvalidArgumentError } from './errors.ts'
  */
 export interface RetryOptions {
   /** Retries after the first attempt; 0 for none. 10. */
-  readonly maxRetries?: number
+  readonly maxRetries?: number | undefined
   /** What the greatest delay of the first retry is; it doubles with each one. 10 ms. */
-  readonly baseDelay?: number
+  readonly baseDelay?: number | undefined
   /** The least delay. 0 ms. */
-  readonly minDelay?: number
+  readonly minDelay?: number | undefined
   /** The greatest delay. 1,000 ms. */
-  readonly maxDelay?: number
+  readonly maxDelay?: number | undefined
 }
 
 /** Checked and complete. */
-export type RetryPolicy = Required<RetryOptions>
+export type RetryPolicy = { readonly [K in keyof RetryOptions]-?: NonNullable<RetryOptions[K]> }
 
 const DEFAULT: RetryPolicy = Object.freeze({ maxRetries: 10, baseDelay: 10, minDelay: 0, maxDelay: 1_000 })
 
@@ -27,7 +27,13 @@ const DEFAULT: RetryPolicy = Object.freeze({ maxRetries: 10, baseDelay: 10, minD
 export function retryPolicy(options: RetryOptions | undefined): RetryPolicy {
   if (options === undefined) return DEFAULT
   checkOptions(options, 'retry', ['maxRetries', 'baseDelay', 'minDelay', 'maxDelay'])
-  const policy = { ...DEFAULT, ...options }
+  const {
+    maxRetries = DEFAULT.maxRetries,
+    baseDelay = DEFAULT.baseDelay,
+    minDelay = DEFAULT.minDelay,
+    maxDelay = DEFAULT.maxDelay,
+  } = options
+  const policy: RetryPolicy = { maxRetries, baseDelay, minDelay, maxDelay }
   checkWhole(policy.maxRetries, 'retry.maxRetries', 0)
   for (const name of ['baseDelay', 'minDelay', 'maxDelay'] as const) {
     if (typeof (policy[name] as unknown) !== 'number' || !(policy[name] >= 0 && policy[name] < MAX_TIMER)) {

@@ -1,5 +1,4 @@
 import { OverloadedError, StoreClosedError } from './errors.ts'
-import type { StoreOptions } from './store.ts'
 import type {
   AppendRequest,
   AppendVerdict,
@@ -12,16 +11,22 @@ import type {
 
 type Pages = AsyncIterableIterator<readonly StoredEvent[]>
 
+/** The options of a store, complete. */
+export interface StoreSettings {
+  readonly maxPending: number
+  readonly cachedStates: number
+}
+
 /** An adapter, with what is counted for it: calls in flight, the bound on those that wait, and the closing. */
 export class StoreCore {
   readonly adapter: StoreAdapter
-  readonly options: Required<StoreOptions>
+  readonly options: StoreSettings
   #pending = 0
   #running = 0
   #idle: (() => void) | undefined
   #closing: Promise<void> | undefined
 
-  constructor(adapter: StoreAdapter, options: Required<StoreOptions>) {
+  constructor(adapter: StoreAdapter, options: StoreSettings) {
     this.adapter = adapter
     this.options = options
   }

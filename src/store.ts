@@ -1,3 +1,4 @@
+import type { AnyEventType } from './event-type.ts'
 import type { Event, Recorded } from './event.ts'
 import type { Metadata } from './metadata.ts'
 import type { ExpectedRevision, Position, Revision } from './revision.ts'
@@ -66,30 +67,30 @@ export interface EventStore {
 export interface StreamWrite {
   readonly stream: string | AnyStream
   /** None where left out. */
-  readonly events?: readonly EventToAppend[]
+  readonly events?: readonly EventToAppend[] | undefined
   /**
    * Where the stream is expected to stand; `'any'` where left out. A stream may be named again, to interleave
    * its events with others'; its expectation is then said once.
    */
-  readonly expected?: ExpectedRevision
+  readonly expected?: ExpectedRevision | undefined
 }
 
 /** An event as constructors make it, with an id of one's own if wanted. */
 export interface EventToAppend extends Event {
   /** A UUID, made where left out. With an id of its own, an append can be repeated without a second copy. */
-  readonly id?: string
+  readonly id?: string | undefined
 }
 
 /** Options of `append`. */
 export interface AppendOptions {
-  readonly metadata?: Metadata
+  readonly metadata?: Metadata | undefined
   /**
    * An idempotency key: the same key again appends nothing and gives what the first append gave. Its scope is
    * the store; it is kept as long as the store.
    */
-  readonly key?: string
+  readonly key?: string | undefined
   /** Given up where nothing was sent yet; afterwards the outcome is awaited. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 /** What `append` resolves with. */
@@ -107,35 +108,37 @@ export interface AppendResult {
 /** Options of `read`. */
 export interface ReadOptions {
   /** Forwards where left out. */
-  readonly direction?: Direction
+  readonly direction?: Direction | undefined
   /** The first revision to read, inclusive. Where left out, the end that the direction begins at. */
-  readonly from?: number
+  readonly from?: number | undefined
   /** How many events at most. All where left out. */
-  readonly limit?: number
-  readonly signal?: AbortSignal
+  readonly limit?: number | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Options of `readAll`. */
 export interface ReadAllOptions {
   /** Forwards where left out. */
-  readonly direction?: Direction
+  readonly direction?: Direction | undefined
   /** Read what follows this position in the direction. */
-  readonly after?: Position
+  readonly after?: Position | undefined
   /** How many events at most. All where left out. */
-  readonly limit?: number
+  readonly limit?: number | undefined
   /** Only these streams. With `categories` too, either is enough. */
-  readonly streams?: readonly (string | AnyStream)[]
+  readonly streams?: readonly (string | AnyStream)[] | undefined
   /** Only streams of these categories: the part of a name before the first `-`. */
-  readonly categories?: readonly string[]
-  /** Only events of these types, as stored. */
-  readonly types?: readonly string[]
-  readonly signal?: AbortSignal
+  readonly categories?: readonly string[] | undefined
+  /**
+   * Only events of these types: by constructor, under its former names too; by name, as stored.
+   */
+  readonly types?: readonly (string | AnyEventType)[] | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Options that every store takes. */
 export interface StoreOptions {
   /** How many commands and appends, together, may be under way before `OverloadedError`. 10,000. */
-  readonly maxPending?: number
+  readonly maxPending?: number | undefined
   /** How many streams' states are kept at hand for the next command; 0 for none. 1,000. */
-  readonly cachedStates?: number
+  readonly cachedStates?: number | undefined
 }

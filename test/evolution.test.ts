@@ -270,3 +270,32 @@ describe('a state class', () => {
     expect(state.names).toBe('Ada-;Ada-B;')
   })
 })
+
+describe('the log of all those years', () => {
+  test('is filtered by a constructor under its former names, too, and by a name as stored', async () => {
+    const store = await history()
+    const types = async (wanted: readonly (string | typeof Third.events.Called)[]) => {
+      const found: string[] = []
+      for await (const { type } of store.readAll({ types: wanted })) found.push(type)
+      return new Set(found)
+    }
+    expect(await types([Third.events.Called])).toContain('Person.Named')
+    expect(await types(['Person.Called'])).not.toContain('Person.Named')
+  })
+
+  test('is decoded to the present, and what belongs to others is left out', async () => {
+    const store = await history()
+    await store.append({ stream: 'Other-1', events: [{ type: 'Other.Happened', data: {} }] })
+    const versions = new Set<number>()
+    let others = 0
+    for await (const stored of store.readAll()) {
+      const event = Third.decode(stored)
+      if (event) {
+        versions.add(event.version)
+        expect(Array.isArray(event.data.names)).toBe(true)
+      } else others++
+    }
+    expect(versions).toEqual(new Set([3]))
+    expect(others).toBe(1)
+  })
+})

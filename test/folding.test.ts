@@ -46,7 +46,7 @@ describe('an apply that throws', () => {
         type: 'Fragile.Hit',
         revision: 2,
         cause: mine,
-        message: 'folding Fragile.Hit at "Fragile-f" revision 2 failed',
+        message: 'apply failed on Fragile.Hit at "Fragile-f" revision 2',
       })
       expect(store.data.log).toHaveLength(1)
       for (const { events } of store.appends) expect(events).toEqual([])
@@ -307,5 +307,28 @@ describe('a long stream', () => {
       events: times(1_500, () => Deposited({ amount: 1 })),
     })
     expect((await execute(store, deposit({ account: 'a', amount: 1 }))).state.balance).toBe(3_002)
+  })
+})
+
+describe('an apply that forgets to return', () => {
+  test('is an error, and its event is not stored', async () => {
+    const store = observedStore()
+    const Forgetful = defineAggregate({
+      name: 'Forgetful',
+      events: { Hit: event() },
+      initial: () => ({ hits: 0 }),
+      apply: { Hit: (() => undefined) as never },
+    })
+    const hit = { reads: Forgetful('f'), handle: () => Forgetful.events.Hit() }
+    await expect(execute(store, hit)).rejects.toThrow(FoldError)
+    expect(await eventsOf(store, 'Forgetful-f')).toEqual([])
+  })
+})
+
+test('reads that is a promise is refused', async () => {
+  const command = { reads: Promise.resolve(fragile), handle: () => [] }
+  await expect(untyped(observedStore(), command)).rejects.toMatchObject({
+    code: 'INVALID_ARGUMENT',
+    argument: 'reads',
   })
 })

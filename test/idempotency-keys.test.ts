@@ -233,3 +233,99 @@ describe('a store without several streams in one append', () => {
     await expect(refused).rejects.toMatchObject({ code: 'UNSUPPORTED' })
   })
 })
+
+describe('an idempotency key of a command that follows streams', () => {
+  const Member = defineAggregate({
+    name: 'Member',
+    events: { LoanTaken: event(), LoanEnded: event(), Named: event<{ name: string }>() },
+    initial: () => ({ loans: 0, name: '' }),
+    apply: {
+      LoanTaken: (member) => ({ ...member, loans: member.loans + 1 }),
+      LoanEnded: (member) => ({ ...member, loans: member.loans - 1 }),
+      Named: (member, { name }) => ({ ...member, name }),
+    },
+  })
+  const Copy = defineAggregate({
+    name: 'Copy',
+    events: { Lent: event<{ member: string }>(), Returned: event() },
+    initial: () => ({ member: '' }),
+    apply: { Lent: (_, { member }) => ({ member }), Returned: () => ({ member: '' }) },
+  })
+  const lend = defineCommand({
+    reads: (input: { copy: string; member: string }) => ({
+      copy: Copy(input.copy),
+      member: Member(input.member),
+    }),
+    handle: (_, { member }, { on }) => [
+      on.copy(Copy.events.Lent({ member })),
+      on.member(Member.events.LoanTaken()),
+    ],
+  })
+  /** The events change what `follow` finds. */
+  const giveBack = defineCommand({
+    reads: (input: { copy: string }) => ({ copy: Copy(input.copy) }),
+    follow: ({ copy }) => ({ members: copy.member === '' ? [] : [Member(copy.member)] }),
+    handle: ({ copy }, _, { on }) =>
+      copy.member === ''
+        ? reject('not-lent')
+        : [on.copy(Copy.events.Returned()), on.members(0, Member.events.LoanEnded())],
+  })
+  const hand = defineCommand({
+    reads: (input: { copy: string; to: string }) => ({ copy: Copy(input.copy) }),
+    follow: ({ copy }) => ({ from: Member(copy.member) }),
+    handle: ({ copy, from }, { to }, { on }) =>
+      copy.member === from.name ? [] : on.copy(Copy.events.Lent({ member: to })),
+  })
+
+  test('gives what the first append gave, though the events changed what it follows', async () => {
+    const store = observedStore()
+    await execute(store, lend({ copy: '1', member: 'ann' }))
+    const first = await execute(store, giveBack({ copy: '1' }), { key: 'k' })
+    expect(first.state).toEqual({ copy: { member: '' }, members: [{ loans: 0, name: '' }] })
+    await execute(store, lend({ copy: '1', member: 'bob' }))
+    await store.append({ stream: Member('ann'), events: [Member.events.Named({ name: 'later' })] })
+    for (const where of [store, store.stranger]) {
+      expect(await execute(where, giveBack({ copy: '1' }), { key: 'k' })).toEqual({
+        ...first,
+        repeated: true,
+      })
+    }
+  })
+
+  test('clicked three times at once takes effect once', async () => {
+    const store = observedStore()
+    await execute(store, lend({ copy: '1', member: 'ann' }))
+    const results = await Promise.all(times(3, () => execute(store, giveBack({ copy: '1' }), { key: 'k' })))
+    expect(results.map(({ repeated }) => repeated).sort()).toEqual([false, true, true])
+    for (const { state } of results) expect(state).toEqual(results[0]?.state)
+  })
+
+  test('gives the state of the stream that was followed, not of the one that it would follow now', async () => {
+    const store = observedStore()
+    await execute(store, lend({ copy: '1', member: 'ann' }))
+    await store.append({ stream: Member('bob'), events: [Member.events.Named({ name: 'Robert' })] })
+    const first = await execute(store, hand({ copy: '1', to: 'bob' }), { key: 'k' })
+    const again = await execute(store, hand({ copy: '1', to: 'bob' }), { key: 'k' })
+    expect(again).toEqual({ ...first, repeated: true })
+    expect([...again.revisions.keys()].sort()).toEqual(['Copy-1', 'Member-ann'])
+  })
+})
+
+describe('an idempotency key of named commands', () => {
+  const named = (name: string, amount: number) =>
+    defineCommand({
+      name,
+      reads: (input: { account: string }) => BankAccount(input.account),
+      handle: () => Deposited({ amount }),
+    })
+
+  test('is not mistaken for another command with an equal input', async () => {
+    const store = await opened()
+    await execute(store, named('bonus', 1)({ account: 'a' }), { key: 'k' })
+    const other = execute(store, named('salary', 100)({ account: 'a' }), { key: 'k' })
+    await expect(other).rejects.toThrow(KeyReusedError)
+    expect(await execute(store, named('bonus', 1)({ account: 'a' }), { key: 'k' })).toMatchObject({
+      repeated: true,
+    })
+  })
+})

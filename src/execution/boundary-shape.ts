@@ -1,6 +1,6 @@
 import type { Boundary, Streams } from '../boundary.ts'
 import { RETURNED, type Place } from './call.ts'
-import { InvalidArgumentError } from '../errors.ts'
+import { InvalidArgumentError, quote } from '../errors.ts'
 import type { Event } from '../event.ts'
 import { checkStreamName } from '../names.ts'
 import { isStream, type AnyStream } from '../stream.ts'
@@ -21,7 +21,7 @@ export function listStreams(streams: Streams): AnyStream[] {
 
 /** What a boundary must be. @throws InvalidArgumentError, LimitError */
 export function checkBoundary(boundary: unknown): Boundary {
-  if (typeof boundary !== 'object' || boundary === null || Array.isArray(boundary)) {
+  if (typeof boundary !== 'object' || boundary === null || Array.isArray(boundary) || 'then' in boundary) {
     throw new InvalidArgumentError('reads', 'a stream, like BankAccount(id), or a record of streams')
   }
   if (isStream(boundary)) checkStreamName(boundary.stream, 'the stream')
@@ -51,7 +51,10 @@ export function onStreams(streams: Streams): Record<string, unknown> {
 export function placeOnOne(stream: AnyStream): Place {
   return (item) => {
     if (typeof item === 'object' && item !== null && 'type' in item) return [{ stream, event: item }]
-    throw new InvalidArgumentError(RETURNED, 'an event, an array of events, or reject(...)')
+    throw new InvalidArgumentError(
+      RETURNED,
+      `an event, an array of events, or reject(...); for ${quote(stream.stream)} it was ${kindOf(item)}`,
+    )
   }
 }
 
@@ -90,4 +93,9 @@ function mapItem(item: unknown, path: string, map: (stream: AnyStream) => unknow
 
 function notStreams(path: string): InvalidArgumentError {
   return new InvalidArgumentError(path, 'a stream, like BankAccount(id), an array or a record of streams')
+}
+
+function kindOf(value: unknown): string {
+  if (value === null || value === undefined) return String(value)
+  return typeof value === 'object' ? 'something else' : `a ${typeof value}`
 }

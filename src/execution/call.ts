@@ -17,19 +17,19 @@ import type { AnyStream } from '../stream.ts'
 /** Options of `execute`. */
 export interface ExecuteOptions {
   /** Kept with every event of the command. */
-  readonly metadata?: Metadata
+  readonly metadata?: Metadata | undefined
   /**
    * An idempotency key, kept with the events in the same append: executed again, the command appends nothing
    * and gives what the first append gave. Its scope is the store, so let it name the operation too; it is kept
    * as long as the store. A rejection keeps none, nor does a decision without events.
    */
-  readonly key?: string
+  readonly key?: string | undefined
   /** Gives the command up, unless its append is on its way already. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
   /** How often and after which delays a conflict is retried. */
-  readonly retry?: RetryOptions
+  readonly retry?: RetryOptions | undefined
   /** Called before each retry. Not where only a state at hand was old: that is decided anew at once. */
-  readonly onRetry?: (retry: Retry) => void
+  readonly onRetry?: ((retry: Retry) => void) | undefined
 }
 
 /** A retry to come. */
@@ -234,8 +234,9 @@ function threw(error: unknown): Decided {
 
 /** What an idempotency key is compared by. */
 function inputOf(command: Command<Boundary, unknown, unknown>): unknown {
-  if ('input' in command) return command.input
-  return { ...command, reads: undefined }
+  const { name } = command
+  const input = 'input' in command ? command.input : { ...command, reads: undefined }
+  return name === undefined ? input : [name, input]
 }
 
 function checkNeeds(needs: unknown = {}): object {

@@ -141,7 +141,7 @@ export class HotStream {
       )
       for (const { call, stream } of repeated) {
         const use = uses.get(call.key!)
-        if (use) void this.#executor.reportRepeated(call, stream, use)
+        if (use) void this.#executor.repeated.settle(call, stream, use)
       }
       return others
     }

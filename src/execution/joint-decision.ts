@@ -4,13 +4,11 @@ import { listStreams, onStreams, placeOnSeveral } from './boundary-shape.ts'
 import type { Streams } from '../boundary.ts'
 import type { Call, Decided } from './call.ts'
 import type { EncodedEvent } from '../encode.ts'
-import type { StreamEvent } from '../event.ts'
 import type { Executor } from './executor.ts'
-import { evolve, foldStream, seeAfter, type FoldedState } from './fold-state.ts'
+import { foldStream, seeAfter, type FoldedState } from './fold-state.ts'
 import { readBoundary, type Reading } from './read-boundary.ts'
 import { fromVerdict, streamEventOfNew } from '../recorded.ts'
-import type { Revision } from '../revision.ts'
-import { StateSet } from './state-set.ts'
+import type { StateSet } from './state-set.ts'
 import type { Appended, Conflict, Repeated } from '../store-adapter.ts'
 import type { AnyStream } from '../stream.ts'
 
@@ -81,7 +79,7 @@ export class JointDecision {
       if (verdict.kind === 'conflict') return this.#conflicted(verdict, candidate)
       if (verdict.kind === 'used') {
         for (const base of bases) if (!base.cached) cache.set(base)
-        await this.#executor.reportRepeated(call, this.#boundary, verdict.uses[0]!)
+        await this.#executor.repeated.settle(call, this.#boundary, verdict.uses[0]!)
       } else this.#report(candidate, verdict)
       return 0
     } catch (error) {
@@ -124,15 +122,13 @@ export class JointDecision {
 
   /** The states with the decision's events: what an aggregate cannot fold is never stored. */
   #fold(states: StateSet, events: readonly EncodedEvent[]): StateSet {
-    const placed = new Map<string, StreamEvent[]>()
-    for (const event of events) {
-      const own = placed.get(event.stream) ?? []
-      const before: Revision = own.at(-1)?.revision ?? states.of(event.stream)[0]?.revision ?? 'none'
-      placed.set(event.stream, [...own, streamEventOfNew(event, after(before), this.#call.metadata)])
-    }
-    const result = new StateSet()
-    for (const folded of states.all()) result.add(evolve(folded, placed.get(folded.stream.stream) ?? []))
-    return result
+    const heads = new Map(states.byStream().map(({ stream, revision }) => [stream.stream, revision]))
+    const placed = events.map((event) => {
+      const revision = after(heads.get(event.stream)!)
+      heads.set(event.stream, revision)
+      return streamEventOfNew(event, revision, this.#call.metadata)
+    })
+    return states.evolve(placed)
   }
 
   #conflicted(conflict: Conflict, { events, reading }: Candidate): number {

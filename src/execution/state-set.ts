@@ -1,6 +1,7 @@
 import { mapStreams } from './boundary-shape.ts'
 import type { Boundary } from '../boundary.ts'
-import { see, type FoldedState } from './fold-state.ts'
+import type { StreamEvent } from '../event.ts'
+import { evolve, see, type FoldedState } from './fold-state.ts'
 import { isStream, type AnyStream } from '../stream.ts'
 
 /** The folded states of a boundary: one for each stream and each fold of it, however often it is named. */
@@ -27,6 +28,19 @@ export class StateSet {
 
   all(): FoldedState[] {
     return [...this.#states.values()].flat()
+  }
+
+  /** The states with further events, each applied to the states of its stream. @throws FoldError */
+  evolve(events: readonly StreamEvent[]): StateSet {
+    const byStream = new Map<string, StreamEvent[]>()
+    for (const event of events) {
+      const own = byStream.get(event.stream)
+      if (own) own.push(event)
+      else byStream.set(event.stream, [event])
+    }
+    const result = new StateSet()
+    for (const folded of this.all()) result.add(evolve(folded, byStream.get(folded.stream.stream) ?? []))
+    return result
   }
 
   /** The states in the shape of the boundary, to be handed out. */

@@ -17,17 +17,17 @@ export interface SqliteOptions extends StoreOptions {
    * Where the program opens the same file itself, in the same process, it has to do so with the same driver:
    * two copies of SQLite in one process undo each other's file locks, which damages files.
    */
-  readonly driver?: SqliteDriver
+  readonly driver?: SqliteDriver | undefined
   /**
    * `'full'` (left out): what is acknowledged is on disk. `'normal'`: faster, but the last commits may be lost
    * when the power fails (not when the process does); the file stays whole.
    */
-  readonly synchronous?: 'full' | 'normal'
+  readonly synchronous?: 'full' | 'normal' | undefined
   /**
    * How many milliseconds a call waits for its turn while other processes hold the file, before
    * `StoreBusyError`. 5,000.
    */
-  readonly busyTimeout?: number
+  readonly busyTimeout?: number | undefined
 }
 
 /**
