@@ -16,40 +16,39 @@ export function encodeWrites(
   metadata: string,
   capabilities: Capabilities,
 ): EncodedAppend {
-  const isList = Array.isArray(given)
-  const writes = (isList ? given : [given]) as readonly StreamWrite[]
-  const expectations = new Map<string, ExpectedRevision | undefined>()
   const events: EncodedEvent[] = []
-  // By index, so that a hole is an error like whatever else is no write.
-  for (let i = 0; i < writes.length; i++) {
-    const write = writes[i]!
-    const argument = isList ? `writes[${String(i)}]` : 'write'
-    checkOptions(write, argument, ['stream', 'events', 'expected'])
-    const stream = streamName(write.stream, `${argument}.stream`)
-    expectations.set(stream, oneExpectation(expectations.get(stream), write.expected, argument))
-    encodeEvents(write, stream, argument, events, metadata)
+  const conditions: Condition[] = []
+  if (Array.isArray(given)) {
+    const writes = given as readonly StreamWrite[]
+    const expectations = new Map<string, ExpectedRevision | undefined>()
+    // By index, so that a hole is an error like whatever else is no write.
+    for (let i = 0; i < writes.length; i++) {
+      const argument = `writes[${String(i)}]`
+      const stream = encodeWrite(writes[i]!, argument, events, metadata)
+      const expected = oneExpectation(expectations.get(stream), writes[i]!.expected, argument)
+      expectations.set(stream, expected)
+    }
+    for (const [stream, expected = 'any'] of expectations) conditions.push({ stream, expected })
+  } else {
+    const write = given as StreamWrite
+    const stream = encodeWrite(write, 'write', events, metadata)
+    conditions.push({ stream, expected: oneExpectation(undefined, write.expected, 'write') ?? 'any' })
   }
-  const conditions = Array.from(expectations, ([stream, expected = 'any']): Condition => ({
-    stream,
-    expected,
-  }))
   checkRequest(conditions, events, capabilities)
   return { conditions, events, keys: [] }
 }
 
-function encodeEvents(
-  write: StreamWrite,
-  stream: string,
-  argument: string,
-  events: EncodedEvent[],
-  metadata: string,
-): void {
+/** Encodes a write's events; returns the name of its stream. */
+function encodeWrite(write: StreamWrite, argument: string, events: EncodedEvent[], metadata: string): string {
+  checkOptions(write, argument, ['stream', 'events', 'expected'])
+  const stream = streamName(write.stream, `${argument}.stream`)
   const fold = typeof write.stream === 'string' ? undefined : write.stream.fold
   const given: unknown = write.events ?? []
   if (!Array.isArray(given)) throw new InvalidArgumentError(`${argument}.events`, 'an array of events')
   for (let index = 0; index < given.length; index++) {
     events.push(encodeEvent(given[index] as EventToAppend, { stream, fold, argument, index }, metadata))
   }
+  return stream
 }
 
 /** What holds for every append, of `append` or of a command. */

@@ -8,7 +8,8 @@ function holds(expected: ExpectedRevision, actual: Revision): boolean {
 
 /** The first condition that does not hold, where each condition's stream stands at `heads`. */
 export function conflictOf({ conditions }: AppendRequest, heads: readonly Revision[]): Conflict | undefined {
-  for (const [i, { stream, expected }] of conditions.entries()) {
+  for (let i = 0; i < conditions.length; i++) {
+    const { stream, expected } = conditions[i]!
     const actual = heads[i]!
     if (!holds(expected, actual)) return { kind: 'conflict', stream, expected, actual }
   }

@@ -192,9 +192,11 @@ function appendResult(
   metadata: Metadata,
 ): AppendResult {
   const events = fromVerdict(request.events, verdict, metadata)
+  const revisions = new Map<string, Revision>()
+  request.conditions.forEach(({ stream }, i) => revisions.set(stream, verdict.heads[i]!))
   return {
     events,
-    revisions: new Map(request.conditions.map(({ stream }, i) => [stream, verdict.heads[i]!])),
+    revisions,
     position: events.at(-1)?.position,
     repeated: verdict.kind === 'repeated',
   }

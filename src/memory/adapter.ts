@@ -54,8 +54,10 @@ export function memoryAdapter(data = new MemoryData()): StoreAdapter {
 }
 
 function append(data: MemoryData, request: AppendRequest): AppendVerdict {
-  const uses = request.keys.flatMap(({ key }) => data.keys.get(key) ?? [])
-  if (uses.length > 0) return { kind: 'used', uses }
+  if (request.keys.length > 0) {
+    const uses = request.keys.flatMap(({ key }) => data.keys.get(key) ?? [])
+    if (uses.length > 0) return { kind: 'used', uses }
+  }
   const before = request.conditions.map(({ stream }) => headOf(data, stream))
   const repeated = firstAppendOf(data, request, before)
   if (repeated) return repeated
