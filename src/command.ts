@@ -70,8 +70,8 @@ export function defineCommand<
   Given = Input,
 >(definition: {
   /**
-   * What the command is called: in errors, and beside its input for an idempotency key, so that the same key
-   * with another command is an error. Like an event's name, it is not to be changed.
+   * What the command is called. Part of what an idempotency key is compared by, so that the same key with
+   * another command is an error; like an event's name, it is not to be changed.
    */
   readonly name?: string
   /**

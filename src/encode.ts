@@ -1,4 +1,4 @@
-import { InvalidArgumentError, LimitError, quote } from './errors.ts'
+import { InvalidArgumentError, quote } from './errors.ts'
 import type { Event } from './event.ts'
 import { makeEvent } from './event-type.ts'
 import { bytesOf, checkLimit, limits } from './limits.ts'
@@ -57,17 +57,6 @@ export function checkAppend(events: readonly EncodedEvent[], streams: number): v
     for (const { data, metadata } of events) bytes += bytesOf(data, 0) + bytesOf(metadata, 0)
   }
   checkLimit('an append', 'appendBytes', bytes)
-}
-
-/** Whether events fit into one append. */
-export function fitsOneAppend(events: readonly EncodedEvent[]): boolean {
-  try {
-    checkAppend(events, 1)
-    return true
-  } catch (error) {
-    if (error instanceof LimitError) return false
-    throw error
-  }
 }
 
 function checkedEvent(given: Event, at: EventPlace): Event {

@@ -1,6 +1,8 @@
 import type { createHash } from 'node:crypto'
 
+import { InvalidArgumentError } from './errors.ts'
 import { isPlain } from './plain-data.ts'
+import { isStream } from './stream.ts'
 
 /**
  * A short text that is the same for equal values, whatever the order of their keys: an idempotency key is
@@ -23,11 +25,19 @@ function canonical(value: unknown, parents: readonly object[]): string {
   }
   if (parents.includes(value)) return 'cycle'
   const within = [...parents, value]
+  if (isStream(value)) return `stream${JSON.stringify(value.stream)}`
   if (Array.isArray(value)) return `[${value.map((item) => canonical(item, within)).join()}]`
   if (value instanceof Map) return `map${unordered([...value], within)}`
   if (value instanceof Set) return `set${unordered([...value], within)}`
   if (!isPlain(value) && 'toJSON' in value && typeof value.toJSON === 'function') {
     return `json${canonical((value.toJSON as () => unknown)(), within)}`
+  }
+  const isOpaque = !isPlain(value) && Object.keys(value).length === 0
+  if (isOpaque) {
+    throw new InvalidArgumentError(
+      'input',
+      'comparable, because there is a key: plain data, or what has toJSON; a command with private fields needs `input`',
+    )
   }
   const entries = Object.entries(value).filter(([, item]) => item !== undefined && typeof item !== 'function')
   const members = entries.map(([key, item]) => `${JSON.stringify(key)}${canonical(item, within)}`)

@@ -65,7 +65,9 @@ function copyObject(object: object, { key, parent }: Place, issues: DataIssue[])
     depth++
   }
   if (depth >= MAX_DEPTH) return refuse(place, issues, `is nested deeper than ${String(MAX_DEPTH)} levels`)
-  if (Array.isArray(object)) return copyArray(object, place, issues)
+  if (Array.isArray(object) && isPlain(Object.getPrototypeOf(object) as object)) {
+    return copyArray(object, place, issues)
+  }
   if (isPlain(object)) {
     return Object.freeze(copyRecord(object as Readonly<Record<string, unknown>>, place, issues))
   }
@@ -74,6 +76,8 @@ function copyObject(object: object, { key, parent }: Place, issues: DataIssue[])
 
 function copyArray(array: readonly unknown[], parent: Place, issues: DataIssue[]): PlainData {
   const result: PlainData[] = []
+  if (Object.keys(array).length > array.length)
+    refuse(parent, issues, 'an array with named properties is not JSON')
   for (let i = 0; i < array.length; i++) {
     result.push(copy(array[i], { key: i, parent, object: undefined }, issues))
   }

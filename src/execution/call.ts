@@ -7,6 +7,7 @@ import { ConflictError, InvalidArgumentError } from '../errors.ts'
 import type { Event, Recorded } from '../event.ts'
 import { fingerprint } from '../fingerprint.ts'
 import { checkMetadata, type Metadata } from '../metadata.ts'
+import { isPlain } from '../plain-data.ts'
 import { onAbort } from '../on-abort.ts'
 import { isRejection } from '../rejection.ts'
 import { retryDelay, retryPolicy, type RetryOptions, type RetryPolicy } from '../retry.ts'
@@ -235,8 +236,14 @@ function threw(error: unknown): Decided {
 /** What an idempotency key is compared by. */
 function inputOf(command: Command<Boundary, unknown, unknown>): unknown {
   const { name } = command
-  const input = 'input' in command ? command.input : { ...command, reads: undefined }
+  const input = 'input' in command ? command.input : fieldsOf(command)
   return name === undefined ? input : [name, input]
+}
+
+/** A class's own fields; private ones cannot be seen. */
+function fieldsOf(command: object): unknown {
+  const fields = { ...command, reads: undefined }
+  return isPlain(command) || Object.keys(fields).length > 1 ? fields : command
 }
 
 function checkNeeds(needs: unknown = {}): object {

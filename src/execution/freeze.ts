@@ -82,6 +82,16 @@ function refuse(): never {
   throw new TypeError('a state is read-only: return an event, or in apply a changed copy')
 }
 
-const MAP_WRITERS = ['set', 'delete', 'clear']
-const SET_WRITERS = ['add', 'delete', 'clear']
+/** All methods but those known to read: a newer runtime may have further ones that write. */
+const MAP_WRITERS = writersOf(Map.prototype, ['get', 'has', 'forEach', 'keys', 'values', 'entries'])
+const SET_WRITERS = writersOf(Set.prototype, [
+  ...['has', 'forEach', 'keys', 'values', 'entries', 'union', 'intersection', 'difference'],
+  ...['symmetricDifference', 'isSubsetOf', 'isSupersetOf', 'isDisjointFrom'],
+])
 const DATE_WRITERS = Object.getOwnPropertyNames(Date.prototype).filter((name) => name.startsWith('set'))
+
+function writersOf(prototype: object, readers: readonly string[]): string[] {
+  return Object.entries(Object.getOwnPropertyDescriptors(prototype))
+    .filter(([name, { value }]) => typeof value === 'function' && ![...readers, 'constructor'].includes(name))
+    .map(([name]) => name)
+}

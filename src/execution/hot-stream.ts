@@ -2,7 +2,8 @@ import { checkEvents } from '../append-request.ts'
 import { after } from '../append-rules.ts'
 import { placeOnOne } from './boundary-shape.ts'
 import type { Call, Decided } from './call.ts'
-import { fitsOneAppend, type EncodedEvent } from '../encode.ts'
+import type { EncodedEvent } from '../encode.ts'
+import { limits } from '../limits.ts'
 import type { Executor } from './executor.ts'
 import { evolve, foldStream, isShareable, see, seeAfter, type FoldedState } from './fold-state.ts'
 import { fromVerdict, streamEventOfNew } from '../recorded.ts'
@@ -30,6 +31,8 @@ interface Candidate extends Waiting {
   readonly first: number
   /** The state with its events. */
   readonly state: FoldedState
+  /** The same as the caller gets it; made before the append, because making it may fail. */
+  readonly result: unknown
 }
 
 /**
@@ -201,8 +204,9 @@ async function decideInSequence(group: readonly Waiting[], base: FoldedState): P
   const ids = new Set<string>()
   let state = base
   let isSeen = false
+  let total = 0
   for (const [i, waiting] of group.entries()) {
-    const { call, stream } = waiting
+    const { call } = waiting
     if (call.isOver) continue
     if (call.key !== undefined && keys.has(call.key)) {
       deferred.push(waiting)
@@ -210,11 +214,13 @@ async function decideInSequence(group: readonly Waiting[], base: FoldedState): P
     }
     if (isSeen && !isShareable(state)) return { candidates, rest: [...deferred, ...group.slice(i)] }
     isSeen = true
-    const deciding = call.decide(see(state), { revision: state.revision }, placeOnOne(stream))
+    const deciding = decide(waiting, state)
     const decided = deciding instanceof Promise ? await deciding : deciding
     if (call.isSettled) continue
     const own = decided.kind === 'events' ? decided.events : []
-    if (own.some(({ id }) => ids.has(id)) || (events.length > 0 && !fitsOneAppend([...events, ...own]))) {
+    const size = sizeOf(own)
+    const isFull = events.length + own.length > limits.appendEvents || total + size > limits.appendBytes
+    if (own.some(({ id }) => ids.has(id)) || (events.length > 0 && own.length > 0 && isFull)) {
       return { candidates, rest: [...deferred, ...group.slice(i)] }
     }
     const candidate = fold(waiting, decided, own, state, events.length)
@@ -223,10 +229,27 @@ async function decideInSequence(group: readonly Waiting[], base: FoldedState): P
       events.push(event)
       ids.add(event.id)
     }
+    total += size
     state = candidate.state
     if (call.key !== undefined) keys.add(call.key)
   }
   return { candidates, rest: deferred }
+}
+
+function decide({ call, stream }: Waiting, state: FoldedState): Decided | Promise<Decided> {
+  try {
+    return call.decide(see(state), { revision: state.revision }, placeOnOne(stream))
+  } catch (error) {
+    // Of `clone()`: like an error of `handle`, it stands or falls with the state.
+    return { kind: 'threw', error }
+  }
+}
+
+/** At the most so many bytes of JSON in UTF-8; counting exactly, again and again, would cost too much. */
+function sizeOf(events: readonly EncodedEvent[]): number {
+  let size = 0
+  for (const { data, metadata } of events) size += 3 * (data.length + metadata.length)
+  return size
 }
 
 /**
@@ -253,9 +276,10 @@ function fold(
     const placed = events.map((event) =>
       streamEventOfNew(event, (revision = after(revision)), waiting.call.metadata),
     )
-    return { ...waiting, decided, events, first, state: evolve(state, placed) }
+    const next = evolve(state, placed)
+    return { ...waiting, decided, events, first, state: next, result: seeAfter(next) }
   } catch (error) {
-    return { ...waiting, decided: { kind: 'threw', error }, events: [], first, state }
+    return { ...waiting, decided: { kind: 'threw', error }, events: [], first, state, result: undefined }
   }
 }
 
@@ -266,7 +290,7 @@ function claimOf({ call, events, first }: Candidate): KeyClaim[] {
 
 /** Tells the caller what came of its command, now that all it stands on is committed. */
 function report(candidate: Candidate, verdict?: Appended | Repeated): void {
-  const { call, decided, events, first, state } = candidate
+  const { call, decided, events, first, state, result } = candidate
   const { attempts, metadata } = call
   if (decided.kind === 'threw') call.reject(decided.error)
   else if (decided.kind === 'rejected') call.resolve({ ok: false, rejection: decided.rejection, attempts })
@@ -277,7 +301,7 @@ function report(candidate: Candidate, verdict?: Appended | Repeated): void {
     call.resolve({
       ok: true,
       events: stored,
-      state: seeAfter(state),
+      state: result,
       revisions,
       position,
       attempts,

@@ -9,7 +9,7 @@ import { foldStream, seeAfter, type FoldedState } from './fold-state.ts'
 import { readBoundary, type Reading } from './read-boundary.ts'
 import { fromVerdict, streamEventOfNew } from '../recorded.ts'
 import type { StateSet } from './state-set.ts'
-import type { Appended, Conflict, Repeated } from '../store-adapter.ts'
+import type { Appended, Condition, Conflict, Repeated } from '../store-adapter.ts'
 import type { AnyStream } from '../stream.ts'
 
 /** A decision with its events, and the states with them. */
@@ -18,6 +18,8 @@ interface Candidate {
   readonly events: readonly EncodedEvent[]
   readonly reading: Reading
   readonly after: StateSet
+  /** The same as the caller gets it; made before the append, because making it may fail. */
+  readonly result: unknown
 }
 
 /**
@@ -60,11 +62,11 @@ export class JointDecision {
   async #attempt(): Promise<number> {
     const call = this.#call
     if (call.isOver) return 0
-    const { core, cache } = this.#executor
-    const reading = await readBoundary(call.command, this.#boundary, (...args) => this.#load(...args))
+    const { cache } = this.#executor
+    const reading = await this.#read()
+    if (!reading) return 0
     const bases = reading.states.byStream()
-    const conditions = bases.map(({ stream, revision }) => ({ stream: stream.stream, expected: revision }))
-    checkRequest(conditions, [], core.capabilities)
+    const conditions = conditionsOf(reading.states)
     const candidate = await this.#decide(reading)
     if (call.isSettled) return 0
     const { events } = candidate
@@ -88,6 +90,28 @@ export class JointDecision {
     }
   }
 
+  /**
+   * Reads all streams. What fails there may come of an old state, which follows what it should not: then it is
+   * read anew.
+   *
+   * @returns undefined where it is to be read anew.
+   */
+  async #read(): Promise<Reading | undefined> {
+    const { core, cache } = this.#executor
+    const call = this.#call
+    const named = listStreams(this.#boundary)
+    const atHand = named.filter((stream) => cache.get(stream) !== undefined)
+    try {
+      const reading = await readBoundary(call.command, this.#boundary, (...args) => this.#load(...args))
+      checkRequest(conditionsOf(reading.states), [], core.capabilities)
+      return reading
+    } catch (error) {
+      if (atHand.length === 0) throw error
+      for (const { stream } of atHand) cache.delete(stream)
+      return undefined
+    }
+  }
+
   /** From the cache, or from the store; up to the revision at which another fold of the stream stands. */
   async #load(stream: AnyStream, beside?: FoldedState): Promise<FoldedState> {
     const { core, cache } = this.#executor
@@ -99,24 +123,21 @@ export class JointDecision {
   }
 
   async #decide(reading: Reading): Promise<Candidate> {
-    const call = this.#call
-    const streams = reading.states.all().map(({ stream }) => stream)
-    const on = onStreams(reading.boundary as Streams)
-    const decided: Decided = reading.threw
-      ? { kind: 'threw', ...reading.threw }
-      : await call.decide(reading.states.shape(reading.boundary), { on }, placeOnSeveral(streams))
-    if (decided.kind !== 'events') return { decided, events: [], reading, after: reading.states }
-    const { events } = decided
+    const { states, boundary } = reading
+    const nothing = { events: [], reading, after: states, result: undefined }
     try {
-      const bases = reading.states.byStream()
-      checkRequest(
-        bases.map(({ stream, revision }) => ({ stream: stream.stream, expected: revision })),
-        events,
-        this.#executor.core.capabilities,
-      )
-      return { decided, events, reading, after: this.#fold(reading.states, events) }
+      const on = onStreams(boundary as Streams)
+      const streams = states.all().map(({ stream }) => stream)
+      const decided: Decided = reading.threw
+        ? { kind: 'threw', ...reading.threw }
+        : await this.#call.decide(states.shape(boundary), { on }, placeOnSeveral(streams))
+      if (decided.kind !== 'events') return { decided, ...nothing }
+      const { events } = decided
+      checkRequest(conditionsOf(states), events, this.#executor.core.capabilities)
+      const after = this.#fold(states, events)
+      return { decided, events, reading, after, result: after.shape(boundary, seeAfter) }
     } catch (error) {
-      return { decided: { kind: 'threw', error }, events: [], reading, after: reading.states }
+      return { decided: { kind: 'threw', error }, ...nothing }
     }
   }
 
@@ -139,7 +160,7 @@ export class JointDecision {
     return this.#call.conflicted(conflict, !behind.some(({ cached }) => cached), Math.random()) ?? 0
   }
 
-  #report({ decided, events, reading, after }: Candidate, verdict?: Appended | Repeated): void {
+  #report({ decided, events, after, result }: Candidate, verdict?: Appended | Repeated): void {
     const call = this.#call
     const { attempts, metadata } = call
     for (const folded of after.byStream()) {
@@ -153,7 +174,7 @@ export class JointDecision {
       call.resolve({
         ok: true,
         events: stored,
-        state: after.shape(reading.boundary, seeAfter),
+        state: result,
         revisions: new Map(after.byStream().map(({ stream, revision }) => [stream.stream, revision])),
         position: stored.at(-1)?.position,
         attempts,
@@ -161,4 +182,9 @@ export class JointDecision {
       })
     }
   }
+}
+
+/** Each stream is to stand where its state does. */
+function conditionsOf(states: StateSet): Condition[] {
+  return states.byStream().map(({ stream, revision }) => ({ stream: stream.stream, expected: revision }))
 }

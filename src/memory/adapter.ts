@@ -8,6 +8,7 @@ import type {
   AppendVerdict,
   KeyUse,
   ReadAllRequest,
+  ReadRequest,
   Repeated,
   StoreAdapter,
   StoredEvent,
@@ -28,25 +29,8 @@ export function memoryAdapter(data = new MemoryData()): StoreAdapter {
     capabilities: { severalStreams: true, keys: true, settlesAny: true, truncation: false },
     identity: () => Promise.resolve(data.identity),
     append: (request) => Promise.resolve(append(data, request)),
-    read: ({ stream, direction, from, limit }) => {
-      const events = data.streams.get(stream) ?? []
-      return direction === 'forwards'
-        ? pages(events, from ?? 0, 1, limit)
-        : pages(events, Math.min(from ?? Infinity, events.length - 1), -1, limit)
-    },
-    readAll: (request) => {
-      const { direction, after, limit } = request
-      const start = after === undefined ? undefined : parsePosition(after)
-      return direction === 'forwards'
-        ? pages(data.log, start ?? 0, 1, limit, filterOf(request))
-        : pages(
-            data.log,
-            Math.min((start ?? Infinity) - 2, data.log.length - 1),
-            -1,
-            limit,
-            filterOf(request),
-          )
-    },
+    read: (request) => pagesOfStream(data, request),
+    readAll: (request) => pagesOfAll(data, request),
     head: (stream) => Promise.resolve(headOf(data, stream)),
     logHead: () => Promise.resolve(data.log.at(-1)?.position),
     close: () => Promise.resolve(),
@@ -127,14 +111,40 @@ function filterOf({ streams, categories, types }: ReadAllRequest): (event: Store
     ((!streams && !categories) || !!streams?.includes(stream) || !!categories?.includes(categoryOf(stream)))
 }
 
+// What there is, is looked up when the first page is asked for, as every store does.
 // eslint-disable-next-line @typescript-eslint/require-await -- all of it is at hand
-async function* pages(
+async function* pagesOfStream(
+  { streams }: MemoryData,
+  request: ReadRequest,
+): AsyncGenerator<StoredEvent[], undefined> {
+  const { stream, direction, from, limit } = request
+  const events = streams.get(stream) ?? []
+  yield* direction === 'forwards'
+    ? pages(events, from ?? 0, 1, limit)
+    : pages(events, Math.min(from ?? Infinity, events.length - 1), -1, limit)
+  return undefined
+}
+
+// eslint-disable-next-line @typescript-eslint/require-await -- as above
+async function* pagesOfAll(
+  { log }: MemoryData,
+  request: ReadAllRequest,
+): AsyncGenerator<StoredEvent[], undefined> {
+  const { direction, after, limit } = request
+  const start = after === undefined ? undefined : parsePosition(after)
+  yield* direction === 'forwards'
+    ? pages(log, start ?? 0, 1, limit, filterOf(request))
+    : pages(log, Math.min((start ?? Infinity) - 2, log.length - 1), -1, limit, filterOf(request))
+  return undefined
+}
+
+function* pages(
   events: readonly StoredEvent[],
   start: number,
   step: 1 | -1,
   limit = Infinity,
   matches: (event: StoredEvent) => boolean = () => true,
-): AsyncGenerator<StoredEvent[], undefined> {
+): Generator<StoredEvent[], undefined> {
   let left = limit
   let page: StoredEvent[] = []
   for (let i = start; i >= 0 && i < events.length && left > 0; i += step) {

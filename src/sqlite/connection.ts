@@ -57,6 +57,17 @@ export class Connection {
   }
 
   /**
+   * Commits a change, after a commit that failed. Where the log could not be synced, all of that commit may lie
+   * in it, and a process that opens the file after a crash would take it for good; this overwrites it.
+   *
+   * @throws what the driver throws; what lies in the log is then still in doubt.
+   */
+  supersede(): void {
+    this.ensureNoTransaction()
+    this.sql.supersede.run()
+  }
+
+  /**
    * Reads, with the driver's errors made Mneme's; that of a busy file is left for `retryBusy`.
    *
    * @throws StoreFailedError
@@ -94,6 +105,9 @@ const SQL = {
     'VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
   at: 'SELECT position, id FROM mneme_events WHERE stream = ? AND revision = ?',
   key: 'SELECT fingerprint, position, count, heads FROM mneme_keys WHERE key = ?',
+  supersede:
+    "INSERT INTO mneme_meta (name, value) VALUES ('superseded', '1') " +
+    'ON CONFLICT (name) DO UPDATE SET value = CAST(value AS INTEGER) + 1',
   insertKey: 'INSERT INTO mneme_keys (key, fingerprint, position, count, heads) VALUES (?, ?, ?, ?, ?)',
   stored: `${SELECT_EVENTS} WHERE position >= ? AND position < ? ORDER BY position`,
 }

@@ -11,6 +11,11 @@ export function isBusy(error: unknown): boolean {
   return hasCode(error, BUSY, 'SQLITE_BUSY') || hasCode(error, PROTOCOL, 'SQLITE_PROTOCOL')
 }
 
+/** Whether there was no room. */
+export function isFull(error: unknown): boolean {
+  return hasCode(error, FULL, 'SQLITE_FULL')
+}
+
 /** Whether a unique index has such an entry already. */
 export function isTaken(error: unknown): boolean {
   return hasCode(error, CONSTRAINT, 'SQLITE_CONSTRAINT')
@@ -19,7 +24,7 @@ export function isTaken(error: unknown): boolean {
 /** What the driver threw, as an error of Mneme's. */
 export function faultOf(error: unknown): MnemeError {
   if (error instanceof MnemeError) return error
-  if (hasCode(error, FULL, 'SQLITE_FULL')) {
+  if (isFull(error)) {
     return new StoreFullError('there is no room left for the database', { cause: error })
   }
   return new StoreFailedError('SQLite failed: its error is the cause', { cause: error })

@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '../errors.ts'
+import { InvalidArgumentError, StoreBusyError } from '../errors.ts'
 import type { Connection } from './connection.ts'
 import type { SqliteDriver } from './driver.ts'
 import { MEMORY } from './location.ts'
@@ -40,7 +40,14 @@ export async function openShared(location: string, settings: OpenSettings): Prom
     // A failure is not remembered: the next attempt opens anew.
     entry.file.catch(() => open.delete(path))
   }
-  return entry.file!
+  try {
+    return await entry.file!
+  } catch (error) {
+    // Whoever came first may have been less patient.
+    const isPatient = settings.busyTimeout > entry.settings.busyTimeout
+    if (error instanceof StoreBusyError && isPatient) return openShared(location, settings)
+    throw error
+  }
 }
 
 interface Entry {
@@ -68,8 +75,9 @@ function fileOf(connection: Connection, path: string | undefined, isLast: () => 
     connection,
     queue,
     release: async () => {
-      await queue.idle()
+      // The work of this store is done; that of others need not be waited for.
       if (!isLast()) return
+      await queue.idle()
       turn.close()
       connection.close()
     },

@@ -1,10 +1,11 @@
 import { OutcomeUnknownError, StoreBusyError } from '../errors.ts'
+import { onAbort } from '../on-abort.ts'
 import type { AppendRequest, AppendVerdict } from '../store-adapter.ts'
 import { commitBatch, tookEffect, type BatchOutcome } from './batch.ts'
 import { RETRY } from './busy.ts'
 import type { Connection } from './connection.ts'
 import { isTurnDue } from './event-loop.ts'
-import { faultOf, isBusy } from './faults.ts'
+import { faultOf, isBusy, isFull } from './faults.ts'
 import type { Turn } from './turn.ts'
 
 /**
@@ -63,6 +64,8 @@ export class WriteQueue {
     const count = outcome.kind === 'failed' ? outcome.tried : outcome.verdicts.length
     const batch = count === this.#waiting.length ? this.#waiting : this.#waiting.slice(0, count)
     this.#waiting = count === this.#waiting.length ? [] : this.#waiting.slice(count)
+    // The lock was had: from here on they wait for this process, and not for another.
+    for (const waiting of this.#waiting) waiting.since = undefined
     if (outcome.kind === 'doubtful') {
       void this.#settle(batch, outcome)
       return
@@ -108,7 +111,10 @@ export class WriteQueue {
         const settled = tookEffect(this.#connection, batch, verdicts)
         if (settled) release(batch, settled)
         else if (isBusy(error)) this.#waiting.unshift(...batch)
-        else refuse(batch, error)
+        else {
+          if (!isFull(error)) this.#connection.supersede()
+          refuse(batch, error)
+        }
         break
       } catch (cause) {
         const left = deadline - performance.now()
@@ -131,7 +137,7 @@ export class WriteQueue {
       waiting.reject(signal.reason)
     }
     const { resolve, reject } = waiting
-    const settled = () => signal.removeEventListener('abort', withdraw)
+    const settled = onAbort(signal, withdraw)
     waiting.resolve = (verdict) => {
       settled()
       resolve(verdict)
@@ -141,7 +147,6 @@ export class WriteQueue {
       reject(reason)
     }
     if (signal.aborted) withdraw()
-    else signal.addEventListener('abort', withdraw)
   }
 }
 
