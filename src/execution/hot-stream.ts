@@ -193,7 +193,7 @@ interface Sequence {
 }
 
 /** How many commands are decided for one append. */
-const MOST_AT_ONCE = 1_000
+const MOST_AT_ONCE = 250
 
 /** Decides each command on the state that the one before it leaves, as far as they go into one append. */
 async function decideInSequence(group: readonly Waiting[], base: FoldedState): Promise<Sequence> {
