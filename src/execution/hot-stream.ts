@@ -1,12 +1,5 @@
-import { checkEvents } from '../append-request.ts'
-import { after } from '../append-rules.ts'
-import { placeOnOne } from './boundary-shape.ts'
-import type { Call, Decided } from './call.ts'
 import type { EncodedEvent } from '../encode.ts'
-import { limits } from '../limits.ts'
-import type { Executor } from './executor.ts'
-import { evolve, foldStream, isShareable, see, seeAfter, type FoldedState } from './fold-state.ts'
-import { fromVerdict, streamEventOfNew } from '../recorded.ts'
+import { fromVerdict } from '../recorded.ts'
 import type {
   Appended,
   AppendRequest,
@@ -16,24 +9,10 @@ import type {
   Repeated,
 } from '../store-adapter.ts'
 import type { AnyStream } from '../stream.ts'
-
-/** A command that waits for the stream. */
-interface Waiting {
-  readonly call: Call
-  readonly stream: AnyStream
-}
-
-/** A decided command: what it stands on are the events of those before it in its group. */
-interface Candidate extends Waiting {
-  readonly decided: Decided
-  readonly events: readonly EncodedEvent[]
-  /** The index of its first event among those of the group. */
-  readonly first: number
-  /** The state with its events. */
-  readonly state: FoldedState
-  /** The same as the caller gets it; made before the append, because making it may fail. */
-  readonly result: unknown
-}
+import type { Call } from './call.ts'
+import type { Executor } from './executor.ts'
+import { foldStream, type FoldedState } from './fold-state.ts'
+import { decideInSequence, withoutGivenUp, type Candidate, type Waiting } from './sequence.ts'
 
 /**
  * The commands of this process that wait for one stream. They are decided in sequence, each on the state that
@@ -186,102 +165,8 @@ export class HotStream {
   }
 }
 
-/** Commands decided one after the other, and those that are left for another append. */
-interface Sequence {
-  readonly candidates: readonly Candidate[]
-  readonly rest: readonly Waiting[]
-}
-
 /** How many commands are decided for one append. */
 const MOST_AT_ONCE = 250
-
-/** Decides each command on the state that the one before it leaves, as far as they go into one append. */
-async function decideInSequence(group: readonly Waiting[], base: FoldedState): Promise<Sequence> {
-  const candidates: Candidate[] = []
-  const deferred: Waiting[] = []
-  const events: EncodedEvent[] = []
-  const keys = new Set<string>()
-  const ids = new Set<string>()
-  let state = base
-  let isSeen = false
-  let total = 0
-  for (const [i, waiting] of group.entries()) {
-    const { call } = waiting
-    if (call.isOver) continue
-    if (call.key !== undefined && keys.has(call.key)) {
-      deferred.push(waiting)
-      continue
-    }
-    if (isSeen && !isShareable(state)) return { candidates, rest: [...deferred, ...group.slice(i)] }
-    isSeen = true
-    const deciding = decide(waiting, state)
-    const decided = deciding instanceof Promise ? await deciding : deciding
-    if (call.isSettled) continue
-    const own = decided.kind === 'events' ? decided.events : []
-    const size = sizeOf(own)
-    const isFull = events.length + own.length > limits.appendEvents || total + size > limits.appendBytes
-    if (own.some(({ id }) => ids.has(id)) || (events.length > 0 && own.length > 0 && isFull)) {
-      return { candidates, rest: [...deferred, ...group.slice(i)] }
-    }
-    const candidate = fold(waiting, decided, own, state, events.length)
-    candidates.push(candidate)
-    for (const event of candidate.events) {
-      events.push(event)
-      ids.add(event.id)
-    }
-    total += size
-    state = candidate.state
-    if (call.key !== undefined) keys.add(call.key)
-  }
-  return { candidates, rest: deferred }
-}
-
-function decide({ call, stream }: Waiting, state: FoldedState): Decided | Promise<Decided> {
-  try {
-    return call.decide(see(state), { revision: state.revision }, placeOnOne(stream))
-  } catch (error) {
-    // Of `clone()`: like an error of `handle`, it stands or falls with the state.
-    return { kind: 'threw', error }
-  }
-}
-
-/** At the most so many bytes of JSON in UTF-8; counting exactly, again and again, would cost too much. */
-function sizeOf(events: readonly EncodedEvent[]): number {
-  let size = 0
-  for (const { data, metadata } of events) size += 3 * (data.length + metadata.length)
-  return size
-}
-
-/**
- * Without those given up while others were decided after them; these stand on what they left, and are decided
- * anew.
- */
-function withoutGivenUp({ candidates, rest }: Sequence): Sequence {
-  const givenUp = candidates.findIndex(({ call }) => call.isSettled)
-  if (givenUp < 0) return { candidates, rest }
-  return { candidates: candidates.slice(0, givenUp), rest: [...candidates.slice(givenUp), ...rest] }
-}
-
-/** Checks and folds a decision's events: what the aggregate cannot fold is never stored. */
-function fold(
-  waiting: Waiting,
-  decided: Decided,
-  events: readonly EncodedEvent[],
-  state: FoldedState,
-  first: number,
-): Candidate {
-  try {
-    checkEvents(events, 1)
-    let { revision } = state
-    const placed = events.map((event) =>
-      streamEventOfNew(event, (revision = after(revision)), waiting.call.metadata),
-    )
-    const next = evolve(state, placed)
-    return { ...waiting, decided, events, first, state: next, result: seeAfter(next) }
-  } catch (error) {
-    return { ...waiting, decided: { kind: 'threw', error }, events: [], first, state, result: undefined }
-  }
-}
 
 function claimOf({ call, events, first }: Candidate): KeyClaim[] {
   const { key, fingerprint } = call
