@@ -1,5 +1,3 @@
-import type { createHash } from 'node:crypto'
-
 import { InvalidArgumentError } from './errors.ts'
 import { isPlain } from './plain-data.ts'
 import { isStream } from './stream.ts'
@@ -16,7 +14,12 @@ export function fingerprint(value: unknown): string {
   return crypto.createHash('sha256').update(canonical(value, [])).digest('base64url')
 }
 
-let crypto: { readonly createHash: typeof createHash } | undefined
+/** The part of `node:crypto` used here. */
+interface Crypto {
+  createHash(algorithm: 'sha256'): { update(text: string): { digest(encoding: 'base64url'): string } }
+}
+
+let crypto: Crypto | undefined
 
 function canonical(value: unknown, parents: readonly object[]): string {
   if (typeof value !== 'object' || value === null) {
