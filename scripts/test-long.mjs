@@ -1,4 +1,4 @@
-// The long tests: the soak suite on this Node, then the ordinary suite and the SQLite part of the soak suite on
+// The long tests: races and properties many times over, and the soak suite, on this Node; then the ordinary suite and the SQLite part of the soak suite on
 // the oldest and the newest supported Node. Those are installed under .cache/ from the npm registry once and
 // kept; without a network and without a kept copy they are skipped, and that is said.
 
@@ -11,11 +11,15 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const reports = process.env.MNEME_REPORTS
 
 /** Together these stay below forty minutes. */
-const minutes = { soak: 22, ordinary: 5, sqlite: 3 }
+const minutes = { races: 8, soak: 14, ordinary: 5, sqlite: 3 }
 
 const summary = []
 let isFailed = false
 
+const races = ['test/contract/properties.test.ts', 'test/decisions-under-contention.test.ts']
+await suite('races', process.execPath, ['--typecheck.enabled=false', ...races], minutes.races, {
+  MNEME_LONGER: '10',
+})
 await suite('soak', process.execPath, ['--config', 'vitest.soak.config.ts'], minutes.soak)
 for (const version of ['20.19.0', '26']) {
   const node = installed(version)

@@ -153,7 +153,8 @@ function balancesAt(log: readonly StoredEvent[], count: number): Record<string, 
 }
 
 describe('under contention, with failures and lost answers', () => {
-  test.each(times(60, (i) => i + 1))(
+  // `npm run test:long` tries this many times as much.
+  test.each(times(60 * Number(process.env.MNEME_LONGER ?? 1), (i) => i + 1))(
     'every decision stands on what was true, and is kept once: seed %i',
     async (seed) => {
       const { data, calls } = await rush(seed)

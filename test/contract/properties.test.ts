@@ -137,21 +137,28 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('restart') }) },
 )
 
+/** `npm run test:long` tries this many times as much. */
+const LONGER = Number(process.env.MNEME_LONGER ?? 1)
+
 describe.each(subjects)('%s does as the model does', (_, create) => {
-  test('W1-W7, R1: whatever is appended and read, in whatever order', { timeout: 120_000 }, async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 40, size: 'max' }), async (steps) => {
-        const [subject, model] = [await create(), memory()]
-        try {
-          const actual = await run(subject, steps)
-          expect(actual).toEqual(await run(model, steps))
-        } finally {
-          await subject.destroy()
-        }
-      }),
-      { numRuns: 150, interruptAfterTimeLimit: 60_000 },
-    )
-  })
+  test(
+    'W1-W7, R1: whatever is appended and read, in whatever order',
+    { timeout: 120_000 * LONGER },
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { maxLength: 40, size: 'max' }), async (steps) => {
+          const [subject, model] = [await create(), memory()]
+          try {
+            const actual = await run(subject, steps)
+            expect(actual).toEqual(await run(model, steps))
+          } finally {
+            await subject.destroy()
+          }
+        }),
+        { numRuns: 150 * LONGER, interruptAfterTimeLimit: 60_000 * LONGER },
+      )
+    },
+  )
 })
 
 /** What each step gave, in terms that are the same for every store; at last, all that is stored. */
