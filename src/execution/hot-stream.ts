@@ -1,5 +1,4 @@
 import type { EncodedEvent } from '../encode.ts'
-import { fromVerdict } from '../recorded.ts'
 import type {
   Appended,
   AppendRequest,
@@ -12,6 +11,7 @@ import type { AnyStream } from '../stream.ts'
 import type { Call } from './call.ts'
 import type { Executor } from './executor.ts'
 import { foldStream, type FoldedState } from './fold-state.ts'
+import { report } from './report.ts'
 import { decideInSequence, withoutGivenUp, type Candidate, type Waiting } from './sequence.ts'
 
 /**
@@ -78,7 +78,7 @@ export class HotStream {
     const keys = candidates.flatMap(claimOf)
     if (events.length === 0 && keys.length === 0 && !base.cached) {
       // The state was read just now and nothing was added to it: that is its verification.
-      for (const candidate of candidates) report(candidate)
+      for (const candidate of candidates) reportOne(candidate)
       cache.set(base)
       return rest
     }
@@ -131,12 +131,12 @@ export class HotStream {
       // Events with ids of their own that were stored before. Others stand on a state that has moved on since.
       cache.delete(this.#name)
       const [writers, others] = partition(candidates, ({ events }) => events.length > 0)
-      for (const writer of writers) report(writer, verdict)
+      for (const writer of writers) reportOne(writer, verdict)
       return others
     }
     this.#old = undefined
     cache.set(candidates.at(-1)!.state)
-    for (const candidate of candidates) report(candidate, verdict)
+    for (const candidate of candidates) reportOne(candidate, verdict)
     return []
   }
 
@@ -173,26 +173,9 @@ function claimOf({ call, events, first }: Candidate): KeyClaim[] {
   return key === undefined ? [] : [{ key, fingerprint, first, count: events.length }]
 }
 
-/** Tells the caller what came of its command, now that all it stands on is committed. */
-function report(candidate: Candidate, verdict?: Appended | Repeated): void {
-  const { call, decided, events, first, state, result } = candidate
-  const { attempts, metadata } = call
-  if (decided.kind === 'threw') call.reject(decided.error)
-  else if (decided.kind === 'rejected') call.resolve({ ok: false, rejection: decided.rejection, attempts })
-  else {
-    const stored = verdict ? fromVerdict(events, verdict, metadata, first) : []
-    const revisions = new Map([[state.stream.stream, state.revision]])
-    const position = stored.at(-1)?.position
-    call.resolve({
-      ok: true,
-      events: stored,
-      state: result,
-      revisions,
-      position,
-      attempts,
-      repeated: verdict?.kind === 'repeated',
-    })
-  }
+function reportOne(candidate: Candidate, verdict?: Appended | Repeated): void {
+  const { stream, revision } = candidate.state
+  report(candidate.call, { ...candidate, revisions: new Map([[stream.stream, revision]]) }, verdict)
 }
 
 function partition<T>(items: readonly T[], belongs: (item: T) => boolean): [T[], T[]] {

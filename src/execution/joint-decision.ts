@@ -1,4 +1,4 @@
-import { checkRequest } from '../append-request.ts'
+import { checkEvents, checkRequest } from '../append-request.ts'
 import { after } from '../append-rules.ts'
 import { listStreams, onStreams, placeOnSeveral } from './boundary-shape.ts'
 import type { Streams } from '../boundary.ts'
@@ -7,7 +7,8 @@ import type { EncodedEvent } from '../encode.ts'
 import type { Executor } from './executor.ts'
 import { foldStream, seeAfter, type FoldedState } from './fold-state.ts'
 import { readBoundary, type Reading } from './read-boundary.ts'
-import { fromVerdict, streamEventOfNew } from '../recorded.ts'
+import { streamEventOfNew } from '../recorded.ts'
+import { report } from './report.ts'
 import type { StateSet } from './state-set.ts'
 import type { Appended, Condition, Conflict, Repeated } from '../store-adapter.ts'
 import type { AnyStream } from '../stream.ts'
@@ -133,7 +134,7 @@ export class JointDecision {
         : await this.#call.decide(states.shape(boundary), { on }, placeOnSeveral(streams))
       if (decided.kind !== 'events') return { decided, ...nothing }
       const { events } = decided
-      checkRequest(conditionsOf(states), events, this.#executor.core.capabilities)
+      checkEvents(events, states.byStream().length)
       const after = this.#fold(states, events)
       return { decided, events, reading, after, result: after.shape(boundary, seeAfter) }
     } catch (error) {
@@ -160,27 +161,14 @@ export class JointDecision {
     return this.#call.conflicted(conflict, !behind.some(({ cached }) => cached), Math.random()) ?? 0
   }
 
-  #report({ decided, events, after, result }: Candidate, verdict?: Appended | Repeated): void {
-    const call = this.#call
-    const { attempts, metadata } = call
-    for (const folded of after.byStream()) {
+  #report(candidate: Candidate, verdict?: Appended | Repeated): void {
+    const states = candidate.after.byStream()
+    for (const folded of states) {
       if (verdict?.kind === 'repeated') this.#executor.cache.delete(folded.stream.stream)
       else this.#executor.cache.set(folded)
     }
-    if (decided.kind === 'threw') call.reject(decided.error)
-    else if (decided.kind === 'rejected') call.resolve({ ok: false, rejection: decided.rejection, attempts })
-    else {
-      const stored = verdict ? fromVerdict(events, verdict, metadata) : []
-      call.resolve({
-        ok: true,
-        events: stored,
-        state: result,
-        revisions: new Map(after.byStream().map(({ stream, revision }) => [stream.stream, revision])),
-        position: stored.at(-1)?.position,
-        attempts,
-        repeated: verdict?.kind === 'repeated',
-      })
-    }
+    const revisions = new Map(states.map(({ stream, revision }) => [stream.stream, revision]))
+    report(this.#call, { ...candidate, first: 0, revisions }, verdict)
   }
 }
 
