@@ -167,7 +167,7 @@ export class OverloadedError extends MnemeError {
   }
 }
 
-/** Another process held the store for longer than the stated time-out. Nothing was written. */
+/** Others held the store, or a stream, for longer than the stated time-out. Nothing was written. */
 export class StoreBusyError extends MnemeError {
   readonly code = 'STORE_BUSY'
   override readonly isRetryable = true
@@ -175,7 +175,7 @@ export class StoreBusyError extends MnemeError {
   readonly waited: number
 
   constructor(waited: number, options?: ErrorOptions) {
-    super(`the store was held by another process for ${String(Math.round(waited))} ms`, options)
+    super(`others held the store, or a stream of it, for ${String(Math.round(waited))} ms`, options)
     this.waited = waited
   }
 }
@@ -192,6 +192,26 @@ export class StoreFailedError extends MnemeError {
   override readonly isRetryable = true
 }
 
+/** The server cannot be reached, or takes no writes at present. Nothing was written. */
+export class StoreUnavailableError extends MnemeError {
+  readonly code = 'STORE_UNAVAILABLE'
+  override readonly isRetryable = true
+}
+
+/** The store took longer over a call than was stated. Nothing was written. */
+export class StoreTimeoutError extends MnemeError {
+  readonly code = 'STORE_TIMEOUT'
+  override readonly isRetryable = true
+}
+
+/**
+ * The store's history is not the one that this program knows: it lacks what was acknowledged. It was restored to
+ * an earlier point, or a server took over that had not got everything.
+ */
+export class HistoryRewoundError extends MnemeError {
+  readonly code = 'HISTORY_REWOUND'
+}
+
 /** A store could not be opened; nothing was changed. `reason` says why. */
 export class OpenError extends MnemeError {
   readonly code = 'CANNOT_OPEN'
@@ -205,7 +225,14 @@ export class OpenError extends MnemeError {
 
 /** Why a store could not be opened. */
 export type OpenFailure =
-  'driver-missing' | 'missing-folder' | 'not-a-database' | 'newer-schema' | 'read-only' | 'failed'
+  | 'driver-missing'
+  | 'missing-folder'
+  | 'not-a-database'
+  | 'access-denied'
+  | 'newer-schema'
+  | 'outdated-schema'
+  | 'read-only'
+  | 'failed'
 
 /** Whether an append was committed cannot be known: read the stream before you decide again. */
 export class OutcomeUnknownError extends MnemeError {
@@ -256,6 +283,9 @@ export type AnyMnemeError =
   | StoreBusyError
   | StoreFullError
   | StoreFailedError
+  | StoreUnavailableError
+  | StoreTimeoutError
+  | HistoryRewoundError
   | OpenError
   | OutcomeUnknownError
   | StoreClosedError
@@ -267,6 +297,7 @@ export type ErrorCode =
   | 'CANNOT_OPEN'
   | 'CONFLICT'
   | 'FOLD_FAILED'
+  | 'HISTORY_REWOUND'
   | 'INVALID_ARGUMENT'
   | 'INVALID_DATA'
   | 'KEY_REUSED'
@@ -278,6 +309,8 @@ export type ErrorCode =
   | 'STORE_CLOSED'
   | 'STORE_FAILED'
   | 'STORE_FULL'
+  | 'STORE_TIMEOUT'
+  | 'STORE_UNAVAILABLE'
   | 'STREAM_TRUNCATED'
   | 'UNKNOWN_EVENT'
   | 'UNSUPPORTED'

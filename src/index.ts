@@ -30,6 +30,7 @@ export { createStore } from './create-store.ts'
 export {
   ConflictError,
   FoldError,
+  HistoryRewoundError,
   InvalidArgumentError,
   InvalidDataError,
   isMnemeError,
@@ -44,6 +45,8 @@ export {
   StoreClosedError,
   StoreFailedError,
   StoreFullError,
+  StoreTimeoutError,
+  StoreUnavailableError,
   StreamTruncatedError,
   UnknownEventError,
   UnsupportedError,

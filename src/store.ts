@@ -7,7 +7,7 @@ import type { AnyStream } from './stream.ts'
 
 /**
  * Keeps the events of every stream, in the order in which they were appended. Made by `memoryStore`,
- * `sqliteStore` or, of one's own adapter, `createStore`.
+ * `sqliteStore`, `postgresStore` or, of one's own adapter, `createStore`.
  */
 export interface EventStore {
   readonly capabilities: Capabilities
