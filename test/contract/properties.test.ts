@@ -14,9 +14,12 @@ import {
   type Recorded,
   type StreamWrite,
 } from 'mneme'
-import { memoryAdapter, MemoryData } from '../../src/memory/adapter.ts'
+import { postgresStore } from 'mneme/postgres'
 import { sqliteStore } from 'mneme/sqlite'
 import { describe, expect, test } from 'vitest'
+
+import { memoryAdapter, MemoryData } from '../../src/memory/adapter.ts'
+import { serverProblem, testServer } from '../postgres/server.ts'
 
 /** A store over data of its own, which can be opened again. */
 interface Subject {
@@ -24,8 +27,9 @@ interface Subject {
   destroy(): Promise<void>
 }
 
-const subjects: readonly [string, () => Promise<Subject>][] = [
-  ['memory', async () => memory()],
+/** Each with how many histories are tried: PostgreSQL makes a schema for each. */
+const subjects: readonly (readonly [name: string, create: () => Promise<Subject>, runs: number])[] = [
+  ['memory', async () => memory(), 150],
   [
     'sqlite',
     async () => {
@@ -35,12 +39,29 @@ const subjects: readonly [string, () => Promise<Subject>][] = [
         destroy: () => rm(folder, { recursive: true }),
       }
     },
+    150,
   ],
+  ...(serverProblem ? [] : [['postgres', postgres, 30] as const]),
 ]
 
 function memory(): Subject {
   const data = new MemoryData()
   return { open: async () => createStore(memoryAdapter(data)), destroy: async () => {} }
+}
+
+let database: Promise<string> | undefined
+let schemas = 0
+
+async function postgres(): Promise<Subject> {
+  const server = await testServer()
+  const url = await (database ??= server.createDatabase())
+  const schema = `properties ${schemas++}`
+  return {
+    open: () => postgresStore({ connectionString: url, max: 3 }, { schema }),
+    destroy: async () => {
+      await server.query(`DROP SCHEMA "${schema}" CASCADE`, new URL(url).pathname.slice(1))
+    },
+  }
 }
 
 type Step =
@@ -140,7 +161,9 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 /** `npm run test:long` tries this many times as much. */
 const LONGER = Number(process.env.MNEME_LONGER ?? 1)
 
-describe.each(subjects)('%s does as the model does', (_, create) => {
+if (serverProblem) test.skip(`postgres (${serverProblem})`)
+
+describe.each(subjects)('%s does as the model does', (_, create, runs) => {
   test(
     'W1-W7, R1: whatever is appended and read, in whatever order',
     { timeout: 120_000 * LONGER },
@@ -155,7 +178,7 @@ describe.each(subjects)('%s does as the model does', (_, create) => {
             await subject.destroy()
           }
         }),
-        { numRuns: 150 * LONGER, interruptAfterTimeLimit: 60_000 * LONGER },
+        { numRuns: runs * LONGER, interruptAfterTimeLimit: 60_000 * LONGER },
       )
     },
   )

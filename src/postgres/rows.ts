@@ -1,0 +1,42 @@
+import type { StoredEvent } from '../store-adapter.ts'
+import { formatNumber } from './position.ts'
+import type { Row } from './wire-query.ts'
+
+/** The event of a row. */
+export function eventOf(row: Row): StoredEvent {
+  const [position, stream, revision, id, type, version, time, data, metadata] = row as EventRow
+  return {
+    position: formatNumber(position),
+    stream,
+    revision: Number(revision),
+    id,
+    type,
+    version: Number(version),
+    time: timeOf(Number(time)),
+    data,
+    metadata,
+  }
+}
+
+/** A time in ISO 8601. Neighbours often have the same. */
+export function timeOf(milliseconds: number): string {
+  if (milliseconds !== last) {
+    last = milliseconds
+    text = new Date(milliseconds).toISOString()
+  }
+  return text
+}
+
+/** The items of an array of numbers, as PostgreSQL writes it: `{1,2,NULL}`. */
+export function numbersIn(array: string): (number | undefined)[] {
+  if (array === '{}') return []
+  return array
+    .slice(1, -1)
+    .split(',')
+    .map((item) => (item === 'NULL' ? undefined : Number(item)))
+}
+
+let last = NaN
+let text = ''
+
+type EventRow = [string, string, string, string, string, string, string, string, string]

@@ -1,0 +1,64 @@
+import { fingerprint } from '../fingerprint.ts'
+import { inSchema } from './schema.ts'
+import type { Statement } from './wire-query.ts'
+
+/** What every statement that selects events selects; {@link eventOf} takes its rows. */
+const COLUMNS =
+  'position, stream, revision, id, type, version, (extract(epoch FROM time) * 1000)::bigint, data, metadata'
+
+/** The statements of a store in one schema. Those of pages are made from what is asked for. */
+export class Statements {
+  readonly #quoted: string
+  readonly #known = new Map<string, Statement>()
+
+  constructor(quoted: string) {
+    this.#quoted = quoted
+  }
+
+  /** A statement, with the schema's names put in, and a name that depends on nothing but its text. */
+  of(sql: string): Statement {
+    let statement = this.#known.get(sql)
+    if (!statement) {
+      const text = inSchema(sql, this.#quoted)
+      statement = { name: `mneme_${fingerprint([text]).slice(0, 24)}`, text }
+      this.#known.set(sql, statement)
+    }
+    return statement
+  }
+}
+
+export const APPEND_ONE = 'SELECT SCHEMA.append_one($1, $2, $3, $4, $5, $6, $7, $8, $9)'
+
+export const APPEND = `SELECT verdict, heads, number, milliseconds, there FROM SCHEMA.append(
+  $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`
+
+export const HORIZON = 'SELECT reached, drawn, standby FROM SCHEMA.horizon()'
+
+export const NOTE_HORIZON = 'SELECT SCHEMA.note_horizon()'
+
+export const HEAD = 'SELECT revision FROM SCHEMA.events WHERE stream = $1 ORDER BY revision DESC LIMIT 1'
+
+/** The events from some positions up to others, which are few. */
+export const STORED = `SELECT ${COLUMNS} FROM unnest($1::bigint[], $2::bigint[]) AS range(first, last)
+  JOIN SCHEMA.events e ON e.position >= range.first AND e.position <= range.last`
+
+export const KEYS = `SELECT key, fingerprint, position, first, count, array_to_json(streams), heads
+  FROM SCHEMA.keys WHERE key = ANY ($1)`
+
+/** Whether an event that was seen is there, which a standby cannot be asked. */
+export const IS_THERE = `SELECT pg_is_in_recovery() OR EXISTS (
+  SELECT FROM SCHEMA.events WHERE position = $1 AND id = $2)`
+
+/**
+ * A page of the rows that a query gives in `order`: as many as it gives, but it ends with the row that makes it
+ * larger than so many bytes. How large a row is, is known without reading it.
+ */
+export function page(rows: string, order: string): string {
+  return `SELECT ${COLUMNS} FROM (
+    SELECT e.*, sum(octet_length(e.data) + octet_length(e.metadata)) OVER (ORDER BY ${order} ROWS UNBOUNDED PRECEDING)
+      - octet_length(e.data) - octet_length(e.metadata) AS before
+    FROM (${rows}) e) p WHERE before < ${String(PAGE_BYTES)} ORDER BY ${order}`
+}
+
+/** Bytes of JSON after which a page ends. */
+export const PAGE_BYTES = 1024 * 1024
