@@ -1,0 +1,155 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { describe, expect, test } from 'vitest'
+
+import { happened, historyOf } from '../sqlite/history.ts'
+import { sleep, testDatabase, type TestDatabase } from './database.ts'
+import { serverProblem } from './server.ts'
+
+/** The backends of stores, and what they hold open. */
+function sessionsOf(database: TestDatabase): Promise<Record<string, unknown>[]> {
+  return database.query(`SELECT pid, state, backend_xmin::text, backend_xid::text, xact_start::text FROM pg_stat_activity
+    WHERE application_name = 'mneme' AND datname = current_database()`)
+}
+
+async function* pagesOf(events: AsyncIterable<{ readonly position: string }>, size = 500) {
+  let count = 0
+  for await (const event of events) if (++count % size === 0) yield event
+}
+
+async function countOf(events: AsyncIterable<unknown>): Promise<number> {
+  let count = 0
+  for await (const _ of events) count++
+  return count
+}
+
+/** Events as large as they may be, made where that takes no time. */
+const LARGE = `'large', n - 2, gen_random_uuid(), 'Happened', 1, now(), json_build_object('text', repeat('x', 4000000)), '{}'`
+
+describe.skipIf(serverProblem)('pages', () => {
+  test('hold no transaction and no snapshot open between them', async () => {
+    const database = await testDatabase()
+    const store = await database.open()
+    for (let i = 0; i < 6; i++) {
+      await store.append({ stream: 'cat-s', events: Array.from({ length: 500 }, () => happened(i)) })
+    }
+    const readings = () => [
+      store.readAll(),
+      store.readAll({ direction: 'backwards' }),
+      store.readAll({ categories: ['cat'], types: ['Happened'] }),
+      store.readAll({ streams: ['cat-s'] }),
+      store.read('cat-s'),
+      store.read('cat-s', { direction: 'backwards' }),
+    ]
+    let looks = 0
+    for (const events of readings()) {
+      for await (const _ of pagesOf(events)) {
+        looks++
+        for (const session of await sessionsOf(database)) {
+          expect(session).toMatchObject({
+            state: 'idle',
+            backend_xmin: null,
+            backend_xid: null,
+            xact_start: null,
+          })
+        }
+      }
+    }
+    expect(looks).toBe(6 * 6)
+    // Nor do a hundred that are never read on hold anything: not a connection, either.
+    const open = Array.from({ length: 20 }, readings).flat()
+    await Promise.all(open.map((events) => events.next()))
+    await store.append({ stream: 'cat-s', events: [happened()] })
+    await store.close()
+    await sleep(50)
+    expect(await sessionsOf(database)).toEqual([])
+  })
+
+  test('of events of 4 MB each fit into little memory', async () => {
+    const database = await testDatabase()
+    const store = await database.open()
+    await database.fill(13, LARGE)
+    // What is in use, without what nobody needs any more.
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    const used = () => {
+      collect()
+      const { arrayBuffers, heapUsed } = process.memoryUsage()
+      return arrayBuffers + heapUsed
+    }
+    for (const events of [
+      store.readAll({ types: ['Happened'] }),
+      store.read('large', { direction: 'backwards' }),
+    ]) {
+      let [count, most] = [0, 0]
+      const before = used()
+      for await (const { data } of events) {
+        expect((data as { text: string }).text.length).toBe(4_000_000)
+        if (++count % 2 === 0) most = Math.max(most, used() - before)
+      }
+      expect(count).toBe(12)
+      expect(most).toBeLessThan(40e6)
+    }
+  })
+
+  test('cost what they give, not what comes after them', async () => {
+    const database = await testDatabase()
+    const store = await database.open()
+    await database.fill(51, LARGE)
+    const timeOf = async (limit: number) => {
+      const started = performance.now()
+      for await (const _ of store.read('large', { limit })) break
+      return performance.now() - started
+    }
+    await timeOf(1)
+    const one = Math.min(await timeOf(1), await timeOf(1))
+    expect(Math.min(await timeOf(50), await timeOf(50))).toBeLessThan(5 * one)
+  })
+
+  test('go on when their connection is ended between two or in the middle of one: nothing is missed or twice', async () => {
+    const database = await testDatabase()
+    const store = await database.open()
+    for (let i = 0; i < 10; i++) {
+      await store.append({
+        stream: `s-${i % 2}`,
+        events: Array.from({ length: 500 }, () => happened(i, 200)),
+      })
+    }
+    const all = await historyOf(store)
+    let isOver = false
+    let ended = 0
+    const killer = (async () => {
+      while (!isOver) {
+        const rows = await database.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE application_name = 'mneme' AND datname = current_database()`)
+        ended += rows.length
+        await sleep(Math.random() * 15)
+      }
+    })()
+    for (let round = 0; round < 3; round++) {
+      const seen: string[] = []
+      for await (const { id } of store.readAll()) {
+        if (seen.push(id) % 500 === 0) await sleep(10)
+      }
+      expect(seen).toEqual(all.map(({ id }) => id))
+      const stream: string[] = []
+      for await (const { id } of store.read('s-1')) stream.push(id)
+      expect(stream).toEqual(all.filter((event) => event.stream === 's-1').map(({ id }) => id))
+      expect(await store.head('s-1')).toBe(2_499)
+    }
+    isOver = true
+    await killer
+    expect(ended).toBeGreaterThan(5)
+  })
+
+  test('of many readers at once do not use up the pool', async () => {
+    const database = await testDatabase()
+    const store = await database.open({ connectTimeout: 2_000 }, { max: 3 })
+    for (let i = 0; i < 4; i++) {
+      await store.append({ stream: 's', events: Array.from({ length: 500 }, () => happened(i)) })
+    }
+    const readers = Array.from({ length: 100 }, () => countOf(store.readAll()))
+    await store.append({ stream: 's', events: [happened()] })
+    for (const count of await Promise.all(readers)) expect(count).toBeGreaterThanOrEqual(2_000)
+  })
+})
