@@ -11,7 +11,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const reports = process.env.MNEME_REPORTS
 
 /** Together these stay below forty minutes. */
-const minutes = { races: 8, soak: 14, ordinary: 5, sqlite: 3 }
+const minutes = { races: 7, soak: 15, ordinary: 7, sqlite: 2 }
 
 const summary = []
 let isFailed = false

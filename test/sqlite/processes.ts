@@ -1,53 +1,8 @@
-import { spawn, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
-import { onTestFinished } from 'vitest'
-
-const worker = fileURLToPath(new URL('worker.mjs', import.meta.url))
+import { ScriptProcess } from '../processes.ts'
 
 /** A process that runs a task of `worker.mjs` on the built package. */
-export class Worker {
-  readonly child: ChildProcess
-  readonly lines: string[] = []
-  readonly ended: Promise<number | null>
-  #errors = ''
-  #awaited: { pattern: string; found: () => void }[] = []
-
+export class Worker extends ScriptProcess {
   constructor(task: string, ...args: (string | number)[]) {
-    this.child = spawn(process.execPath, ['--no-warnings', worker, task, ...args.map(String)], {
-      stdio: ['pipe', 'pipe', 'pipe'],
-    })
-    onTestFinished(() => void this.child.kill('SIGKILL'))
-    this.child.stderr?.on('data', (chunk) => (this.#errors += String(chunk)))
-    const reader = createInterface({ input: this.child.stdout! })
-    reader.on('line', (line) => {
-      this.lines.push(line)
-      this.#awaited = this.#awaited.filter(({ pattern, found }) => line !== pattern || found())
-    })
-    this.ended = Promise.all([once(this.child, 'exit'), once(reader, 'close')]).then(
-      ([[code]]) => code as number | null,
-    )
-  }
-
-  /** Resolves when the worker has written this line. */
-  async said(pattern: string): Promise<void> {
-    if (this.lines.includes(pattern)) return
-    const found = new Promise<void>((resolve) => this.#awaited.push({ pattern, found: resolve }))
-    const ended = this.ended.then((code) => {
-      if (!this.lines.includes(pattern)) throw new Error(`ended with ${code}: ${this.#errors}`)
-    })
-    await Promise.race([found, ended])
-  }
-
-  say(line: string): void {
-    this.child.stdin?.write(`${line}\n`)
-  }
-
-  /** What it wrote last, as JSON, when it ended well. */
-  async result<T>(): Promise<T> {
-    const code = await this.ended
-    if (code !== 0) throw new Error(`the worker ended with ${code}: ${this.#errors}`)
-    return JSON.parse(this.lines.at(-1) ?? 'null') as T
+    super(new URL('worker.mjs', import.meta.url), task, ...args)
   }
 }

@@ -1,0 +1,48 @@
+import { storeContract } from 'mneme/testing'
+import { afterAll, beforeAll, describe, test } from 'vitest'
+
+import { realmOn } from '../postgres/contract.ts'
+import { poolerProblem, startPooler, type Pooler } from '../postgres/pooler.ts'
+import { ownServerProblem, startServer, systemBinaries, type TestServer } from '../postgres/server.ts'
+
+const runner = { describe, test, skip: (name: string, reason: string) => test.skip(`${name} (${reason})`) }
+const system = systemBinaries()
+
+/** What the ordinary suite proves on the newest major, on others and through a pooler. */
+prove('the oldest major of the system', system ? undefined : 'no PostgreSQL is installed', {
+  start: () => startServer({ binaries: system!.folder }),
+  prepare: true,
+})
+prove('a transaction pooler', ownServerProblem ?? poolerProblem, {
+  start: startServer,
+  pooler: startPooler,
+  prepare: false,
+})
+
+interface Subject {
+  readonly start: () => Promise<TestServer>
+  readonly pooler?: (server: TestServer) => Promise<Pooler>
+  readonly prepare: boolean
+}
+
+function prove(name: string, problem: string | undefined, { start, pooler, prepare }: Subject): void {
+  describe.skipIf(problem)(problem ? `${name} (skipped: ${problem})` : name, () => {
+    let server: TestServer
+    let through: Pooler | undefined
+    let database: string
+
+    beforeAll(async () => {
+      server = await start()
+      through = await pooler?.(server)
+      database = new URL(await server.createDatabase()).pathname.slice(1)
+    })
+
+    afterAll(async () => {
+      await through?.destroy()
+      await server.destroy()
+    })
+
+    const create = async () => realmOn(server, (through ?? server).url(database), { prepare })
+    storeContract({ name: 'postgres', create }, runner)
+  })
+}
