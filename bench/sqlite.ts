@@ -4,12 +4,13 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-import { execute, type EventStore } from 'mneme'
+import type { EventStore } from 'mneme'
 import { sqliteStore } from 'mneme/sqlite'
 
-import { Account, deposit, NOTE } from './account.ts'
+import { Account, NOTE } from './account.ts'
 import { compare, percentile, seconds, type Figure } from './measure.ts'
 import { RawSqlite } from './raw-sqlite.ts'
+import { appendAlone, callers, executeAlone, fill, readAll } from './work.ts'
 
 const APPENDS = 2_000
 const CALLERS = 64
@@ -40,12 +41,12 @@ export async function* sqliteFigures(): AsyncGenerator<Figure> {
       to: 'a raw prepared insert, alone',
       goal: 8,
       operations: [MANY, APPENDS],
-      ours: () =>
-        seconds(() =>
-          callers(`Caller-${String(run++)}`, (name, i) =>
-            appendAlone(store, `${name}-${String(i)}`, MANY / CALLERS),
-          ),
-        ),
+      ours: () => {
+        const name = `Caller-${String(run++)}`
+        return seconds(() =>
+          callers(CALLERS, (i) => appendAlone(store, `${name}-${String(i)}`, MANY / CALLERS)),
+        )
+      },
       theirs: insertAlone,
     })
     yield await compare({
@@ -53,8 +54,10 @@ export async function* sqliteFigures(): AsyncGenerator<Figure> {
       to: 'a raw prepared insert, alone',
       goal: 4,
       operations: [MANY, APPENDS],
-      ours: () =>
-        seconds(() => callers(`hot-${String(run++)}`, (name) => executeAlone(store, name, MANY / CALLERS))),
+      ours: () => {
+        const account = `hot-${String(run++)}`
+        return seconds(() => callers(CALLERS, () => executeAlone(store, account, MANY / CALLERS)))
+      },
       theirs: insertAlone,
     })
     await fill(store, 'long', 10_000)
@@ -96,32 +99,6 @@ async function* readingFigures(folder: string): AsyncGenerator<Figure> {
   yield await memoryOfReading(join(folder, 'mneme-log.db'))
 }
 
-async function appendAlone(store: EventStore, stream: string, count: number): Promise<void> {
-  for (let i = 0; i < count; i++) {
-    const events = [Account.events.Deposited({ amount: i, note: NOTE })]
-    await store.append({ stream, events, expected: i === 0 ? 'none' : i - 1 })
-  }
-}
-
-async function executeAlone(store: EventStore, account: string, count: number): Promise<void> {
-  for (let i = 0; i < count; i++) await execute(store, deposit({ account, amount: 1 }))
-}
-
-async function callers(name: string, call: (name: string, caller: number) => Promise<void>): Promise<void> {
-  await Promise.all(Array.from({ length: CALLERS }, (_, i) => call(name, i)))
-}
-
-async function fill(store: EventStore, account: string, count: number): Promise<void> {
-  const events = Array.from({ length: count }, (_, i) => Account.events.Deposited({ amount: i, note: NOTE }))
-  await store.append({ stream: Account(account), events, expected: 'none' })
-}
-
-async function readAll(store: EventStore): Promise<number> {
-  let count = 0
-  for await (const event of store.readAll()) if (event.revision >= 0) count++
-  return count
-}
-
 /** How late a timer of 5 ms is while 64 callers append for three seconds. */
 async function lateness(store: EventStore): Promise<Figure> {
   const late: number[] = []
@@ -134,10 +111,10 @@ async function lateness(store: EventStore): Promise<Figure> {
   }
   let timer = setTimeout(tick, TICK)
   const end = performance.now() + 3_000
-  await callers('Late', async (name, i) => {
+  await callers(CALLERS, async (i) => {
     for (let n = 0; performance.now() < end; n++) {
       const events = [Account.events.Deposited({ amount: n, note: NOTE })]
-      await store.append({ stream: `${name}-${String(i)}`, events, expected: n === 0 ? 'none' : n - 1 })
+      await store.append({ stream: `Late-${String(i)}`, events, expected: n === 0 ? 'none' : n - 1 })
     }
   })
   clearTimeout(timer)
