@@ -14,6 +14,15 @@ export function count(n: number, noun: string): string {
   return `${whole(n)} ${noun}${n === 1 ? '' : 's'}`
 }
 
+/** The URL of a store, to be shown: without its password, and without parameters, of which one may be a password. */
+export function withoutPassword(url: string): string {
+  if (!url.includes('://')) return url
+  const shown = new URL(url)
+  shown.password = ''
+  shown.search = ''
+  return shown.href
+}
+
 const colours = process.stdout.isTTY && !process.env.NO_COLOR
 const paint = (code: number) => (text: string) => (colours ? `\x1b[${code}m${text}\x1b[0m` : text)
 

@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util'
 import { openStore } from 'mneme'
 
 import { check, readDeclined } from './check.ts'
-import { bold, red } from './format.ts'
+import { bold, red, withoutPassword } from './format.ts'
 import { showProgress } from './progress.ts'
 import { report, reportCheck } from './report.ts'
 import { run } from './run.ts'
@@ -20,8 +20,10 @@ const HELP = `A bank carries out a file of transactions and keeps what happened 
 
   FILE          CSV, one transaction a line; examples/bank/transactions.csv where left out
   --store URL   where the events are kept; sqlite:bank.db where left out
-                  sqlite:FILE   a SQLite file, made where there is none
-                  memory:       this process alone, gone at its end
+                  sqlite:FILE                    a SQLite file, made where there is none
+                  postgres://user@host/database  a PostgreSQL database, which is there;
+                                                 its password may stand in PGPASSWORD
+                  memory:                        this process alone, gone at its end
   --help        this text
 
 Run it again, and it finds its work done. Delete bank.db to begin anew.
@@ -33,7 +35,8 @@ async function main(args: Arguments): Promise<void> {
   // What is in memory cannot be shared with a second process.
   const second = args.store === 'memory:' ? undefined : startSecondProcess(args.store)
   const tellers = [tellerAt(store), ...(second ? [second.teller] : [])]
-  console.log(bold(`${args.file} into ${args.store}, by ${second ? 'two processes' : 'one process'}`))
+  const place = withoutPassword(args.store)
+  console.log(bold(`${args.file} into ${place}, by ${second ? 'two processes' : 'one process'}`))
 
   const interrupt = new AbortController()
   // Once: who presses Ctrl-C again does not want to wait.
@@ -67,6 +70,8 @@ function parseArguments(): Arguments | undefined {
     options: { store: { type: 'string', default: 'sqlite:bank.db' }, help: { type: 'boolean', short: 'h' } },
   })
   if (values.help) return undefined
+  if (positionals.some((file) => file.includes('://')))
+    throw new Error('the URL of a store goes behind --store')
   if (positionals.length > 1) throw new Error(`one file at a time, not ${positionals.join(' and ')}`)
   const bundled = new URL('../../../examples/bank/transactions.csv', import.meta.url)
   return { file: positionals[0] ?? relative('', fileURLToPath(bundled)), store: values.store }
