@@ -5,8 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-import { sqliteStore } from 'mneme/sqlite'
+import { openStore } from 'mneme'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+
+import { serverProblem, testServer } from '../postgres/server.ts'
 
 const program = fromRoot('build/examples/bank/main.js')
 const bundled = fromRoot('examples/bank/transactions.csv')
@@ -68,6 +70,19 @@ describe('the bundled file', () => {
       expect(doneBefore).toBeGreaterThan(0)
     },
   )
+
+  test.skipIf(serverProblem)('runs on PostgreSQL by its URL, and is found done by the next run', async () => {
+    const server = await testServer()
+    const url = await server.createDatabase()
+    const expected = calculate(await readFile(bundled, 'utf8'))
+    const first = await bank(['--store', url])
+    expect(first).toMatchObject({ code: 0, stderr: '' })
+    expect(first.stdout).not.toContain(server.password)
+    expect(await balancesInStore(url)).toEqual(expected.balances)
+    const again = await bank(['--store', url])
+    expect(figures(again.stdout)).toMatchObject({ done: 0, written: 0 })
+    expect(accountsPart(again.stdout)).toBe(accountsPart(first.stdout))
+  })
 
   test('runs in memory, in one process', async () => {
     const { code, stdout } = await bank(['--store', 'memory:'])
@@ -236,7 +251,7 @@ async function bank(args: readonly string[] = [], kill?: { signal: NodeJS.Signal
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
   const closed = new Promise<number | null>((resolve) => child.on('close', resolve))
   if (kill) {
-    await using store = await sqliteStore(join(folder, 'bank.db'))
+    await using store = await openStore(inFolder())
     while (Number((await store.logHead()) ?? 0) < kill.afterEvents && child.exitCode === null) {
       await new Promise((resolve) => setTimeout(resolve, 1))
     }
@@ -261,8 +276,8 @@ function accountsPart(stdout: string): string | undefined {
   return stdout.split('\n\n').find((part) => part.includes('in all'))
 }
 
-async function readLog() {
-  await using store = await sqliteStore(join(folder, 'bank.db'))
+async function readLog(url = inFolder()) {
+  await using store = await openStore(url)
   const events = []
   for await (const { stream, type, data } of store.readAll()) {
     events.push({ account: stream.replace('BankAccount-', ''), type, data: data as Record<string, unknown> })
@@ -270,17 +285,21 @@ async function readLog() {
   return events
 }
 
-async function readMovements() {
-  return (await readLog()).flatMap(({ account, type, data }) => {
+function inFolder(): string {
+  return `sqlite:${join(folder, 'bank.db')}`
+}
+
+async function readMovements(url?: string) {
+  return (await readLog(url)).flatMap(({ account, type, data }) => {
     if (type === 'BankAccount.Deposited') return [{ account, change: Number(data.amount) }]
     if (type === 'BankAccount.Withdrawn') return [{ account, change: -Number(data.amount) }]
     return []
   })
 }
 
-async function balancesInStore(): Promise<Map<string, number>> {
+async function balancesInStore(url?: string): Promise<Map<string, number>> {
   const balances = new Map<string, number>()
-  for (const { account, change } of await readMovements()) {
+  for (const { account, change } of await readMovements(url)) {
     balances.set(account, (balances.get(account) ?? 0) + change)
   }
   return balances
