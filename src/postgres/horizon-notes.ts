@@ -1,4 +1,5 @@
 import type { Connections } from './connections.ts'
+import { faultOf } from './faults.ts'
 import type { History } from './history.ts'
 import { formatNumber } from './position.ts'
 import { NOTE_HORIZON, type Statements } from './statements.ts'
@@ -45,8 +46,9 @@ export class HorizonNotes {
       const noted = formatNumber(row?.[0] ?? '0')
       // An earlier append is still being committed, or another process was at it.
       if (noted < (this.#history.position ?? '')) this.due()
-    } catch {
-      this.due()
+    } catch (error) {
+      // A standby notes nothing itself.
+      if (faultOf(error) !== 'read-only') this.due()
     }
   }
 }
