@@ -1,9 +1,18 @@
-import type { AppendResult, EventStore, ExpectedRevision, StreamWrite } from 'mneme'
+import {
+  defineAggregate,
+  defineCommand,
+  event,
+  execute,
+  type AppendResult,
+  type EventStore,
+  type ExpectedRevision,
+  type StreamWrite,
+} from 'mneme'
 import type { PostgresOptions } from 'mneme/postgres'
 import { describe, expect, test } from 'vitest'
 
 import { happened, historyOf } from '../sqlite/history.ts'
-import { testDatabase, until, type TestDatabase } from './database.ts'
+import { testDatabase, until } from './database.ts'
 import { startProxy, type Proxy } from './proxy.ts'
 import { serverProblem } from './server.ts'
 
@@ -110,9 +119,8 @@ describe.skipIf(serverProblem).each(attempts)(
     })
 
     test('is done, and only its answer was lost', async () => {
-      const { database, well, proxy, store } = await prepare()
+      const { well, proxy, store } = await prepare()
       await muteAndCut(
-        database,
         proxy,
         () => well.head('s').then((head) => head === given + count - 1),
         async () => {
@@ -127,7 +135,6 @@ describe.skipIf(serverProblem).each(attempts)(
 
 /** Runs `work` while answers are lost; when `isDone`, cuts. */
 async function muteAndCut(
-  _database: TestDatabase,
   proxy: Proxy,
   isDone: () => Promise<boolean>,
   work: () => Promise<void>,
@@ -187,13 +194,43 @@ describe.skipIf(serverProblem)('ghosts', () => {
     },
   )
 
+  test('of commands on one stream, one with a key: each is carried out once', async () => {
+    const { well, proxy, store } = await ghostly()
+    const Counter = defineAggregate({
+      name: 'Counter',
+      events: { Counted: event<{ by: string }>() },
+      initial: () => ({ count: 0 }),
+      apply: { Counted: ({ count }) => ({ count: count + 1 }) },
+    })
+    const count = defineCommand({
+      reads: (_input: { by: string }) => Counter('1'),
+      handle: (_, { by }) => Counter.events.Counted({ by }),
+    })
+    await execute(store, count({ by: 'first' }))
+    await muteAndCut(
+      proxy,
+      async () => (await well.head('Counter-1')) === 2,
+      async () => {
+        const [keyed, plain] = await Promise.all([
+          execute(store, count({ by: 'keyed' }), { key: 'k' }),
+          execute(store, count({ by: 'plain' })),
+        ])
+        expect([keyed.state.count, plain.state.count]).toEqual([2, 3])
+      },
+      () => well.append({ stream: 'other', events: [happened()] }),
+    )
+    const history = await historyOf(well)
+    const counted = history.filter(({ stream }) => stream === 'Counter-1')
+    expect(counted.map(({ data }) => data)).toEqual([{ by: 'first' }, { by: 'keyed' }, { by: 'plain' }])
+  })
+
   test('of a process that is gone: whoever has the same ids next settles it', async () => {
     const { database, well, proxy, store } = await ghostly(undefined, { connectTimeout: 500 })
     const holder = await database.hold('s')
-    const event = happened(1)
-    const first = store.append({ stream: 's', events: [event], expected: 'none' }).catch(() => undefined)
+    const made = happened(1)
+    const first = store.append({ stream: 's', events: [made], expected: 'none' }).catch(() => undefined)
     await database.waiting(1)
-    const again = well.append({ stream: 's', events: [event], expected: 'none' })
+    const again = well.append({ stream: 's', events: [made], expected: 'none' })
     await database.waiting(2)
     proxy.isDead = true
     proxy.cut()
