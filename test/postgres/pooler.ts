@@ -2,7 +2,8 @@ import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 
-import { Daemon, freePort, type TestServer } from './server.ts'
+import { Daemon } from './daemon.ts'
+import { freePort, type TestServer } from './server.ts'
 
 // Debian has it in /usr/sbin, which is not in the PATH of users.
 const env = { PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin` }

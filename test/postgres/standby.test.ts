@@ -9,7 +9,8 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import { happened, historyOf } from '../sqlite/history.ts'
 import { sleep, testDatabase, until } from './database.ts'
 import { Worker } from './processes.ts'
-import { Daemon, freePort, ownServerProblem, startServer, systemBinaries, type TestServer } from './server.ts'
+import { Daemon } from './daemon.ts'
+import { freePort, ownServerProblem, startServer, systemBinaries, type TestServer } from './server.ts'
 
 interface Standby {
   url(database: string): string
