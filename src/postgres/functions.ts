@@ -91,8 +91,8 @@ END $mneme$`
  *   revision that it then has; 0: none.
  * - k_append, …: for each key, the index of its append and what to keep with it.
  *
- * Verdicts: 1 appended, 0 a condition does not hold, 2 its events are there already (there: where its first
- * one is), 3 that can only be told when the other appends of this call are committed, 4 a key was used, 5 a stream or
+ * Verdicts: 1 appended, 0 a condition does not hold, 2 its events are there already (there: where its first one is),
+ * 3 its events may be others of this call, which can be told when those are committed, 4 a key was used, 5 a stream or
  * a key is not free, 6 it was settled before. heads: where the stream of each condition stood.
  */
 export const APPEND = `
@@ -197,7 +197,10 @@ BEGIN${CHECK_SESSION}
         SELECT x.position - (a_event[a] - e) AS position, x.id INTO other FROM SCHEMA.events x
           WHERE x.stream = p_stream[s] AND x.revision = a_revision[a];
         IF NOT FOUND THEN
-          IF good = 0 THEN good := 3; END IF;
+          -- It is an event of this very call.
+          FOR i IN 1..e - 1 LOOP
+            IF e_stream[i] = s AND revision[i] = a_revision[a] AND e_id[i] = e_id[a_event[a]] THEN good := 3; END IF;
+          END LOOP;
         ELSIF other.id = e_id[a_event[a]] AND e_id[e:e_last[a]] = ARRAY(
             SELECT x.id FROM SCHEMA.events x
               WHERE x.position >= other.position AND x.position <= other.position + e_last[a] - e
@@ -246,7 +249,7 @@ END $mneme$`
 
 /**
  * The last position up to which the log is complete, to be read with a later snapshot: below every append in flight.
- * On a standby, which does not see them: what the primary noted last; -1: nothing yet.
+ * On a standby, which does not see them: what the primary noted last; -1: nothing, though there are events.
  *
  * The order of its steps is what it rests on. The lock's number is the lower half of one that may have gone on by
  * now: the distance between them is signed.
@@ -260,6 +263,7 @@ BEGIN
   standby := pg_is_in_recovery();
   IF standby THEN
     SELECT h.position INTO reached FROM SCHEMA.horizon h;
+    IF reached < 0 AND NOT EXISTS (SELECT FROM SCHEMA.events) THEN reached := 0; END IF;
     RETURN;
   END IF;
   drawn := pg_sequence_last_value('POSITIONS');

@@ -51,6 +51,7 @@ BEGIN
   standby := pg_is_in_recovery();
   IF standby THEN
     SELECT h.position INTO reached FROM "mneme".horizon h;
+    IF reached < 0 AND NOT EXISTS (SELECT FROM "mneme".events) THEN reached := 0; END IF;
     RETURN;
   END IF;
   drawn := pg_sequence_last_value('"mneme".positions');
@@ -252,7 +253,10 @@ BEGIN
         SELECT x.position - (a_event[a] - e) AS position, x.id INTO other FROM "mneme".events x
           WHERE x.stream = p_stream[s] AND x.revision = a_revision[a];
         IF NOT FOUND THEN
-          IF good = 0 THEN good := 3; END IF;
+          -- It is an event of this very call.
+          FOR i IN 1..e - 1 LOOP
+            IF e_stream[i] = s AND revision[i] = a_revision[a] AND e_id[i] = e_id[a_event[a]] THEN good := 3; END IF;
+          END LOOP;
         ELSIF other.id = e_id[a_event[a]] AND e_id[e:e_last[a]] = ARRAY(
             SELECT x.id FROM "mneme".events x
               WHERE x.position >= other.position AND x.position <= other.position + e_last[a] - e
