@@ -13,7 +13,7 @@ const pause = 'PERFORM pg_sleep(CASE WHEN random() < 0.1 THEN random() / 100 ELS
 /** The steps of an append to its number: it reads the last one, registers in flight, draws. */
 const draw = /(last := [^;]+;)([^]*?)(ignored := pg_advisory_xact_lock_shared[^;]+;)\s*(number := [^;]+;)/
 /** Those of a reader: it reads the last number, looks who is in flight, concludes. */
-const look = /(drawn := [^;]+;)([^]*?)(SELECT min[^;]+;)\s*(reached := [^;]+;)/
+const look = /(drawn := [^;]+;)([^]*?)(SELECT min[^;]+;)[^;]*(SELECT e\.position[^;]+;)/
 
 /** What of the functions is replaced; the first of them is only slow. */
 const variants = {
@@ -21,10 +21,10 @@ const variants = {
     ...[draw, `${pause} $1 $2 ${pause} $3 ${pause} $4 ${pause}`],
     ...[look, `${pause} $1 $2 ${pause} $3 ${pause} $4`],
   ],
-  'reads up to the last number': [look, '$1 $2 reached := (drawn << 16) | 65535;'],
+  'reads up to the last number': [look, '$1 $2 behind := 0; $4'],
   'looks who is in flight before it reads the last number': [
     look,
-    '$1 $2 $3 PERFORM pg_sleep(random() / 50); IF behind < 0 THEN $4 ELSE $1 reached := (drawn << 16) | 65535; END IF;',
+    '$1 $2 $3 PERFORM pg_sleep(random() / 50); IF behind < 0 THEN NULL; ELSE $1 END IF; $4',
   ],
   'registers after it has drawn': [draw, `$1 $2 $4 ${pause} $3`],
 } satisfies Record<string, readonly (RegExp | string)[]>
