@@ -101,7 +101,10 @@ export interface AppendResult {
   readonly revisions: ReadonlyMap<string, Revision>
   /** The position of its last event; `undefined` where it had none. */
   readonly position: Position | undefined
-  /** Whether it had been appended before (the same event ids or key), so that nothing was appended now. */
+  /**
+   * Whether it had been appended before (the same event ids or key), so that nothing was appended now. What was appended
+   * by this very call, and had to be found out about, is no repeat; of two such at once each takes itself for the first.
+   */
   readonly repeated: boolean
 }
 
