@@ -21,6 +21,41 @@ export function onAbort(signal: AbortSignal, callback: () => void): () => void {
   }
 }
 
+/**
+ * Lets a signal withdraw what waits for its turn: {@link onAbort}, ended when it is settled.
+ *
+ * @param waiting whatever waits; its `resolve` and `reject` are wrapped.
+ * @param queue where it waits; once it is taken out of it, it can no more be withdrawn.
+ */
+export function withdrawOnAbort<W extends Settleable>(
+  signal: AbortSignal,
+  waiting: W,
+  queue: () => W[],
+): void {
+  const withdraw = () => {
+    const index = queue().indexOf(waiting)
+    if (index < 0) return
+    queue().splice(index, 1)
+    waiting.reject(signal.reason)
+  }
+  const { resolve, reject } = waiting
+  const settled = onAbort(signal, withdraw)
+  waiting.resolve = (value) => {
+    settled()
+    resolve(value)
+  }
+  waiting.reject = (reason) => {
+    settled()
+    reject(reason)
+  }
+  if (signal.aborted) withdraw()
+}
+
+interface Settleable {
+  resolve: (value: never) => void
+  reject: (reason: unknown) => void
+}
+
 const waitingOn = new WeakMap<AbortSignal, Set<() => void>>()
 
 function aborted(this: AbortSignal): void {

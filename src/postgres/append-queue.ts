@@ -1,4 +1,4 @@
-import { onAbort } from '../on-abort.ts'
+import { withdrawOnAbort } from '../on-abort.ts'
 import type { AppendRequest, AppendVerdict } from '../store-adapter.ts'
 import { EVENTS_PER_NUMBER } from './position.ts'
 
@@ -62,7 +62,7 @@ export class AppendQueue {
         reject,
       }
       this.#waiting.push(waiting)
-      if (signal) this.#withdrawOn(signal, waiting)
+      if (signal) withdrawOnAbort(signal, waiting, () => this.#waiting)
       this.#schedule()
     })
   }
@@ -187,26 +187,6 @@ export class AppendQueue {
       const taken = new Set(batch)
       this.#waiting = this.#waiting.filter((waiting) => !taken.has(waiting))
     }
-  }
-
-  #withdrawOn(signal: AbortSignal, waiting: Waiting): void {
-    const withdraw = () => {
-      const index = this.#waiting.indexOf(waiting)
-      if (index < 0) return
-      this.#waiting.splice(index, 1)
-      waiting.reject(signal.reason)
-    }
-    const { resolve, reject } = waiting
-    const settled = onAbort(signal, withdraw)
-    waiting.resolve = (verdict) => {
-      settled()
-      resolve(verdict)
-    }
-    waiting.reject = (reason) => {
-      settled()
-      reject(reason)
-    }
-    if (signal.aborted) withdraw()
   }
 }
 

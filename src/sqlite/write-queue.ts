@@ -1,5 +1,5 @@
 import { OutcomeUnknownError, StoreBusyError } from '../errors.ts'
-import { onAbort } from '../on-abort.ts'
+import { withdrawOnAbort } from '../on-abort.ts'
 import type { AppendRequest, AppendVerdict } from '../store-adapter.ts'
 import { commitBatch, tookEffect, type BatchOutcome } from './batch.ts'
 import { RETRY } from './busy.ts'
@@ -32,7 +32,7 @@ export class WriteQueue {
     return new Promise((resolve, reject) => {
       const waiting: Waiting = { request, timeout, since: undefined, resolve, reject }
       this.#waiting.push(waiting)
-      if (signal) this.#withdrawOn(signal, waiting)
+      if (signal) withdrawOnAbort(signal, waiting, () => this.#waiting)
       if (!this.#isScheduled) this.#schedule()
     })
   }
@@ -127,26 +127,6 @@ export class WriteQueue {
       }
     }
     this.#done()
-  }
-
-  #withdrawOn(signal: AbortSignal, waiting: Waiting): void {
-    const withdraw = () => {
-      const index = this.#waiting.indexOf(waiting)
-      if (index < 0) return
-      this.#waiting.splice(index, 1)
-      waiting.reject(signal.reason)
-    }
-    const { resolve, reject } = waiting
-    const settled = onAbort(signal, withdraw)
-    waiting.resolve = (verdict) => {
-      settled()
-      resolve(verdict)
-    }
-    waiting.reject = (reason) => {
-      settled()
-      reject(reason)
-    }
-    if (signal.aborted) withdraw()
   }
 }
 
