@@ -1,9 +1,13 @@
-/** The current time as events carry it: ISO 8601, UTC, with milliseconds. Written out once a millisecond. */
+/** The current time as events carry it: ISO 8601, UTC, with milliseconds. */
 export function currentTime(): string {
-  const now = Date.now()
-  if (now !== last) {
-    last = now
-    text = new Date(now).toISOString()
+  return timeOf(Date.now())
+}
+
+/** A time, in milliseconds since 1970, as events carry it. Neighbours often have the same: it is written out once. */
+export function timeOf(milliseconds: number): string {
+  if (milliseconds !== last) {
+    last = milliseconds
+    text = new Date(milliseconds).toISOString()
   }
   return text
 }

@@ -1,11 +1,11 @@
 import { anchorOf, conflictOf, place } from '../append-rules.ts'
-import { currentTime } from '../clock.ts'
+import { currentTime, timeOf } from '../clock.ts'
 import { categoryOf } from '../names.ts'
 import type { ExpectedRevision, Position, Revision } from '../revision.ts'
 import type { AppendRequest, AppendVerdict, NewEvent } from '../store-adapter.ts'
 import { bools, int4s, int8s, texts, uuids } from './binary.ts'
 import { formatNumber, positionOf } from './position.ts'
-import { numbersIn, timeOf } from './rows.ts'
+import { numbersIn } from './rows.ts'
 import type { Parameter, Row } from './wire-query.ts'
 
 /** What the server said of one append. */

@@ -1,3 +1,4 @@
+import { timeOf } from '../clock.ts'
 import type { StoredEvent } from '../store-adapter.ts'
 import { formatNumber } from './position.ts'
 import type { Row } from './wire-query.ts'
@@ -18,15 +19,6 @@ export function eventOf(row: Row): StoredEvent {
   }
 }
 
-/** A time in ISO 8601. Neighbours often have the same. */
-export function timeOf(milliseconds: number): string {
-  if (milliseconds !== last) {
-    last = milliseconds
-    text = new Date(milliseconds).toISOString()
-  }
-  return text
-}
-
 /** The items of an array of numbers, as PostgreSQL writes it: `{1,2,NULL}`. */
 export function numbersIn(array: string): (number | undefined)[] {
   if (array === '{}') return []
@@ -35,8 +27,5 @@ export function numbersIn(array: string): (number | undefined)[] {
     .split(',')
     .map((item) => (item === 'NULL' ? undefined : Number(item)))
 }
-
-let last = NaN
-let text = ''
 
 type EventRow = [string, string, string, string, string, string, string, string, string]
