@@ -70,7 +70,7 @@ export class Appender {
   }
 
   /** Makes a call of appends, and gives back those for which something was held by others. */
-  #run(batch: readonly Waiting[], isPatient: boolean): Promise<readonly Waiting[]> {
+  async #run(batch: readonly Waiting[], isPatient: boolean): Promise<readonly Waiting[]> {
     // A first attempt that is settled is known by its name, where its revisions do not tell.
     const isNamed = !batch.every(({ request }) => isAnchored(request))
     const attempt: Attempt = {
@@ -80,38 +80,12 @@ export class Appender {
       after: this.#history.position ?? FIRST,
       started: performance.now(),
     }
-    return this.#runAlone(batch, attempt) ?? this.#runAny(batch, attempt)
-  }
-
-  async #runAny(batch: readonly Waiting[], attempt: Attempt): Promise<readonly Waiting[]> {
     try {
       const { call, wait } = attempt
       return await this.#conclude(batch, await this.#send(requestsOf(batch), { call, wait }))
     } catch (error) {
       return this.#failed(batch, error, attempt)
     }
-  }
-
-  /** The usual case, in as few steps as can be: one event onto one stream, with a connection at hand. */
-  #runAlone(batch: readonly Waiting[], attempt: Attempt): Promise<readonly Waiting[]> | undefined {
-    const { request } = batch[0]!
-    const { call, wait } = attempt
-    if (batch.length > 1 || wait === undefined || this.#isExplicit || !isSimple(request)) return undefined
-    const session = this.#connections.take()
-    if (!session) return undefined
-    return session.query(this.#statements.of(APPEND_ONE), simpleParameters(request, call, wait)).then(
-      ([row]) => {
-        this.#connections.giveBack(session)
-        if (session.isWarned) return this.#failed(batch, cancelledWait(session), attempt)
-        const judgement = simpleJudgement(request, row!)
-        return judgement ? this.#conclude(batch, [judgement]) : this.#runAny(batch, attempt)
-      },
-      (error: unknown) => {
-        this.#connections.giveBack(session)
-        const isRepeatable = !isMnemeError(error) && this.#isWithoutEffect(faultOf(error), error)
-        return isRepeatable ? this.#runAny(batch, attempt) : this.#failed(batch, error, attempt)
-      },
-    )
   }
 
   async #failed(batch: readonly Waiting[], error: unknown, attempt: Attempt): Promise<readonly Waiting[]> {

@@ -58,8 +58,9 @@ export class Session {
       }
       const failed = (error: Error) => {
         this.#running = undefined
+        const fault = faultOf(error)
         // A server that takes no writes any more has a successor elsewhere.
-        if (faultOf(error) === 'disconnected' || faultOf(error) === 'read-only') this.broken ??= error
+        if (fault === 'disconnected' || fault === 'read-only') this.broken ??= error
         reject(error)
       }
       const named = prepare ? statement : { name: '', text: statement.text }
@@ -151,12 +152,12 @@ export class Connections {
    * @throws StoreUnavailableError where no connection is to be had; nothing was sent then.
    */
   async use<T>(work: (session: Session) => Promise<T>): Promise<T> {
-    const session = this.take() ?? (await this.#connect())
+    const session = this.#take() ?? (await this.#connect())
     try {
       if (!this.#known.has(session.client)) await this.#meet(session)
       return await work(session)
     } finally {
-      this.giveBack(session)
+      this.#giveBack(session)
     }
   }
 
@@ -185,11 +186,10 @@ export class Connections {
   close(): void {
     clearTimeout(this.#keptTimer)
     this.#keptTimer = undefined
-    this.take()?.release()
+    this.#take()?.release()
   }
 
-  /** A connection that is at hand already, to be given back. */
-  take(): Session | undefined {
+  #take(): Session | undefined {
     const session = this.#kept
     this.#kept = undefined
     if (!session?.broken) return session
@@ -197,8 +197,7 @@ export class Connections {
     return undefined
   }
 
-  /** Ends the use of a connection. */
-  giveBack(session: Session): void {
+  #giveBack(session: Session): void {
     const isKnown = this.#known.has(session.client)
     if (session.broken || !isKnown || this.#kept || (this.#pool.waitingCount ?? 0) > 0) {
       session.release()
@@ -242,15 +241,10 @@ export class Connections {
       }, milliseconds)
     })
     // One that comes too late goes back at once.
-    const given = connecting.then(
-      (client) => {
-        if (isLate) client.release()
-        return client
-      },
-      (error: unknown) => {
-        throw error
-      },
-    )
+    const given = connecting.then((client) => {
+      if (isLate) client.release()
+      return client
+    })
     given.catch(() => undefined)
     try {
       return new Session(await Promise.race([given, late]), this.#settings)

@@ -288,8 +288,7 @@ export const NOTE_HORIZON = `
 CREATE FUNCTION SCHEMA.note_horizon() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $mneme$
 DECLARE
   ignored text := set_config('synchronous_commit', 'off', true);
-  -- 1: there is nothing yet, but it is noted.
-  reached bigint := coalesce((SCHEMA.horizon()).reached, 1);
+  reached bigint := (SCHEMA.horizon()).reached;
 BEGIN
   UPDATE SCHEMA.horizon h SET position = reached
     WHERE h.ctid = (SELECT x.ctid FROM SCHEMA.horizon x WHERE x.position < reached FOR UPDATE SKIP LOCKED);

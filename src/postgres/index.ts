@@ -183,10 +183,6 @@ async function ownPool(
     })
     return { pool, end: () => pool.end() }
   } catch (error) {
-    // The driver says of a URL that cannot be parsed what it was, password and all.
-    if ((error as { code?: unknown }).code === 'ERR_INVALID_URL') {
-      throw new InvalidArgumentError('connection', 'a URL like postgres://user@host/database')
-    }
     throw asOpenError(error)
   }
 }

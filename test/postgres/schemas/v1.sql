@@ -71,8 +71,7 @@ END $mneme$;
 CREATE FUNCTION "mneme".note_horizon() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $mneme$
 DECLARE
   ignored text := set_config('synchronous_commit', 'off', true);
-  -- 1: there is nothing yet, but it is noted.
-  reached bigint := coalesce(("mneme".horizon()).reached, 1);
+  reached bigint := ("mneme".horizon()).reached;
 BEGIN
   UPDATE "mneme".horizon h SET position = reached
     WHERE h.ctid = (SELECT x.ctid FROM "mneme".horizon x WHERE x.position < reached FOR UPDATE SKIP LOCKED);
