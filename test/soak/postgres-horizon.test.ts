@@ -2,9 +2,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { postgresStore } from 'mneme/postgres'
 import { describe, expect } from 'vitest'
 
-import { differences, Ledgers, none, storedIn, type Stored } from './postgres/ledger.ts'
+import { none, type Stored } from './postgres/ledger.ts'
 import { Tail, Writer } from './postgres/processes.ts'
-import { calm, isBrief, ledgerFolder, slowCommits, soakServer, test } from './postgres/soak.ts'
+import { stop, underWay } from './postgres/run.ts'
+import { isBrief, ledgerFolder, slowCommits, soakServer, test } from './postgres/soak.ts'
 
 const server = soakServer()
 
@@ -58,19 +59,11 @@ async function tailed(replacements: readonly (RegExp | string)[], milliseconds: 
   const tails = ['tail0', 'tail1', 'tail2'].map(
     (name) => new Tail(url, { name, seen: file(name), busyTimeout: 25_000 }),
   )
-  await Promise.all([
-    ...writers.map((writer) => writer.said('writing')),
-    ...tails.map((tail) => tail.said('reading')),
-  ])
+  await underWay(writers, tails)
   await delay(milliseconds)
-  for (const writer of writers) writer.say('stop')
-  await Promise.all(writers.map((writer) => writer.result()))
-  await calm(server(), url)
-  for (const tail of tails) tail.say('stop')
-  for (const tail of tails) expect(await tail.result()).toEqual({ failures: {} })
-  const log = await storedIn(server(), url)
-  const ledgers = new Ledgers(writers.map(({ ledger }) => ledger))
-  return { log, ledgers, replaced, differences: tails.map((tail) => differences(tail, log)) }
+  const { failures, ...seen } = await stop(server(), url, { writers, tails })
+  for (const failure of failures) expect(failure).toEqual({ failures: {} })
+  return { ...seen, replaced }
 }
 
 test('with pauses between all steps nothing is missed, and the ledger agrees', async () => {

@@ -2,9 +2,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { postgresStore } from 'mneme/postgres'
 import { expect } from 'vitest'
 
-import { differences, Ledgers, none, storedIn } from './postgres/ledger.ts'
-import { Tail, Writer, type Written } from './postgres/processes.ts'
-import { calm, isBrief, ledgerFolder, settlements, slowCommits, soakServer, test } from './postgres/soak.ts'
+import { none } from './postgres/ledger.ts'
+import { Tail, Writer } from './postgres/processes.ts'
+import { stop, underWay } from './postgres/run.ts'
+import { isBrief, ledgerFolder, settlements, slowCommits, soakServer, test } from './postgres/soak.ts'
 
 const server = soakServer()
 const rounds = isBrief ? 8 : 60
@@ -32,10 +33,7 @@ test(`${rounds} backends halted for longer than a time-out: what comes late, com
   const tails = ['tail0', 'tail1'].map(
     (name) => new Tail(url, { name, seen: file(name), busyTimeout: 20_000, statementTimeout: 60_000 }),
   )
-  await Promise.all([
-    ...writers.map((writer) => writer.said('writing')),
-    ...tails.map((tail) => tail.said('reading')),
-  ])
+  await underWay(writers, tails)
 
   let halted = 0
   for (let round = 0; round < rounds; round++) {
@@ -55,15 +53,7 @@ test(`${rounds} backends halted for longer than a time-out: what comes late, com
     halted += victims.length
   }
 
-  for (const writer of writers) writer.say('stop')
-  const written = await Promise.all(writers.map((writer) => writer.result<Written>()))
-  await calm(server(), url)
-  for (const tail of tails) tail.say('stop')
-  const failures = await Promise.all(tails.map((tail) => tail.result<{ failures: object }>()))
-
-  const log = await storedIn(server(), url)
-  const ledgers = new Ledgers(writers.map(({ ledger }) => ledger))
-  const unknown = written.reduce((sum, { unknown: some }) => sum + some, 0)
+  const { log, ledgers, unknown, failures, differences } = await stop(server(), url, { writers, tails })
   const late = ledgers.unheard(new Set(log.map(({ id }) => id)))
   const seconds = Math.round((performance.now() - started) / 1000)
   console.log(
@@ -75,5 +65,5 @@ test(`${rounds} backends halted for longer than a time-out: what comes late, com
   const codes = new Set([...ledgers.failures.keys()].map((failure) => failure.split(' ')[0]))
   for (const code of codes) expect(['STORE_BUSY', 'STORE_TIMEOUT']).toContain(code)
   expect(failures).toEqual(tails.map(() => ({ failures: {} })))
-  expect(tails.map((tail) => differences(tail, log))).toEqual(tails.map(() => none))
+  expect(differences).toEqual(tails.map(() => none))
 })

@@ -5,6 +5,7 @@ import { expect } from 'vitest'
 
 import { differences, Ledgers, none, storedIn } from './postgres/ledger.ts'
 import { Tail, Writer } from './postgres/processes.ts'
+import { stop, underWay } from './postgres/run.ts'
 import { calm, isBrief, ledgerFolder, settlements, soakServer, test } from './postgres/soak.ts'
 
 const server = soakServer()
@@ -23,10 +24,7 @@ test(`${restarts} crashes of the server amid 64 callers: work goes on by itself`
     return new Writer(url, { ...settings, name, ledger: file(name), callers, prepare: i === 1 })
   })
   const tails = ['tail0', 'tail1'].map((name) => new Tail(url, { ...settings, name, seen: file(name) }))
-  await Promise.all([
-    ...writers.map((writer) => writer.said('writing')),
-    ...tails.map((tail) => tail.said('reading')),
-  ])
+  await underWay(writers, tails)
 
   /** Until each writer was acknowledged so many appends more. */
   const goOn = async () => {
@@ -41,15 +39,7 @@ test(`${restarts} crashes of the server amid 64 callers: work goes on by itself`
   }
   await goOn()
 
-  for (const writer of writers) writer.say('stop')
-  const written = await Promise.all(writers.map((writer) => writer.result<{ unknown: number }>()))
-  await calm(server(), url)
-  for (const tail of tails) tail.say('stop')
-  const failures = await Promise.all(tails.map((tail) => tail.result<{ failures: object }>()))
-
-  const log = await storedIn(server(), url)
-  const ledgers = new Ledgers(writers.map(({ ledger }) => ledger))
-  const unknown = written.reduce((sum, { unknown: some }) => sum + some, 0)
+  const { log, ledgers, unknown, failures, differences } = await stop(server(), url, { writers, tails })
   const seconds = Math.round((performance.now() - started) / 1000)
   console.log(
     `restart (PostgreSQL ${server().major}): ${ledgers.acknowledged} acknowledged, ${ledgers.settled} found committed, ` +
@@ -65,7 +55,7 @@ test(`${restarts} crashes of the server amid 64 callers: work goes on by itself`
   )
   const other = failures.flatMap((tail) => Object.keys(tail.failures))
   expect(other.filter((failure) => !failure.startsWith('STORE_UNAVAILABLE'))).toEqual([])
-  expect(tails.map((tail) => differences(tail, log))).toEqual(tails.map(() => none))
+  expect(differences).toEqual(tails.map(() => none))
 })
 
 test(`${kills} rounds of SIGKILL to a writer: what was acknowledged is there, whole and once`, async () => {

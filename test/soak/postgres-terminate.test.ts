@@ -2,9 +2,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { postgresStore } from 'mneme/postgres'
 import { expect } from 'vitest'
 
-import { differences, Ledgers, none, storedIn } from './postgres/ledger.ts'
-import { Tail, Writer, type Written } from './postgres/processes.ts'
-import { calm, isBrief, ledgerFolder, settlements, slowCommits, soakServer, test } from './postgres/soak.ts'
+import { none } from './postgres/ledger.ts'
+import { Tail, Writer } from './postgres/processes.ts'
+import { stop, underWay } from './postgres/run.ts'
+import { isBrief, ledgerFolder, settlements, slowCommits, soakServer, test } from './postgres/soak.ts'
 import { historyOf } from '../sqlite/history.ts'
 
 const server = soakServer()
@@ -31,10 +32,7 @@ test(`${rounds} rounds of pg_terminate_backend: all that was acknowledged is the
       i === 1 ? { ...how, limit: 7 } : i === 3 ? { ...how, categories: ['guard', 'shared'] } : how,
     )
   })
-  await Promise.all([
-    ...writers.map((writer) => writer.said('writing')),
-    ...tails.map((tail) => tail.said('reading')),
-  ])
+  await underWay(writers, tails)
 
   let terminated = 0
   for (let round = 0; round < rounds; round++) {
@@ -50,15 +48,7 @@ test(`${rounds} rounds of pg_terminate_backend: all that was acknowledged is the
     terminated += row!.terminated as number
   }
 
-  for (const writer of writers) writer.say('stop')
-  const written = await Promise.all(writers.map((writer) => writer.result<Written>()))
-  await calm(server(), url)
-  for (const tail of tails) tail.say('stop')
-  const failures = await Promise.all(tails.map((tail) => tail.result<{ failures: object }>()))
-
-  const log = await storedIn(server(), url)
-  const ledgers = new Ledgers(writers.map(({ ledger }) => ledger))
-  const unknown = written.reduce((sum, { unknown: some }) => sum + some, 0)
+  const { log, ledgers, unknown, failures, differences } = await stop(server(), url, { writers, tails })
   const seconds = Math.round((performance.now() - started) / 1000)
   console.log(
     `terminate (PostgreSQL ${server().major}): ${ledgers.acknowledged} acknowledged, ${ledgers.settled} found committed, ` +
@@ -68,7 +58,7 @@ test(`${rounds} rounds of pg_terminate_backend: all that was acknowledged is the
   expect(ledgers.check(log).slice(0, 20)).toEqual([])
   expect(Object.fromEntries(ledgers.failures)).toEqual({})
   expect(failures).toEqual(tails.map(() => ({ failures: {} })))
-  expect(tails.map((tail) => differences(tail, log))).toEqual(tails.map(() => none))
+  expect(differences).toEqual(tails.map(() => none))
   const store = await postgresStore(url)
   const history = await historyOf(store)
   expect(history.map(({ id }) => id)).toEqual(log.map(({ id }) => id))
