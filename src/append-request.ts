@@ -1,6 +1,7 @@
 import { checkExpected, checkOptions, streamName } from './checks.ts'
 import { checkAppend, encodeEvent, type EncodedEvent } from './encode.ts'
-import { InvalidArgumentError, UnsupportedError } from './errors.ts'
+import { InvalidArgumentError } from './errors.ts'
+import { lacking } from './names.ts'
 import type { ExpectedRevision } from './revision.ts'
 import type { EventToAppend, StreamWrite } from './store.ts'
 import type { AppendRequest, Capabilities, Condition } from './store-adapter.ts'
@@ -35,7 +36,7 @@ export function encodeWrites(
     conditions.push({ stream, expected: oneExpectation(undefined, write.expected, 'write') ?? 'any' })
   }
   checkRequest(conditions, events, capabilities)
-  return { conditions, events, keys: [] }
+  return { conditions, events, keys: [], ids: idsOf(events) }
 }
 
 /** Encodes a write's events; returns the name of its stream. */
@@ -51,6 +52,11 @@ function encodeWrite(write: StreamWrite, argument: string, events: EncodedEvent[
   return stream
 }
 
+/** Whose the ids of an append's events are. */
+export function idsOf(events: readonly EncodedEvent[]): AppendRequest['ids'] {
+  return events.every(({ isIdMade }) => isIdMade) ? 'made' : 'given'
+}
+
 /** What holds for every append, of `append` or of a command. */
 export function checkRequest(
   conditions: readonly Condition[],
@@ -59,7 +65,8 @@ export function checkRequest(
 ): void {
   checkEvents(events, conditions.length)
   if (conditions.length > 1) {
-    if (!capabilities.severalStreams) throw new UnsupportedError('this store appends to one stream at a time')
+    if (!capabilities.severalStreams)
+      throw lacking('this store appends to one stream at a time', capabilities)
     checkCase(conditions)
   }
 }

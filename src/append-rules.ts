@@ -18,7 +18,7 @@ export function conflictOf({ conditions }: AppendRequest, heads: readonly Revisi
 
 /** The revision of each event of an append, and where its streams stand after it. */
 export function place(
-  { conditions, events }: AppendRequest,
+  { conditions, events }: Pick<AppendRequest, 'conditions' | 'events'>,
   before: readonly Revision[],
 ): { revisions: number[]; heads: Revision[] } {
   const heads = [...before]

@@ -15,6 +15,8 @@ export interface EncodedEvent extends NewEvent {
   readonly event: Event
   /** Its size, where it can matter for the limit of an append; else a lower bound. */
   readonly bytes: number
+  /** Whether its id was made for it, not given. */
+  readonly isIdMade: boolean
 }
 
 /** Where an event is to be stored, and where it was given. */
@@ -37,6 +39,7 @@ export function encodeEvent(given: EventToAppend, at: EventPlace, metadata: stri
   return {
     event,
     bytes,
+    isIdMade: given.id === undefined,
     stream: at.stream,
     id,
     type: event.type,

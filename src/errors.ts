@@ -133,13 +133,28 @@ export class FoldError extends MnemeError {
 export class StreamTruncatedError extends MnemeError {
   readonly code = 'STREAM_TRUNCATED'
   readonly stream: string
-  /** The first revision that is still there. */
-  readonly firstRevision: number
+  /** The first revision that is still there; `undefined`: none is. */
+  readonly firstRevision: number | undefined
 
-  constructor(stream: string, firstRevision: number) {
-    super(`stream ${quote(stream)} begins at revision ${String(firstRevision)}: its beginning is gone`)
+  constructor(stream: string, firstRevision: number | undefined) {
+    super(
+      firstRevision === undefined
+        ? `stream ${quote(stream)} was deleted or cut off: nothing of it is left`
+        : `stream ${quote(stream)} begins at revision ${String(firstRevision)}: its beginning is gone`,
+    )
     this.stream = stream
     this.firstRevision = firstRevision
+  }
+}
+
+/** The stream was deleted for good (tombstoned): it can be neither read nor written any more. */
+export class StreamDeletedError extends MnemeError {
+  readonly code = 'STREAM_DELETED'
+  readonly stream: string
+
+  constructor(stream: string) {
+    super(`stream ${quote(stream)} was deleted for good`)
+    this.stream = stream
   }
 }
 
@@ -278,6 +293,7 @@ export type AnyMnemeError =
   | UnknownEventError
   | FoldError
   | StreamTruncatedError
+  | StreamDeletedError
   | KeyReusedError
   | OverloadedError
   | StoreBusyError
@@ -311,6 +327,7 @@ export type ErrorCode =
   | 'STORE_FULL'
   | 'STORE_TIMEOUT'
   | 'STORE_UNAVAILABLE'
+  | 'STREAM_DELETED'
   | 'STREAM_TRUNCATED'
   | 'UNKNOWN_EVENT'
   | 'UNSUPPORTED'

@@ -47,6 +47,7 @@ export {
   StoreFullError,
   StoreTimeoutError,
   StoreUnavailableError,
+  StreamDeletedError,
   StreamTruncatedError,
   UnknownEventError,
   UnsupportedError,

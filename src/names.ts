@@ -15,10 +15,19 @@ export function checkStreamName(name: string, argument: string): void {
       'a stream name that does not begin with $ (reserved by KurrentDB)',
     )
   }
+  if (name.startsWith(RESERVED_STREAMS)) {
+    throw new InvalidArgumentError(
+      argument,
+      `a stream name that does not begin with ${RESERVED_STREAMS} (reserved for what stores keep themselves)`,
+    )
+  }
   checkLimit(argument, 'streamNameBytes', bytesOf(name, limits.streamNameBytes))
   if (checked.size >= MAX_CHECKED) checked.clear()
   checked.add(name)
 }
+
+/** What the names of streams begin with that a store keeps for itself beside the users'. */
+export const RESERVED_STREAMS = 'mneme:'
 
 /** Names that passed, so that a stream in use is not looked at again and again. */
 const checked = new Set<string>()
@@ -77,6 +86,11 @@ export function categoryOf(stream: string): string {
 export function checkUsableKey(key: string, capabilities: Capabilities): string {
   checkText(key, 'key', 'an idempotency key')
   checkLimit('key', 'keyBytes', bytesOf(key, limits.keyBytes))
-  if (!capabilities.keys) throw new UnsupportedError('this store keeps no idempotency keys')
+  if (!capabilities.keys) throw lacking('this store keeps no idempotency keys', capabilities)
   return key
+}
+
+/** The error of who asks for what a store lacks. */
+export function lacking(what: string, { needed }: Capabilities): UnsupportedError {
+  return new UnsupportedError(needed === undefined ? what : `${what}: ${needed}`)
 }

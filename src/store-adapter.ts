@@ -34,6 +34,9 @@ export interface StoreAdapter {
    * A stream's events in pages, in the order asked for: of those there at the first page, all; of those that
    * come later, any prefix. A page is asked for when the one before it is consumed; between pages nothing is
    * held open. `return()` frees what is held at once (R4).
+   *
+   * Where `truncation` is declared, a stream of which nothing is left is not taken for one that never was: read
+   * forwards from its beginning, it gives one empty page.
    */
   read(request: ReadRequest): AsyncIterable<readonly StoredEvent[]>
 
@@ -62,6 +65,8 @@ export interface Capabilities {
   readonly settlesAny: boolean
   /** Whether a stream's beginning can be missing. */
   readonly truncation: boolean
+  /** What it would take to have what is lacking, for the error that says so. */
+  readonly needed?: string
 }
 
 /** One append, checked and encoded. */
@@ -72,6 +77,11 @@ export interface AppendRequest {
   readonly events: readonly NewEvent[]
   /** Idempotency keys, with the events that each one covers. Usually none or one. */
   readonly keys: readonly KeyClaim[]
+  /**
+   * `'given'`: the caller gave the ids of some events, so that they may be a repeat of an earlier append. `'made'`:
+   * all of them were made for this one.
+   */
+  readonly ids: 'given' | 'made'
 }
 
 /** Where a stream is expected to stand. */

@@ -60,6 +60,7 @@ export async function foldStream(
   const limit = upTo === undefined ? undefined : upTo + 1
   const request = { stream: stream.stream, direction: 'forwards', from: undefined, limit } as const
   for await (const page of core.read(request)) {
+    if (page.length === 0) throw new StreamTruncatedError(stream.stream, undefined)
     for (const event of page) folding.add(event)
   }
   const result = folding.result()

@@ -1,3 +1,4 @@
+import { idsOf } from '../append-request.ts'
 import type { EncodedEvent } from '../encode.ts'
 import type {
   Appended,
@@ -83,7 +84,7 @@ export class HotStream {
       return rest
     }
     const conditions = [{ stream: this.#name, expected: base.revision }]
-    const again = await this.#append({ conditions, events, keys }, candidates, base)
+    const again = await this.#append({ conditions, events, keys, ids: idsOf(events) }, candidates, base)
     return [...again, ...rest]
   }
 

@@ -1,4 +1,4 @@
-import { checkEvents, checkRequest } from '../append-request.ts'
+import { checkEvents, checkRequest, idsOf } from '../append-request.ts'
 import { after } from '../append-rules.ts'
 import { listStreams, onStreams, placeOnSeveral } from './boundary-shape.ts'
 import type { Streams } from '../boundary.ts'
@@ -78,7 +78,7 @@ export class JointDecision {
       return 0
     }
     try {
-      const verdict = await this.#executor.append({ conditions, events, keys }, [call])
+      const verdict = await this.#executor.append({ conditions, events, keys, ids: idsOf(events) }, [call])
       if (verdict.kind === 'conflict') return this.#conflicted(verdict, candidate)
       if (verdict.kind === 'used') {
         for (const base of bases) if (!base.cached) cache.set(base)

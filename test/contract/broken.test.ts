@@ -35,7 +35,7 @@ const breaks: readonly [string, Break, readonly string[]][] = [
       const verdicts: AppendVerdict[] = []
       for (const condition of request.conditions) {
         const events = request.events.filter(({ stream }) => stream === condition.stream)
-        const verdict = await append({ conditions: [condition], events, keys: [] })
+        const verdict = await append({ conditions: [condition], events, keys: [], ids: 'made' })
         if (verdict.kind !== 'appended') return verdict
         verdicts.push(verdict)
       }
@@ -102,7 +102,7 @@ const breaks: readonly [string, Break, readonly string[]][] = [
   ],
   [
     'forgets keys',
-    appending((append, request) => append({ ...request, keys: [] })),
+    appending((append, request) => append({ ...request, keys: [], ids: 'made' })),
     [
       'W4: a key used again appends nothing and gives what the first append gave',
       'W4: one key used by 20 at once, expecting any, is one append and 20 equal results',

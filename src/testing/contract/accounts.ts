@@ -79,6 +79,7 @@ export function noteRequest(account: string): AppendRequest {
     conditions: [{ stream, expected: 'any' }],
     events: [{ ...event, data: '{"text":"of a stranger"}', metadata: '{}' }],
     keys: [],
+    ids: 'made',
   }
 }
 

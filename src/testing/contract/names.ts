@@ -139,7 +139,7 @@ export function names(prove: Prove): void {
   )
 
   prove('W7: a stream name that some store refuses is refused', async (store) => {
-    const refused = [...blank, ...controls, ...halves, ...noText, '$a', '$'] as string[]
+    const refused = [...blank, ...controls, ...halves, ...noText, '$a', '$', 'mneme:a'] as string[]
     await nothingWritten(store, async () => {
       for (const stream of refused) {
         const calls = [
