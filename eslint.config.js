@@ -49,7 +49,7 @@ export default defineConfig(
         {
           patterns: [
             {
-              regex: '^\\./(memory|postgres|sqlite|testing)/',
+              regex: '^\\./(kurrentdb|memory|postgres|sqlite|testing)/',
               message: 'The core never imports what is built on it; use a dynamic import().',
             },
           ],

@@ -1,7 +1,7 @@
 // Holds src to its import rules:
 //   - the core (src/*.ts, and src/execution behind it) imports statically only itself; of Node it loads only node:crypto, lazily;
 //   - a folder under src imports the core, itself, and the folders named for it below;
-//   - nothing imports a package, but for the drivers, which src/sqlite and src/postgres load lazily.
+//   - nothing imports a package, but for the drivers, which src/sqlite, src/postgres and src/kurrentdb load lazily.
 
 import { readFileSync } from 'node:fs'
 import { builtinModules } from 'node:module'
@@ -15,6 +15,7 @@ const core = '(core)'
 const folders = {
   [core]: { imports: ['execution'], node: false, lazy: ['node:crypto'] },
   execution: { imports: [core], node: false, lazy: [] },
+  kurrentdb: { imports: [core], node: true, lazy: ['@kurrent/kurrentdb-client'] },
   memory: { imports: [core], node: false, lazy: [] },
   postgres: { imports: [core], node: true, lazy: ['pg'] },
   sqlite: { imports: [core], node: true, lazy: ['node:sqlite', 'better-sqlite3'] },
@@ -47,7 +48,8 @@ function judge(file, { specifier, isLazy }) {
       ? 'the core never imports what is built on it'
       : `src/${own} does not import src/${other}`
   }
-  if (rules.lazy.includes(specifier)) return isLazy ? undefined : 'load this driver lazily'
+  const isOf = (driver) => specifier === driver || specifier.startsWith(`${driver}/`)
+  if (rules.lazy.some(isOf)) return isLazy ? undefined : 'load this driver lazily'
   if (specifier === 'node:sqlite') return 'only src/sqlite loads a SQLite driver'
   if (specifier.startsWith('node:')) return rules.node ? undefined : 'this part of src runs without Node'
   if (builtinModules.includes(specifier)) return 'write the node: prefix'

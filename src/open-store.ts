@@ -2,8 +2,8 @@ import { InvalidArgumentError, quote } from './errors.ts'
 import type { EventStore, StoreOptions } from './store.ts'
 
 /**
- * Opens a store by URL: `memory:`, `sqlite:bank.db`, `sqlite::memory:` or `postgres://user@host/database`. Only the
- * store that is asked for is loaded.
+ * Opens a store by URL: `memory:`, `sqlite:bank.db`, `sqlite::memory:`, `postgres://user@host/database` or
+ * `kurrentdb://host:2113`. Only the store that is asked for is loaded.
  *
  * @throws InvalidArgumentError where no store has such a URL.
  * @throws OpenError where the store cannot be opened.
@@ -14,7 +14,7 @@ import type { EventStore, StoreOptions } from './store.ts'
  */
 export async function openStore(url: string, options: StoreOptions = {}): Promise<EventStore> {
   if (typeof (url as unknown) !== 'string') throw new InvalidArgumentError('url', 'a string')
-  const scheme = /^([a-z]+):/.exec(url)?.[1]
+  const scheme = /^([a-z]+(?:\+discover)?):/.exec(url)?.[1]
   switch (scheme) {
     case 'memory': {
       const { memoryStore } = await import('./memory/index.ts')
@@ -30,12 +30,23 @@ export async function openStore(url: string, options: StoreOptions = {}): Promis
       const { postgresStore } = await import('./postgres/index.ts')
       return postgresStore(url, options)
     }
+    case 'kurrentdb':
+    case 'kurrentdb+discover':
+    case 'kurrent':
+    case 'kurrent+discover':
+    case 'kdb':
+    case 'kdb+discover':
+    case 'esdb':
+    case 'esdb+discover': {
+      const { kurrentdbStore } = await import('./kurrentdb/index.ts')
+      return kurrentdbStore(url, options)
+    }
     default: {
       // A URL may hold a password: only its scheme is repeated.
       const given = scheme === undefined ? 'one without a scheme' : quote(`${scheme}:`)
       throw new InvalidArgumentError(
         'url',
-        `a URL like memory:, sqlite:bank.db, file:///bank.db or postgres://user@host/database, not ${given}`,
+        `a URL like memory:, sqlite:bank.db, file:///bank.db, postgres://user@host/database or kurrentdb://host:2113, not ${given}`,
       )
     }
   }

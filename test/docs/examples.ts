@@ -58,6 +58,7 @@ const transfer = defineCommand({
 export const entryPoints: Readonly<Record<string, string>> = {
   mneme: 'src/index.ts',
   'mneme/memory': 'src/memory/index.ts',
+  'mneme/kurrentdb': 'src/kurrentdb/index.ts',
   'mneme/postgres': 'src/postgres/index.ts',
   'mneme/sqlite': 'src/sqlite/index.ts',
   'mneme/testing': 'src/testing/index.ts',

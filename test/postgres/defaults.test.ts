@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 
 import { happened, historyOf } from '../sqlite/history.ts'
 import { testDatabase, type TestDatabase } from './database.ts'
-import { startProxy } from './proxy.ts'
+import { startProxy } from '../proxy.ts'
 import { serverProblem } from './server.ts'
 
 /** What was committed when, by a trigger that asks for the setting while it is committed. */

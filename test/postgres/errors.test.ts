@@ -5,7 +5,7 @@ import { migrate, postgresStore, type PostgresConfig } from 'mneme/postgres'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
 import { testDatabase } from './database.ts'
-import { startProxy } from './proxy.ts'
+import { startProxy } from '../proxy.ts'
 import { serverProblem, testServer } from './server.ts'
 
 const SECRET = 'geheim-4711'

@@ -13,7 +13,7 @@ import { describe, expect, test } from 'vitest'
 
 import { happened, historyOf } from '../sqlite/history.ts'
 import { testDatabase, until } from './database.ts'
-import { startProxy, type Proxy } from './proxy.ts'
+import { startProxy, type Proxy } from '../proxy.ts'
 import { serverProblem } from './server.ts'
 
 /** A store behind a network that fails, and another one that is well. */

@@ -5,7 +5,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { happened, historyOf } from '../sqlite/history.ts'
 import { sleep, testDatabase } from './database.ts'
 import { poolerProblem, startPooler } from './pooler.ts'
-import { startProxy } from './proxy.ts'
+import { startProxy } from '../proxy.ts'
 import { serverProblem } from './server.ts'
 
 const problem = serverProblem ?? poolerProblem

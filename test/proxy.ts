@@ -13,6 +13,9 @@ export interface Link {
   isMute: boolean
   /** What the server has answered since it was held. */
   answers: number
+  /** How many answers are still under way, and when the last of them will have come. */
+  late: number
+  given: Promise<unknown>
 }
 
 /** A network between a store and its server, that can lose, keep and cut. */
@@ -23,13 +26,16 @@ export class Proxy {
   target: number
   /** Whether new connections get no answer. */
   isDead = false
+  readonly unanswered: Socket[] = []
+  /** Milliseconds that each answer is under way. */
+  latency = 0
 
   constructor(port: number, target: number) {
     this.port = port
     this.target = target
   }
 
-  /** The same database, through the proxy. */
+  /** The same server, through the proxy. */
   url(url: string): string {
     const through = new URL(url)
     through.hostname = '127.0.0.1'
@@ -41,6 +47,29 @@ export class Proxy {
   hold(): Link[] {
     for (const link of this.links) link.isHeld = true
     return [...this.links]
+  }
+
+  /** Nothing that the server answers on the connections there are now comes through any more. */
+  mute(): void {
+    for (const link of this.links) link.isMute = true
+  }
+
+  /** As where a process died: both sides see a reset. */
+  reset(): void {
+    for (const { client, server } of this.links.splice(0)) {
+      client.resetAndDestroy()
+      server.resetAndDestroy()
+    }
+  }
+
+  /** Cuts all connections, and leaves new ones without an answer, until what it gives back is called, which cuts those. */
+  suspend(): () => void {
+    this.isDead = true
+    this.cut()
+    return () => {
+      this.isDead = false
+      for (const socket of this.unanswered.splice(0)) socket.destroy()
+    }
   }
 
   /** Cuts connections: the client sees it at once; the server, if it looks. */
@@ -75,17 +104,33 @@ export async function startProxy(target: number): Promise<Proxy> {
   const sockets = new Set<Socket>()
   const listener = createServer((client) => {
     sockets.add(client)
-    if (proxy.isDead) return void client.on('error', () => undefined)
+    if (proxy.isDead) {
+      proxy.unanswered.push(client)
+      return void client.on('error', () => undefined)
+    }
     const server = connect(proxy.target, '127.0.0.1')
     sockets.add(server)
-    const link: Link = { client, server, held: [], isHeld: false, isMute: false, answers: 0 }
+    const link: Link = {
+      ...{ client, server, held: [], isHeld: false, isMute: false, answers: 0 },
+      ...{ late: 0, given: Promise.resolve() },
+    }
     proxy.links.push(link)
     client.setNoDelay(true)
     server.setNoDelay(true)
     client.on('data', (chunk: Buffer) => (link.isHeld ? link.held.push(chunk) : server.write(chunk)))
     server.on('data', (chunk: Buffer) => {
       link.answers += chunk.length
-      if (!link.isMute && !client.destroyed) client.write(chunk)
+      const give = () => {
+        if (!link.isMute && !client.destroyed) client.write(chunk)
+      }
+      if (proxy.latency === 0 && link.late === 0) return give()
+      // One behind the other, also where the latency changes meanwhile.
+      link.late++
+      const due = new Promise((resolve) => setTimeout(resolve, proxy.latency))
+      link.given = Promise.all([link.given, due]).then(() => {
+        link.late--
+        give()
+      })
     })
     client.on('error', () => undefined)
     server.on('error', () => undefined)

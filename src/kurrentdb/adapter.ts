@@ -1,0 +1,50 @@
+import type { StoreAdapter } from '../store-adapter.ts'
+import { Appender } from './appender.ts'
+import { Calls, type CallSettings } from './calls.ts'
+import type { KurrentClient } from './driver.ts'
+import { NEEDED } from './faults.ts'
+import { readIdentity } from './identity.ts'
+import { knowsAppendRecords } from './open.ts'
+import { loadQuickRead } from './quick-read.ts'
+import { Reader } from './reader.ts'
+
+/**
+ * Opens a store on a server, which is asked what it can do.
+ *
+ * @param connect makes another client of the same kind; without it, the one given is left open.
+ * @throws OpenError, StoreUnavailableError
+ */
+export async function kurrentdbAdapter(
+  client: KurrentClient,
+  settings: CallSettings,
+  connect?: () => Promise<KurrentClient>,
+): Promise<StoreAdapter> {
+  const calls = new Calls(client, settings, await loadQuickRead(client), connect)
+  try {
+    const isModern = await knowsAppendRecords(calls)
+    const common = { severalStreams: isModern, keys: isModern, settlesAny: false, truncation: true }
+    const capabilities = isModern ? common : { ...common, needed: NEEDED }
+    const reader = new Reader(calls)
+    const appender = new Appender(calls, reader, capabilities)
+    let identity: Promise<string> | undefined
+    return {
+      capabilities,
+      identity: () => {
+        identity ??= readIdentity(calls, reader).catch((error: unknown) => {
+          identity = undefined
+          throw error
+        })
+        return identity
+      },
+      append: (request, signal) => appender.append(request, signal),
+      read: (request) => reader.stream(request),
+      readAll: (request) => reader.all(request),
+      head: (stream) => reader.head(stream),
+      logHead: () => reader.logHead(),
+      close: () => calls.close(),
+    }
+  } catch (error) {
+    await calls.close()
+    throw error
+  }
+}

@@ -1,0 +1,63 @@
+import type { KurrentRecorded } from './driver.ts'
+
+/** How many events are asked for at first. */
+export const FIRST_PAGE = 32
+
+/** What one call read. */
+export interface Page {
+  readonly records: readonly KurrentRecorded[]
+  /** Whether it holds all that the call gave; `false`: what was too much for a page was left out. */
+  readonly isWhole: boolean
+}
+
+/** Reads a call to its end, and keeps of it what fits in a page. */
+export async function readPage(batches: AsyncIterable<readonly KurrentRecorded[]>): Promise<Page> {
+  const records: KurrentRecorded[] = []
+  let bytes = 0
+  let isWhole = true
+  for await (const batch of batches) {
+    for (const record of batch) {
+      bytes += bytesOf(record)
+      if (records.length > 0 && bytes > MOST_BYTES) isWhole = false
+      if (isWhole) records.push(record)
+    }
+  }
+  return { records, isWhole }
+}
+
+/**
+ * How many events to ask for: few at first, since most streams are short and no one knows how large the events are,
+ * then ever more, up to what fits in a page by the size of those that came.
+ */
+export class PageSize {
+  #count = FIRST_PAGE
+
+  /** Whether it has learnt from no page yet. */
+  get isFirst(): boolean {
+    return this.#count === FIRST_PAGE
+  }
+
+  /** @param left how many are wanted at most. */
+  upTo(left: number): number {
+    return Math.min(left, this.#count)
+  }
+
+  /** Learns from a page. */
+  saw(records: readonly KurrentRecorded[]): readonly KurrentRecorded[] {
+    let bytes = 0
+    for (const record of records) bytes += bytesOf(record)
+    const fitting = records.length === 0 ? MOST : Math.floor((WANTED_BYTES * records.length) / bytes)
+    this.#count = Math.max(1, Math.min(this.#count * GROWTH, fitting, MOST))
+    return records
+  }
+}
+
+function bytesOf({ data, metadata }: KurrentRecorded): number {
+  return data.byteLength + metadata.byteLength
+}
+
+const GROWTH = 32
+/** Each call may be held up for 40 ms by a delayed acknowledgement beneath the driver: there are to be few. */
+const MOST = 8_192
+const WANTED_BYTES = 4 * 1024 * 1024
+const MOST_BYTES = 16 * 1024 * 1024

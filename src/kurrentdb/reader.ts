@@ -1,0 +1,162 @@
+import { InvalidArgumentError, StoreFailedError, StreamDeletedError } from '../errors.ts'
+import type { Position, Revision } from '../revision.ts'
+import type { Direction, ReadAllRequest, ReadRequest, StoredEvent } from '../store-adapter.ts'
+import type { Calls } from './calls.ts'
+import type { KurrentRecorded, LogPosition } from './driver.ts'
+import { asMnemeError, faultOf } from './faults.ts'
+import { clientFilter, isExact, isNothing, serverFilter } from './filter.ts'
+import { PageSize, readPage, type Page } from './page.ts'
+import { patiently } from './patience.ts'
+import { parseLogPosition } from './position.ts'
+import { toStored } from './record.ts'
+
+/** Which part of a stream is read. */
+interface StreamPart {
+  readonly direction: Direction
+  /** `undefined`: from the end that the direction begins at. */
+  readonly from: number | undefined
+  readonly count: number
+}
+
+/**
+ * Reads in pages, each of them a call of its own that is read to its end: the driver cannot end one early, and all
+ * calls share a connection, on which those that nobody reads on would hold up the others.
+ */
+export class Reader {
+  readonly #calls: Calls
+
+  constructor(calls: Calls) {
+    this.#calls = calls
+  }
+
+  /** Where a stream stands; of one that was deleted and can begin again, `'none'`. @throws StreamDeletedError */
+  async head(stream: string): Promise<Revision> {
+    const page = await this.page(stream, { direction: 'backwards', from: undefined, count: 1 })
+    if (page === undefined) return 'none'
+    const [last] = page.records
+    return last ? Number(last.revision) : this.#headOfEmptied(stream)
+  }
+
+  /** The position of the last event of the log. */
+  async logHead(): Promise<Position | undefined> {
+    for await (const [last] of this.all({ ...EVERYTHING, direction: 'backwards', limit: 1 })) {
+      return last?.position
+    }
+    return undefined
+  }
+
+  /** A stream's events in pages. An empty page: there is such a stream, but nothing is left of what is asked for. */
+  async *stream({
+    stream,
+    direction,
+    from,
+    limit = Infinity,
+  }: ReadRequest): AsyncGenerator<StoredEvent[], undefined> {
+    const size = new PageSize()
+    let next = from
+    let left = limit
+    while (left > 0 && (next === undefined || next >= 0)) {
+      const count = size.upTo(left)
+      const page = await this.page(stream, { direction, from: next, count })
+      const last = page?.records.at(-1)
+      if (!page || !last) {
+        const isWhole = next === from && direction === 'forwards' && (from ?? 0) === 0
+        if (isWhole && (page || (await this.#isDeleted(stream)))) yield []
+        return undefined
+      }
+      yield size.saw(page.records).map(toStored)
+      if (page.isWhole && page.records.length < count) return undefined
+      left -= page.records.length
+      next = Number(last.revision) + (direction === 'forwards' ? 1 : -1)
+    }
+    return undefined
+  }
+
+  /** The store's events in pages. */
+  async *all(request: ReadAllRequest): AsyncGenerator<StoredEvent[], undefined> {
+    const { direction, after, limit = Infinity } = request
+    const filter = serverFilter(request)
+    const isAskedFor = clientFilter(request)
+    const size = new PageSize()
+    let next = after === undefined ? undefined : parseLogPosition(after)
+    let left = isNothing(request) ? 0 : limit
+    while (left > 0) {
+      const from = next
+      // Forwards, what lies at a position comes with it.
+      const known = from && direction === 'forwards' ? 1 : 0
+      const count = size.upTo(isExact(request) ? left : Infinity) + known
+      const fromPosition = from ?? (direction === 'forwards' ? 'start' : 'end')
+      const page = await this.#call(() =>
+        this.#calls.readAll({ direction, fromPosition, maxCount: BigInt(count), filter }),
+      ).catch((error: unknown) => {
+        // The server fails where no event begins there.
+        const isGiven = after !== undefined && size.isFirst && error instanceof StoreFailedError
+        throw isGiven ? new InvalidArgumentError('after', 'a position that this store gave') : error
+      })
+      const records = page.records.filter(({ position }) => known === 0 || !isSame(position, from))
+      const last = records.at(-1)
+      if (!last?.position) return undefined
+      const events = size.saw(records).map(toStored).filter(isAskedFor).slice(0, left)
+      if (events.length > 0) yield events
+      if (page.isWhole && page.records.length < count) return undefined
+      left -= events.length
+      next = last.position
+    }
+    return undefined
+  }
+
+  /** A part of a stream, in one call; `undefined` where there is no such stream. @throws StreamDeletedError */
+  async page(stream: string, { direction, from, count }: StreamPart): Promise<Page | undefined> {
+    const fromRevision = from === undefined ? (direction === 'forwards' ? 'start' : 'end') : BigInt(from)
+    const part = { direction, fromRevision, maxCount: BigInt(count) } as const
+    try {
+      return await this.#call(() => this.#calls.readStream(stream, part))
+    } catch (error) {
+      const { kind } = faultOf(error)
+      if (kind === 'no-stream') return undefined
+      throw kind === 'tombstoned' ? new StreamDeletedError(stream) : error
+    }
+  }
+
+  /** Whether a stream that is not there was deleted: then its metadata cuts off whatever it had. */
+  async #isDeleted(stream: string): Promise<boolean> {
+    const page = await this.page(`$$${stream}`, { direction: 'backwards', from: undefined, count: 1 })
+    const [metadata] = page?.records ?? []
+    return metadata !== undefined && toStored(metadata).data.includes('"$tb"')
+  }
+
+  /** Makes a call, again where the connection was lost meanwhile. Faults of a stream pass; others are Mneme's. */
+  async #call(open: () => AsyncIterable<readonly KurrentRecorded[]>): Promise<Page> {
+    try {
+      return await patiently(this.#calls, () => readPage(open()))
+    } catch (error) {
+      const { kind } = faultOf(error)
+      throw kind === 'no-stream' || kind === 'tombstoned' ? error : asMnemeError(error)
+    }
+  }
+
+  /** Nothing is left of the stream to be read: the server tells where it stands when that was not expected. */
+  async #headOfEmptied(stream: string): Promise<Revision> {
+    try {
+      await patiently(this.#calls, () => this.#calls.appendToStream({ stream, expected: 'none' }, []))
+      return 'none'
+    } catch (error) {
+      const fault = faultOf(error)
+      const actual = fault.kind === 'violated' ? fault.violations[0]?.actual : undefined
+      if (typeof actual === 'number') return actual
+      throw asMnemeError(error, { stream })
+    }
+  }
+}
+
+/** What to read where nothing is left out. */
+export const EVERYTHING = {
+  after: undefined,
+  streams: undefined,
+  categories: undefined,
+  types: undefined,
+} as const
+
+function isSame(a: LogPosition | undefined, b: LogPosition | undefined): boolean {
+  return a?.commit === b?.commit && a?.prepare === b?.prepare
+}
