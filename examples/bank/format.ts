@@ -14,13 +14,14 @@ export function count(n: number, noun: string): string {
   return `${whole(n)} ${noun}${n === 1 ? '' : 's'}`
 }
 
-/** The URL of a store, to be shown: without its password, and without parameters, of which one may be a password. */
+/**
+ * The URL of a store, to be shown: without its password, and without parameters, of which one may be a password.
+ * (`URL` does not know URLs with several hosts.)
+ */
 export function withoutPassword(url: string): string {
-  if (!url.includes('://')) return url
-  const shown = new URL(url)
-  shown.password = ''
-  shown.search = ''
-  return shown.href
+  const [, scheme, user, place] = /^([a-z+]+:\/\/)(?:([^:@]*)(?::.*)?@)?([^?]*)/.exec(url) ?? []
+  if (scheme === undefined || place === undefined) return url
+  return `${scheme}${user === undefined ? '' : `${user}@`}${place}`
 }
 
 const colours = process.stdout.isTTY && !process.env.NO_COLOR

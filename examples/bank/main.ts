@@ -23,6 +23,8 @@ const HELP = `A bank carries out a file of transactions and keeps what happened 
                   sqlite:FILE                    a SQLite file, made where there is none
                   postgres://user@host/database  a PostgreSQL database, which is there;
                                                  its password may stand in PGPASSWORD
+                  kurrentdb://host:2113          a KurrentDB server, 26.1 or newer; ?tls=false
+                                                 behind it where it is insecure
                   memory:                        this process alone, gone at its end
   --help        this text
 

@@ -8,6 +8,9 @@ import { fileURLToPath } from 'node:url'
 import { openStore } from 'mneme'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
+import { withoutPassword } from '../../examples/bank/format.ts'
+import { realServer } from '../kurrentdb/server.ts'
+import { standIn } from '../kurrentdb/stand-in/server.ts'
 import { serverProblem, testServer } from '../postgres/server.ts'
 
 const program = fromRoot('build/examples/bank/main.js')
@@ -83,6 +86,34 @@ describe('the bundled file', () => {
     expect(figures(again.stdout)).toMatchObject({ done: 0, written: 0 })
     expect(accountsPart(again.stdout)).toBe(accountsPart(first.stdout))
   })
+
+  const where = realServer === undefined ? 'on the stand-in' : 'on the real server'
+  test(
+    `runs on KurrentDB by its URL, ${where}, and is found done by the next run`,
+    { timeout: 120_000 },
+    async () => {
+      await using server = realServer === undefined ? await standIn() : undefined
+      const url = realServer ?? server!.connectionString
+      // On a server that others use, too, accounts and transactions have names of their own.
+      const own = `${crypto.randomUUID()}-`
+      const csv = renamed(await readFile(bundled, 'utf8'), own)
+      const file = await write([csv])
+      const expected = calculate(csv)
+      const first = await bank([file, '--store', url])
+      expect(first.code).toBe(0)
+      // How far it is.
+      expect(first.stderr).toMatch(/^(?:[\d,]+ lines, [\d,]+ a second\n)*$/)
+      expect(first.stdout).toContain(` into ${withoutPassword(url)}, by two processes\n`)
+      const balances = await balancesInStore(url)
+      expect(new Map([...balances].filter(([account]) => account.startsWith(own)))).toEqual(expected.balances)
+      const declined = await declinedInStore(url)
+      expect(new Map([...declined].filter(([id]) => String(id).startsWith(own)))).toEqual(expected.declined)
+      expect(figures(first.stdout)).toMatchObject({ done: expected.done, doneBefore: 0 })
+      const again = await bank([file, '--store', url])
+      expect(figures(again.stdout)).toMatchObject({ done: 0, doneBefore: expected.done, written: 0 })
+      expect(accountsPart(again.stdout)).toBe(accountsPart(first.stdout))
+    },
+  )
 
   test('runs in memory, in one process', async () => {
     const { code, stdout } = await bank(['--store', 'memory:'])
@@ -231,6 +262,20 @@ describe('what cannot be done is one clear error', () => {
   })
 })
 
+test.each([
+  ['sqlite:bank.db', 'sqlite:bank.db'],
+  ['file:///var/bank.db', 'file:///var/bank.db'],
+  ['postgres://bank:se@cr/et?@localhost/bank?password=secret', 'postgres://bank@localhost/bank'],
+  ['kurrentdb://127.0.0.1:2113?tls=false', 'kurrentdb://127.0.0.1:2113'],
+  [
+    'kurrentdb+discover://bank:s%40cret@one:2113,two:2113?userKeyFile=k',
+    'kurrentdb+discover://bank@one:2113,two:2113',
+  ],
+  ['esdb://admin:secret@localhost', 'esdb://admin@localhost'],
+])('of %s only %s is shown', (url, shown) => {
+  expect(withoutPassword(url)).toBe(shown)
+})
+
 test('--help says what to type', async () => {
   const { code, stdout } = await bank(['--help'])
   expect(code).toBe(0)
@@ -305,9 +350,17 @@ async function balancesInStore(url?: string): Promise<Map<string, number>> {
   return balances
 }
 
-async function declinedInStore() {
-  const declined = (await readLog()).filter(({ type }) => type === 'BankAccount.Declined')
+async function declinedInStore(url?: string) {
+  const declined = (await readLog(url)).filter(({ type }) => type === 'BankAccount.Declined')
   return new Map(declined.map(({ data }) => [data.transaction, data.reason]))
+}
+
+/** The same file with other names of accounts and transactions. */
+function renamed(csv: string, prefix: string): string {
+  const [header = '', ...rows] = csv.trimEnd().split('\n')
+  const isName = header.split(',').map((column) => ['transaction', 'account', 'payee'].includes(column))
+  const rename = (field: string, i: number) => (field !== '' && isName[i] ? prefix + field : field)
+  return [header, ...rows.map((row) => row.split(',').map(rename).join(','))].join('\n')
 }
 
 /** What a file comes to, line by line: nothing in flight, no events, no library. */
