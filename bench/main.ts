@@ -1,15 +1,17 @@
 import { importFigures } from './importing.ts'
+import { kurrentdbFigures } from './kurrentdb.ts'
 import type { Figure } from './measure.ts'
 import { memoryFigures } from './memory.ts'
 import { postgresFigures } from './postgres.ts'
 import { sqliteFigures } from './sqlite.ts'
 
-/** `npm run bench [NAME...]`: every figure, or those of `postgres`, `sqlite`, `memory` or `import`. */
+/** `npm run bench [NAME...]`: every figure, or those of `kurrentdb`, `postgres`, `sqlite`, `memory` or `import`. */
 const groups: Readonly<Record<string, () => AsyncIterable<Figure> | Iterable<Figure>>> = {
   import: importFigures,
   memory: memoryFigures,
   sqlite: sqliteFigures,
   postgres: postgresFigures,
+  kurrentdb: kurrentdbFigures,
 }
 
 const wanted = process.argv.slice(2)

@@ -1,4 +1,4 @@
-import { execute, type EventStore } from 'mneme'
+import { execute, type EventStore, type Position } from 'mneme'
 
 import { Account, deposit, NOTE } from './account.ts'
 
@@ -26,8 +26,9 @@ export async function fill(store: EventStore, account: string, count: number): P
   await store.append({ stream: Account(account), events, expected: 'none' })
 }
 
-export async function readAll(store: EventStore): Promise<number> {
+/** Reads all events, or those after a position. */
+export async function readAll(store: EventStore, after?: Position): Promise<number> {
   let count = 0
-  for await (const event of store.readAll()) if (event.revision >= 0) count++
+  for await (const event of store.readAll({ after })) if (event.revision >= 0) count++
   return count
 }
