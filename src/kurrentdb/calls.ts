@@ -209,7 +209,9 @@ export class Calls {
         isAlive,
       })
       if (next.done) return undefined
-      yield next.value.flatMap(({ event }) => event ?? [])
+      const records: KurrentRecorded[] = []
+      for (const { event } of next.value) if (event) records.push(event)
+      yield records
     }
   }
 

@@ -46,13 +46,19 @@ export class PageSize {
   saw(records: readonly KurrentRecorded[]): readonly KurrentRecorded[] {
     let bytes = 0
     for (const record of records) bytes += bytesOf(record)
-    const fitting = records.length === 0 ? MOST : Math.floor((WANTED_BYTES * records.length) / bytes)
-    this.#count = Math.max(1, Math.min(this.#count * GROWTH, fitting, MOST))
+    this.learn(records.length, bytes)
     return records
+  }
+
+  /** Learns from so many records of so many bytes. */
+  learn(records: number, bytes: number): void {
+    const fitting = records === 0 || bytes === 0 ? MOST : Math.floor((WANTED_BYTES * records) / bytes)
+    this.#count = Math.max(1, Math.min(this.#count * GROWTH, fitting, MOST))
   }
 }
 
-function bytesOf({ data, metadata }: KurrentRecorded): number {
+/** Bytes of a record's data and metadata. */
+export function bytesOf({ data, metadata }: KurrentRecorded): number {
   return data.byteLength + metadata.byteLength
 }
 
@@ -60,4 +66,5 @@ const GROWTH = 32
 /** Each call may be held up for 40 ms by a delayed acknowledgement beneath the driver: there are to be few. */
 const MOST = 8_192
 const WANTED_BYTES = 4 * 1024 * 1024
-const MOST_BYTES = 16 * 1024 * 1024
+/** How many a page may have. */
+export const MOST_BYTES = 16 * 1024 * 1024

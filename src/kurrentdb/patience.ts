@@ -9,13 +9,18 @@ export async function patiently<T>(calls: Calls, call: () => Promise<T>): Promis
       return await call()
     } catch (error) {
       const { kind } = faultOf(error)
-      const isPassing = kind === 'not-sent' || kind === 'lost' || kind === 'not-leader'
       if (kind === 'not-leader' || kind === 'late') await calls.reconnect()
-      if (!isPassing || performance.now() + pause > until) throw error
+      if (!isPassing(error) || performance.now() + pause > until) throw error
     }
     await sleep(pause)
   }
   throw new Error('pauses never end')
+}
+
+/** Whether a call that writes nothing may be made again: it did not reach a server, or lost it. */
+export function isPassing(error: unknown): boolean {
+  const { kind } = faultOf(error)
+  return kind === 'not-sent' || kind === 'lost' || kind === 'not-leader'
 }
 
 /** Milliseconds to wait before each next attempt: a server that starts again takes a second or two. */

@@ -6,8 +6,9 @@ import type { KurrentRecorded, LogPosition } from './driver.ts'
 import { asMnemeError, faultOf } from './faults.ts'
 import { clientFilter, isExact, isNothing, serverFilter } from './filter.ts'
 import { PageSize, readPage, type Page } from './page.ts'
-import { patiently } from './patience.ts'
+import { isPassing, patiently } from './patience.ts'
 import { parseLogPosition } from './position.ts'
+import { Pump } from './pump.ts'
 import { toStored } from './record.ts'
 
 /** Which part of a stream is read. */
@@ -53,22 +54,32 @@ export class Reader {
     limit = Infinity,
   }: ReadRequest): AsyncGenerator<StoredEvent[], undefined> {
     const size = new PageSize()
-    let next = from
-    let left = limit
-    while (left > 0 && (next === undefined || next >= 0)) {
-      const count = size.upTo(left)
-      const page = await this.page(stream, { direction, from: next, count })
-      const last = page?.records.at(-1)
-      if (!page || !last) {
-        const isWhole = next === from && direction === 'forwards' && (from ?? 0) === 0
-        if (isWhole && (page || (await this.#isDeleted(stream)))) yield []
-        return undefined
-      }
-      yield size.saw(page.records).map(toStored)
-      if (page.isWhole && page.records.length < count) return undefined
-      left -= page.records.length
-      next = Number(last.revision) + (direction === 'forwards' ? 1 : -1)
+    const count = size.upTo(limit)
+    const page = await this.page(stream, { direction, from, count })
+    const last = page?.records.at(-1)
+    if (!page || !last) {
+      const isAll = direction === 'forwards' && (from ?? 0) === 0
+      if (isAll && (page || (await this.#isDeleted(stream)))) yield []
+      return undefined
     }
+    yield size.saw(page.records).map(toStored)
+    if (page.isWhole && page.records.length < count) return undefined
+    const step = direction === 'forwards' ? 1n : -1n
+    yield* this.#onwards({
+      last,
+      left: limit - page.records.length,
+      size,
+      isExact: true,
+      isAskedFor: () => true,
+      open: ({ revision }, count) =>
+        revision + step < 0n
+          ? undefined
+          : this.#calls.readStream(stream, {
+              direction,
+              fromRevision: revision + step,
+              maxCount: BigInt(count),
+            }),
+    })
     return undefined
   }
 
@@ -78,13 +89,11 @@ export class Reader {
     const filter = serverFilter(request)
     const isAskedFor = clientFilter(request)
     const size = new PageSize()
-    let next = after === undefined ? undefined : parseLogPosition(after)
-    let left = isNothing(request) ? 0 : limit
-    while (left > 0) {
-      const from = next
+    const from = after === undefined ? undefined : parseLogPosition(after)
+    if (!isNothing(request)) {
       // Forwards, what lies at a position comes with it.
       const known = from && direction === 'forwards' ? 1 : 0
-      const count = size.upTo(isExact(request) ? left : Infinity) + known
+      const count = size.upTo(isExact(request) ? limit : Infinity) + known
       const fromPosition = from ?? (direction === 'forwards' ? 'start' : 'end')
       const page = await this.#call(() =>
         this.#calls.readAll({ direction, fromPosition, maxCount: BigInt(count), filter }),
@@ -96,11 +105,58 @@ export class Reader {
       const records = page.records.filter(({ position }) => known === 0 || !isSame(position, from))
       const last = records.at(-1)
       if (!last?.position) return undefined
-      const events = size.saw(records).map(toStored).filter(isAskedFor).slice(0, left)
+      const events = size.saw(records).map(toStored).filter(isAskedFor).slice(0, limit)
       if (events.length > 0) yield events
       if (page.isWhole && page.records.length < count) return undefined
-      left -= events.length
-      next = last.position
+      yield* this.#onwards({
+        last,
+        left: limit - events.length,
+        size,
+        isExact: isExact(request),
+        isAskedFor,
+        open: ({ position }, count) => {
+          const maxCount = BigInt(direction === 'forwards' ? count + 1 : count)
+          return position && this.#calls.readAll({ direction, fromPosition: position, maxCount, filter })
+        },
+      })
+    }
+    return undefined
+  }
+
+  /** What comes after a first page: handed on while it comes, and the next page asked for when one has arrived. */
+  async *#onwards({ open, size, isExact, ...begun }: Onwards): AsyncGenerator<StoredEvent[], undefined> {
+    let { last, left } = begun
+    const ahead: Pump[] = []
+    const start = (after: KurrentRecorded, wanted: number): void => {
+      const count = size.upTo(wanted)
+      const source = open(after, count)
+      if (!source) return
+      const pump = new Pump(source, after, (end) => {
+        size.learn(pump.records, pump.bytes)
+        const rest = wanted - pump.records
+        if (rest > 0 && (!pump.isWhole || pump.records >= count)) start(end, rest)
+      })
+      ahead.push(pump)
+    }
+    start(last, isExact ? left : Infinity)
+    for (let pump = ahead.shift(); pump && left > 0; pump = ahead.shift()) {
+      try {
+        for (let batch = await pump.next(); batch && left > 0; batch = await pump.next()) {
+          last = batch.last
+          const events = batch.events.filter(begun.isAskedFor).slice(0, left)
+          left -= events.length
+          if (events.length > 0) yield events
+        }
+      } catch (error) {
+        if (!isPassing(error)) throw asMnemeError(error)
+        // It begins again behind what was handed on, once there is a server.
+        const behind = last
+        await this.#ask(async () => {
+          const source = open(behind, 1)
+          if (source) await readPage(source)
+        })
+        start(last, isExact ? left : Infinity)
+      }
     }
     return undefined
   }
@@ -125,10 +181,14 @@ export class Reader {
     return metadata !== undefined && toStored(metadata).data.includes('"$tb"')
   }
 
-  /** Makes a call, again where the connection was lost meanwhile. Faults of a stream pass; others are Mneme's. */
   async #call(open: () => AsyncIterable<readonly KurrentRecorded[]>): Promise<Page> {
+    return this.#ask(() => readPage(open()))
+  }
+
+  /** Makes a call, again where the connection was lost meanwhile. Faults of a stream pass; others are Mneme's. */
+  async #ask<T>(call: () => Promise<T>): Promise<T> {
     try {
-      return await patiently(this.#calls, () => readPage(open()))
+      return await patiently(this.#calls, call)
     } catch (error) {
       const { kind } = faultOf(error)
       throw kind === 'no-stream' || kind === 'tombstoned' ? error : asMnemeError(error)
@@ -147,6 +207,23 @@ export class Reader {
       throw asMnemeError(error, { stream })
     }
   }
+}
+
+/** How to read on. */
+interface Onwards {
+  /** What was read last. */
+  readonly last: KurrentRecorded
+  /** How many events are still wanted. */
+  readonly left: number
+  readonly size: PageSize
+  /** Reads on behind a record, which may come again; `undefined` where nothing can be behind it. */
+  readonly open: (
+    after: KurrentRecorded,
+    count: number,
+  ) => AsyncIterable<readonly KurrentRecorded[]> | undefined
+  /** Whether hardly anything comes but what is asked for. */
+  readonly isExact: boolean
+  readonly isAskedFor: (event: StoredEvent) => boolean
 }
 
 /** What to read where nothing is left out. */

@@ -59,8 +59,9 @@ const SURROGATE = /\\u[dD][89a-fA-F]/
 
 /** An event as the server has it, whoever wrote it. */
 export function toStored(recorded: KurrentRecorded): StoredEvent {
-  const fields = parseObject(textOf(recorded.metadata))
-  const { [TIME]: time, [VERSION]: version } = fields
+  const metadata = textOf(recorded.metadata)
+  const fields = ONLY_TIME.test(metadata) ? { [TIME]: metadata.slice(16, 40) } : parseObject(metadata)
+  const { [TIME]: time, [VERSION]: version }: Readonly<Record<string, unknown>> = fields
   return {
     stream: recorded.streamId,
     id: recorded.id,
@@ -73,6 +74,9 @@ export function toStored(recorded: KurrentRecorded): StoredEvent {
     time: typeof time === 'string' ? time : timeOf(recorded.created),
   }
 }
+
+/** What most events have for metadata, so that it need not be parsed. */
+const ONLY_TIME = /^\{"\$mneme\.time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"\}$/
 
 /** Which append wrote an event, as far as it says. */
 export function appendOf({ metadata }: KurrentRecorded): unknown {
