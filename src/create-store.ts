@@ -11,20 +11,25 @@ import { checkEventType, checkUsableKey } from './names.ts'
 import { fromUse, fromVerdict } from './recorded.ts'
 import type { Position, Revision } from './revision.ts'
 import { StoreCore } from './store-core.ts'
+import { EventSubscription, type From } from './subscription.ts'
 import type {
   AppendOptions,
   AppendResult,
+  Checkpoint,
   EventStore,
   ReadAllOptions,
   ReadOptions,
   StoreOptions,
   StreamWrite,
+  SubscribeOptions,
+  Subscription,
 } from './store.ts'
 import type {
   Appended,
   AppendRequest,
   Capabilities,
   KeyUse,
+  LogFilter,
   Repeated,
   StoreAdapter,
 } from './store-adapter.ts'
@@ -69,7 +74,7 @@ class Store implements EventStore {
   }
 
   identity(): Promise<string> {
-    return this.#core.track(() => this.#core.adapter.identity())
+    return this.#core.identity()
   }
 
   async append(writes: StreamWrite | readonly StreamWrite[], options?: AppendOptions): Promise<AppendResult> {
@@ -113,7 +118,7 @@ class Store implements EventStore {
       'types',
       'signal',
     ])
-    const { after, limit, streams, categories, types } = options
+    const { after, limit } = options
     const signal = checkSignal(options.signal)
     if (after !== undefined && typeof (after as unknown) !== 'string') {
       throw new InvalidArgumentError('after', 'a position that this store gave')
@@ -122,11 +127,26 @@ class Store implements EventStore {
       direction: checkDirection(options.direction),
       after,
       limit: limit === undefined ? undefined : checkWhole(limit, 'limit', 1),
-      streams: checkList(streams, 'streams', streamName),
-      categories: checkList(categories, 'categories', streamName),
-      types: checkList(types, 'types', typeNames)?.flat(),
+      ...checkFilter(options),
     })
     return new EventIterator(pages, { signal })
+  }
+
+  subscribe(options: SubscribeOptions = {}): Subscription {
+    checkOptions(options, 'options', [
+      'from',
+      'streams',
+      'categories',
+      'types',
+      'signal',
+      'onInterrupted',
+    ])
+    const { from = 'start', onInterrupted = () => undefined } = options
+    if (typeof (onInterrupted as unknown) !== 'function') {
+      throw new InvalidArgumentError('onInterrupted', 'a function')
+    }
+    const wanted = { from: checkFrom(from), ...checkFilter(options), interrupted: onInterrupted }
+    return new EventSubscription(this.#core, wanted, checkSignal(options.signal))
   }
 
   async head(stream: string | AnyStream): Promise<Revision> {
@@ -135,7 +155,7 @@ class Store implements EventStore {
   }
 
   logHead(): Promise<Position | undefined> {
-    return this.#core.track(() => this.#core.adapter.logHead())
+    return this.#core.logHead()
   }
 
   close(): Promise<void> {
@@ -145,6 +165,21 @@ class Store implements EventStore {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
+}
+
+function checkFilter({ streams, categories, types }: ReadAllOptions | SubscribeOptions): LogFilter {
+  return {
+    streams: checkList(streams, 'streams', streamName),
+    categories: checkList(categories, 'categories', streamName),
+    types: checkList(types, 'types', typeNames)?.flat(),
+  }
+}
+
+function checkFrom(from: From): From {
+  const { store, position, id } = Object(from) as Partial<Checkpoint>
+  const isCheckpoint = [store, position, id].every((text) => typeof text === 'string')
+  if (isCheckpoint || (typeof from === 'string' && from !== '')) return from
+  throw new InvalidArgumentError('from', "'start', 'end', a position that this store gave, or a checkpoint")
 }
 
 /** The names under which events of a type are stored. */

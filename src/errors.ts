@@ -227,6 +227,21 @@ export class HistoryRewoundError extends MnemeError {
   readonly code = 'HISTORY_REWOUND'
 }
 
+/** A checkpoint of one store was given to another. Positions of different stores cannot be compared. */
+export class CheckpointFromAnotherStoreError extends MnemeError {
+  readonly code = 'CHECKPOINT_FROM_ANOTHER_STORE'
+  /** The identity of the store that the checkpoint is of. */
+  readonly checkpointStore: string
+  /** The identity of this store. */
+  readonly store: string
+
+  constructor(checkpointStore: string, store: string) {
+    super(`the checkpoint is of the store ${quote(checkpointStore)}, and this is the store ${quote(store)}`)
+    this.checkpointStore = checkpointStore
+    this.store = store
+  }
+}
+
 /** A store could not be opened; nothing was changed. `reason` says why. */
 export class OpenError extends MnemeError {
   readonly code = 'CANNOT_OPEN'
@@ -302,6 +317,7 @@ export type AnyMnemeError =
   | StoreUnavailableError
   | StoreTimeoutError
   | HistoryRewoundError
+  | CheckpointFromAnotherStoreError
   | OpenError
   | OutcomeUnknownError
   | StoreClosedError
@@ -311,6 +327,7 @@ export type AnyMnemeError =
 /** The codes of every error that Mneme throws. */
 export type ErrorCode =
   | 'CANNOT_OPEN'
+  | 'CHECKPOINT_FROM_ANOTHER_STORE'
   | 'CONFLICT'
   | 'FOLD_FAILED'
   | 'HISTORY_REWOUND'

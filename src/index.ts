@@ -28,6 +28,7 @@ export { defineCommand } from './command.ts'
 export type { Command, CommandType, RejectionOf } from './command.ts'
 export { createStore } from './create-store.ts'
 export {
+  CheckpointFromAnotherStoreError,
   ConflictError,
   FoldError,
   HistoryRewoundError,
@@ -70,6 +71,8 @@ export type { Event, NoData, Recorded, RecordedAs, StreamEvent } from './event.t
 export type { Json, JsonObject } from './json.ts'
 export { limits } from './limits.ts'
 export type { Limits } from './limits.ts'
+export { tailLog } from './log-tail.ts'
+export type { LogSource, ScannedPage, ScanRequest } from './log-tail.ts'
 export type { Metadata } from './metadata.ts'
 export { openStore } from './open-store.ts'
 export { reject } from './rejection.ts'
@@ -87,12 +90,15 @@ export type {
 export type {
   AppendOptions,
   AppendResult,
+  Checkpoint,
   EventStore,
   EventToAppend,
   ReadAllOptions,
   ReadOptions,
   StoreOptions,
   StreamWrite,
+  SubscribeOptions,
+  Subscription,
 } from './store.ts'
 export type {
   Appended,
@@ -105,10 +111,14 @@ export type {
   KeyClaim,
   KeyUse,
   KeyUsed,
+  LogFilter,
+  LogPlace,
   NewEvent,
   ReadAllRequest,
   ReadRequest,
   StoreAdapter,
   StoredEvent,
+  SubscribedPage,
+  SubscribeRequest,
 } from './store-adapter.ts'
 export type { AnyStream, Fold, Stream } from './stream.ts'

@@ -7,8 +7,8 @@ export function formatPosition(n: number): Position {
 }
 
 /** The number in a position that {@link formatPosition} made. @throws InvalidArgumentError */
-export function parsePosition(position: Position): number {
-  if (!FORMAT.test(position)) throw new InvalidArgumentError('after', 'a position that this store gave')
+export function parsePosition(position: Position, argument = 'after'): number {
+  if (!FORMAT.test(position)) throw new InvalidArgumentError(argument, 'a position that this store gave')
   return Number(position)
 }
 

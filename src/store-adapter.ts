@@ -1,3 +1,4 @@
+import type { MnemeError } from './errors.ts'
 import type { ExpectedRevision, Position, Revision } from './revision.ts'
 
 /**
@@ -49,7 +50,23 @@ export interface StoreAdapter {
   /** The position of the last event of the store; `undefined` where it has none. */
   logHead(): Promise<Position | undefined>
 
-  // A later version adds `subscribe` here: events as they come, after a position.
+  /** The id of the event at a position; `undefined` where none stands there. */
+  idAt(position: Position): Promise<string | undefined>
+
+  /**
+   * Events as they come: first those that are there behind a place, then each as it is appended, by whomever, without
+   * an end (R2). Each of those asked for once, in the order of the store: none that becomes visible late is passed over.
+   * `tailLog` makes it of a log that can be looked through and watched.
+   *
+   * - A page is asked for when the one before it is consumed. However slow that is, no more than a few pages are held.
+   * - A page without events says how far the log was looked through meanwhile, or that all of it was.
+   * - While it is behind it never sleeps; an event that is appended then comes within milliseconds (R3).
+   * - Where the store cannot be had for a while, it tells `interrupted`, waits, and goes on by itself.
+   * - Ends, without an error and with nothing held, once `signal` is aborted, also while a page is waited for.
+   *
+   * @throws HistoryRewoundError where no event with that id stands at `after`, at the beginning or at any time.
+   */
+  subscribe(request: SubscribeRequest): AsyncIterable<SubscribedPage>
 
   /** Waits for calls in flight, then frees everything, so that a process can end by itself. Called once. */
   close(): Promise<void>
@@ -180,17 +197,48 @@ export interface ReadRequest {
   readonly limit: number | undefined
 }
 
-/** Which events of the store to read. */
-export interface ReadAllRequest {
-  readonly direction: Direction
-  /** Read what follows this position in the direction; `undefined`: from the end that it begins at. */
-  readonly after: Position | undefined
-  readonly limit: number | undefined
+/** Which events of the log are asked for. */
+export interface LogFilter {
   /** Only streams of these names or categories; `undefined`: all. Either is enough. */
   readonly streams: readonly string[] | undefined
   readonly categories: readonly string[] | undefined
   /** Only events of these types; `undefined`: all. */
   readonly types: readonly string[] | undefined
+}
+
+/** Which events of the store to read. */
+export interface ReadAllRequest extends LogFilter {
+  readonly direction: Direction
+  /** Read what follows this position in the direction; `undefined`: from the end that it begins at. */
+  readonly after: Position | undefined
+  readonly limit: number | undefined
+}
+
+/** A place in the log: right behind this event. */
+export interface LogPlace {
+  readonly position: Position
+  /** The id of the event there, by which another history is recognised. */
+  readonly id: string
+}
+
+/** Which events to subscribe to. */
+export interface SubscribeRequest extends LogFilter {
+  /** Only what lies behind it; `undefined`: from the beginning. */
+  readonly after: LogPlace | undefined
+  /** Ends it. */
+  readonly signal: AbortSignal
+  /** Told of each failure after which it goes on by itself. */
+  readonly interrupted: (error: MnemeError) => void
+}
+
+/** What a subscription gives at a time. */
+export interface SubscribedPage {
+  /** Of those asked for; possibly none. */
+  readonly events: readonly StoredEvent[]
+  /** Up to where the log was looked through: never before the last of the events. `undefined`: it is empty. */
+  readonly through: LogPlace | undefined
+  /** Whether there was nothing behind it. */
+  readonly isCaughtUp: boolean
 }
 
 /** The order of reading. */

@@ -1,4 +1,5 @@
 import { OverloadedError, StoreClosedError } from './errors.ts'
+import type { Position } from './revision.ts'
 import type {
   AppendRequest,
   AppendVerdict,
@@ -7,9 +8,11 @@ import type {
   ReadRequest,
   StoreAdapter,
   StoredEvent,
+  SubscribedPage,
+  SubscribeRequest,
 } from './store-adapter.ts'
 
-type Pages = AsyncIterableIterator<readonly StoredEvent[]>
+type Pages<Page> = AsyncIterableIterator<Page, undefined>
 
 /** The options of a store, complete. */
 export interface StoreSettings {
@@ -25,6 +28,7 @@ export class StoreCore {
   #running = 0
   #idle: (() => void) | undefined
   #closing: Promise<void> | undefined
+  readonly #atClose = new Set<() => Promise<unknown>>()
 
   constructor(adapter: StoreAdapter, options: StoreSettings) {
     this.adapter = adapter
@@ -75,13 +79,63 @@ export class StoreCore {
   }
 
   /** A stream's pages for a user, who may stop between two of them for ever: closing waits for no consumer. */
-  readForUser(request: ReadRequest): Pages {
+  readForUser(request: ReadRequest): Pages<readonly StoredEvent[]> {
     return this.#whileOpen(this.adapter.read(request))
   }
 
   /** The store's pages for a user. */
-  readAllForUser(request: ReadAllRequest): Pages {
+  readAllForUser(request: ReadAllRequest): Pages<readonly StoredEvent[]> {
     return this.#whileOpen(this.adapter.readAll(request))
+  }
+
+  identity(): Promise<string> {
+    return this.track(() => this.adapter.identity())
+  }
+
+  logHead(): Promise<Position | undefined> {
+    return this.track(() => this.adapter.logHead())
+  }
+
+  /** The id of the event at a position. */
+  idAt(position: Position): Promise<string | undefined> {
+    return this.track(() => this.adapter.idAt(position))
+  }
+
+  /** A subscription's pages, which end when the store is closed. @throws StoreClosedError */
+  subscribe(request: Omit<SubscribeRequest, 'signal'>): Pages<SubscribedPage> {
+    if (this.#closing) throw new StoreClosedError()
+    const ending = new AbortController()
+    const pages = this.adapter.subscribe({ ...request, signal: ending.signal })
+    const iterator = pages[Symbol.asyncIterator]() as AsyncIterator<SubscribedPage, undefined>
+    const end = async () => {
+      forget()
+      ending.abort()
+      await iterator.return?.()
+      return { done: true, value: undefined } as const
+    }
+    const forget = this.atClose(end)
+    return {
+      next: async () => {
+        try {
+          const result = await iterator.next()
+          if (result.done) forget()
+          return result
+        } catch (error) {
+          forget()
+          throw error
+        }
+      },
+      return: end,
+      [Symbol.asyncIterator]() {
+        return this
+      },
+    }
+  }
+
+  /** Calls back when the store is being closed, which waits for it. @returns what ends that. */
+  atClose(callback: () => Promise<unknown>): () => void {
+    this.#atClose.add(callback)
+    return () => this.#atClose.delete(callback)
   }
 
   /** Waits for what runs, then closes the adapter; the same promise each time. */
@@ -91,6 +145,7 @@ export class StoreCore {
   }
 
   async #close(): Promise<void> {
+    await Promise.all([...this.#atClose].map((callback) => callback()))
     if (this.#running > 0) {
       await new Promise<void>((resolve) => {
         this.#idle = resolve
@@ -103,8 +158,8 @@ export class StoreCore {
     if (--this.#running === 0) this.#idle?.()
   }
 
-  #whileOpen(pages: AsyncIterable<readonly StoredEvent[]>): Pages {
-    const iterator = pages[Symbol.asyncIterator]()
+  #whileOpen(pages: AsyncIterable<readonly StoredEvent[]>): Pages<readonly StoredEvent[]> {
+    const iterator = pages[Symbol.asyncIterator]() as AsyncIterator<readonly StoredEvent[], undefined>
     return {
       next: () => this.track(() => iterator.next()),
       return: async () => {

@@ -1,3 +1,4 @@
+import type { MnemeError } from './errors.ts'
 import type { AnyEventType } from './event-type.ts'
 import type { Event, Recorded } from './event.ts'
 import type { Metadata } from './metadata.ts'
@@ -50,6 +51,27 @@ export interface EventStore {
 
   /** Reads the events of all streams in the order of the store, a page at a time. */
   readAll(options?: ReadAllOptions): AsyncIterableIterator<Recorded>
+
+  /**
+   * Hands out the events of all streams in the order of the store: those that are there, then each as it is appended,
+   * by whichever process, within milliseconds. It has no end: it is over with `break`, `return`, its `signal`, or when
+   * the store is closed, none of which is an error.
+   *
+   * Each event comes once, in order, whatever writers do. While the consumer is at work nothing piles up. A lost
+   * connection or a server that starts again is waited for, and told to `onInterrupted`. Events come as they are stored,
+   * as from `readAll`.
+   *
+   * @throws CheckpointFromAnotherStoreError, HistoryRewoundError, then, where `from` is no place in this store's history,
+   *   and at any time when the history is rewound beneath it.
+   * @throws InvalidArgumentError
+   * @example
+   * ```ts
+   * for await (const event of store.subscribe({ categories: ['Door'] })) {
+   *   console.log(event.type, event.stream)
+   * }
+   * ```
+   */
+  subscribe(options?: SubscribeOptions): Subscription
 
   /** Where a stream stands: the revision of its last event, or `'none'`. */
   head(stream: string | AnyStream): Promise<Revision>
@@ -136,6 +158,52 @@ export interface ReadAllOptions {
    */
   readonly types?: readonly (string | AnyEventType)[] | undefined
   readonly signal?: AbortSignal | undefined
+}
+
+/** Options of `subscribe`. */
+export interface SubscribeOptions {
+  /**
+   * Where to begin: `'start'`, where left out; `'end'`, with what is appended from now on; behind a position of this
+   * store; or at a checkpoint, which another store or another history does not take for its own.
+   */
+  readonly from?: 'start' | 'end' | Position | Checkpoint | undefined
+  /** Only these streams. With `categories` too, either is enough. */
+  readonly streams?: readonly (string | AnyStream)[] | undefined
+  /** Only streams of these categories: the part of a name before the first `-`. */
+  readonly categories?: readonly string[] | undefined
+  /** Only events of these types: by constructor, under its former names too; by name, as stored. */
+  readonly types?: readonly (string | AnyEventType)[] | undefined
+  /** Ends it, as `return` does. */
+  readonly signal?: AbortSignal | undefined
+  /** Called when the store cannot be had, each time before it is tried again. */
+  readonly onInterrupted?: ((error: MnemeError) => void) | undefined
+}
+
+/** A place in a store's history, to go on from: plain JSON, to be kept wherever one likes. */
+export interface Checkpoint {
+  /** The identity of the store. */
+  readonly store: string
+  /** Up to this event, all was handed out. */
+  readonly position: Position
+  /** The event's id, by which a history that was rewound is recognised. */
+  readonly id: string
+}
+
+/** Events as they come. Made by `store.subscribe`. */
+export interface Subscription extends AsyncIterableIterator<Recorded, undefined> {
+  /**
+   * Where to go on from another time: behind the event that was handed out last, or further, where nothing that was
+   * asked for follows. `undefined`: from the start.
+   */
+  readonly checkpoint: Checkpoint | undefined
+  /**
+   * Resolves when all that is there has been handed out, and the consumer has asked for more: at once, where it
+   * waits already.
+   *
+   * @throws what ends the subscription before; StoreClosedError where it was over without an error.
+   */
+  caughtUp(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
 }
 
 /** Options that every store takes. */

@@ -15,12 +15,12 @@ export function formatLogPosition({ commit, prepare }: LogPosition): Position {
 }
 
 /** The position in the log that {@link formatLogPosition} wrote. @throws InvalidArgumentError */
-export function parseLogPosition(position: Position): LogPosition {
+export function parseLogPosition(position: Position, argument = 'after'): LogPosition {
   const match = FORMAT.exec(position)
   const commit = match && BigInt(match[1]!)
   const prepare = match?.[2] === undefined ? commit : BigInt(match[2])
   if (commit === null || prepare === null || commit > LAST || prepare > commit) {
-    throw new InvalidArgumentError('after', 'a position that this store gave')
+    throw new InvalidArgumentError(argument, 'a position that this store gave')
   }
   return { commit, prepare }
 }

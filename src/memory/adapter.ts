@@ -1,8 +1,10 @@
 import { anchorOf, conflictOf, place, repeatOf } from '../append-rules.ts'
 import { currentTime } from '../clock.ts'
-import { categoryOf } from '../names.ts'
+import { matcherOf } from '../log-filter.ts'
+import { tailLog, type LogSource } from '../log-tail.ts'
 import { formatPosition, parsePosition } from '../position.ts'
-import type { Revision } from '../revision.ts'
+import { rewound } from '../rewound.ts'
+import type { Position, Revision } from '../revision.ts'
 import type {
   AppendRequest,
   AppendVerdict,
@@ -21,6 +23,8 @@ export class MemoryData {
   readonly log: StoredEvent[] = []
   readonly streams = new Map<string, StoredEvent[]>()
   readonly keys = new Map<string, KeyUse>()
+  /** Told when something was appended. */
+  readonly watchers = new Set<() => void>()
 }
 
 /** The minimal reference of what an adapter does, and the model in property tests. */
@@ -28,11 +32,17 @@ export function memoryAdapter(data = new MemoryData()): StoreAdapter {
   return {
     capabilities: { severalStreams: true, keys: true, settlesAny: true, truncation: false },
     identity: () => Promise.resolve(data.identity),
-    append: (request) => Promise.resolve(append(data, request)),
+    append: (request) => {
+      const verdict = append(data, request)
+      if (verdict.kind === 'appended') for (const changed of data.watchers) changed()
+      return Promise.resolve(verdict)
+    },
     read: (request) => pagesOfStream(data, request),
     readAll: (request) => pagesOfAll(data, request),
     head: (stream) => Promise.resolve(headOf(data, stream)),
     logHead: () => Promise.resolve(data.log.at(-1)?.position),
+    idAt: (position) => Promise.resolve(idAt(data, position)),
+    subscribe: tailLog(sourceOf(data)),
     close: () => Promise.resolve(),
   }
 }
@@ -105,10 +115,28 @@ function headOf(data: MemoryData, stream: string): Revision {
   return data.streams.get(stream)?.at(-1)?.revision ?? 'none'
 }
 
-function filterOf({ streams, categories, types }: ReadAllRequest): (event: StoredEvent) => boolean {
-  return ({ stream, type }) =>
-    (types?.includes(type) ?? true) &&
-    ((!streams && !categories) || !!streams?.includes(stream) || !!categories?.includes(categoryOf(stream)))
+function idAt({ log }: MemoryData, position: Position): string | undefined {
+  return log[parsePosition(position, 'from') - 1]?.id
+}
+
+function sourceOf(data: MemoryData): LogSource {
+  const { log, watchers } = data
+  return {
+    // eslint-disable-next-line @typescript-eslint/require-await -- all of it is at hand
+    async *scan({ after, ...filter }) {
+      if (after && idAt(data, after.position) !== after.id) throw rewound(after.position)
+      const matches = matcherOf(filter)
+      let next = after ? parsePosition(after.position) : 0
+      for (const end = log.length; next < end; next += PAGE) {
+        const looked = log.slice(next, Math.min(next + PAGE, end))
+        yield { events: looked.filter(matches), through: looked.at(-1)! }
+      }
+    },
+    watch: (changed) => {
+      watchers.add(changed)
+      return () => watchers.delete(changed)
+    },
+  }
 }
 
 // What there is, is looked up when the first page is asked for, as every store does.
@@ -133,8 +161,8 @@ async function* pagesOfAll(
   const { direction, after, limit } = request
   const start = after === undefined ? undefined : parsePosition(after)
   yield* direction === 'forwards'
-    ? pages(log, start ?? 0, 1, limit, filterOf(request))
-    : pages(log, Math.min((start ?? Infinity) - 2, log.length - 1), -1, limit, filterOf(request))
+    ? pages(log, start ?? 0, 1, limit, matcherOf(request))
+    : pages(log, Math.min((start ?? Infinity) - 2, log.length - 1), -1, limit, matcherOf(request))
   return undefined
 }
 

@@ -36,9 +36,9 @@ export function movedBy(position: Position, events: number): Position {
 }
 
 /** A position that this store gave, for a query. @throws InvalidArgumentError */
-export function checkPosition(position: Position): Position {
+export function checkPosition(position: Position, argument = 'after'): Position {
   if (!FORMAT.test(position) || position > LAST) {
-    throw new InvalidArgumentError('after', 'a position that this store gave')
+    throw new InvalidArgumentError(argument, 'a position that this store gave')
   }
   return position
 }

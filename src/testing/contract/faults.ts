@@ -11,6 +11,8 @@ export function changed(adapter: StoreAdapter, changes: Partial<StoreAdapter>): 
     readAll: (request) => adapter.readAll(request),
     head: (stream) => adapter.head(stream),
     logHead: () => adapter.logHead(),
+    idAt: (position) => adapter.idAt(position),
+    subscribe: (request) => adapter.subscribe(request),
     close: () => adapter.close(),
     ...changes,
   }

@@ -1,0 +1,33 @@
+import { categoryOf } from './names.ts'
+import type { LogFilter, StoredEvent } from './store-adapter.ts'
+
+/** Whether an event is asked for. */
+export function matcherOf({ streams, categories, types }: LogFilter): (event: StoredEvent) => boolean {
+  if (!streams && !categories && !types) return () => true
+  const ofTypes = types && new Set(types)
+  const ofStreams = new Set(streams)
+  const ofCategories = new Set(categories)
+  const isAnyStream = !streams && !categories
+  return ({ stream, type }) =>
+    (ofTypes?.has(type) ?? true) &&
+    (isAnyStream || ofStreams.has(stream) || ofCategories.has(categoryOf(stream)))
+}
+
+/** A filter that lets through whatever one of these does, and perhaps more. */
+export function unionOf(filters: readonly LogFilter[]): LogFilter {
+  const [first, ...others] = filters
+  if (first && others.length === 0) return first
+  const isAnyStream = filters.some(({ streams, categories }) => !streams && !categories)
+  const isAnyType = filters.some(({ types }) => !types)
+  const union = (key: keyof LogFilter) => [...new Set(filters.flatMap((filter) => filter[key] ?? []))]
+  const [streams, categories, types] = [union('streams'), union('categories'), union('types')]
+  // Long lists cost more than what they keep out.
+  return {
+    streams: isAnyStream || streams.length + categories.length > MOST ? undefined : streams,
+    categories: isAnyStream || streams.length + categories.length > MOST ? undefined : categories,
+    types: isAnyType || types.length > MOST ? undefined : types,
+  }
+}
+
+/** Names in the lists of a union. */
+const MOST = 500

@@ -1,0 +1,292 @@
+import { isMnemeError, type MnemeError } from './errors.ts'
+import { matcherOf, unionOf } from './log-filter.ts'
+import { onAbort } from './on-abort.ts'
+import { retryDelay } from './retry.ts'
+import type {
+  LogFilter,
+  LogPlace,
+  StoreAdapter,
+  StoredEvent,
+  SubscribedPage,
+  SubscribeRequest,
+} from './store-adapter.ts'
+
+/** A log that can be looked through and watched, of which {@link tailLog} makes subscriptions. */
+export interface LogSource {
+  /**
+   * Looks through the log behind a place, to where it ends at present, in pages; none where nothing is behind it. A
+   * page may have no events. Nothing is held open between two of them.
+   *
+   * @throws HistoryRewoundError where no event with that id stands at `after`.
+   */
+  scan(request: ScanRequest): AsyncIterable<ScannedPage>
+
+  /**
+   * Calls back, soon and once or more often, after anything was appended by whomever; and now and then without a
+   * reason, so that nothing is lost where a notification is.
+   *
+   * @returns what ends it.
+   */
+  watch(changed: () => void): () => void
+}
+
+/** Which part of the log to look through. */
+export interface ScanRequest extends LogFilter {
+  readonly after: LogPlace | undefined
+}
+
+/** What a part of the log held. */
+export interface ScannedPage {
+  readonly events: readonly StoredEvent[]
+  /** The last event that was looked at, asked for or not. */
+  readonly through: LogPlace
+}
+
+/**
+ * Subscriptions to a log. Whoever is behind reads by itself, as fast as it can. Those that have caught up share one
+ * watch and one read of what is new, however many they are; who then falls behind by more than a page or two reads by
+ * itself again.
+ */
+export function tailLog(source: LogSource): StoreAdapter['subscribe'] {
+  const tail = new LogTail(source)
+  return (request) => tail.subscribe(request)
+}
+
+class LogTail {
+  readonly #source: LogSource
+  readonly #members = new Set<Member>()
+  /** Up to where the members have been given what they asked for. */
+  #at: LogPlace | undefined
+  #union: LogFilter | undefined
+  #unwatch: (() => void) | undefined
+  #isChanged = false
+  /** A pass over what is new, while one is under way. */
+  #pass: Promise<void> | undefined
+  #passBegan = -Infinity
+  #timer: ReturnType<typeof setTimeout> | undefined
+
+  constructor(source: LogSource) {
+    this.#source = source
+  }
+
+  async *subscribe(request: SubscribeRequest): AsyncGenerator<SubscribedPage, undefined> {
+    const { signal, interrupted } = request
+    let place = request.after
+    for (let failures = 0; !signal.aborted;) {
+      try {
+        for await (const page of this.#source.scan({ ...filterOf(request), after: place })) {
+          failures = 0
+          if (signal.aborted) return undefined
+          place = page.through
+          yield { ...page, isCaughtUp: false }
+        }
+        failures = 0
+        yield { events: [], through: place, isCaughtUp: true }
+        for await (const page of this.#live(request, place)) {
+          place = page.through
+          yield page
+        }
+      } catch (error) {
+        if (!isPassing(error)) throw error
+        if (signal.aborted) return undefined
+        interrupted(error)
+        await pause(retryDelay(RETRY, ++failures, Math.random()), signal)
+      }
+    }
+    return undefined
+  }
+
+  /** What comes, until it is too much for one that is slow, or the place is not where the others are. */
+  async *#live(request: SubscribeRequest, place: LogPlace | undefined): AsyncGenerator<SubscribedPage> {
+    const { signal } = request
+    // A pass that is under way may look for less than what this one asks for.
+    while (this.#pass) await this.#pass
+    if (signal.aborted || (this.#members.size > 0 && isBehind(place, this.#at))) return
+    const member = new Member(filterOf(request), place)
+    this.#join(member, place)
+    const stop = onAbort(signal, () => {
+      member.detach()
+    })
+    try {
+      for (let page = await member.next(); page && !signal.aborted; page = await member.next()) yield page
+    } finally {
+      stop()
+      this.#leave(member)
+    }
+  }
+
+  #join(member: Member, place: LogPlace | undefined): void {
+    this.#members.add(member)
+    this.#union = undefined
+    if (this.#members.size > 1) return
+    this.#at = place
+    this.#unwatch = this.#source.watch(this.#changed)
+    // Something may have been appended before it was watched.
+    this.#changed()
+  }
+
+  #leave(member: Member): void {
+    if (!this.#members.delete(member)) return
+    this.#union = undefined
+    if (this.#members.size > 0) return
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#unwatch?.()
+    this.#unwatch = undefined
+  }
+
+  readonly #changed = (): void => {
+    this.#isChanged = true
+    if (this.#pass || this.#timer !== undefined || this.#members.size === 0) return
+    const early = this.#passBegan + PACE - performance.now()
+    if (early <= 0) this.#begin()
+    else {
+      this.#timer = setTimeout(() => {
+        this.#timer = undefined
+        this.#begin()
+      }, early)
+    }
+  }
+
+  #begin(): void {
+    this.#passBegan = performance.now()
+    this.#pass = this.#run().finally(() => {
+      this.#pass = undefined
+      if (this.#isChanged) this.#changed()
+    })
+  }
+
+  /** Hands what is new to the members. */
+  async #run(): Promise<void> {
+    this.#isChanged = false
+    const union = (this.#union ??= unionOf([...this.#members].map(({ filter }) => filter)))
+    try {
+      for await (const page of this.#source.scan({ ...union, after: this.#at })) {
+        for (const member of this.#members) member.offer(page)
+        this.#at = page.through
+        if (this.#members.size === 0) return
+      }
+      for (const member of this.#members) member.passed()
+    } catch (error) {
+      for (const member of [...this.#members]) {
+        member.fail(error)
+        this.#leave(member)
+      }
+    }
+  }
+}
+
+/** One that has caught up: what it was given, and is still to take. */
+class Member {
+  readonly filter: LogFilter
+  readonly #matches: (event: StoredEvent) => boolean
+  #at: LogPlace | undefined
+  #events: StoredEvent[] = []
+  #size = 0
+  /** Whether there is something to tell other than events. */
+  #hasPassed = false
+  #through: LogPlace | undefined
+  #isDetached = false
+  #failure: { readonly error: unknown } | undefined
+  #wake: () => void = () => undefined
+
+  constructor(filter: LogFilter, at: LogPlace | undefined) {
+    this.filter = filter
+    this.#matches = matcherOf(filter)
+    this.#at = this.#through = at
+  }
+
+  /** Takes what it asked for of a page, unless that would be too much: then it takes no more at all. */
+  offer({ events, through }: ScannedPage): void {
+    if (this.#isDetached || !isBehind(this.#at, through)) return
+    const at = this.#at?.position
+    const wanted = events.filter(
+      (event) => (at === undefined || event.position > at) && this.#matches(event),
+    )
+    for (const { data, metadata } of wanted) this.#size += data.length + metadata.length
+    const isTooMuch = this.#events.length + wanted.length > MOST_EVENTS || this.#size > MOST_UNITS
+    if (isTooMuch && this.#events.length > 0) {
+      this.detach()
+      return
+    }
+    this.#at = through
+    for (const event of wanted) this.#events.push(event)
+    if (wanted.length > 0) this.#wake()
+  }
+
+  /** All that is there was offered. */
+  passed(): void {
+    if (!isBehind(this.#through, this.#at) && this.#events.length === 0) return
+    this.#hasPassed = true
+    this.#wake()
+  }
+
+  fail(error: unknown): void {
+    this.#failure = { error }
+    this.#wake()
+  }
+
+  /** It takes no more. */
+  detach(): void {
+    this.#isDetached = true
+    this.#wake()
+  }
+
+  /** All that was given meanwhile; `undefined`: from here on it is to read by itself. @throws what made it fail. */
+  async next(): Promise<SubscribedPage | undefined> {
+    for (;;) {
+      if (this.#events.length > 0 || this.#hasPassed) {
+        const isCaughtUp = this.#hasPassed && !this.#isDetached && !this.#failure
+        const page = { events: this.#events, through: this.#at, isCaughtUp }
+        this.#events = []
+        this.#size = 0
+        this.#hasPassed = false
+        this.#through = this.#at
+        return page
+      }
+      if (this.#failure) throw this.#failure.error
+      if (this.#isDetached) return undefined
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+  }
+}
+
+function filterOf({ streams, categories, types }: LogFilter): LogFilter {
+  return { streams, categories, types }
+}
+
+/** Whether one place lies before another. */
+function isBehind(place: LogPlace | undefined, other: LogPlace | undefined): boolean {
+  return other !== undefined && (place === undefined || place.position < other.position)
+}
+
+/** Whether it may go on by itself, once the store can be had again. */
+export function isPassing(error: unknown): error is MnemeError {
+  return isMnemeError(error) && (PASSING as readonly string[]).includes(error.code)
+}
+
+const PASSING = ['STORE_UNAVAILABLE', 'STORE_TIMEOUT', 'STORE_BUSY', 'OVERLOADED']
+
+/** Waits, unless it is aborted meanwhile. */
+export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      stop()
+      clearTimeout(timer)
+      resolve()
+    }
+    const timer = setTimeout(end, milliseconds)
+    const stop = onAbort(signal, end)
+    if (signal.aborted) end()
+  })
+}
+
+/** Milliseconds between the attempts to have the store again. */
+const RETRY = { maxRetries: Infinity, baseDelay: 50, minDelay: 10, maxDelay: 1_000 }
+/** Milliseconds from one pass over what is new to the next: the busier the log, the more each of them gives. */
+const PACE = 4
+/** What one that has caught up may be given before it takes it: events, and UTF-16 units of their JSON. */
+const MOST_EVENTS = 1_000
+const MOST_UNITS = 1024 * 1024

@@ -1,0 +1,174 @@
+import { CheckpointFromAnotherStoreError, StoreClosedError } from './errors.ts'
+import type { Recorded } from './event.ts'
+import { onAbort } from './on-abort.ts'
+import { fromStored } from './recorded.ts'
+import type { Position } from './revision.ts'
+import { rewound } from './rewound.ts'
+import type { StoreCore } from './store-core.ts'
+import type { Checkpoint, Subscription } from './store.ts'
+import type { LogPlace, StoredEvent, SubscribedPage, SubscribeRequest } from './store-adapter.ts'
+
+/** Where a subscription is to begin, checked. */
+export type From = 'start' | 'end' | Position | Checkpoint
+
+/** What a subscription asks for. */
+export type Wanted = Omit<SubscribeRequest, 'after' | 'signal'> & { readonly from: From }
+
+/** Hands out the events of a store's subscription one by one. */
+export class EventSubscription implements Subscription {
+  readonly #wanted: Wanted
+  readonly #core: StoreCore
+  /** Looked up at once where it is the end that is moving. */
+  #place: Promise<LogPlace | undefined> | undefined
+  #pages: AsyncIterator<SubscribedPage, undefined> | undefined
+  #identity = ''
+  #page: readonly StoredEvent[] = []
+  #next = 0
+  #through: LogPlace | undefined
+  #checkpoint: LogPlace | undefined
+  #isCaughtUp = false
+  #isWaiting = false
+  #over: { readonly error?: unknown } | undefined
+  readonly #unlisten: (() => void) | undefined
+  /** Set while a page is on its way: calls that come meanwhile line up behind it. */
+  #turning: Promise<unknown> | undefined
+  #interrupt: (() => void) | undefined
+  #listeners: { readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = []
+
+  constructor(core: StoreCore, wanted: Wanted, signal: AbortSignal | undefined) {
+    this.#core = core
+    this.#wanted = wanted
+    if (signal) {
+      this.#unlisten = onAbort(signal, () => void this.return())
+      if (signal.aborted) void this.return()
+    }
+    if (wanted.from === 'end' && !this.#over) {
+      this.#place = placeOf(core, 'end')
+      this.#place.catch(() => undefined)
+    }
+  }
+
+  get checkpoint(): Checkpoint | undefined {
+    const place = this.#checkpoint
+    return place && { store: this.#identity, position: place.position, id: place.id }
+  }
+
+  next(): Promise<IteratorResult<Recorded, undefined>> {
+    if (this.#turning) return this.#turning.then(() => this.next())
+    if (this.#over) return Promise.resolve({ done: true, value: undefined })
+    const stored = this.#page[this.#next]
+    if (!stored) return this.#turnPage()
+    this.#next++
+    this.#checkpoint = stored
+    return Promise.resolve({ done: false, value: fromStored(stored) })
+  }
+
+  async return(): Promise<IteratorResult<Recorded, undefined>> {
+    this.#end({})
+    await this.#pages?.return?.()
+    return { done: true, value: undefined }
+  }
+
+  caughtUp(): Promise<void> {
+    if (this.#over) return Promise.reject(this.#over.error ?? new StoreClosedError())
+    if (this.#isWaiting && this.#isCaughtUp) return Promise.resolve()
+    return new Promise((resolve, reject) => this.#listeners.push({ resolve, reject }))
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return()
+  }
+
+  async #turnPage(): Promise<IteratorResult<Recorded, undefined>> {
+    const turning = this.#waitForPage()
+    this.#turning = turning.catch(() => undefined)
+    try {
+      await turning
+    } catch (error) {
+      this.#end({ error })
+      throw error
+    } finally {
+      this.#turning = undefined
+    }
+    return this.next()
+  }
+
+  /** Resolves with a page that has events, or when it is over. */
+  async #waitForPage(): Promise<void> {
+    this.#pages ??= await this.#begin()
+    this.#isWaiting = true
+    while (!this.#over) {
+      // Nothing that was asked for lies between the last event and here.
+      this.#checkpoint = this.#through
+      if (this.#isCaughtUp) for (const { resolve } of this.#listeners.splice(0)) resolve()
+      const result = await this.#unlessOver(this.#pages.next())
+      if (!result) break
+      if (result.done) {
+        this.#end({})
+        break
+      }
+      const { events, through, isCaughtUp } = result.value
+      this.#through = through
+      this.#isCaughtUp = isCaughtUp
+      if (events.length === 0) continue
+      this.#page = events
+      this.#next = 0
+      break
+    }
+    this.#isWaiting = false
+  }
+
+  async #begin(): Promise<AsyncIterator<SubscribedPage, undefined>> {
+    const { from, ...wanted } = this.#wanted
+    this.#identity = await this.#core.identity()
+    const after = await (this.#place ?? placeOf(this.#core, from))
+    this.#through = after
+    return this.#core.subscribe({ ...wanted, after })
+  }
+
+  /** What is on its way is not waited for once it is over. */
+  #unlessOver<T>(call: Promise<T>): Promise<T | undefined> {
+    return new Promise((resolve, reject) => {
+      this.#interrupt = () => {
+        resolve(undefined)
+      }
+      call.then(resolve, reject)
+    })
+  }
+
+  #end(over: { readonly error?: unknown }): void {
+    if (this.#over) return
+    this.#over = over
+    this.#page = []
+    this.#unlisten?.()
+    for (const { reject } of this.#listeners.splice(0)) reject(over.error ?? new StoreClosedError())
+    this.#interrupt?.()
+  }
+}
+
+/**
+ * The place in a store's log from which a subscription goes on.
+ *
+ * @throws CheckpointFromAnotherStoreError, HistoryRewoundError, InvalidArgumentError
+ */
+export async function placeOf(core: StoreCore, from: From): Promise<LogPlace | undefined> {
+  if (from === 'start') return undefined
+  if (from === 'end') {
+    const position = await core.logHead()
+    return position === undefined ? undefined : placeOf(core, position)
+  }
+  if (typeof from !== 'string') {
+    const { store, position, id } = from
+    const identity = await core.identity()
+    if (store !== identity) throw new CheckpointFromAnotherStoreError(store, identity)
+    if ((await core.idAt(position)) !== id) throw rewound(position)
+    return { position, id }
+  }
+  const id = await core.idAt(from)
+  if (id === undefined) throw rewound(from)
+  return { position: from, id }
+}
