@@ -186,6 +186,8 @@ class Member {
   /** Whether there is something to tell other than events. */
   #hasPassed = false
   #through: LogPlace | undefined
+  /** Whether it was told that it has all up to there. */
+  #isTold = true
   #isDetached = false
   #failure: { readonly error: unknown } | undefined
   #wake: () => void = () => undefined
@@ -211,12 +213,14 @@ class Member {
     }
     this.#at = through
     for (const event of wanted) this.#events.push(event)
-    if (wanted.length > 0) this.#wake()
+    if (wanted.length === 0) return
+    this.#isTold = false
+    this.#wake()
   }
 
   /** All that is there was offered. */
   passed(): void {
-    if (!isBehind(this.#through, this.#at) && this.#events.length === 0) return
+    if (this.#isTold && !isBehind(this.#through, this.#at)) return
     this.#hasPassed = true
     this.#wake()
   }
@@ -241,6 +245,7 @@ class Member {
         this.#events = []
         this.#size = 0
         this.#hasPassed = false
+        this.#isTold = isCaughtUp
         this.#through = this.#at
         return page
       }
