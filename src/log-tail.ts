@@ -202,9 +202,7 @@ class Member {
   offer({ events, through }: ScannedPage): void {
     if (this.#isDetached || !isBehind(this.#at, through)) return
     const at = this.#at?.position
-    const wanted = events.filter(
-      (event) => (at === undefined || event.position > at) && this.#matches(event),
-    )
+    const wanted = events.filter((event) => (at === undefined || event.position > at) && this.#matches(event))
     for (const { data, metadata } of wanted) this.#size += data.length + metadata.length
     const isTooMuch = this.#events.length + wanted.length > MOST_EVENTS || this.#size > MOST_UNITS
     if (isTooMuch && this.#events.length > 0) {
@@ -263,7 +261,7 @@ function filterOf({ streams, categories, types }: LogFilter): LogFilter {
 }
 
 /** Whether one place lies before another. */
-function isBehind(place: LogPlace | undefined, other: LogPlace | undefined): boolean {
+export function isBehind(place: LogPlace | undefined, other: LogPlace | undefined): boolean {
   return other !== undefined && (place === undefined || place.position < other.position)
 }
 
