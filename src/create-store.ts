@@ -133,14 +133,7 @@ class Store implements EventStore {
   }
 
   subscribe(options: SubscribeOptions = {}): Subscription {
-    checkOptions(options, 'options', [
-      'from',
-      'streams',
-      'categories',
-      'types',
-      'signal',
-      'onInterrupted',
-    ])
+    checkOptions(options, 'options', ['from', 'streams', 'categories', 'types', 'signal', 'onInterrupted'])
     const { from = 'start', onInterrupted = () => undefined } = options
     if (typeof (onInterrupted as unknown) !== 'function') {
       throw new InvalidArgumentError('onInterrupted', 'a function')

@@ -101,39 +101,16 @@ export class StoreCore {
     return this.track(() => this.adapter.idAt(position))
   }
 
-  /** A subscription's pages, which end when the store is closed. @throws StoreClosedError */
-  subscribe(request: Omit<SubscribeRequest, 'signal'>): Pages<SubscribedPage> {
+  /** A subscription's pages. Whoever asks for them ends them when the store is closed: see {@link atClose}. */
+  subscribe(request: SubscribeRequest): AsyncIterator<SubscribedPage, undefined> {
     if (this.#closing) throw new StoreClosedError()
-    const ending = new AbortController()
-    const pages = this.adapter.subscribe({ ...request, signal: ending.signal })
-    const iterator = pages[Symbol.asyncIterator]() as AsyncIterator<SubscribedPage, undefined>
-    const end = async () => {
-      forget()
-      ending.abort()
-      await iterator.return?.()
-      return { done: true, value: undefined } as const
-    }
-    const forget = this.atClose(end)
-    return {
-      next: async () => {
-        try {
-          const result = await iterator.next()
-          if (result.done) forget()
-          return result
-        } catch (error) {
-          forget()
-          throw error
-        }
-      },
-      return: end,
-      [Symbol.asyncIterator]() {
-        return this
-      },
-    }
+    const pages = this.adapter.subscribe(request)
+    return pages[Symbol.asyncIterator]() as AsyncIterator<SubscribedPage, undefined>
   }
 
-  /** Calls back when the store is being closed, which waits for it. @returns what ends that. */
+  /** Calls back when the store is being closed, which waits for it. @returns what ends that. @throws StoreClosedError */
   atClose(callback: () => Promise<unknown>): () => void {
+    if (this.#closing) throw new StoreClosedError()
     this.#atClose.add(callback)
     return () => this.#atClose.delete(callback)
   }

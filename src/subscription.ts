@@ -29,7 +29,8 @@ export class EventSubscription implements Subscription {
   #isCaughtUp = false
   #isWaiting = false
   #over: { readonly error?: unknown } | undefined
-  readonly #unlisten: (() => void) | undefined
+  readonly #ending = new AbortController()
+  readonly #unlisten: (() => void)[] = []
   /** Set while a page is on its way: calls that come meanwhile line up behind it. */
   #turning: Promise<unknown> | undefined
   #interrupt: (() => void) | undefined
@@ -39,7 +40,7 @@ export class EventSubscription implements Subscription {
     this.#core = core
     this.#wanted = wanted
     if (signal) {
-      this.#unlisten = onAbort(signal, () => void this.return())
+      this.#unlisten.push(onAbort(signal, () => void this.return()))
       if (signal.aborted) void this.return()
     }
     if (wanted.from === 'end' && !this.#over) {
@@ -65,6 +66,7 @@ export class EventSubscription implements Subscription {
 
   async return(): Promise<IteratorResult<Recorded, undefined>> {
     this.#end({})
+    this.#ending.abort()
     await this.#pages?.return?.()
     return { done: true, value: undefined }
   }
@@ -99,9 +101,9 @@ export class EventSubscription implements Subscription {
 
   /** Resolves with a page that has events, or when it is over. */
   async #waitForPage(): Promise<void> {
-    this.#pages ??= await this.#begin()
+    this.#pages ??= await this.#unlessOver(this.#begin())
     this.#isWaiting = true
-    while (!this.#over) {
+    while (this.#pages && !this.#over) {
       // Nothing that was asked for lies between the last event and here.
       this.#checkpoint = this.#through
       if (this.#isCaughtUp) for (const { resolve } of this.#listeners.splice(0)) resolve()
@@ -127,7 +129,9 @@ export class EventSubscription implements Subscription {
     this.#identity = await this.#core.identity()
     const after = await (this.#place ?? placeOf(this.#core, from))
     this.#through = after
-    return this.#core.subscribe({ ...wanted, after })
+    const pages = this.#core.subscribe({ ...wanted, after, signal: this.#ending.signal })
+    if (!this.#over) this.#unlisten.push(this.#core.atClose(() => this.return()))
+    return pages
   }
 
   /** What is on its way is not waited for once it is over. */
@@ -144,7 +148,7 @@ export class EventSubscription implements Subscription {
     if (this.#over) return
     this.#over = over
     this.#page = []
-    this.#unlisten?.()
+    for (const stop of this.#unlisten.splice(0)) stop()
     for (const { reject } of this.#listeners.splice(0)) reject(over.error ?? new StoreClosedError())
     this.#interrupt?.()
   }

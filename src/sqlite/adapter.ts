@@ -1,15 +1,16 @@
-import { formatPosition } from '../position.ts'
+import { tailLog } from '../log-tail.ts'
+import { formatPosition, parsePosition } from '../position.ts'
 import type { StoreAdapter } from '../store-adapter.ts'
 import { headOf } from './append.ts'
 import { retryBusy } from './busy.ts'
 import type { Statements } from './connection.ts'
 import { isTurnDue, nextTurn } from './event-loop.ts'
-import { allPages, logHeadOf, streamPages } from './pages.ts'
+import { allPages, idAt, logHeadOf, scanPages, streamPages } from './pages.ts'
 import type { SharedFile } from './shared-file.ts'
 
 /** A store's adapter on an open file, of which it is one user. Waits `busyTimeout` ms for other processes. */
 export function sqliteAdapter(file: SharedFile, busyTimeout: number): StoreAdapter {
-  const { connection, queue } = file
+  const { connection, queue, signal } = file
   const reading = async <T>(read: (sql: Statements) => T): Promise<T> => {
     if (isTurnDue()) await nextTurn()
     return retryBusy(() => connection.reading(read), busyTimeout)
@@ -25,6 +26,14 @@ export function sqliteAdapter(file: SharedFile, busyTimeout: number): StoreAdapt
       const position = await reading(logHeadOf)
       return position > 0 ? formatPosition(position) : undefined
     },
+    idAt: async (position) => {
+      const number = parsePosition(position, 'from')
+      return reading((sql) => idAt(sql, number))
+    },
+    subscribe: tailLog({
+      scan: (request) => scanPages(connection, request, busyTimeout),
+      watch: (changed) => signal.watch(changed),
+    }),
     close: () => file.release(),
   }
 }

@@ -81,7 +81,8 @@ export function tookEffect(
   return settled.every((verdict) => verdict !== undefined) ? settled : undefined
 }
 
-function hasWritten(verdict: AppendVerdict): verdict is AppendVerdict & { kind: 'appended' } {
+/** Whether an append has written something. */
+export function hasWritten(verdict: AppendVerdict): verdict is AppendVerdict & { kind: 'appended' } {
   return verdict.kind === 'appended' && verdict.revisions.length > 0
 }
 

@@ -13,14 +13,15 @@ export class Connection {
   readonly sql: Statements
   /** Revisions that streams are known to have reached: committed ones, so that they never fall below. */
   readonly reached = new Map<string, number>()
-  readonly #database: SqliteDatabase
+  /** What others use of it in their own transactions, in the write queue's turn. */
+  readonly database: SqliteDatabase
   readonly #filtered = new Map<string, SqliteStatement>()
   /** Set while a transaction that failed could not be ended: nothing may be read or written in it. */
   #isStuck = false
 
   /** @throws what the driver throws. */
   constructor(database: SqliteDatabase) {
-    this.#database = database
+    this.database = database
     this.identity = identityOf(database)
     this.sql = prepare(database)
   }
@@ -28,7 +29,7 @@ export class Connection {
   /** Prepares a statement once; those asked for are few, because lists go in as one JSON parameter. */
   prepare(sql: string): SqliteStatement {
     let statement = this.#filtered.get(sql)
-    if (!statement) this.#filtered.set(sql, (statement = prepareAny(this.#database, sql)))
+    if (!statement) this.#filtered.set(sql, (statement = prepareAny(this.database, sql)))
     return statement
   }
 
@@ -38,9 +39,14 @@ export class Connection {
     if (this.#isStuck) throw new StoreFailedError('SQLite failed: a transaction could not be rolled back')
   }
 
+  /** Whether a transaction is open; `true` where the driver does not say. */
+  isInTransaction(): boolean {
+    return this.database.inTransaction ?? this.database.isTransaction ?? true
+  }
+
   /** Ends a transaction that failed, if SQLite has not done so itself (as it does on a full disk). */
   endTransaction(): void {
-    const { inTransaction, isTransaction } = this.#database
+    const { inTransaction, isTransaction } = this.database
     if ((inTransaction ?? isTransaction) === false) {
       this.#isStuck = false
       return
@@ -49,7 +55,7 @@ export class Connection {
       this.sql.rollback.run()
       this.#isStuck = false
     } catch (error) {
-      const isOpen = this.#database.inTransaction ?? this.#database.isTransaction
+      const isOpen = this.database.inTransaction ?? this.database.isTransaction
       // A driver that does not say whether a transaction is open says so when there is none to roll back.
       this.#isStuck =
         isOpen ?? !String((error as Partial<Error>).message).includes('no transaction is active')
@@ -84,7 +90,7 @@ export class Connection {
   /** @throws StoreFailedError */
   close(): void {
     try {
-      this.#database.close()
+      this.database.close()
     } catch (error) {
       throw faultOf(error)
     }
@@ -100,6 +106,8 @@ const SQL = {
   rollback: 'ROLLBACK',
   head: 'SELECT max(revision) AS revision FROM mneme_events WHERE stream = ?',
   logHead: 'SELECT max(position) AS position FROM mneme_events',
+  idAt: 'SELECT id FROM mneme_events WHERE position = ?',
+  dataVersion: 'PRAGMA data_version',
   insert:
     'INSERT INTO mneme_events (stream, revision, id, type, version, time, data, metadata) ' +
     'VALUES (?, ?, ?, ?, ?, ?, ?, ?)',

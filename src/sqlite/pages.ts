@@ -1,7 +1,9 @@
-import { parsePosition } from '../position.ts'
-import type { ReadAllRequest, ReadRequest, StoredEvent } from '../store-adapter.ts'
+import type { ScannedPage, ScanRequest } from '../log-tail.ts'
+import { formatPosition, parsePosition } from '../position.ts'
+import { rewound } from '../rewound.ts'
+import type { Direction, LogFilter, ReadAllRequest, ReadRequest, StoredEvent } from '../store-adapter.ts'
 import { retryBusy } from './busy.ts'
-import type { Connection } from './connection.ts'
+import type { Connection, Statements } from './connection.ts'
 import { isTurnDue, nextTurn } from './event-loop.ts'
 import { eventOf, SELECT_EVENTS } from './event-rows.ts'
 
@@ -38,13 +40,62 @@ export async function* allPages(
 ): AsyncGenerator<StoredEvent[], undefined> {
   const { direction, after, limit = Infinity } = request
   const isForwards = direction === 'forwards'
+  const head = await retryBusy(() => connection.reading(logHeadOf), timeout)
+  let start = after === undefined ? (isForwards ? 0 : head + 1) : parsePosition(after)
+  if (!isForwards) start = Math.min(start, head + 1)
+  for await (const { events } of parts(connection, request, { start, head, limit, timeout })) {
+    if (events.length > 0) yield events
+  }
+  return undefined
+}
+
+/** What lies behind a place of the log, in pages, each with how far it was looked through. */
+export async function* scanPages(
+  connection: Connection,
+  { after, ...filter }: ScanRequest,
+  timeout: number,
+): AsyncGenerator<ScannedPage, undefined> {
+  const start = after ? parsePosition(after.position) : 0
+  const begin = (sql: Statements) => {
+    if (after && idAt(sql, start) !== after.id) throw rewound(after.position)
+    return logHeadOf(sql)
+  }
+  const head = await retryBusy(() => connection.reading(begin), timeout)
+  const request = { ...filter, direction: 'forwards' } as const
+  for await (const { events, end } of parts(connection, request, { start, head, limit: Infinity, timeout })) {
+    const last = events.at(-1)
+    // Beyond the head lies what was appended since: of that, only what was seen is known to have been looked at.
+    const through = Math.min(end, head)
+    if (last && parsePosition(last.position) >= through) yield { events, through: last }
+    else {
+      const id = await retryBusy(() => connection.reading((sql) => idAt(sql, through)), timeout)
+      if (id === undefined) throw rewound(formatPosition(through))
+      yield { events, through: { position: formatPosition(through), id } }
+    }
+  }
+  return undefined
+}
+
+/** Which positions are looked at: from behind the start on, forwards no further than the head. */
+interface Range {
+  readonly start: number
+  readonly head: number
+  readonly limit: number
+  readonly timeout: number
+}
+
+/** What lies in a range, a part at a time: what is asked for of the positions up to `end`. */
+async function* parts(
+  connection: Connection,
+  request: LogFilter & { readonly direction: Direction },
+  { start, head, limit, timeout }: Range,
+): AsyncGenerator<{ readonly events: StoredEvent[]; readonly end: number }, undefined> {
+  const isForwards = request.direction === 'forwards'
   const { where, values } = filterOf(request)
   const rows =
     (isForwards ? 'WHERE position > ? AND position <= ?' : 'WHERE position < ? AND position >= ?') +
     `${where} ORDER BY position ${isForwards ? '' : 'DESC'} LIMIT ?`
-  const head = await retryBusy(() => connection.reading(logHeadOf), timeout)
-  let next = after === undefined ? (isForwards ? 0 : head + 1) : parsePosition(after)
-  if (!isForwards) next = Math.min(next, head + 1)
+  let next = start
   let left = limit
   while (left > 0 && (isForwards ? next < head : next > 1)) {
     if (isTurnDue()) await nextTurn()
@@ -52,17 +103,23 @@ export async function* allPages(
     // A filter may match nothing for a long while: a page looks at so many positions at most.
     const end = isForwards ? next + SPAN : next - SPAN
     const page = await retryBusy(() => takePage(connection, rows, [next, end, ...values, wanted]), timeout)
-    const last = page.events.at(-1)
-    next = last && (!page.isWhole || page.events.length === wanted) ? parsePosition(last.position) : end
-    left -= page.events.length
-    if (last) yield page.events
+    const { events } = page
+    const last = events.at(-1)
+    next = last && (!page.isWhole || events.length === wanted) ? parsePosition(last.position) : end
+    left -= events.length
+    yield { events, end: next }
   }
   return undefined
 }
 
 /** The number of the last position; 0 where there is none. */
-export function logHeadOf(sql: Connection['sql']): number {
+export function logHeadOf(sql: Statements): number {
   return (sql.logHead.get() as { position: number | null }).position ?? 0
+}
+
+/** The id of the event at a position. */
+export function idAt(sql: Statements, position: number): string | undefined {
+  return (sql.idAt.get(position) as { id: string } | undefined)?.id
 }
 
 /**
@@ -105,7 +162,7 @@ interface Page {
 }
 
 /** Lists go in as JSON, one parameter each, so that there is one statement for lists of any length. */
-function filterOf({ streams, categories, types }: ReadAllRequest): { where: string; values: string[] } {
+function filterOf({ streams, categories, types }: LogFilter): { where: string; values: string[] } {
   const listed = 'IN (SELECT value FROM json_each(?))'
   const names: string[] = []
   const values: string[] = []

@@ -1,4 +1,5 @@
 import { InvalidArgumentError, StoreBusyError } from '../errors.ts'
+import { CommitSignal } from './commit-signal.ts'
 import type { Connection } from './connection.ts'
 import type { SqliteDriver } from './driver.ts'
 import { MEMORY } from './location.ts'
@@ -10,6 +11,8 @@ import { WriteQueue } from './write-queue.ts'
 export interface SharedFile {
   readonly connection: Connection
   readonly queue: WriteQueue
+  /** Tells of commits. */
+  readonly signal: CommitSignal
   /** Given up by one store; the last one closes it. */
   release(): Promise<void>
 }
@@ -68,17 +71,26 @@ async function openFile(path: string, entry: Entry): Promise<SharedFile> {
   })
 }
 
-function fileOf(connection: Connection, path: string | undefined, isLast: () => boolean): SharedFile {
+/**
+ * What belongs to an open file.
+ *
+ * @param path of the file, beside which lie those by which processes find each other; none where there are no others.
+ * @param isLast whether the one that gives it up is the last one.
+ */
+export function fileOf(connection: Connection, path: string | undefined, isLast: () => boolean): SharedFile {
   const turn = new Turn(path === undefined ? undefined : `${path}-turn`)
-  const queue = new WriteQueue(connection, turn)
+  const signal = new CommitSignal(connection, path === undefined ? undefined : `${path}-signal`)
+  const queue = new WriteQueue(connection, turn, signal)
   return {
     connection,
     queue,
+    signal,
     release: async () => {
       // The work of this store is done; that of others need not be waited for.
       if (!isLast()) return
       await queue.idle()
       turn.close()
+      signal.close()
       connection.close()
     },
   }

@@ -1,15 +1,18 @@
 import { OutcomeUnknownError, StoreBusyError } from '../errors.ts'
 import { withdrawOnAbort } from '../on-abort.ts'
 import type { AppendRequest, AppendVerdict } from '../store-adapter.ts'
-import { commitBatch, tookEffect, type BatchOutcome } from './batch.ts'
+import { commitBatch, hasWritten, tookEffect, type BatchOutcome } from './batch.ts'
 import { RETRY } from './busy.ts'
+import type { CommitSignal } from './commit-signal.ts'
 import type { Connection } from './connection.ts'
 import { isTurnDue } from './event-loop.ts'
 import { faultOf, isBusy, isFull } from './faults.ts'
 import type { Turn } from './turn.ts'
+import { commitWork, type WorkOutcome } from './work.ts'
 
 /**
- * The appends of one process to one file. Those that wait are committed together; nobody waits for company.
+ * What one process writes to one file: appends, and other work. Appends that wait are committed together, other work by
+ * itself; nobody waits for company.
  *
  * A batch runs when the microtasks at hand are through: callers whose appends were just committed, and who go
  * on to append again, so meet in the next one.
@@ -17,29 +20,49 @@ import type { Turn } from './turn.ts'
 export class WriteQueue {
   readonly #connection: Connection
   readonly #turn: Turn
+  readonly #signal: CommitSignal
   #waiting: Waiting[] = []
   /** Whether a run is to come, or a commit is being found out about. */
   #isScheduled = false
   #idle: (() => void)[] = []
 
-  constructor(connection: Connection, turn: Turn) {
+  constructor(connection: Connection, turn: Turn, signal: CommitSignal) {
     this.#connection = connection
     this.#turn = turn
+    this.#signal = signal
   }
 
   /** Resolves with the verdict once it is committed. Until its batch begins, `signal` withdraws it. */
   append(request: AppendRequest, timeout: number, signal?: AbortSignal): Promise<AppendVerdict> {
     return new Promise((resolve, reject) => {
-      const waiting: Waiting = { request, timeout, since: undefined, resolve, reject }
-      this.#waiting.push(waiting)
-      if (signal) withdrawOnAbort(signal, waiting, () => this.#waiting)
-      if (!this.#isScheduled) this.#schedule()
+      this.#add({ request, timeout, since: undefined, resolve, reject }, signal)
+    })
+  }
+
+  /**
+   * Does work in a transaction of its own, and resolves with what it returns once that is committed. Until its turn
+   * comes, `signal` withdraws it.
+   *
+   * @throws what the work throws, with nothing written.
+   */
+  write<T>(work: () => T, timeout: number, signal?: AbortSignal): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const done = (value: unknown) => {
+        resolve(value as T)
+      }
+      this.#add({ work, timeout, since: undefined, resolve: done, reject }, signal)
     })
   }
 
   /** Resolves when nothing waits and nothing runs. */
   async idle(): Promise<void> {
     if (this.#isScheduled) await new Promise<void>((resolve) => this.#idle.push(resolve))
+  }
+
+  #add(waiting: Waiting, signal: AbortSignal | undefined): void {
+    this.#waiting.push(waiting)
+    if (signal) withdrawOnAbort(signal, waiting, () => this.#waiting)
+    if (!this.#isScheduled) this.#schedule()
   }
 
   #schedule(): void {
@@ -50,29 +73,54 @@ export class WriteQueue {
   }
 
   readonly #run = (): void => {
-    if (this.#waiting.length === 0) this.#done()
+    const [first] = this.#waiting
+    if (!first) this.#done()
     else if (this.#turn.isAnothers()) this.#retryLater(undefined)
-    else this.#conclude(commitBatch(this.#connection, this.#waiting))
+    else if (isWork(first)) this.#concludeWork(first, commitWork(this.#connection, first.work))
+    else {
+      const appends = leadingAppends(this.#waiting)
+      this.#conclude(appends, commitBatch(this.#connection, appends))
+    }
   }
 
-  #conclude(outcome: BatchOutcome): void {
+  #conclude(appends: WaitingAppend[], outcome: BatchOutcome): void {
     if (outcome.kind === 'failed' && isBusy(outcome.error)) {
       this.#retryLater(outcome.error)
       return
     }
-    this.#turn.taken()
     const count = outcome.kind === 'failed' ? outcome.tried : outcome.verdicts.length
-    const batch = count === this.#waiting.length ? this.#waiting : this.#waiting.slice(0, count)
-    this.#waiting = count === this.#waiting.length ? [] : this.#waiting.slice(count)
-    // The lock was had: from here on they wait for this process, and not for another.
-    for (const waiting of this.#waiting) waiting.since = undefined
+    const batch = count === appends.length ? appends : appends.slice(0, count)
+    this.#taken(count)
     if (outcome.kind === 'doubtful') {
       void this.#settle(batch, outcome)
       return
     }
-    if (outcome.kind === 'committed') release(batch, outcome.verdicts)
+    if (outcome.kind === 'committed') this.#release(batch, outcome.verdicts)
     else refuse(batch, outcome.error)
     this.#done()
+  }
+
+  #concludeWork(work: WaitingWork, outcome: WorkOutcome): void {
+    if (outcome.kind === 'failed' && isBusy(outcome.error)) {
+      this.#retryLater(outcome.error)
+      return
+    }
+    this.#taken(1)
+    if (outcome.kind === 'committed') work.resolve(outcome.value)
+    else work.reject(outcome.kind === 'failed' ? faultOf(outcome.error) : outcome.error)
+    this.#done()
+  }
+
+  /** The lock was had by the first of them: from here on the others wait for this process, and not for another. */
+  #taken(count: number): void {
+    this.#turn.taken()
+    this.#waiting = count === this.#waiting.length ? [] : this.#waiting.slice(count)
+    for (const waiting of this.#waiting) waiting.since = undefined
+  }
+
+  #release(batch: readonly WaitingAppend[], verdicts: readonly AppendVerdict[]): void {
+    for (const [i, { resolve }] of batch.entries()) resolve(verdicts[i]!)
+    if (verdicts.some(hasWritten)) this.#signal.committed()
   }
 
   #done(): void {
@@ -103,13 +151,13 @@ export class WriteQueue {
   }
 
   /** COMMIT failed: looks whether the batch is there all the same. Nothing else is written meanwhile. */
-  async #settle(batch: Waiting[], outcome: BatchOutcome & { kind: 'doubtful' }): Promise<void> {
+  async #settle(batch: WaitingAppend[], outcome: BatchOutcome & { kind: 'doubtful' }): Promise<void> {
     const { verdicts, error } = outcome
     const deadline = performance.now() + Math.max(...batch.map(({ timeout }) => timeout))
     for (let pause = RETRY; ; pause *= 2) {
       try {
         const settled = tookEffect(this.#connection, batch, verdicts)
-        if (settled) release(batch, settled)
+        if (settled) this.#release(batch, settled)
         else if (isBusy(error)) this.#waiting.unshift(...batch)
         else {
           if (!isFull(error)) this.#connection.supersede()
@@ -130,20 +178,36 @@ export class WriteQueue {
   }
 }
 
-interface Waiting {
-  readonly request: AppendRequest
+interface WaitsInTurn {
   /** Milliseconds that it waits for other processes. */
   readonly timeout: number
   /** When it was first in the way of another process. */
   since: number | undefined
-  resolve: (verdict: AppendVerdict) => void
   reject: (reason: unknown) => void
 }
 
-function release(batch: readonly Waiting[], verdicts: readonly AppendVerdict[]): void {
-  for (const [i, { resolve }] of batch.entries()) resolve(verdicts[i]!)
+interface WaitingAppend extends WaitsInTurn {
+  readonly request: AppendRequest
+  resolve: (verdict: AppendVerdict) => void
 }
 
-function refuse(batch: readonly Waiting[], error: unknown): void {
+interface WaitingWork extends WaitsInTurn {
+  readonly work: () => unknown
+  resolve: (value: unknown) => void
+}
+
+type Waiting = WaitingAppend | WaitingWork
+
+function isWork(waiting: Waiting): waiting is WaitingWork {
+  return 'work' in waiting
+}
+
+/** The appends before the first other work. */
+function leadingAppends(waiting: Waiting[]): WaitingAppend[] {
+  const end = waiting.findIndex(isWork)
+  return (end < 0 ? waiting : waiting.slice(0, end)) as WaitingAppend[]
+}
+
+function refuse(batch: readonly WaitingAppend[], error: unknown): void {
   for (const { reject } of batch) reject(faultOf(error))
 }

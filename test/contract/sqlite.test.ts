@@ -7,9 +7,7 @@ import { describe, test } from 'vitest'
 
 import { sqliteAdapter } from '../../src/sqlite/adapter.ts'
 import { openConnection } from '../../src/sqlite/open.ts'
-import { openShared, type SharedFile } from '../../src/sqlite/shared-file.ts'
-import { Turn } from '../../src/sqlite/turn.ts'
-import { WriteQueue } from '../../src/sqlite/write-queue.ts'
+import { fileOf, openShared, type SharedFile } from '../../src/sqlite/shared-file.ts'
 
 const settings = { driver: undefined, synchronous: 'full', busyTimeout: 5_000 } as const
 const runner = { describe, test, skip: (name: string, reason: string) => test.skip(`${name} (${reason})`) }
@@ -32,16 +30,5 @@ function prove(name: string, open: (file: string) => Promise<SharedFile>): void 
 
 /** As another process opens it: a process of its own shares neither the connection nor the write queue. */
 async function openApart(path: string): Promise<SharedFile> {
-  const connection = await openConnection(path, settings)
-  const turn = new Turn(`${path}-turn`)
-  const queue = new WriteQueue(connection, turn)
-  return {
-    connection,
-    queue,
-    release: async () => {
-      await queue.idle()
-      turn.close()
-      connection.close()
-    },
-  }
+  return fileOf(await openConnection(path, settings), path, () => true)
 }

@@ -21,6 +21,7 @@ import { repeating } from './repeating.ts'
 import { severalStreams } from './several-streams.ts'
 import { standing } from './standing.ts'
 import { stopping } from './stopping.ts'
+import { subscribing } from './subscribing.ts'
 
 /** Every group of cases, by its title. */
 export const groups: Readonly<Record<string, Group>> = {
@@ -39,6 +40,7 @@ export const groups: Readonly<Record<string, Group>> = {
   'reading all streams': readingAll,
   'where a store stands': standing,
   'stopping a reader': stopping,
+  subscribing,
   overload,
   closing,
   'deciding on current state': deciding,

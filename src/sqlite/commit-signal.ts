@@ -1,0 +1,122 @@
+import { closeSync, openSync, watch, writeSync, type FSWatcher } from 'node:fs'
+
+import type { Connection } from './connection.ts'
+
+/**
+ * Tells when something was committed to a file, by this process or by another.
+ *
+ * Whoever commits touches a small file beside the database afterwards, which the others watch: watching SQLite's own
+ * log would tell too early, before the commit is there to be read, and miss the last one. A process can die in between,
+ * and not every file system tells of changes, so those that wait also ask SQLite, twice a second.
+ */
+export class CommitSignal {
+  readonly #connection: Connection
+  readonly #path: string | undefined
+  readonly #waiting = new Set<() => void>()
+  #descriptor: number | undefined
+  #touched = -Infinity
+  #touchTimer: NodeJS.Timeout | undefined
+  #isTelling = false
+  #watcher: FSWatcher | undefined
+  #poll: NodeJS.Timeout | undefined
+  #version: unknown
+
+  /** @param path of the file that is touched; none where there are no other processes. */
+  constructor(connection: Connection, path: string | undefined) {
+    this.#connection = connection
+    this.#path = path
+  }
+
+  /** This process has committed something. */
+  committed(): void {
+    if (this.#waiting.size > 0) this.#tell()
+    if (this.#path === undefined || this.#touchTimer) return
+    const early = this.#touched + PACE - performance.now()
+    if (early <= 0) this.#touch()
+    else {
+      this.#touchTimer = setTimeout(() => {
+        this.#touch()
+      }, early).unref()
+    }
+  }
+
+  /** Calls back after each commit, once for several. @returns what ends it. */
+  watch(changed: () => void): () => void {
+    this.#waiting.add(changed)
+    if (this.#waiting.size === 1) this.#begin()
+    return () => {
+      if (this.#waiting.delete(changed) && this.#waiting.size === 0) this.#end()
+    }
+  }
+
+  close(): void {
+    if (this.#touchTimer) this.#touch()
+    this.#end()
+    if (this.#descriptor !== undefined) closeSync(this.#descriptor)
+    this.#descriptor = undefined
+  }
+
+  #begin(): void {
+    if (this.#path === undefined) return
+    this.#version = this.#dataVersion()
+    this.#poll = setInterval(this.#look, POLL)
+    try {
+      // One that is not there cannot be watched.
+      this.#descriptor ??= openSync(this.#path, 'a')
+      this.#watcher = watch(this.#path, this.#look)
+      this.#watcher.on('error', () => this.#watcher?.close())
+    } catch {
+      // Too many are watched on this machine, or the folder takes no new file: asking has to do.
+    }
+  }
+
+  #end(): void {
+    clearInterval(this.#poll)
+    this.#watcher?.close()
+    this.#watcher = undefined
+  }
+
+  readonly #look = (): void => {
+    const version = this.#dataVersion()
+    if (version !== undefined && version === this.#version) return
+    this.#version = version
+    this.#tell()
+  }
+
+  /** Changes with each commit of another connection; `undefined` where it cannot be had at the moment. */
+  #dataVersion(): unknown {
+    try {
+      return this.#connection.reading(({ dataVersion }) => Object.values(dataVersion.get() as object)[0])
+    } catch {
+      return undefined
+    }
+  }
+
+  /** When whoever has committed has been answered. */
+  #tell(): void {
+    if (this.#isTelling) return
+    this.#isTelling = true
+    setImmediate(() => {
+      this.#isTelling = false
+      for (const changed of this.#waiting) changed()
+    })
+  }
+
+  #touch(): void {
+    clearTimeout(this.#touchTimer)
+    this.#touchTimer = undefined
+    this.#touched = performance.now()
+    try {
+      this.#descriptor ??= openSync(this.#path!, 'a')
+      writeSync(this.#descriptor, TOUCH, 0, 1, 0)
+    } catch {
+      // A full disk, say. Who waits asks before long.
+    }
+  }
+}
+
+const TOUCH = Buffer.from('.')
+/** Milliseconds between two touches, at least. */
+const PACE = 2
+/** Milliseconds between two questions: how late an event can be of which no signal came. */
+const POLL = 500

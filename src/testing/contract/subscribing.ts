@@ -1,0 +1,439 @@
+import assert from 'node:assert/strict'
+
+import { defineAggregate } from '../../aggregate.ts'
+import {
+  CheckpointFromAnotherStoreError,
+  ConflictError,
+  HistoryRewoundError,
+  InvalidArgumentError,
+  StoreClosedError,
+} from '../../errors.ts'
+import { event } from '../../event-spec.ts'
+import type { Recorded } from '../../event.ts'
+import type { EventStore, SubscribeOptions, Subscription } from '../../store.ts'
+import { everything, failureOf, race } from './outcomes.ts'
+import type { Prove } from './prove.ts'
+import { happened, happenings, idsOf, numbersOf, positionsOf, upTo } from './sample-events.ts'
+
+/** R2, R3 and R4 of events as they come: each once, in order, whatever writers do. */
+export function subscribing(prove: Prove): void {
+  prove('R2: what is there comes first, then what is appended, without a seam', async (store, realm) => {
+    await store.append({ stream: 'a', events: happenings(700) })
+    const subscriber = follow(store.subscribe())
+    const other = await realm.open()
+    for (const i of upTo(30)) {
+      await (i % 2 === 0 ? store : other).append({ stream: `s-${i % 3}`, events: happenings(1 + (i % 3)) })
+    }
+    const log = await everything(store)
+    assert.deepEqual(await subscriber.first(log.length), log)
+    await subscriber.stop()
+  })
+
+  prove(
+    'R2: each of many subscribers that come and go sees the log of many writers',
+    async (store, realm) => {
+      const stores = [store, ...(await Promise.all(upTo(3).map(() => realm.open())))]
+      const random = seeded(7)
+      let isOver = false
+      const writers = upTo(10).map(async (writer) => {
+        for (const i of upTo(25)) {
+          const target = stores[writer % 4]!
+          const stream = `s-${Math.floor(random() * 6)}`
+          const events = happenings(1 + Math.floor(random() * 3), i)
+          // Some expect what is not so, and write nothing.
+          const expected = random() < 0.3 ? Math.floor(random() * 20) : 'any'
+          await race([target.append({ stream, events, expected })], ConflictError)
+          if (random() < 0.2) await pause(random() * 3)
+        }
+      })
+      const seen: { after: string | undefined; events: readonly Recorded[] }[] = []
+      const subscribers = upTo(10).map(async (i) => {
+        while (!isOver) {
+          const known = await everything(stores[(i + 1) % 4]!)
+          const after = random() < 0.3 ? undefined : known[Math.floor(random() * known.length)]?.position
+          const subscriber = follow(stores[i % 4]!.subscribe({ from: after ?? 'start' }))
+          await pause(random() * 60)
+          seen.push({ after, events: await subscriber.stop() })
+        }
+      })
+      const last = follow(stores[3]!.subscribe())
+      await Promise.all(writers)
+      isOver = true
+      await Promise.all(subscribers)
+      const log = await everything(store)
+      const ids = idsOf(log)
+      assert.deepEqual(idsOf(await last.first(log.length)), ids)
+      await last.stop()
+      const positions = positionsOf(log)
+      for (const { after, events } of seen) {
+        const start = after === undefined ? 0 : positions.indexOf(after) + 1
+        assert.deepEqual(idsOf(events), ids.slice(start, start + events.length))
+      }
+    },
+  )
+
+  prove('R2: who was interrupted between any two events goes on from there', async (store, realm) => {
+    for (const i of upTo(6)) await store.append({ stream: `s-${i % 2}`, events: happenings(3) })
+    const log = await everything(store)
+    let from: SubscribeOptions['from'] = 'start'
+    const seen: Recorded[] = []
+    let reader = store
+    while (seen.length < log.length) {
+      const subscription: Subscription = reader.subscribe({ from })
+      for await (const event of subscription) {
+        seen.push(event)
+        break
+      }
+      from = JSON.parse(JSON.stringify(subscription.checkpoint)) as SubscribeOptions['from']
+      if (seen.length % 7 === 0) reader = await realm.restart()
+    }
+    assert.deepEqual(seen, log)
+    assert.deepEqual(from, {
+      store: await reader.identity(),
+      position: log.at(-1)?.position,
+      id: log.at(-1)?.id,
+    })
+  })
+
+  prove(
+    'R2: a subscriber beside others sees what it asked for, from where it asked',
+    async (store, realm) => {
+      await store.append({ stream: 'a-1', events: happenings(20) })
+      const other = await realm.open()
+      const first = follow(store.subscribe())
+      await first.first(20)
+      const others = [
+        { from: 'end' },
+        { from: (await everything(store))[4]!.position },
+        { categories: ['b'] },
+        { streams: ['a-1'], types: ['Other'] },
+      ] as const
+      const rest = others.map((options) => follow(store.subscribe(options)))
+      await Promise.all(rest.map(({ subscription }) => subscription.caughtUp()))
+      for (const i of upTo(10)) {
+        await other.append({ stream: 'a-1', events: [happened(100 + i), { type: 'Other', data: { n: i } }] })
+        await store.append({ stream: 'b-1', events: [happened(200 + i)] })
+      }
+      const log = await everything(store)
+      const live = log.slice(20)
+      const expected = [
+        live,
+        log.slice(5),
+        live.filter(({ stream }) => stream === 'b-1'),
+        live.filter(({ type }) => type === 'Other'),
+      ]
+      for (const [i, subscriber] of rest.entries()) {
+        assert.deepEqual(await subscriber.first(expected[i]!.length), expected[i])
+        await subscriber.subscription.caughtUp()
+        assert.equal((await subscriber.stop()).length, expected[i]!.length)
+      }
+      assert.deepEqual(await first.first(log.length), log)
+      await first.stop()
+    },
+  )
+
+  prove(
+    'R3: filters choose what a plain filter chooses, before and after it has caught up',
+    async (store) => {
+      const Door = defineAggregate({
+        name: 'Door',
+        events: { Opened: event().formerly('Door.Unlocked'), Closed: event() },
+        initial: () => ({}),
+        apply: { Opened: () => ({}), Closed: () => ({}) },
+      })
+      const write = async (round: number) => {
+        for (const [i, stream] of ['Door-1', 'Door-2', 'Do-or', 'plain', 'Lamp-1'].entries()) {
+          const type = ['Door.Opened', 'Door.Closed', 'Door.Unlocked', 'Other'][(i + round) % 4]!
+          await store.append({ stream, events: [{ type, data: { round } }] })
+        }
+      }
+      for (const round of upTo(4)) await write(round)
+      const chosen: readonly [SubscribeOptions, (event: Recorded) => boolean][] = [
+        [{ streams: [Door('1'), 'plain'] }, ({ stream }) => ['Door-1', 'plain'].includes(stream)],
+        [{ categories: ['Door'] }, ({ stream }) => stream.startsWith('Door-')],
+        [{ types: [Door.events.Opened] }, ({ type }) => ['Door.Opened', 'Door.Unlocked'].includes(type)],
+        [
+          { categories: ['Lamp'], streams: ['Do-or'], types: ['Other', 'Door.Closed'] },
+          ({ stream, type }) =>
+            ['Do-or', 'Lamp-1'].includes(stream) && ['Other', 'Door.Closed'].includes(type),
+        ],
+      ]
+      const subscribers = chosen.map(([options]) => follow(store.subscribe(options)))
+      await Promise.all(subscribers.map(({ subscription }) => subscription.caughtUp()))
+      for (const round of upTo(4)) await write(round)
+      const log = await everything(store)
+      for (const [i, [, matches]] of chosen.entries()) {
+        const wanted = log.filter(matches)
+        assert.deepEqual(await subscribers[i]!.first(wanted.length), wanted)
+        await subscribers[i]!.stop()
+      }
+      const none = follow(store.subscribe({ streams: [], types: ['Door.Opened'] }))
+      await none.subscription.caughtUp()
+      assert.deepEqual(await none.stop(), [])
+    },
+  )
+
+  prove(
+    'R3: a long stretch of what was not asked for is passed, and is not looked through again',
+    async (store) => {
+      await store.append({ stream: 'few-1', events: [happened(0)] })
+      for (const i of upTo(5)) await store.append({ stream: `many-${i}`, events: happenings(2_000) })
+      const subscriber = follow(store.subscribe({ categories: ['few'] }))
+      await subscriber.subscription.caughtUp()
+      const passed = subscriber.subscription.checkpoint
+      assert.ok(passed !== undefined && passed.position > (await subscriber.first(1))[0]!.position)
+      await store.append({ stream: 'many-0', events: happenings(10) })
+      await store.append({ stream: 'few-2', events: [happened(1)] })
+      assert.deepEqual(numbersOf(await subscriber.first(2)), [0, 1])
+      await subscriber.stop()
+      const again = follow(store.subscribe({ categories: ['few'], from: passed }))
+      assert.deepEqual(numbersOf(await again.first(1)), [1])
+      await again.stop()
+    },
+  )
+
+  prove('R3: it says that it has caught up when its consumer has taken all there is', async (store) => {
+    await store.append({ stream: 'a', events: happenings(3) })
+    const subscription = store.subscribe()
+    let isCaughtUp = false
+    void subscription.caughtUp().then(() => (isCaughtUp = true))
+    for (const n of upTo(3)) {
+      assert.deepEqual(numbersOf([(await subscription.next()).value!]), [n])
+      await pause(5)
+      assert.equal(isCaughtUp, false)
+    }
+    const next = subscription.next()
+    await subscription.caughtUp()
+    assert.equal(isCaughtUp, true)
+    await store.append({ stream: 'a', events: [happened(3)] })
+    assert.equal((await next).value?.revision, 3)
+    await subscription.return?.()
+    await failureOf(StoreClosedError, () => subscription.caughtUp())
+  })
+
+  prove('R3: an empty store is caught up with, and its first event comes', async (store, realm) => {
+    const subscribers = (['start', 'end'] as const).map((from) => follow(store.subscribe({ from })))
+    await Promise.all(subscribers.map(({ subscription }) => subscription.caughtUp()))
+    for (const { subscription } of subscribers) assert.equal(subscription.checkpoint, undefined)
+    await (await realm.open()).append({ stream: 'a', events: [happened(0)] })
+    for (const subscriber of subscribers) {
+      assert.deepEqual(numbersOf(await subscriber.first(1)), [0])
+      await subscriber.stop()
+    }
+  })
+
+  prove('R3: one event reaches a hundred waiting subscribers', async (store, realm) => {
+    await store.append({ stream: 'a', events: happenings(3) })
+    const other = await realm.open()
+    const subscribers = upTo(100).map((i) => follow((i % 2 === 0 ? store : other).subscribe()))
+    await Promise.all(subscribers.map(({ subscription }) => subscription.caughtUp()))
+    await store.append({ stream: 'a', events: [happened(3)] })
+    for (const subscriber of subscribers) assert.deepEqual(numbersOf(await subscriber.first(4)), upTo(4))
+    await Promise.all(subscribers.map((subscriber) => subscriber.stop()))
+  })
+
+  prove('R4: a slow consumer is given all of it, and holds up nobody', async (store, realm) => {
+    const subscription = store.subscribe()
+    await store.append({ stream: 'a', events: [happened(0)] })
+    assert.equal((await subscription.next()).value?.revision, 0)
+    const quick = follow(store.subscribe())
+    const other = await realm.open()
+    for (const i of upTo(20)) {
+      await other.append({ stream: 'a', events: happenings(150, 1 + 150 * i) })
+      if (i % 5 === 0) assert.equal((await subscription.next()).value?.revision, 1 + i / 5)
+    }
+    assert.deepEqual(numbersOf(await quick.first(3_001)), upTo(3_001))
+    await quick.stop()
+    for (const n of upTo(2_996)) assert.equal((await subscription.next()).value?.revision, 5 + n)
+    const next = subscription.next()
+    await subscription.caughtUp()
+    await subscription.return?.()
+    assert.deepEqual(await next, { done: true, value: undefined })
+  })
+
+  for (const [how, end] of ways) {
+    prove(`R4: ${how} ends a subscription, waiting or not, and is no error`, async (store, realm) => {
+      for (const isWaiting of [false, true]) {
+        const own = await realm.open()
+        await own.append({ stream: 'a', events: happenings(2_000) })
+        const controller = new AbortController()
+        const subscription = own.subscribe({ signal: controller.signal })
+        await subscription.next()
+        const rest = isWaiting ? collect(subscription) : undefined
+        if (isWaiting) await subscription.caughtUp()
+        await end({ store: own, subscription, controller })
+        if (rest) await rest
+        assert.deepEqual(await subscription.next(), { done: true, value: undefined })
+        await failureOf(StoreClosedError, () => subscription.caughtUp())
+      }
+      await store.append({ stream: 'a', events: [happened(0)] })
+    })
+  }
+
+  prove('R4: break and an error of the consumer end a subscription', async (store) => {
+    await store.append({ stream: 'a', events: happenings(10) })
+    const subscription = store.subscribe()
+    for await (const event of subscription) if (event.revision === 3) break
+    assert.deepEqual(await subscription.next(), { done: true, value: undefined })
+    const consume = async () => {
+      for await (const event of store.subscribe()) if (event.revision === 3) throw new RangeError('enough')
+    }
+    await assert.rejects(consume, new RangeError('enough'))
+    const aborted = store.subscribe({ signal: AbortSignal.abort() })
+    assert.deepEqual(await aborted.next(), { done: true, value: undefined })
+  })
+
+  prove('R4: what is asked for at once comes in order', async (store) => {
+    const subscription = store.subscribe()
+    const nexts = upTo(5).map(() => subscription.next())
+    await store.append({ stream: 'a', events: happenings(5) })
+    const results = await Promise.all(nexts)
+    assert.deepEqual(numbersOf(results.map(({ value }) => value!)), upTo(5))
+    await subscription.return?.()
+  })
+
+  prove('F3: closing a store from within a subscription ends it', async (store, realm) => {
+    const own = await realm.open()
+    await store.append({ stream: 'a', events: happenings(5) })
+    let seen = 0
+    for await (const _ of own.subscribe()) if (++seen === 2) await own.close()
+    assert.equal(seen, 2)
+    await failureOf(StoreClosedError, () => own.subscribe().next())
+  })
+
+  prove('P1: a checkpoint of another store is an error at once', async (store) => {
+    await store.append({ stream: 'a', events: happenings(3) })
+    const [{ position, id } = assert.fail()] = await everything(store)
+    const from = { store: crypto.randomUUID(), position, id }
+    const error = await failureOf(CheckpointFromAnotherStoreError, () => store.subscribe({ from }).next())
+    assert.deepEqual(
+      [error.code, error.checkpointStore, error.store],
+      ['CHECKPOINT_FROM_ANOTHER_STORE', from.store, await store.identity()],
+    )
+  })
+
+  prove(
+    'P1: a checkpoint or a position that this history has not is an error at once',
+    async (store, realm) => {
+      const before = await realm.open()
+      await store.append({ stream: 'a', events: happenings(3) })
+      const [{ position, id } = assert.fail()] = await everything(store)
+      const identity = await before.identity()
+      const beyond = `${'9'.repeat(position.length - 1)}7`.replace(/^9{3}/, '000')
+      for (const from of [
+        { store: identity, position, id: crypto.randomUUID() },
+        { store: identity, position: beyond, id },
+        beyond,
+      ]) {
+        const subscription = store.subscribe({ from })
+        const error = await failureOf(HistoryRewoundError, () => subscription.next())
+        assert.equal(error.isRetryable, false)
+        assert.deepEqual(await subscription.next(), { done: true, value: undefined })
+      }
+      const live = follow(store.subscribe({ from: { store: identity, position, id } }))
+      assert.deepEqual(numbersOf(await live.first(2)), [1, 2])
+      await live.stop()
+    },
+  )
+
+  prove('R4: wrong arguments of a subscription are refused', async (store) => {
+    const wrong: readonly [string, unknown][] = [
+      ['from', { from: '' }],
+      ['from', { from: 3 }],
+      ['from', { from: { position: '1' } }],
+      ['streams[0]', { streams: [''] }],
+      ['types[0]', { types: ['no type'] }],
+      ['signal', { signal: {} }],
+      ['onInterrupted', { onInterrupted: 'x' }],
+      ['options.form', { form: 'start' }],
+    ]
+    for (const [argument, options] of wrong) {
+      const error = await failureOf(InvalidArgumentError, () => store.subscribe(options as SubscribeOptions))
+      assert.equal(error.argument, argument)
+    }
+    await failureOf(InvalidArgumentError, () => store.subscribe({ from: 'nowhere' }).next())
+  })
+}
+
+interface Ending {
+  readonly store: EventStore
+  readonly subscription: Subscription
+  readonly controller: AbortController
+}
+
+const ways: readonly [string, (ending: Ending) => unknown][] = [
+  ['return', ({ subscription }) => subscription.return?.()],
+  ['its signal', ({ controller }) => controller.abort()],
+  ['disposing of it', ({ subscription }) => subscription[Symbol.asyncDispose]()],
+  ['closing the store', ({ store }) => store.close()],
+]
+
+/** A subscription whose events are taken as they come. */
+interface Follower {
+  readonly subscription: Subscription
+  /** The first so many events, once they have come. */
+  first(count: number): Promise<readonly Recorded[]>
+  /** Ends it; all that it gave. */
+  stop(): Promise<readonly Recorded[]>
+}
+
+function follow(subscription: Subscription): Follower {
+  const events: Recorded[] = []
+  let wake: () => void = () => undefined
+  const over = (async () => {
+    for await (const event of subscription) {
+      events.push(event)
+      wake()
+    }
+  })()
+  let failure: { readonly error: unknown } | undefined
+  over.catch((error: unknown) => {
+    failure = { error }
+    wake()
+  })
+  const first = async (count: number) => {
+    const late = setTimeout(() => {
+      failure ??= { error: new Error(`${events.length} events came, and ${count} were to come`) }
+      wake()
+    }, PATIENCE)
+    try {
+      while (events.length < count) {
+        if (failure) throw failure.error
+        await new Promise<void>((resolve) => (wake = resolve))
+      }
+    } finally {
+      clearTimeout(late)
+    }
+    return events.slice(0, count)
+  }
+  const stop = async () => {
+    await subscription.return?.()
+    await over
+    return events
+  }
+  return { subscription, first, stop }
+}
+
+async function collect(subscription: Subscription): Promise<Recorded[]> {
+  const events: Recorded[] = []
+  for await (const event of subscription) events.push(event)
+  return events
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds))
+}
+
+/** The same numbers each time (mulberry32). */
+function seeded(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
+  }
+}
+
+/** Milliseconds that an event may take to come; a store may be busy with other tests. */
+const PATIENCE = 15_000
