@@ -261,7 +261,7 @@ function filterOf({ streams, categories, types }: LogFilter): LogFilter {
 }
 
 /** Whether one place lies before another. */
-function isBehind(place: LogPlace | undefined, other: LogPlace | undefined): boolean {
+export function isBehind(place: LogPlace | undefined, other: LogPlace | undefined): boolean {
   return other !== undefined && (place === undefined || place.position < other.position)
 }
 

@@ -1,9 +1,11 @@
+import { tailLog } from '../log-tail.ts'
 import type { StoreAdapter } from '../store-adapter.ts'
 import { Appender } from './appender.ts'
 import { Connections, type CallSettings } from './connections.ts'
 import type { PostgresPool } from './driver.ts'
 import { History } from './history.ts'
 import { HorizonNotes } from './horizon-notes.ts'
+import { LogWatch } from './log-watch.ts'
 import { openSchema } from './open.ts'
 import { Reader } from './reader.ts'
 import { quoteSchema } from './schema.ts'
@@ -38,7 +40,11 @@ export async function postgresAdapter(
   // So that a standby can be read before anything is appended.
   await notes?.note()
   const waits = { busyTimeout, settleTimeout: statementTimeout }
-  const appender = new Appender(connections, statements, history, waits, () => notes?.due())
+  const log = new LogWatch(connections, statements, identity)
+  const appender = new Appender(connections, statements, history, waits, () => {
+    notes?.due()
+    log.appended()
+  })
   const reader = new Reader(connections, statements, history, busyTimeout)
   return {
     capabilities: { severalStreams: true, keys: true, settlesAny: true, truncation: false },
@@ -48,8 +54,16 @@ export async function postgresAdapter(
     readAll: (request) => reader.all(request),
     head: (stream) => reader.head(stream),
     logHead: () => reader.logHead(),
+    idAt: (position) => reader.idAt(position),
+    subscribe: tailLog({
+      scan: (request) =>
+        reader.scan(request, (isHeldBack) => {
+          log.looked(isHeldBack)
+        }),
+      watch: log.watch,
+    }),
     close: async () => {
-      await notes?.close()
+      await Promise.all([notes?.close(), log.close()])
       connections.close()
       await end()
     },

@@ -22,8 +22,15 @@ export interface PostgresClient {
   /** Sends a query of one's own making, as node-postgres' cursors and streams do. */
   query(query: PostgresQuery): unknown
   on(event: 'error' | 'notice', listener: (message: Error) => void): unknown
+  on(event: 'notification', listener: (message: PostgresNotification) => void): unknown
   off(event: 'error' | 'notice', listener: (message: Error) => void): unknown
+  off(event: 'notification', listener: (message: PostgresNotification) => void): unknown
   release(destroy?: boolean): void
+}
+
+/** What a connection hears that listens to a channel. */
+export interface PostgresNotification {
+  readonly payload?: string | undefined
 }
 
 /** A query that speaks the protocol itself, and what the driver tells it. */

@@ -13,6 +13,7 @@ export type {
   PostgresClient,
   PostgresConfig,
   PostgresConnection,
+  PostgresNotification,
   PostgresPool,
   PostgresQuery,
 } from './driver.ts'

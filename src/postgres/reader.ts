@@ -1,14 +1,31 @@
 import { StoreBusyError, StoreUnavailableError } from '../errors.ts'
-import { categoryOf } from '../names.ts'
+import { isBehind, type ScannedPage, type ScanRequest } from '../log-tail.ts'
 import type { Position, Revision } from '../revision.ts'
-import type { ReadAllRequest, ReadRequest, StoredEvent } from '../store-adapter.ts'
-import { texts } from './binary.ts'
+import { rewound } from '../rewound.ts'
+import type {
+  Direction,
+  LogFilter,
+  LogPlace,
+  ReadAllRequest,
+  ReadRequest,
+  StoredEvent,
+} from '../store-adapter.ts'
 import type { Connections } from './connections.ts'
 import type { History } from './history.ts'
 import { checkPosition, FIRST, formatNumber, movedBy, numberOf, positionOf } from './position.ts'
 import { eventOf } from './rows.ts'
-import { HEAD, HORIZON, page, PAGE_BYTES, type Statements } from './statements.ts'
-import type { Parameter } from './wire-query.ts'
+import { selection } from './selection.ts'
+import {
+  HEAD,
+  HORIZON,
+  HORIZON_BEHIND,
+  ID_AT,
+  LAST_UP_TO,
+  page,
+  PAGE_BYTES,
+  type Statements,
+} from './statements.ts'
+import type { Parameter, Row } from './wire-query.ts'
 
 /** Reads in pages, each of them one statement, so that nothing is held open between two. */
 export class Reader {
@@ -50,7 +67,7 @@ export class Reader {
     let left = limit
     while (left > 0 && next >= 0) {
       const wanted = Math.min(left, ROWS)
-      const events = await this.#page(sql, [stream, String(next), String(wanted)])
+      const events = await this.#eventsOf(sql, [stream, String(next), String(wanted)])
       const last = events.at(-1)
       if (last) yield events
       if (!last || (events.length < wanted && !mayBeCut(events))) return undefined
@@ -65,10 +82,58 @@ export class Reader {
     const { direction, after, limit = Infinity } = request
     const isForwards = direction === 'forwards'
     if (after !== undefined) checkPosition(after)
-    const horizon = await this.#horizon()
-    const start = isForwards ? (after ?? FIRST) : earlier(after, movedBy(horizon.position, 1))
-    const { sql, values } = selection(request, horizon.isStandby)
-    const end = isForwards ? horizon.position : FIRST
+    const { position, isStandby } = await this.#horizon()
+    const start = isForwards ? (after ?? FIRST) : earlier(after, movedBy(position, 1))
+    const range = { direction, start, end: isForwards ? position : FIRST, limit, isStandby }
+    for await (const { events } of this.#pages(request, range)) if (events.length > 0) yield events
+    return undefined
+  }
+
+  /**
+   * Looks through the log behind a place, up to the appends that are under way, for which it does not wait.
+   *
+   * @param looked is told whether something is committed that comes only when those are over.
+   * @throws HistoryRewoundError
+   */
+  async *scan(
+    { after, ...filter }: ScanRequest,
+    looked: (isHeldBack: boolean) => void,
+  ): AsyncGenerator<ScannedPage, undefined> {
+    const { position: end, isStandby, id, isHeldBack } = await this.#horizonBehind(after)
+    looked(isHeldBack)
+    const head = id === undefined ? undefined : { position: end, id }
+    if (head) this.#history.saw(head)
+    let place = after
+    const range = { direction: 'forwards', start: after?.position ?? FIRST, end, isStandby } as const
+    for await (const { events, upTo } of this.#pages(filter, range)) {
+      const last = events.at(-1)
+      // Never a number without an event: after a crash it may be given out again.
+      const known = [last, head].find((event) => event?.position === upTo)
+      const found = known ?? (last && upTo < end ? last : await this.#lastUpTo(upTo))
+      const through = isBehind(last, found) ? found : last
+      if (!through || !isBehind(place, through)) continue
+      place = { position: through.position, id: through.id }
+      this.#history.saw(place)
+      yield { events, through: place }
+    }
+    return undefined
+  }
+
+  async idAt(position: Position): Promise<string | undefined> {
+    const [row] = await this.#ask(ID_AT, [checkPosition(position, 'from')])
+    if (row) return row[0]!
+    const horizon = await this.#reached(HORIZON, [])
+    if (horizon.isStandby && horizon.position < position) throw new StoreUnavailableError(NOT_YET)
+    return undefined
+  }
+
+  /** Looks through the log between two positions, the latter included, in pages; those may be empty. */
+  async *#pages(
+    filter: LogFilter,
+    { direction, start, end, limit = Infinity, isStandby }: Range,
+  ): AsyncGenerator<Looked, undefined> {
+    const isForwards = direction === 'forwards'
+    const { sql, values } = selection(filter, direction, isStandby)
     let span = values.length > 0 ? SPAN : Infinity
     let next = start
     let left = limit
@@ -76,13 +141,16 @@ export class Reader {
       const wanted = Math.min(left, ROWS)
       // A filter may match nothing for a long while: a page looks at so many numbers at most.
       const bound = boundOf(next, end, span, isForwards)
-      const events = await this.#page(sql, [...values, next, bound, String(wanted)])
+      const { events, noted } = await this.#page(sql, [...values, next, bound, String(wanted)])
       const last = events.at(-1)
       const isWhole = events.length < wanted && !mayBeCut(events)
-      next = isWhole ? bound : last!.position
+      // This may be another standby than the one that was asked before, and not have come as far.
+      const isEnd = isForwards && isWhole && noted !== undefined && noted < bound
+      next = isWhole && !isEnd ? bound : (last?.position ?? next)
       if (isWhole) span *= 4
       left -= events.length
-      if (last) yield events
+      yield { events, upTo: next }
+      if (isEnd) return undefined
     }
     return undefined
   }
@@ -92,26 +160,51 @@ export class Reader {
     const seen = this.#history.number
     const started = performance.now()
     for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
-      const [row] = await this.#ask(HORIZON, [])
-      const [reached, drawn, standby] = row as [string, string | null, string]
-      if (reached === '-1') throw new StoreUnavailableError(NOT_NOTED)
-      const position = formatNumber(reached)
-      if (standby === 't') return { position, isStandby: true }
-      this.#history.checkNumber(Number(drawn), seen)
+      const horizon = await this.#reached(HORIZON, [])
       // Appends that began earlier, of other processes, are still being committed.
-      if (numberOf(position) >= seen) return { position, isStandby: false }
+      if (horizon.isStandby || numberOf(horizon.position) >= seen) return horizon
       const waited = performance.now() - started
       if (waited > this.#patience) throw new StoreBusyError(waited)
       await new Promise((resolve) => setTimeout(resolve, pause))
     }
   }
 
-  #page(sql: string, values: readonly Parameter[]): Promise<StoredEvent[]> {
-    return this.#ask(sql, values).then((rows) => {
-      const events = rows.map(eventOf)
-      for (const end of [events.at(0), events.at(-1)]) if (end) this.#history.saw(end)
-      return events
-    })
+  /** The horizon just now, for who goes on from a place. @throws HistoryRewoundError where that is none. */
+  async #horizonBehind(place: LogPlace | undefined): Promise<HorizonBehind> {
+    const horizon = await this.#reached(HORIZON_BEHIND, [place?.position ?? null])
+    const [idThere, id, isAbove] = horizon.more
+    if (place && idThere !== place.id) {
+      if (horizon.isStandby && horizon.position < place.position) throw new StoreUnavailableError(NOT_YET)
+      throw rewound(place.position)
+    }
+    return { ...horizon, id: id ?? undefined, isHeldBack: isAbove === 't' && !horizon.isStandby }
+  }
+
+  async #reached(sql: string, values: readonly Parameter[]): Promise<Horizon & { readonly more: Row }> {
+    const seen = this.#history.number
+    const [row] = await this.#ask(sql, values)
+    const [reached, drawn, standby, ...more] = row as [string, string | null, string, ...Row]
+    if (reached === '-1') throw new StoreUnavailableError(NOT_NOTED)
+    const isStandby = standby === 't'
+    if (!isStandby) this.#history.checkNumber(Number(drawn), seen)
+    return { position: formatNumber(reached), isStandby, more }
+  }
+
+  async #lastUpTo(position: Position): Promise<LogPlace | undefined> {
+    const [row] = await this.#ask(LAST_UP_TO, [position])
+    return row && { position: formatNumber(row[0]!), id: row[1]! }
+  }
+
+  async #eventsOf(sql: string, values: readonly Parameter[]): Promise<StoredEvent[]> {
+    return (await this.#page(sql, values)).events
+  }
+
+  async #page(sql: string, values: readonly Parameter[]): Promise<Page> {
+    const rows = await this.#ask(sql, values)
+    const noted = rows.find((row) => row[1] === null)?.[0] ?? undefined
+    const events = (noted === undefined ? rows : rows.filter((row) => row[1] !== null)).map(eventOf)
+    for (const end of [events.at(0), events.at(-1)]) if (end) this.#history.saw(end)
+    return { events, noted: noted === undefined ? undefined : formatNumber(noted) }
   }
 
   #ask(sql: string, values: readonly Parameter[]) {
@@ -125,60 +218,34 @@ interface Horizon {
   readonly isStandby: boolean
 }
 
-/**
- * The statement for a page of what is asked for, and its parameters up to the last three: after which position, up
- * to which, how many at most. Whatever is named is looked up by itself, by an index, and the finds are merged.
- */
-function selection(
-  { streams, categories, types, direction }: ReadAllRequest,
-  isStandby: boolean,
-): { sql: string; values: Parameter[] } {
-  const values: Parameter[] = []
-  const parameter = (names: readonly string[]) =>
-    `$${String(values.push(texts([...new Set(names)])))}::text[]`
-  // What belongs to a category that is asked for, comes with it.
-  const apart = streams?.filter((stream) => !categories?.includes(categoryOf(stream)))
-  const byCategory = categories && parameter(categories)
-  const byStream = apart && parameter(apart)
-  const byType = types && parameter(types)
-  const [after, until, limit] = [1, 2, 3].map((i) => `$${String(values.length + i)}::bigint`) as [
-    string,
-    string,
-    string,
-  ]
+interface HorizonBehind extends Horizon {
+  /** Of the event at the horizon, unless it is too new. */
+  readonly id: string | undefined
+  /** Whether something is committed above it. */
+  readonly isHeldBack: boolean
+}
 
-  const isForwards = direction === 'forwards'
-  const descending = isForwards ? '' : ' DESC'
-  const order = `position${descending}`
-  const [beyond, within] = isForwards ? ['>', '<='] : ['<', '>=']
-  // In this very statement, since another standby may not have come as far.
-  const noted = isStandby ? ' AND e.position <= (SELECT h.position FROM SCHEMA.horizon h)' : ''
-  const range = `e.position ${beyond} ${after} AND e.position ${within} ${until}${noted}`
-  const ofType = byType ? ` AND e.type = ANY (${byType})` : ''
-  const find = (names: string, from: string, by: readonly string[]) =>
-    `SELECT f.* FROM unnest(${names}) AS n(name) CROSS JOIN LATERAL (
-      SELECT e.* FROM SCHEMA.events ${from} AND ${range}${ofType}
-        ORDER BY ${by.map((column) => column + descending).join(', ')} LIMIT ${limit}) f`
-  // The index has the first event of each run, which may lie before the page: under the same number, then.
-  const findRuns = (names: string, run: string, column: string) => {
-    // Compared and ordered by both columns of the index, since the planner would take that of positions and filter.
-    const both = `(${column}, r.position)`
-    const [low, high] = isForwards ? [after, until] : [until, after]
-    const from = `r CROSS JOIN LATERAL (SELECT * FROM SCHEMA.events WHERE position >= r.position
-          AND position < r.position + r.${run} ORDER BY position OFFSET 0) e
-        WHERE r.${run} > 0 AND ${both} >= (n.name, (${low} >> 16) << 16) AND ${both} <= (n.name, ${high})`
-    return find(names, from, [column, 'r.position', 'e.position'])
-  }
-  const finds: string[] = []
-  if (byCategory) finds.push(findRuns(byCategory, 'category_run', `split_part(r.stream, '-', 1)`))
-  if (byStream) {
-    const first = `SCHEMA.revision_after(n.name, ${isForwards ? after : `${after} - 1`})`
-    const from = `e WHERE e.stream = n.name AND e.revision ${isForwards ? '>=' : '<'} ${first}`
-    finds.push(find(byStream, from, ['e.revision']))
-  }
-  if (finds.length === 0 && byType) finds.push(findRuns(byType, 'type_run', 'r.type'))
-  const rows = finds.length > 0 ? `(${finds.join(' UNION ALL ')}) e` : `SCHEMA.events e WHERE ${range}`
-  return { sql: page(`SELECT e.* FROM ${rows} ORDER BY e.${order} LIMIT ${limit}`, order), values }
+/** Which part of the log to look through. */
+interface Range {
+  readonly direction: Direction
+  /** Exclusive. */
+  readonly start: Position
+  /** Inclusive. */
+  readonly end: Position
+  readonly limit?: number
+  readonly isStandby: boolean
+}
+
+/** A page, and up to where that was all there is. */
+interface Looked {
+  readonly events: StoredEvent[]
+  readonly upTo: Position
+}
+
+interface Page {
+  readonly events: StoredEvent[]
+  /** On a standby: up to where the log was complete there. */
+  readonly noted: Position | undefined
 }
 
 /** Whether a page may have ended because it was large. Characters are counted, of which each is up to 3 bytes. */
@@ -202,6 +269,7 @@ function earlier(a: Position | undefined, b: Position): Position {
 
 const NOT_NOTED =
   'a standby can be read when a writer notes for it how far the log is complete (`standbys: true`)'
+const NOT_YET = 'the standby has not come as far as that position yet'
 
 /** Events in a page. */
 const ROWS = 1_000

@@ -34,7 +34,37 @@ export const APPEND = `SELECT verdict, heads, number, milliseconds, there FROM S
 
 export const HORIZON = 'SELECT reached, drawn, standby FROM SCHEMA.horizon()'
 
+/**
+ * The same for who goes on from a position ($1): the id of the event there, that of the event at the horizon, and
+ * whether something stands above it. Those are looked up in a snapshot that is older than the horizon, so that the
+ * latter two may be missing; what is there, is right.
+ */
+export const HORIZON_BEHIND = `SELECT h.reached, h.drawn, h.standby,
+    (SELECT e.id FROM SCHEMA.events e WHERE e.position = $1),
+    (SELECT e.id FROM SCHEMA.events e WHERE e.position = h.reached),
+    EXISTS (SELECT FROM SCHEMA.events e WHERE e.position > h.reached)
+  FROM SCHEMA.horizon() h`
+
+/** The last event up to a position. */
+export const LAST_UP_TO =
+  'SELECT position, id FROM SCHEMA.events WHERE position <= $1 ORDER BY position DESC LIMIT 1'
+
+export const ID_AT = 'SELECT id FROM SCHEMA.events WHERE position = $1'
+
 export const NOTE_HORIZON = 'SELECT SCHEMA.note_horizon()'
+
+/** The lock of this store's listeners, all of whom hold it: of a key that no stream's and no idempotency key's lock has. */
+const LISTENERS = `hashtextextended('', 'POSITIONS'::regclass::oid::bigint + 2)`
+
+/** Says that somebody listens, until the session ends. */
+export const SAY_LISTENING = `SELECT pg_advisory_lock_shared(${LISTENERS})`
+
+/** Notifies a channel ($1) of a text ($2), if anybody listens. Losing it costs nothing, so nothing waits for the disk. */
+export const NOTIFY_LISTENERS = `SELECT set_config('synchronous_commit', 'off', true),
+  CASE WHEN pg_try_advisory_xact_lock(${LISTENERS}) THEN NULL ELSE pg_notify($1, $2)::text END`
+
+/** The same in any case. */
+export const NOTIFY = `SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)`
 
 export const HEAD = 'SELECT revision FROM SCHEMA.events WHERE stream = $1 ORDER BY revision DESC LIMIT 1'
 
@@ -58,6 +88,12 @@ export function page(rows: string, order: string): string {
     SELECT e.*, sum(octet_length(e.data) + octet_length(e.metadata)) OVER (ORDER BY ${order} ROWS UNBOUNDED PRECEDING)
       - octet_length(e.data) - octet_length(e.metadata) AS before
     FROM (${rows}) e) p WHERE before < ${String(PAGE_BYTES)} ORDER BY ${order}`
+}
+
+/** A page on a standby, and one row more: up to where the log was complete for this statement. */
+export function withNoted(page: string): string {
+  return `(${page}) UNION ALL
+    SELECT h.position, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM SCHEMA.horizon h`
 }
 
 /** Bytes of JSON after which a page ends. */

@@ -5,7 +5,7 @@ import { postgresStore } from 'mneme/postgres'
 
 const [task, url, ...args] = process.argv.slice(2)
 
-const tasks = { open, append, exit }
+const tasks = { open, append, drip, exit }
 await tasks[task](...args)
 
 /** Opens, when told to, and says the identity. */
@@ -34,6 +34,19 @@ async function append(callers, rounds, streams) {
   await Promise.all(Array.from({ length: Number(callers) }, (_, n) => caller(n)))
   await store.close()
   say(JSON.stringify(ledger))
+}
+
+/** Appends one event after the other, with a pause between; says when each was acknowledged. */
+async function drip(events, pause) {
+  const store = await postgresStore(url)
+  const times = []
+  for (let n = 0; n < Number(events); n++) {
+    await store.append({ stream: 'drip', events: [{ type: 'Happened', data: { n } }] })
+    times.push(performance.timeOrigin + performance.now())
+    await new Promise((resolve) => setTimeout(resolve, Number(pause)))
+  }
+  await store.close()
+  say(JSON.stringify(times))
 }
 
 /** Ends by itself when the store is closed. */

@@ -29,10 +29,14 @@ function losing(pool: pg.Pool): PostgresPool {
       }
       return client.query(query)
     }
+    const on: PostgresClient['on'] = (event: string, listener: (message: never) => void) =>
+      client.on(event as 'error', listener as () => void)
+    const off: PostgresClient['off'] = (event: string, listener: (message: never) => void) =>
+      client.off(event as 'error', listener as () => void)
     return {
       query,
-      on: (event, listener) => client.on(event, listener),
-      off: (event, listener) => client.off(event, listener),
+      on,
+      off,
       release: () => client.release(true),
     }
   }
