@@ -79,7 +79,7 @@ export function* beginBuild(build: Pick<Build, 'name' | 'generation' | 'version'
   const { name, generation, version, role } = build
   const rows = yield* ask(
     `INSERT INTO PROJECTIONS (name, generation, version, role, state, applied, rebuilding, lease_until)
-      SELECT $1, $2, $3, $4, 'running', 0, 0, 0
+      SELECT $1, CAST($2 AS INTEGER), CAST($3 AS INTEGER), $4, 'running', 0, 0, 0
       WHERE NOT EXISTS (SELECT 1 FROM PROJECTIONS WHERE name = $1 AND (role = $4 OR generation >= $2))
       ON CONFLICT DO NOTHING RETURNING name`,
     ...[name, generation, version, role],
@@ -106,11 +106,17 @@ export function* advance(
         state = 'running', failure = NULL,
         lease_until = CASE WHEN owner = $5 THEN NOW + $6 ELSE lease_until END
       WHERE name = $7 AND generation = $8 AND version = $9 AND role = $10
-        AND position IS NOT DISTINCT FROM $11 AND event_id IS NOT DISTINCT FROM $12 RETURNING name`,
+        AND position IS NOT DISTINCT FROM $11 AND event_id IS NOT DISTINCT FROM $12 AND STANDS RETURNING name`,
     ...[to.store, to.position, to.id, count, owner, lease, name, generation, version, role],
     ...[checkpoint?.position ?? null, checkpoint?.id ?? null],
   )
-  return rows.length > 0
+  if (rows.length > 0) return true
+  const [row] = yield* ask('SELECT STANDS AS stands')
+  // Whatever was written before that is committed, or lost, without the checkpoint.
+  if (row?.stands !== true && row?.stands !== 1) {
+    throw new Error('the transaction of the projection was ended by a handler, which it must not be')
+  }
+  return false
 }
 
 /** Takes or keeps the lease of a build: who has it works, the others stand by. It only saves work. */

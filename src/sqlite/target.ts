@@ -138,9 +138,11 @@ function refuse<T>(steps: Steps<T>, returned: unknown): IteratorResult<Step, T> 
   )
 }
 
-const WORDS = /\$(\d+)|\b(?:NOW|PROJECTIONS|PARKED|VERSIONS)\b/g
+const WORDS = /\$(\d+)|\b(?:NOW|STANDS|PROJECTIONS|PARKED|VERSIONS)\b/g
 
 const TEXTS: Readonly<Record<string, string | undefined>> = {
+  // The queue looks by itself whether the transaction stands.
+  STANDS: '1',
   NOW: "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
   PROJECTIONS: 'mneme_projections',
   PARKED: 'mneme_parked',
