@@ -18,6 +18,7 @@ const folders = {
   kurrentdb: { imports: [core], node: true, lazy: ['@kurrent/kurrentdb-client'] },
   memory: { imports: [core], node: false, lazy: [] },
   postgres: { imports: [core], node: true, lazy: ['pg'] },
+  projections: { imports: [core], node: false, lazy: [] },
   sqlite: { imports: [core], node: true, lazy: ['node:sqlite', 'better-sqlite3'] },
   testing: { imports: [core, 'memory'], node: true, lazy: [] },
 }

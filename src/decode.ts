@@ -10,7 +10,7 @@ import type { Fold } from './stream.ts'
  * @throws UnknownEventError where the fold knows neither its type nor its version.
  * @throws FoldError where an upcast throws.
  */
-export function decode<E extends StreamEvent>(fold: Fold<unknown>, event: E): E {
+export function decode<E extends StreamEvent>(fold: KnownTypes, event: E): E {
   const known = knownEventType(fold, event, event.stream)
   if (event.type === known.type && event.version === known.version) return event
   try {
@@ -22,8 +22,11 @@ export function decode<E extends StreamEvent>(fold: Fold<unknown>, event: E): E 
   }
 }
 
+/** Event types by every name under which one was ever stored: a fold has them. */
+export type KnownTypes = Pick<Fold<unknown>, 'eventTypes'>
+
 /** What the fold knows of an event's type. @throws UnknownEventError */
-export function knownEventType(fold: Fold<unknown>, event: Event, stream: string): EventTypeRecord {
+export function knownEventType(fold: KnownTypes, event: Event, stream: string): EventTypeRecord {
   const { type, version = 1 } = event
   const known = fold.eventTypes.get(type)
   if (!known) {

@@ -242,6 +242,52 @@ export class CheckpointFromAnotherStoreError extends MnemeError {
   }
 }
 
+/**
+ * A projection is defined in another version than the one in which its read model is built. Nothing was written: the
+ * message says what to do.
+ */
+export class ProjectionVersionError extends MnemeError {
+  readonly code = 'PROJECTION_VERSION'
+  readonly projection: string
+  /** The version that the program defines. */
+  readonly defined: number
+  /** The version in which the read model is built. */
+  readonly built: number
+
+  constructor(at: { projection: string; defined: number; built: number }, advice: string) {
+    super(
+      `projection ${quote(at.projection)} is built in version ${String(at.built)}, and defined here in version ` +
+        `${String(at.defined)}: ${advice}`,
+    )
+    this.projection = at.projection
+    this.defined = at.defined
+    this.built = at.built
+  }
+}
+
+/** A projection is blocked by an event that its handler fails on: it does not go on until it is unblocked. */
+export class ProjectionBlockedError extends MnemeError {
+  readonly code = 'PROJECTION_BLOCKED'
+  readonly projection: string
+
+  constructor(projection: string, reason: string) {
+    super(`projection ${quote(projection)} is blocked: ${reason}`)
+    this.projection = projection
+  }
+}
+
+/** A projection has not passed a position within the time stated. It goes on all the same. */
+export class NotCaughtUpError extends MnemeError {
+  readonly code = 'NOT_CAUGHT_UP'
+  override readonly isRetryable = true
+  readonly projection: string
+
+  constructor(projection: string, waited: number) {
+    super(`projection ${quote(projection)} has not come that far within ${String(Math.round(waited))} ms`)
+    this.projection = projection
+  }
+}
+
 /** A store could not be opened; nothing was changed. `reason` says why. */
 export class OpenError extends MnemeError {
   readonly code = 'CANNOT_OPEN'
@@ -318,6 +364,9 @@ export type AnyMnemeError =
   | StoreTimeoutError
   | HistoryRewoundError
   | CheckpointFromAnotherStoreError
+  | ProjectionVersionError
+  | ProjectionBlockedError
+  | NotCaughtUpError
   | OpenError
   | OutcomeUnknownError
   | StoreClosedError
@@ -335,8 +384,11 @@ export type ErrorCode =
   | 'INVALID_DATA'
   | 'KEY_REUSED'
   | 'LIMIT_EXCEEDED'
+  | 'NOT_CAUGHT_UP'
   | 'OUTCOME_UNKNOWN'
   | 'OVERLOADED'
+  | 'PROJECTION_BLOCKED'
+  | 'PROJECTION_VERSION'
   | 'REJECTED'
   | 'STORE_BUSY'
   | 'STORE_CLOSED'

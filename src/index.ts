@@ -38,9 +38,12 @@ export {
   KeyReusedError,
   LimitError,
   MnemeError,
+  NotCaughtUpError,
   OpenError,
   OutcomeUnknownError,
   OverloadedError,
+  ProjectionBlockedError,
+  ProjectionVersionError,
   Rejected,
   StoreBusyError,
   StoreClosedError,
@@ -75,6 +78,7 @@ export { tailLog } from './log-tail.ts'
 export type { LogSource, ScannedPage, ScanRequest } from './log-tail.ts'
 export type { Metadata } from './metadata.ts'
 export { openStore } from './open-store.ts'
+export type { ProjectionTarget, Query, Returned, Row, Step, Steps, Value } from './projection-target.ts'
 export { reject } from './rejection.ts'
 export type { Rejection } from './rejection.ts'
 export type { RetryOptions } from './retry.ts'

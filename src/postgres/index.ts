@@ -4,10 +4,11 @@ import { InvalidArgumentError } from '../errors.ts'
 import type { EventStore, StoreOptions } from '../store.ts'
 import { postgresAdapter } from './adapter.ts'
 import { Connections } from './connections.ts'
-import { makePool, type PostgresConfig, type PostgresPool } from './driver.ts'
-import { asOpenError } from './faults.ts'
+import type { PostgresConfig, PostgresPool } from './driver.ts'
 import { migrateSchema, type Migration } from './open.ts'
+import { poolOf } from './pool.ts'
 import { quoteSchema } from './schema.ts'
+import { checkTimeout, LONGEST } from './timeouts.ts'
 
 export type {
   PostgresClient,
@@ -18,6 +19,8 @@ export type {
   PostgresQuery,
 } from './driver.ts'
 export type { Migration } from './open.ts'
+export { postgresTarget } from './target.ts'
+export type { PostgresTargetOptions, PostgresTransaction } from './target.ts'
 
 /** Options of `postgresStore`. */
 export interface PostgresOptions extends StoreOptions {
@@ -78,7 +81,6 @@ export async function postgresStore(
   connection: string | PostgresConfig | PostgresPool,
   options: PostgresOptions = {},
 ): Promise<EventStore> {
-  const known = [...OPTIONS, ...TIMEOUTS, ...STORE] as const
   const {
     schema = 'mneme',
     migrate = true,
@@ -88,7 +90,7 @@ export async function postgresStore(
     statementTimeout = 30_000,
     busyTimeout = 5_000,
     ...rest
-  } = checkOptions(options, 'options', known)
+  } = checkOptions(options, 'options', ALL)
   for (const [name, value] of Object.entries({ migrate, prepare, standbys })) checkBoolean(value, name)
   for (const [name, value] of Object.entries({ connectTimeout, statementTimeout, busyTimeout })) {
     checkTimeout(value, name)
@@ -100,7 +102,7 @@ export async function postgresStore(
   // `createStore` checks these as well, but by then the schema would have been made.
   if (rest.maxPending !== undefined) checkWhole(rest.maxPending, 'maxPending', 1)
   if (rest.cachedStates !== undefined) checkWhole(rest.cachedStates, 'cachedStates', 0)
-  const { pool, end } = await poolOf(connection, connectTimeout)
+  const { pool, end } = await poolOf(connection, connectTimeout, ALL)
   const settings = { schema, migrate, prepare, standbys, connectTimeout, statementTimeout, busyTimeout }
   try {
     return createStore(await postgresAdapter(pool, settings, end), rest)
@@ -133,7 +135,7 @@ export async function migrate(
   checkBoolean(dryRun, 'dryRun')
   checkTimeout(connectTimeout, 'connectTimeout')
   const quoted = quoteSchema(schema)
-  const { pool, end } = await poolOf(connection, connectTimeout)
+  const { pool, end } = await poolOf(connection, connectTimeout, ALL)
   // An index on a large table takes its time.
   const connections = new Connections(pool, { connectTimeout, statementTimeout: LONGEST, prepare: false })
   try {
@@ -147,76 +149,8 @@ export async function migrate(
 const OPTIONS = ['schema', 'migrate', 'prepare', 'standbys'] as const
 const TIMEOUTS = ['connectTimeout', 'statementTimeout', 'busyTimeout'] as const
 const STORE = ['maxPending', 'cachedStates'] as const
-
-/** The longest that a timer of Node's can wait, in milliseconds. */
-const LONGEST = 2 ** 31 - 1
-
-/** The pool of a connection, and what ends it: nothing, if it was handed in. */
-async function poolOf(
-  connection: string | PostgresConfig | PostgresPool,
-  connectTimeout: number,
-): Promise<{ pool: PostgresPool; end: () => Promise<void> }> {
-  checkPlace(connection)
-  if (typeof connection === 'string') {
-    if (isUrl(connection)) return ownPool({ connectionString: connection }, connectTimeout)
-  } else if ((connection as unknown) !== null && typeof connection === 'object') {
-    if (isPool(connection)) return { pool: connection, end: () => Promise.resolve() }
-    if (!('query' in connection) && !('connect' in connection)) return ownPool(connection, connectTimeout)
-  }
-  throw new InvalidArgumentError(
-    'connection',
-    'a URL like postgres://user@host/database, the options of a pg.Pool, or a pg.Pool',
-  )
-}
-
-async function ownPool(
-  config: PostgresConfig,
-  connectTimeout: number,
-): Promise<{ pool: PostgresPool; end: () => Promise<void> }> {
-  // One that never comes about would keep the pool from ending.
-  const defaults = { connectionTimeoutMillis: connectTimeout }
-  try {
-    const pool = await makePool({
-      fallback_application_name: 'mneme',
-      keepAlive: true,
-      ...defaults,
-      ...config,
-    })
-    return { pool, end: () => pool.end() }
-  } catch (error) {
-    throw asOpenError(error)
-  }
-}
-
-function isPool(connection: PostgresConfig | PostgresPool): connection is PostgresPool {
-  // A single client can connect, too, but hands out none.
-  return typeof connection.connect === 'function' && 'totalCount' in connection
-}
+const ALL = [...OPTIONS, ...TIMEOUTS, ...STORE] as const
 
 function checkBoolean(value: unknown, name: string): void {
   if (typeof value !== 'boolean') throw new InvalidArgumentError(`options.${name}`, 'true or false')
-}
-
-function checkTimeout(value: number, name: string): void {
-  checkWhole(value, `options.${name}`, 1)
-  if (value > LONGEST) throw new InvalidArgumentError(`options.${name}`, `at most ${String(LONGEST)}`)
-}
-
-/** The driver would take a store's options without a word, and without effect. */
-function checkPlace(connection: string | PostgresConfig | PostgresPool): void {
-  const isObject = typeof connection === 'object' && (connection as unknown) !== null
-  const text = isObject && 'connectionString' in connection ? connection.connectionString : connection
-  const parameters = typeof text === 'string' ? text.slice(text.indexOf('?') + 1).split('&') : []
-  const given = new Set([
-    ...(isObject && !isPool(connection) ? Object.keys(connection) : []),
-    ...parameters.map((parameter) => parameter.split('=')[0]),
-  ])
-  const misplaced = [...OPTIONS, ...TIMEOUTS, ...STORE].find((option) => given.has(option))
-  if (misplaced === undefined) return
-  throw new InvalidArgumentError(`connection.${misplaced}`, 'given with the options, the second argument')
-}
-
-/** Whether the driver can make something of it; it would tell of one that it cannot, password and all. */
-function isUrl(connection: string): boolean {
-  return /^postgres(ql)?:\/\//.test(connection) && URL.canParse(connection.replace('@/', '@host/'))
 }

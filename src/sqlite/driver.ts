@@ -19,12 +19,12 @@ export interface SqliteDatabase {
 
 /** What a store needs of a prepared statement. Rows are objects by column name; integers are numbers. */
 export interface SqliteStatement {
-  run(...values: (string | number)[]): {
+  run(...values: (string | number | null)[]): {
     readonly lastInsertRowid: number | bigint
   }
-  get(...values: (string | number)[]): unknown
-  all(...values: (string | number)[]): unknown[]
-  iterate(...values: (string | number)[]): Iterable<unknown>
+  get(...values: (string | number | null)[]): unknown
+  all(...values: (string | number | null)[]): unknown[]
+  iterate(...values: (string | number | null)[]): Iterable<unknown>
   /** Rows as arrays from now on, as `node:sqlite` says it. Used where it is there, because it is faster. */
   setReturnArrays?(isOn: boolean): unknown
   /** The same, as better-sqlite3 says it. */

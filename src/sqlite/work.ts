@@ -1,6 +1,6 @@
 import { OutcomeUnknownError, StoreFailedError } from '../errors.ts'
 import type { Connection } from './connection.ts'
-import { faultOf } from './faults.ts'
+import { faultOf, isTaken } from './faults.ts'
 
 /** What became of work. */
 export type WorkOutcome =
@@ -36,7 +36,8 @@ export function commitWork(connection: Connection, work: () => unknown): WorkOut
     return { kind: 'committed', value }
   } catch (error) {
     connection.endTransaction()
-    return overwritten(connection, error)
+    // A constraint that is checked at the end: the work's own doing.
+    return isTaken(error) ? { kind: 'threw', error } : overwritten(connection, error)
   }
 }
 

@@ -1,0 +1,108 @@
+import { isMnemeError } from '../errors.ts'
+import { settle, type Steps } from '../projection-target.ts'
+import type { Checkpoint } from '../store.ts'
+import type { StoredEvent } from '../store-adapter.ts'
+import { advance, checkpointAt, movedTo, suffixOf, type Build } from './build.ts'
+import { tableNames, type Definition, type ProjectionContext } from './definition.ts'
+
+/** Events that are handled together, and where the log was looked through to with them. */
+export interface Batch {
+  readonly events: readonly StoredEvent[]
+  readonly through: Checkpoint
+}
+
+/** Who handles them, and for how long that is his own. */
+export interface Holder {
+  readonly owner: string
+  /** Milliseconds. */
+  readonly lease: number
+}
+
+/** A handler failed. */
+export class HandlerFailure extends Error {
+  /** Which event of the batch it was; `undefined`: what was written could not be committed. */
+  readonly index: number | undefined
+
+  constructor(index: number | undefined, cause: unknown) {
+    super('a handler failed', { cause })
+    this.index = index
+  }
+}
+
+/** The build does not stand where it was thought to: another worker was faster, or it was reset. Nothing was written. */
+export class Overtaken extends Error {}
+
+/**
+ * Handles a batch in one transaction, with the checkpoint's move as its last statement: all of it counts or nothing
+ * (P1). Where handlers take long and nobody else can write meanwhile, it ends early.
+ *
+ * @returns where the build stands then, and how many of the events were looked at.
+ * @throws HandlerFailure, Overtaken; Mneme's errors where the target is to blame.
+ */
+export async function applyBatch(
+  definition: Definition,
+  build: Build,
+  batch: Batch,
+  holder: Holder,
+): Promise<{ readonly build: Build; readonly taken: number }> {
+  const { target } = definition
+  const longest = target.dialect === 'sqlite' ? LONGEST : Infinity
+  try {
+    return await target.transaction(
+      (tx) => handleAll(definition, build, { ...batch, ...holder, tx, longest }),
+      holder.lease,
+    )
+  } catch (error) {
+    if (error instanceof HandlerFailure || error instanceof Overtaken || isMnemeError(error)) throw error
+    // Like a constraint that is checked at the end, or a transaction that a handler's query has spoilt.
+    throw new HandlerFailure(undefined, error)
+  }
+}
+
+interface Work extends Batch, Holder {
+  readonly tx: unknown
+  /** Milliseconds after which it ends. */
+  readonly longest: number
+}
+
+function* handleAll(
+  definition: Definition,
+  build: Build,
+  { events, through, owner, lease, tx, longest }: Work,
+): Steps<{ build: Build; taken: number }> {
+  const { selection, handlers } = definition
+  const context = contextOf(definition, build)
+  const started = performance.now()
+  let count = 0
+  let taken = 0
+  for (const stored of events) {
+    const handled = selection.select(stored)
+    if (handled) {
+      try {
+        yield* settle(handlers.get(handled.type)!(handled.decode(), tx, context))
+      } catch (error) {
+        throw new HandlerFailure(taken, error)
+      }
+      count++
+    }
+    taken++
+    if (taken % LOOK === 0 && performance.now() - started > longest) break
+  }
+  const last = events[taken - 1]
+  const to = taken < events.length && last ? checkpointAt(through.store, last) : through
+  if (!(yield* advance(build, to, { count, owner, lease }))) throw new Overtaken()
+  return { build: movedTo(build, to, count), taken }
+}
+
+/** The names under which a build's tables are written. */
+export function contextOf(
+  { tables }: Definition,
+  build: Pick<Build, 'role' | 'generation'>,
+): ProjectionContext {
+  return { tables: tableNames(tables, suffixOf(build)) }
+}
+
+/** Milliseconds for which a batch may keep everybody else from writing. */
+const LONGEST = 20
+/** Events between two looks at the clock. */
+const LOOK = 16

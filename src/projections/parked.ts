@@ -1,0 +1,136 @@
+import { ask, settle, type Steps } from '../projection-target.ts'
+import type { StoredEvent } from '../store-adapter.ts'
+import { contextOf, HandlerFailure, Overtaken, type Batch, type Holder } from './batch.ts'
+import { advance, findBuilds, movedTo, type Build, type Failure } from './build.ts'
+import type { Definition } from './definition.ts'
+import { failureOf } from './failures.ts'
+import type { Recorded } from '../event.ts'
+import { fromStored } from '../recorded.ts'
+
+/** An event that was set aside, because the handler failed on it again and again. */
+export interface ParkedEvent {
+  /** As it is stored. */
+  readonly event: Recorded
+  readonly failure: Failure
+}
+
+/** Sets the one event of a batch aside, in the same transaction as the checkpoint passes it. @throws Overtaken */
+export function* park(
+  build: Build,
+  { events, through }: Batch,
+  failure: Failure,
+  holder: Holder,
+): Steps<Build> {
+  const [event] = events
+  yield* ask(
+    'INSERT INTO PARKED (name, generation, position, event, failure) VALUES ($1, $2, $3, $4, $5)',
+    ...[build.name, build.generation, event!.position, JSON.stringify(event), JSON.stringify(failure)],
+  )
+  if (!(yield* advance(build, through, { count: 0, ...holder }))) throw new Overtaken()
+  return movedTo(build, through, 0)
+}
+
+/** What a live build has set aside, in the order of the store. */
+export function* findParked(name: string): Steps<ParkedEvent[]> {
+  const rows = yield* ask(
+    `SELECT k.event, k.failure FROM PARKED k
+      JOIN PROJECTIONS p ON p.name = k.name AND p.generation = k.generation AND p.role = 'live'
+      WHERE k.name = $1 ORDER BY k.position`,
+    name,
+  )
+  return rows.map(({ event, failure }) => ({
+    event: fromStored(JSON.parse(event as string) as StoredEvent),
+    failure: JSON.parse(failure as string) as Failure,
+  }))
+}
+
+/** How many a build has set aside. */
+export function* countParked({ name, generation }: Build): Steps<number> {
+  const [row] = yield* ask(
+    'SELECT count(*) AS parked FROM PARKED WHERE name = $1 AND generation = $2',
+    ...[name, generation],
+  )
+  return Number(row?.parked ?? 0)
+}
+
+/** Forgets what a build has set aside. */
+export function* dropParked({ name, generation }: Build): Steps<void> {
+  yield* ask('DELETE FROM PARKED WHERE name = $1 AND generation = $2', name, generation)
+}
+
+/** What became of events that were set aside, when they were tried again. */
+export interface Retried {
+  readonly handled: number
+  readonly failed: number
+}
+
+/**
+ * Handles again what was set aside, each in a transaction of its own, in the order of the store; what fails stays.
+ *
+ * @param patience milliseconds, as of a transaction.
+ */
+export async function retryParked(definition: Definition, patience: number): Promise<Retried> {
+  const { name, target } = definition
+  const { live } = await target.read(() => findBuilds(name))
+  if (!live) return { handled: 0, failed: 0 }
+  const rows = await target.read(() =>
+    ask(
+      'SELECT position FROM PARKED WHERE name = $1 AND generation = $2 ORDER BY position',
+      ...[name, live.generation],
+    ),
+  )
+  let [handled, failed] = [0, 0]
+  for (const row of rows) {
+    const position = row.position as string
+    try {
+      const wasThere = await target.transaction(
+        (tx) => handleParked(definition, live, { position, tx }),
+        patience,
+      )
+      if (wasThere) handled++
+    } catch (error) {
+      if (!(error instanceof HandlerFailure)) throw error
+      failed++
+      await target.transaction(() => noteAgain(live, position, error.cause), patience)
+    }
+  }
+  return { handled, failed }
+}
+
+function* handleParked(
+  definition: Definition,
+  live: Build,
+  { position, tx }: { readonly position: string; readonly tx: unknown },
+): Steps<boolean> {
+  // The build is held, so that it is not reset or replaced meanwhile; of two that do this, one finds the event gone.
+  const held = yield* ask(
+    `UPDATE PROJECTIONS SET applied = applied + 1 WHERE name = $1 AND generation = $2 AND role = 'live' RETURNING name`,
+    ...[live.name, live.generation],
+  )
+  const [row] = yield* ask(
+    'DELETE FROM PARKED WHERE name = $1 AND generation = $2 AND position = $3 RETURNING event',
+    ...[live.name, live.generation, position],
+  )
+  if (held.length === 0 || !row) return false
+  const handled = definition.selection.select(JSON.parse(row.event as string) as StoredEvent)
+  if (!handled) return true
+  try {
+    const handler = definition.handlers.get(handled.type)!
+    yield* settle(handler(handled.decode(), tx, contextOf(definition, live)))
+  } catch (error) {
+    throw new HandlerFailure(0, error)
+  }
+  return true
+}
+
+function* noteAgain({ name, generation }: Build, position: string, cause: unknown): Steps<void> {
+  const where = 'WHERE name = $1 AND generation = $2 AND position = $3'
+  const [row] = yield* ask(`SELECT event, failure FROM PARKED ${where}`, name, generation, position)
+  if (!row) return
+  const { attempts } = JSON.parse(row.failure as string) as Failure
+  const failure = failureOf(cause, attempts + 1, JSON.parse(row.event as string) as StoredEvent)
+  yield* ask(
+    `UPDATE PARKED SET failure = $4 ${where}`,
+    ...[name, generation, position, JSON.stringify(failure)],
+  )
+}

@@ -1,0 +1,182 @@
+import { checkOptions, checkWhole } from '../checks.ts'
+import { coreOf } from '../create-store.ts'
+import { InvalidArgumentError, ProjectionVersionError } from '../errors.ts'
+import type { StoreCore } from '../store-core.ts'
+import type { EventStore } from '../store.ts'
+import type { Failure } from './build.ts'
+import { failureOf } from './failures.ts'
+import { definedProjection, LEASE, type DefinedProjection, type Projection } from './projection.ts'
+import { ensureLive, rebuildBeside, restartLive } from './rebuild.ts'
+import { prepareTarget } from './schema.ts'
+import type { ProjectionStatus } from './status.ts'
+import { Worker } from './worker.ts'
+
+/** Options of `runProjections`. */
+export interface RunOptions {
+  /**
+   * What to do with a projection that was built in an earlier version: `'refuse'`, where left out, throws;
+   * `'rebuild'` builds it anew, beside the live one where it names its `tables`, and else in place.
+   */
+  readonly onNewVersion?: 'refuse' | 'rebuild' | undefined
+  /**
+   * Milliseconds after which another process takes over from one that is not heard of; on PostgreSQL also how long a
+   * transaction may do nothing. 10,000.
+   */
+  readonly lease?: number | undefined
+  /** Called with whatever goes wrong, each time: also where it is tried again. Log it. */
+  readonly onFailure?: ((failure: Failure, projection: Projection) => void) | undefined
+}
+
+/** Projections at work. */
+export interface RunningProjections {
+  /** Waits until all that is there now has been handled, by whichever process. */
+  caughtUp(options?: { readonly timeout?: number | undefined }): Promise<void>
+  /** Where each of them stands. */
+  status(): Promise<readonly ProjectionStatus[]>
+  /** Ends the work, after the batches at hand, and gives the leases back. Closing the store does it, too. */
+  stop(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/**
+ * Runs projections: catches up, then handles each event as it comes. In how many processes it is called makes no
+ * difference: of each projection one of them works, and the others stand by.
+ *
+ * Resolves when all have been begun. Afterwards nothing is thrown: what goes wrong is tried again, or blocks the
+ * projection where its `status` says so, and `onFailure` is told.
+ *
+ * @throws ProjectionVersionError where a read model is built in another version, which is not for this program to
+ *   change. OpenError, StoreUnavailableError and so on where the target cannot be had; what a `setup` throws.
+ * @example
+ * ```ts
+ * const running = await runProjections(store, [doors])
+ * await running.caughtUp()
+ * await running.stop()
+ * ```
+ */
+export async function runProjections(
+  store: EventStore,
+  projections: readonly Projection[],
+  options: RunOptions = {},
+): Promise<RunningProjections> {
+  const {
+    onNewVersion = 'refuse',
+    lease = LEASE,
+    onFailure = () => undefined,
+  } = checkOptions(options, 'options', ['onNewVersion', 'lease', 'onFailure'])
+  if (!['refuse', 'rebuild'].includes(onNewVersion)) {
+    throw new InvalidArgumentError('options.onNewVersion', "'refuse' or 'rebuild'")
+  }
+  checkWhole(lease, 'options.lease', 100)
+  const core = coreOf(store)
+  const defined = checkProjections(projections)
+  const outdated = new Set<DefinedProjection>()
+  for (const projection of defined) {
+    if (await isOutdated(projection, lease, onNewVersion)) outdated.add(projection)
+  }
+  const settings = { core, lease, onFailure }
+  return new Running(
+    store,
+    defined.map((projection) => [projection, outdated.has(projection)]),
+    settings,
+  )
+}
+
+interface Settings {
+  readonly core: StoreCore
+  readonly lease: number
+  readonly onFailure: (failure: Failure, projection: Projection) => void
+}
+
+class Running implements RunningProjections {
+  readonly #store: EventStore
+  readonly #projections: readonly DefinedProjection[]
+  readonly #ending = new AbortController()
+  readonly #over: Promise<unknown>
+  readonly #forget: () => void
+
+  constructor(store: EventStore, projections: readonly [DefinedProjection, boolean][], settings: Settings) {
+    this.#store = store
+    this.#projections = projections.map(([projection]) => projection)
+    this.#forget = settings.core.atClose(() => this.stop())
+    this.#over = Promise.all(
+      projections.map(([projection, isOutdated]) => this.#run(projection, isOutdated, settings)),
+    )
+  }
+
+  async caughtUp(options: { readonly timeout?: number | undefined } = {}): Promise<void> {
+    const head = await this.#store.logHead()
+    await Promise.all(this.#projections.map((projection) => projection.caughtUpTo(head, options)))
+  }
+
+  status(): Promise<readonly ProjectionStatus[]> {
+    return Promise.all(this.#projections.map((projection) => projection.status(this.#store)))
+  }
+
+  async stop(): Promise<void> {
+    this.#ending.abort()
+    this.#forget()
+    await this.#over
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop()
+  }
+
+  async #run(
+    projection: DefinedProjection,
+    isOutdated: boolean,
+    { core, lease, onFailure }: Settings,
+  ): Promise<void> {
+    const { definition } = projection
+    const failed = (failure: Failure) => {
+      onFailure(failure, projection)
+    }
+    const moved = () => {
+      projection.moved()
+    }
+    const task = { core, lease, signal: this.#ending.signal, failed, moved }
+    try {
+      if (isOutdated && definition.tables.length > 0) await rebuildBeside(definition, task)
+      const worker = new Worker({
+        ...task,
+        definition,
+        choose: ({ live }) => live,
+        caughtUp: () => Promise.resolve(true),
+      })
+      await worker.run()
+    } catch (error) {
+      failed(failureOf(error, 1))
+    }
+  }
+}
+
+/** Whether a projection is to be built anew. @throws ProjectionVersionError where it is not for this program to do so. */
+async function isOutdated(
+  { definition }: DefinedProjection,
+  lease: number,
+  onNewVersion: 'refuse' | 'rebuild',
+): Promise<boolean> {
+  await prepareTarget(definition.target)
+  const { name, version } = definition
+  const { version: built } = await ensureLive(definition, lease)
+  if (built === version) return false
+  const at = { projection: name, defined: version, built }
+  if (built > version) throw new ProjectionVersionError(at, 'run the newer program, or raise the version')
+  if (onNewVersion === 'refuse') {
+    const advice = `await its rebuild(store), or run it with { onNewVersion: 'rebuild' }`
+    throw new ProjectionVersionError(at, advice)
+  }
+  if (definition.tables.length === 0) await restartLive(definition, lease)
+  return true
+}
+
+function checkProjections(projections: readonly Projection[]): readonly DefinedProjection[] {
+  const expected = 'a list of projections that defineProjection made'
+  if (!Array.isArray(projections)) throw new InvalidArgumentError('projections', expected)
+  return (projections as readonly Projection[]).map((projection, i) => {
+    const defined = definedProjection(projection)
+    if (!defined) throw new InvalidArgumentError(`projections[${String(i)}]`, 'made by defineProjection')
+    return defined
+  })
+}

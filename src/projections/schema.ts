@@ -1,0 +1,86 @@
+import { OpenError } from '../errors.ts'
+import { ask, type ProjectionTarget, type Steps } from '../projection-target.ts'
+
+/**
+ * Step n takes Mneme's tables in a target from version n to n + 1. A step that was published never changes.
+ *
+ * Positions are text, as the store gives them; times are milliseconds since 1970.
+ */
+const STEPS: readonly (readonly string[])[] = [
+  [
+    `CREATE TABLE PROJECTIONS (
+      name TEXT NOT NULL,
+      generation INTEGER NOT NULL,
+      version INTEGER NOT NULL,
+      role TEXT NOT NULL,
+      store TEXT,
+      position TEXT,
+      event_id TEXT,
+      state TEXT NOT NULL,
+      failure TEXT,
+      applied BIGINT NOT NULL,
+      rebuilding INTEGER NOT NULL,
+      owner TEXT,
+      lease_until BIGINT NOT NULL,
+      PRIMARY KEY (name, generation)
+    )`,
+    `CREATE TABLE PARKED (
+      name TEXT NOT NULL,
+      generation INTEGER NOT NULL,
+      position TEXT NOT NULL,
+      event TEXT NOT NULL,
+      failure TEXT NOT NULL,
+      PRIMARY KEY (name, generation, position)
+    )`,
+  ],
+]
+
+/**
+ * Makes Mneme's tables in a target, or brings them up to date: of several processes one does it. Only reads where
+ * nothing is to be done.
+ *
+ * @throws OpenError where they are newer than this program.
+ */
+export async function prepareTarget(target: ProjectionTarget<unknown>): Promise<void> {
+  if (prepared.has(target)) return
+  if ((await target.read(() => versionOf(target))) !== STEPS.length) {
+    await target.transaction(() => migrate(target), PATIENCE)
+  }
+  prepared.add(target)
+}
+
+const prepared = new WeakSet<ProjectionTarget<unknown>>()
+
+function* migrate(target: ProjectionTarget<unknown>): Steps<void> {
+  if (target.dialect === 'postgres') {
+    yield* ask("SELECT pg_advisory_xact_lock(hashtextextended('mneme projections', 0))")
+    // Even with IF NOT EXISTS it takes the right to make one.
+    const [there] = yield* ask("SELECT 1 AS there FROM pg_namespace WHERE nspname = 'SCHEMA'")
+    if (!there) yield* ask('CREATE SCHEMA SCHEMA')
+  }
+  const version = yield* versionOf(target)
+  if (version === 0) yield* ask('CREATE TABLE IF NOT EXISTS VERSIONS (version INTEGER NOT NULL)')
+  for (const statement of STEPS.slice(version).flat()) yield* ask(statement)
+  yield* ask('DELETE FROM VERSIONS')
+  yield* ask(`INSERT INTO VERSIONS (version) VALUES (${String(STEPS.length)})`)
+}
+
+/** The version of the tables; 0 where there are none. */
+function* versionOf({ dialect }: ProjectionTarget<unknown>): Steps<number> {
+  const [there] = yield* ask(
+    dialect === 'postgres'
+      ? `SELECT 1 AS there FROM pg_class WHERE oid = to_regclass('VERSIONS')`
+      : `SELECT 1 AS there FROM sqlite_schema WHERE type = 'table' AND name = 'mneme_projection_versions'`,
+  )
+  if (!there) return 0
+  const [row] = yield* ask('SELECT version FROM VERSIONS')
+  const version = Number(row?.version ?? 0)
+  if (version > STEPS.length) {
+    const known = `this version of Mneme knows ${String(STEPS.length)}`
+    throw new OpenError('newer-schema', `the tables of projections have version ${String(version)}, ${known}`)
+  }
+  return version
+}
+
+/** Milliseconds in which a step of that is done. */
+const PATIENCE = 60_000

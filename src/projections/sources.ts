@@ -1,0 +1,113 @@
+import type { AnyAggregate, EventsOf } from '../aggregate.ts'
+import { decode } from '../decode.ts'
+import { InvalidArgumentError } from '../errors.ts'
+import {
+  eventTypeRecord,
+  type AnyEventType,
+  type EventTypeBase,
+  type EventTypeRecord,
+} from '../event-type.ts'
+import type { Recorded } from '../event.ts'
+import { categoryOf } from '../names.ts'
+import { fromStored } from '../recorded.ts'
+import type { LogFilter, StoredEvent } from '../store-adapter.ts'
+
+/** What a projection listens to: an aggregate, for the events on its streams, or event types on any stream. */
+export type Source = AnyAggregate | Readonly<Record<string, AnyEventType>>
+
+/** The union of the events of sources. */
+export type EventsFrom<S> = S extends AnyAggregate
+  ? EventsOf<S>
+  : S extends Readonly<Record<string, AnyEventType>>
+    ? { [K in keyof S]: RecordedOf<S[K]> }[keyof S]
+    : never
+type RecordedOf<T> = T extends EventTypeBase<infer Type, infer Data> ? Recorded<Type, Data> : never
+
+/** Events by their types: linear in their number, where an `Extract` for each would be quadratic. */
+export type ByType<E> = {
+  readonly [X in E as X extends { readonly type: infer Type extends string } ? Type : never]: X
+}
+
+/** Handlers by the types of their events; in two steps, so that the editor knows the parameters. */
+export type Handlers<Events, Rest extends unknown[]> = {
+  readonly [Type in keyof Events]?: (event: Events[Type], ...rest: Rest) => unknown
+}
+
+/** An event that is handled. */
+export interface Handled {
+  /** The present name of its type. */
+  readonly type: string
+  /** It, in its present name and version. @throws UnknownEventError, FoldError */
+  readonly decode: () => Recorded
+}
+
+/** Which events a projection is given, and how they are found. */
+export interface Selection {
+  /** What the store is asked for: these, and hardly any others. */
+  readonly filter: LogFilter
+  /** What is to be done with a stored event; `undefined`: nothing. */
+  readonly select: (stored: StoredEvent) => Handled | undefined
+}
+
+/**
+ * Selects the events of sources that have a handler.
+ *
+ * @throws InvalidArgumentError where a source is none, or a handler is for an event of none of them.
+ */
+export function selectionOf(sources: readonly Source[], handled: readonly string[]): Selection {
+  if (!Array.isArray(sources) || sources.length === 0) {
+    throw new InvalidArgumentError('from', 'a list of aggregates, or of event types by name')
+  }
+  // The types of the events that are handled, by every name that they ever had; undefined: on any stream.
+  const categories = new Map<string, Set<string> | undefined>()
+  const records = new Map<string, EventTypeRecord>()
+  const wanted = new Set(handled)
+  const known = new Set<string>()
+  for (const [i, source] of (sources as readonly Source[]).entries()) {
+    const { category, types } = partsOf(source, `from[${String(i)}]`)
+    for (const record of types) {
+      known.add(record.type)
+      if (!wanted.has(record.type)) continue
+      for (const name of [record.type, ...record.formerly]) {
+        records.set(name, record)
+        if (category === undefined) categories.set(name, undefined)
+        else if (!categories.has(name)) categories.set(name, new Set([category]))
+        else categories.get(name)?.add(category)
+      }
+    }
+  }
+  for (const type of handled) {
+    if (known.has(type)) continue
+    throw new InvalidArgumentError(`on['${type}']`, `of an event of 'from': ${[...known].join(', ')}`)
+  }
+  const sets = [...categories.values()]
+  const isAnywhere = sets.some((set) => set === undefined)
+  const filter: LogFilter = {
+    streams: undefined,
+    categories: isAnywhere ? undefined : [...new Set(sets.flatMap((set) => [...(set ?? [])]))],
+    types: [...records.keys()],
+  }
+  const types = { eventTypes: records }
+  const select = (stored: StoredEvent): Handled | undefined => {
+    const record = records.get(stored.type)
+    if (!record) return undefined
+    const set = categories.get(stored.type)
+    if (set && !set.has(categoryOf(stored.stream))) return undefined
+    return { type: record.type, decode: () => decode(types, fromStored(stored)) }
+  }
+  return { filter, select }
+}
+
+function partsOf(
+  source: Source,
+  argument: string,
+): { readonly category: string | undefined; readonly types: EventTypeRecord[] } {
+  const { category, events } = Object(source) as Partial<AnyAggregate>
+  const isAggregate = typeof source === 'function' && typeof category === 'string'
+  const types: unknown = isAggregate ? events : source
+  if (typeof types !== 'object' || types === null) {
+    throw new InvalidArgumentError(argument, 'an aggregate, or event types by name')
+  }
+  const records = Object.values(types as Readonly<Record<string, AnyEventType>>).map(eventTypeRecord)
+  return { category: isAggregate ? category : undefined, types: records }
+}
