@@ -79,5 +79,6 @@ test(`${seconds} s of subscribers that come and go, every connection cut each se
     tails.map(() => ({ failures: {}, wrong: 0 })),
   )
   expect(sum(({ parts }) => parts)).toBeGreaterThan(seconds)
+  expect(sum(({ given }) => given)).toBeGreaterThan(seconds)
   expect(log.length).toBeGreaterThan(seconds * 10)
 })
