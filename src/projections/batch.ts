@@ -34,7 +34,8 @@ export class Overtaken extends Error {}
 
 /**
  * Handles a batch in one transaction, with the checkpoint's move as its last statement: all of it counts or nothing
- * (P1). Where handlers take long and nobody else can write meanwhile, it ends early.
+ * (P1). Where handlers take long, it ends early: in SQLite because nobody else can write meanwhile, and everywhere so
+ * that who is killed on and on still gets on.
  *
  * @returns where the build stands then, and how many of the events were looked at.
  * @throws HandlerFailure, Overtaken; Mneme's errors where the target is to blame.
@@ -46,7 +47,7 @@ export async function applyBatch(
   holder: Holder,
 ): Promise<{ readonly build: Build; readonly taken: number }> {
   const { target } = definition
-  const longest = target.dialect === 'sqlite' ? LONGEST : Infinity
+  const longest = LONGEST[target.dialect]
   try {
     return await target.transaction(
       (tx) => handleAll(definition, build, { ...batch, ...holder, tx, longest }),
@@ -86,7 +87,7 @@ function* handleAll(
       count++
     }
     taken++
-    if (taken % LOOK === 0 && performance.now() - started > longest) break
+    if (performance.now() - started > longest) break
   }
   const last = events[taken - 1]
   const to = taken < events.length && last ? checkpointAt(through.store, last) : through
@@ -102,7 +103,5 @@ export function contextOf(
   return { tables: tableNames(tables, suffixOf(build)) }
 }
 
-/** Milliseconds for which a batch may keep everybody else from writing. */
-const LONGEST = 20
-/** Events between two looks at the clock. */
-const LOOK = 16
+/** Milliseconds after which a batch ends early. */
+const LONGEST = { sqlite: 20, postgres: 1_000 }

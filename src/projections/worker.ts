@@ -157,8 +157,8 @@ export class Worker {
             // While a page is being handled, the next one is being read.
             next = pages.next()
             next.catch(() => undefined)
-            at = await this.#handle(at, page, store, passing)
-            if (page.isCaughtUp && !(await this.#reached(at))) return false
+            at = await this.#handle(at, page, { store, passing, signal })
+            if (page.isCaughtUp && !signal.aborted && !(await this.#reached(at))) return false
           }
           if (signal.aborted) return true
         }
@@ -182,15 +182,14 @@ export class Worker {
     return caughtUp(at)
   }
 
-  /** Handles what a page holds, in batches. */
+  /** Handles what a page holds, in batches, until it is told to end. */
   async #handle(
     build: Build,
     { events, through }: SubscribedPage,
-    store: string,
-    passing: Passing,
+    { store, passing, signal }: { store: string; passing: Passing; signal: AbortSignal },
   ): Promise<Build> {
     let at = build
-    for (let next = 0; next < events.length;) {
+    for (let next = 0; next < events.length && !signal.aborted;) {
       const some = events.slice(next, next + MOST)
       const isAll = next + some.length === events.length
       const end = isAll && through ? through : some.at(-1)!

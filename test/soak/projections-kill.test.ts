@@ -1,0 +1,120 @@
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
+
+import { Depositing, Fold, Projecting, sharedPlaces } from '../projections/processes.ts'
+import { deposit, until } from '../projections/rig.ts'
+import { testFolder } from '../sqlite/folder.ts'
+
+const isBrief = process.env.MNEME_SOAK === 'brief'
+const rounds = isBrief ? 14 : 170
+const versions = isBrief ? 1 : 3
+const backlog = isBrief ? 3_000 : 10_000
+/** As short as it may be: who comes next has to wait for it. */
+const lease = 100
+/** Processes that are started before they are needed: to start one takes longer than a round. */
+const ahead = 3
+
+describe.each(sharedPlaces)('a killed worker of $name', ({ open, problem }) => {
+  describe.skipIf(problem)(problem ?? '', () => {
+    test(`${rounds} rounds of SIGKILL: what is written is what a fold up to the checkpoint gives`, async () => {
+      const place = await open()
+      const { store, locations } = place
+      const ledger = join(testFolder(), 'handled')
+      const started = performance.now()
+      const writer = new Depositing(locations, { pause: 30, burst: 300 })
+      await writer.said('appending')
+      const next = (i: number) => new Projecting(locations, { lease, ledger, slow: [0, 5, 50][i % 3]! })
+      const waiting = Array.from({ length: ahead }, (_, i) => next(i))
+      const fold = new Fold(store)
+      let before = 0
+      let moved = 0
+      for (let round = 0; round < rounds; round++) {
+        const worker = waiting.shift()!
+        await worker.said('ready')
+        worker.say('go')
+        waiting.push(next(round))
+        // Also while it is beginning; and now and then so late that it has come to the end of what there is.
+        if (round % 5 > 0) await worker.said('running')
+        await delay(Math.random() * (round % 5 === 1 ? 10 : 3) * lease)
+        worker.child.kill('SIGKILL')
+        await worker.ended
+        const kept = await place.kept()
+        if (!kept) continue
+        expect(kept.totals).toEqual(await fold.upTo(kept.position))
+        expect(kept.applied).toBe(fold.events)
+        expect(kept.state).toBe('running')
+        if (kept.applied > before) moved++
+        before = kept.applied
+      }
+      for (const { child } of waiting) child.kill('SIGKILL')
+      const deposited = await writer.stopped()
+      const last = new Projecting(locations, { lease: 10_000, ledger, isReady: true })
+      const head = await store.logHead()
+      await until(async () => (await place.kept())?.position === head, 'the last one has caught up', 60_000)
+      last.say('stop')
+      expect(await last.result()).toEqual({ failures: {} })
+      const kept = await place.kept()
+      expect(kept?.totals).toEqual(await fold.upTo(head))
+      expect(kept?.applied).toBe(deposited)
+      const seconds = Math.round((performance.now() - started) / 1000)
+      console.log(
+        `${rounds} workers killed, ${moved} of them after they had committed something; ${deposited} events, ` +
+          `${statSync(ledger).size - deposited} more handled and rolled back, ${seconds} s`,
+      )
+      expect(moved).toBeGreaterThan(rounds / 10)
+    })
+
+    test(`${versions} rebuilds, killed on and on: what is live can be read, and is what it says it is`, async () => {
+      const place = await open()
+      const { store, locations } = place
+      const started = performance.now()
+      await deposit(store, backlog)
+      const writer = new Depositing(locations, { pause: 40, burst: 50 })
+      // One fold for each version that is live in turn; the checkpoint goes back in none of them.
+      const folds = Array.from({ length: versions + 2 }, (_, version) => new Fold(store, version))
+      const check = async () => {
+        const kept = await place.kept()
+        expect(kept?.totals).toEqual(await folds[kept!.version]!.upTo(kept!.position))
+        expect(kept?.applied).toBe(folds[kept!.version]!.events)
+        return kept!
+      }
+      let live = new Projecting(locations, { lease, isReady: true })
+      await live.said('running')
+      let [kills, reads, isOver] = [0, 0, false]
+      const reading = (async () => {
+        for (; !isOver; reads++) {
+          await check()
+          await delay(20)
+        }
+      })()
+      for (let version = 2; version <= versions + 1; version++) {
+        const rebuild = () =>
+          new Projecting(locations, { lease, version, onNewVersion: 'rebuild', isReady: true })
+        for (;;) {
+          const worker = rebuild()
+          await worker.said('running')
+          await delay(Math.random() * 3 * lease)
+          worker.child.kill('SIGKILL')
+          await worker.ended
+          kills++
+          if ((await place.kept())?.version === version) break
+        }
+        live.child.kill('SIGKILL')
+        live = rebuild()
+        await live.said('running')
+      }
+      await writer.stopped()
+      const head = await store.logHead()
+      await until(async () => (await place.kept())?.position === head, 'the last one has caught up', 60_000)
+      isOver = true
+      await reading
+      live.say('stop')
+      expect(await live.result()).toEqual({ failures: {} })
+      const seconds = Math.round((performance.now() - started) / 1000)
+      console.log(`${versions} rebuilds killed ${kills} times, read ${reads} times meanwhile, ${seconds} s`)
+      expect((await check()).version).toBe(versions + 1)
+    })
+  })
+})
