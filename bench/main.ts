@@ -3,15 +3,19 @@ import { kurrentdbFigures } from './kurrentdb.ts'
 import type { Figure } from './measure.ts'
 import { memoryFigures } from './memory.ts'
 import { postgresFigures } from './postgres.ts'
+import { projectionFigures } from './projections.ts'
 import { sqliteFigures } from './sqlite.ts'
+import { subscriptionFigures } from './subscriptions.ts'
 
-/** `npm run bench [NAME...]`: every figure, or those of `kurrentdb`, `postgres`, `sqlite`, `memory` or `import`. */
+/** `npm run bench [NAME...]`: every figure, or those of one or more of these groups. */
 const groups: Readonly<Record<string, () => AsyncIterable<Figure> | Iterable<Figure>>> = {
   import: importFigures,
   memory: memoryFigures,
   sqlite: sqliteFigures,
   postgres: postgresFigures,
   kurrentdb: kurrentdbFigures,
+  subscriptions: subscriptionFigures,
+  projections: projectionFigures,
 }
 
 const wanted = process.argv.slice(2)

@@ -1,6 +1,7 @@
 import pg from 'pg'
 
 import { NOTE } from './account.ts'
+import { BALANCES, UPSERT } from './balances.ts'
 
 /** A table as the store's own, written and read by the driver as a careful program without a library would do it. */
 export class RawPostgres {
@@ -101,9 +102,43 @@ export class RawPostgres {
     }
   }
 
+  /** Makes a read model of all rows: a batch of the next thousand, and how far it has come, in one transaction. */
+  async project(): Promise<number> {
+    const client = this.#clients[0]!
+    await client.query(`DROP TABLE IF EXISTS raw_balances, raw_checkpoint`)
+    await client.query(BALANCES.replace('balances', 'raw_balances'))
+    await client.query('CREATE TABLE raw_checkpoint AS SELECT 0::bigint AS position')
+    const next = {
+      name: 'next',
+      text: 'SELECT * FROM raw_events WHERE position > $1 ORDER BY position LIMIT 1000',
+    }
+    const upsert = { name: 'upsert', text: UPSERT.replaceAll('balances', 'raw_balances') }
+    const move = { name: 'move', text: 'UPDATE raw_checkpoint SET position = $1' }
+    let count = 0
+    for (let at = '0'; ;) {
+      const { rows } = await client.query<RawRow>({ ...next, values: [at] })
+      if (rows.length === 0) return count
+      await client.query('BEGIN')
+      for (const { position, stream, data } of rows) {
+        const { amount } = JSON.parse(data) as { amount: number }
+        await client.query({ ...upsert, values: [stream, amount] })
+        at = position
+        count++
+      }
+      await client.query({ ...move, values: [at] })
+      await client.query('COMMIT')
+    }
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.#clients.map((client) => client.end()))
   }
+}
+
+interface RawRow {
+  readonly position: string
+  readonly stream: string
+  readonly data: string
 }
 
 /** A stream that nobody has written to. */

@@ -1,18 +1,22 @@
 import { createRequire } from 'node:module'
 
 import { NOTE } from './account.ts'
+import { BALANCES, UPSERT } from './balances.ts'
 
 /** As much of a SQLite driver as the raw side of a comparison needs. */
 interface Database {
   exec(sql: string): unknown
   prepare(sql: string): {
     run(...parameters: unknown[]): unknown
+    all(...parameters: unknown[]): unknown[]
     iterate(...parameters: unknown[]): IterableIterator<unknown>
   }
   close(): void
 }
 
 interface Row {
+  readonly position: number
+  readonly stream: string
   readonly data: string
   readonly metadata: string
 }
@@ -66,6 +70,31 @@ export class RawSqlite {
       count++
     }
     return count
+  }
+
+  /** Makes a read model of all rows: a batch of the next thousand, and how far it has come, in one transaction. */
+  project(): number {
+    const database = this.#database
+    database.exec(`DROP TABLE IF EXISTS balances; ${BALANCES}`)
+    database.exec('CREATE TABLE IF NOT EXISTS checkpoint (position INTEGER NOT NULL)')
+    database.exec('DELETE FROM checkpoint; INSERT INTO checkpoint VALUES (0)')
+    const next = database.prepare('SELECT * FROM events WHERE position > ? ORDER BY position LIMIT 1000')
+    const upsert = database.prepare(UPSERT.replace(/\$\d/g, '?'))
+    const move = database.prepare('UPDATE checkpoint SET position = ?')
+    let count = 0
+    for (let at = 0; ;) {
+      const rows = next.all(at) as Row[]
+      if (rows.length === 0) return count
+      database.exec('BEGIN IMMEDIATE')
+      for (const { position, stream, data } of rows) {
+        const { amount } = JSON.parse(data) as { amount: number }
+        upsert.run(stream, amount)
+        at = position
+        count++
+      }
+      move.run(at)
+      database.exec('COMMIT')
+    }
   }
 
   close(): void {

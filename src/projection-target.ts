@@ -16,7 +16,17 @@ export interface ProjectionTarget<Tx> {
    */
   transaction<T>(work: (tx: Tx) => Steps<T>, patience: number): Promise<T>
 
-  /** Runs queries that change nothing, each by itself. */
+  /**
+   * Runs a query of one's own, in the database's own SQL, to read what projections have written.
+   *
+   * @example
+   * ```ts
+   * const rows = await readModels.query('SELECT balance FROM balances WHERE account = ?', ['alice'])
+   * ```
+   */
+  query(sql: string, values?: readonly Value[]): Promise<readonly Row[]>
+
+  /** Runs Mneme's own queries that change nothing, each by itself. */
   read<T>(work: () => Steps<T>): Promise<T>
 
   /** Gives back what it holds. Projections that run in it are to be stopped before. */

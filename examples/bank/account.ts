@@ -8,12 +8,15 @@ export interface Account {
   overdraft: number | 'unlimited'
 }
 
+/** By which kind of operation money moved, and on which day, where the file says so. */
+export type Occasion = { operation: string; date?: string }
+
 export const BankAccount = defineAggregate({
   name: 'BankAccount',
   events: {
     Opened: event<{ overdraft: Account['overdraft'] }>(),
-    Deposited: event<{ amount: number }>(),
-    Withdrawn: event<{ amount: number }>(),
+    Deposited: event<{ amount: number } & Occasion>(),
+    Withdrawn: event<{ amount: number } & Occasion>(),
     Declined: event<{ transaction: string; reason: string }>(),
   },
   initial: (): Account => ({ isOpen: false, balance: 0, overdraft: 0 }),
@@ -27,26 +30,26 @@ export const BankAccount = defineAggregate({
 
 const { Opened, Deposited, Withdrawn, Declined } = BankAccount.events
 
-type Movement = { account: string; amount: number }
+type Movement = { account: string; amount: number } & Occasion
 
 /** An account is opened with its first deposit: two events, kept together or not at all. */
 export const open = defineCommand({
   reads: ({ account }: Movement & { overdraft: Account['overdraft'] }) => BankAccount(account),
-  handle: ({ isOpen }, { amount, overdraft }) =>
-    isOpen ? reject('already-open') : [Opened({ overdraft }), Deposited({ amount })],
+  handle: ({ isOpen }, { overdraft, ...movement }) =>
+    isOpen ? reject('already-open') : [Opened({ overdraft }), Deposited(moved(movement))],
 })
 
 export const deposit = defineCommand({
   reads: ({ account }: Movement) => BankAccount(account),
-  handle: ({ isOpen }, { amount }) => (isOpen ? Deposited({ amount }) : reject('not-open')),
+  handle: ({ isOpen }, movement) => (isOpen ? Deposited(moved(movement)) : reject('not-open')),
 })
 
 export const withdraw = defineCommand({
   reads: ({ account }: Movement) => BankAccount(account),
-  handle: (account, { amount }) => {
+  handle: (account, movement) => {
     if (!account.isOpen) return reject('not-open')
-    if (!covers(account, amount)) return reject('insufficient-funds', { balance: account.balance })
-    return Withdrawn({ amount })
+    if (!covers(account, movement.amount)) return reject('insufficient-funds', { balance: account.balance })
+    return Withdrawn(moved(movement))
   },
 })
 
@@ -56,11 +59,11 @@ export const transfer = defineCommand({
     from: BankAccount(account),
     to: BankAccount(payee),
   }),
-  handle: ({ from, to }, { amount }, { on }) => {
+  handle: ({ from, to }, movement, { on }) => {
     if (!from.isOpen) return reject('not-open')
     if (!to.isOpen) return reject('unknown-payee')
-    if (!covers(from, amount)) return reject('insufficient-funds', { balance: from.balance })
-    return [on.from(Withdrawn({ amount })), on.to(Deposited({ amount }))]
+    if (!covers(from, movement.amount)) return reject('insufficient-funds', { balance: from.balance })
+    return [on.from(Withdrawn(moved(movement))), on.to(Deposited(moved(movement)))]
   },
 })
 
@@ -75,4 +78,9 @@ export const decline = defineCommand({
 
 function covers({ balance, overdraft }: Account, amount: number): boolean {
   return overdraft === 'unlimited' || amount <= balance + overdraft
+}
+
+/** What an event says of a movement: a date that is not known is left out. */
+function moved({ amount, operation, date }: Omit<Movement, 'account'>) {
+  return { amount, operation, ...(date !== undefined && { date }) }
 }

@@ -3,11 +3,13 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 import { openStore } from 'mneme'
+import { runProjections } from 'mneme/projections'
 
 import { check, readDeclined } from './check.ts'
 import { bold, red, withoutPassword } from './format.ts'
 import { showProgress } from './progress.ts'
-import { report, reportCheck } from './report.ts'
+import { caughtUp, readModelsOf } from './read-models.ts'
+import { report, reportCheck, reportReadModels } from './report.ts'
 import { run } from './run.ts'
 import { startSecondProcess } from './second-process.ts'
 import { Tally } from './tally.ts'
@@ -28,12 +30,18 @@ const HELP = `A bank carries out a file of transactions and keeps what happened 
                   memory:                        this process alone, gone at its end
   --help        this text
 
-Run it again, and it finds its work done. Delete bank.db to begin anew.
+Run it again, and it finds its work done. Delete bank.db to begin anew. Read models are kept
+beside the events, or in bank-read-models.db where the store keeps no tables.
 Paths are relative to the folder of package.json.`
 
 async function main(args: Arguments): Promise<void> {
   const lines = await openTransactions(args.file)
   await using store = await openStore(args.store)
+  const readModels = readModelsOf(args.store)
+  await using _target = readModels.target
+  await using _running = await runProjections(store, readModels.projections, {
+    onFailure: ({ message }, { name }) => console.error(red(`read model ${name}: ${message}`)),
+  })
   // What is in memory cannot be shared with a second process.
   const second = args.store === 'memory:' ? undefined : startSecondProcess(args.store)
   const tellers = [tellerAt(store), ...(second ? [second.teller] : [])]
@@ -54,6 +62,8 @@ async function main(args: Arguments): Promise<void> {
     second?.stop()
   }
   report(tally, (performance.now() - started) / 1000)
+  await caughtUp(store, readModels)
+  reportReadModels(await readModels.read())
   const isRight = reportCheck(tally, await check(store, tally))
   const isInterrupted = interrupt.signal.aborted
   if (isInterrupted) console.log(bold('\nInterrupted. What is done is done: run it again to go on.'))

@@ -1,4 +1,5 @@
 import type { Check } from './check.ts'
+import type { BankReport } from './read-models.ts'
 import { bold, count, green, money, red, whole } from './format.ts'
 import type { Remark, Tally } from './tally.ts'
 
@@ -25,6 +26,23 @@ export function report(tally: Tally, seconds: number): void {
   const pace = events > 0 ? `, ${whole(events / seconds)} a second` : ''
   console.log(bold(`\n${count(events, 'event')} written${pace}`))
   row(whole(conflicts), `${conflicts === 1 ? 'conflict' : 'conflicts'} retried`)
+}
+
+/** Prints what the read models say. */
+export function reportReadModels({ accounts, total, turnover, days, overdrawn }: BankReport): void {
+  console.log(bold('\nRead models'))
+  row(whole(accounts), `accounts hold ${money(total)} in all`)
+  for (const { operation, movements, amount } of turnover.slice(0, FIRST)) {
+    row(money(amount), `${operation}, in ${count(movements, 'movement')}`)
+  }
+  if (turnover.length > FIRST) row('', `and ${whole(turnover.length - FIRST)} more kinds of operation`)
+  row(whole(days), `${days === 1 ? 'day' : 'days'} with movements`)
+  const [lowest] = overdrawn
+  const detail = lowest ? `, ${lowest.account} down to ${money(lowest.lowest)}` : ''
+  row(
+    whole(overdrawn.length),
+    `${overdrawn.length === 1 ? 'account was' : 'accounts were'} overdrawn${detail}`,
+  )
 }
 
 /** Prints whether what was reported is true. Returns whether it is. */

@@ -8,6 +8,10 @@ export type Transaction = {
   readonly account: string
   /** In hundredths, above zero. */
   readonly amount: number
+  /** What the bank calls it; its kind, where the file does not say. */
+  readonly operation: string
+  /** The day, like 1993-01-31, where the file says so. */
+  readonly date?: string
   /** What the account holds afterwards, where the file says so. */
   readonly balance?: number
 } & (
@@ -24,7 +28,7 @@ export type Line = { readonly number: number } & (
 /**
  * Opens a file of transactions, which is read line by line, however long it is. Its first line names the
  * columns, in any order: `transaction`, `account`, `kind` and `amount` are needed; `payee` is that of a
- * transfer, `overdraft` the limit of an account to open.
+ * transfer, `overdraft` the limit of an account to open, `operation` and `date` tell more of a movement.
  *
  * A file with a column `balance` is a bank's own statement. It has no line to open an account: its first
  * deposit does, and it says nothing of limits, so there is none.
@@ -87,7 +91,15 @@ function parse(columns: readonly string[], text: string): Transaction | string {
   if (!NAME.test(id!)) return `no transaction: '${id}'`
   if (!NAME.test(account!)) return `no account: '${account}'`
   if (!/^[1-9]\d{0,14}$/.test(amount!)) return `the amount is no whole number above zero: '${amount}'`
-  const movement = { id: id!, account: account!, amount: Number(amount) }
+  const date = field('date')
+  if (!/^(?:\d{4}-\d\d-\d\d)?$/.test(date)) return `no date: '${date}'`
+  const movement = {
+    id: id!,
+    account: account!,
+    amount: Number(amount),
+    operation: field('operation') || kind!,
+    ...(date !== '' && { date }),
+  }
 
   const balance = field('balance')
   if (columns.includes('balance') && !/^-?\d{1,15}$/.test(balance)) return `no balance: '${balance}'`

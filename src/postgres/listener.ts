@@ -28,8 +28,7 @@ export class Listener {
   readonly #heard: () => void
   #ending: AbortController | undefined
   /** Settled when no connection is held. */
-  #held: Promise<void> = Promise.resolve()
-  #release: () => void = () => undefined
+  #held: Promise<unknown> = Promise.resolve()
   #isHearing = false
   #failures = 0
 
@@ -63,12 +62,15 @@ export class Listener {
     while (!signal.aborted) {
       let isDeaf: boolean
       try {
-        await this.#connections.use((session) => this.#listen(session, signal))
+        await this.#connections.use((session) => {
+          const listening = this.#listen(session, signal)
+          this.#held = listening.catch(() => undefined)
+          return listening
+        })
         isDeaf = true
       } catch (error) {
         isDeaf = !isMnemeError(error) && REFUSALS.has(faultOf(error))
       }
-      this.#release()
       await pause(isDeaf ? LISTEN_AGAIN : retryDelay(RETRY, ++this.#failures, Math.random()), signal)
     }
   }
@@ -80,9 +82,6 @@ export class Listener {
     const { name, own } = this.#channel
     // It goes to nobody else: they would hear what it listened to.
     session.broken = new Error('it listened')
-    this.#held = new Promise((resolve) => {
-      this.#release = resolve
-    })
     let end: (reason: unknown) => void = () => undefined
     const over = new Promise<never>((_, reject) => {
       end = reject

@@ -14,7 +14,6 @@ export class LogWatch {
   /** Where the pool is so small that a connection held would be missed, there is none. */
   readonly #listener: Listener | undefined
   readonly #watchers = new Set<() => void>()
-  #told: NodeJS.Immediate | undefined
   #poll: NodeJS.Timeout | undefined
   #again: NodeJS.Timeout | undefined
   #wait = 0
@@ -28,13 +27,10 @@ export class LogWatch {
     }
   }
 
-  /** This process appended something. Others hear of it when its callers were told, and have appended what is next. */
+  /** This process appended something. Who watches hears of it once its caller has, and has appended what is next. */
   appended(): void {
-    this.#told ??= setImmediate(() => {
-      this.#told = undefined
-      this.#changed()
-      this.#notifier.due()
-    })
+    this.#notifier.due()
+    if (this.#watchers.size > 0) setImmediate(this.#changed)
   }
 
   /**
@@ -68,10 +64,6 @@ export class LogWatch {
     this.#watchers.clear()
     this.#rest()
     clearTimeout(this.#lingering)
-    if (this.#told) {
-      clearImmediate(this.#told)
-      this.#notifier.due()
-    }
     await Promise.all([this.#listener?.stop(), this.#notifier.close()])
   }
 

@@ -2,9 +2,11 @@ import type { Connections } from './connections.ts'
 import { NOTIFY_LISTENERS, type Statements } from './statements.ts'
 
 /**
- * Tells other processes that something was appended, where any of them listens: at once, then no more often than every
- * {@link NOTIFY_PACE}, and one at a time. It stands beside the appends: none of them waits for it or fails with it.
- * Where it fails itself, that is left to the others' polls.
+ * Tells other processes that something was appended: at once, then no more often than every {@link NOTIFY_PACE}, and
+ * one at a time. It stands beside the appends: none of them waits for it or fails with it. Where it fails itself, that
+ * is left to the others' polls.
+ *
+ * Nobody is notified as long as nobody listens, and that is looked at every {@link LOOK_PACE}.
  */
 export class Notifier {
   readonly #connections: Connections
@@ -13,8 +15,10 @@ export class Notifier {
   #isDue = false
   #isClosed = false
   #sentAt = -Infinity
+  #pace = NOTIFY_PACE
   #sending: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
+  #soon: NodeJS.Immediate | undefined
 
   /** @param sender is what it says: by this, its own process knows it again. */
   constructor(connections: Connections, statements: Statements, channel: string, sender: string) {
@@ -27,10 +31,15 @@ export class Notifier {
   due(): void {
     if (this.#isClosed) return
     this.#isDue = true
-    if (this.#sending || this.#timer) return
-    const early = this.#sentAt + NOTIFY_PACE - performance.now()
-    if (early <= 0) this.#send()
-    else {
+    if (this.#sending || this.#timer || this.#soon) return
+    const early = this.#sentAt + this.#pace - performance.now()
+    if (early <= 0) {
+      // Once the caller was told, and has appended what is next.
+      this.#soon = setImmediate(() => {
+        this.#soon = undefined
+        this.#send()
+      })
+    } else {
       this.#timer = setTimeout(() => {
         this.#timer = undefined
         this.#send()
@@ -42,6 +51,7 @@ export class Notifier {
   async close(): Promise<void> {
     this.#isClosed = true
     clearTimeout(this.#timer)
+    clearImmediate(this.#soon)
     await this.#withinReason(this.#sending)
     if (!this.#isDue) return
     this.#send()
@@ -54,7 +64,9 @@ export class Notifier {
     this.#sending = this.#connections
       .ask(this.#statements.of(NOTIFY_LISTENERS), this.#values)
       .then(
-        () => undefined,
+        ([row]) => {
+          this.#pace = row?.[1] === null ? LOOK_PACE : NOTIFY_PACE
+        },
         () => undefined,
       )
       .finally(() => {
@@ -75,6 +87,8 @@ export class Notifier {
 }
 
 /** Milliseconds from one notification to the next. */
-export const NOTIFY_PACE = 5
+export const NOTIFY_PACE = 10
+/** The same where nobody listened the last time. */
+export const LOOK_PACE = 50
 /** Milliseconds that closing waits for a notification. */
 const CLOSING = 500

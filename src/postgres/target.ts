@@ -1,6 +1,6 @@
 import { checkOptions } from '../checks.ts'
 import { isMnemeError, StoreClosedError, StoreUnavailableError } from '../errors.ts'
-import type { ProjectionTarget, Query, Row, Steps } from '../projection-target.ts'
+import type { ProjectionTarget, Query, Row, Steps, Value } from '../projection-target.ts'
 import { Connections, type Session } from './connections.ts'
 import type { PostgresConfig, PostgresPool } from './driver.ts'
 import { asMnemeError, causeOf, faultOf } from './faults.ts'
@@ -90,6 +90,11 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
         throw error
       }
     })
+  }
+
+  async query(sql: string, values: readonly Value[] = []): Promise<readonly Row[]> {
+    const { rows } = await this.#use((_, query) => query(sql, [...values]))
+    return rows
   }
 
   async read<T>(work: () => Steps<T>): Promise<T> {

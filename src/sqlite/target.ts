@@ -1,6 +1,6 @@
 import { checkOptions } from '../checks.ts'
 import { InvalidArgumentError, StoreClosedError } from '../errors.ts'
-import type { ProjectionTarget, Query, Row, Step, Steps } from '../projection-target.ts'
+import type { ProjectionTarget, Query, Row, Step, Steps, Value } from '../projection-target.ts'
 import { retryBusy } from './busy.ts'
 import type { Connection } from './connection.ts'
 import type { SqliteDatabase } from './driver.ts'
@@ -47,6 +47,14 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
     // It was opened by the driver that says so; where it is shared, by the same one.
     const tx = connection.database as Database
     return queue.write(() => runAll(connection, work(tx)), this.#settings.busyTimeout)
+  }
+
+  async query(sql: string, values: readonly Value[] = []): Promise<readonly Row[]> {
+    const { connection } = await this.#open()
+    return retryBusy(
+      () => connection.reading(() => connection.database.prepare(sql).all(...values) as Row[]),
+      this.#settings.busyTimeout,
+    )
   }
 
   async read<T>(work: () => Steps<T>): Promise<T> {

@@ -8,11 +8,11 @@ import type { Connection } from './connection.ts'
 import { isTurnDue } from './event-loop.ts'
 import { faultOf, isBusy, isFull } from './faults.ts'
 import type { Turn } from './turn.ts'
-import { commitWork, type WorkOutcome } from './work.ts'
+import { commitWorks, type WorksOutcome } from './work.ts'
 
 /**
- * What one process writes to one file: appends, and other work. Appends that wait are committed together, other work by
- * itself; nobody waits for company.
+ * What one process writes to one file: appends, and other work. Appends that wait are committed together, and so
+ * is other work; nobody waits for company.
  *
  * A batch runs when the microtasks at hand are through: callers whose appends were just committed, and who go
  * on to append again, so meet in the next one.
@@ -40,8 +40,8 @@ export class WriteQueue {
   }
 
   /**
-   * Does work in a transaction of its own, and resolves with what it returns once that is committed. Until its turn
-   * comes, `signal` withdraws it.
+   * Does work in a transaction, all of it or nothing, and resolves with what it returns once that is committed. It may be
+   * done twice. Until its turn comes, `signal` withdraws it.
    *
    * @throws what the work throws, with nothing written.
    */
@@ -76,9 +76,15 @@ export class WriteQueue {
     const [first] = this.#waiting
     if (!first) this.#done()
     else if (this.#turn.isAnothers()) this.#retryLater(undefined)
-    else if (isWork(first)) this.#concludeWork(first, commitWork(this.#connection, first.work))
-    else {
-      const appends = leadingAppends(this.#waiting)
+    else if (isWork(first)) {
+      const works = leading(this.#waiting, isWork)
+      const outcome = commitWorks(
+        this.#connection,
+        works.map(({ work }) => work),
+      )
+      this.#concludeWorks(works, outcome)
+    } else {
+      const appends = leading(this.#waiting, isAppend)
       this.#conclude(appends, commitBatch(this.#connection, appends))
     }
   }
@@ -100,14 +106,21 @@ export class WriteQueue {
     this.#done()
   }
 
-  #concludeWork(work: WaitingWork, outcome: WorkOutcome): void {
-    if (outcome.kind === 'failed' && isBusy(outcome.error)) {
-      this.#retryLater(outcome.error)
-      return
+  #concludeWorks(works: WaitingWork[], outcome: WorksOutcome): void {
+    if (outcome.kind === 'failed') {
+      if (isBusy(outcome.error)) {
+        this.#retryLater(outcome.error)
+        return
+      }
+      this.#taken(1)
+      works[0]!.reject(faultOf(outcome.error))
+    } else {
+      this.#taken(outcome.outcomes.length)
+      for (const [i, one] of outcome.outcomes.entries()) {
+        if (one.kind === 'committed') works[i]!.resolve(one.value)
+        else works[i]!.reject(one.error)
+      }
     }
-    this.#taken(1)
-    if (outcome.kind === 'committed') work.resolve(outcome.value)
-    else work.reject(outcome.kind === 'failed' ? faultOf(outcome.error) : outcome.error)
     this.#done()
   }
 
@@ -202,10 +215,14 @@ function isWork(waiting: Waiting): waiting is WaitingWork {
   return 'work' in waiting
 }
 
-/** The appends before the first other work. */
-function leadingAppends(waiting: Waiting[]): WaitingAppend[] {
-  const end = waiting.findIndex(isWork)
-  return (end < 0 ? waiting : waiting.slice(0, end)) as WaitingAppend[]
+function isAppend(waiting: Waiting): waiting is WaitingAppend {
+  return !isWork(waiting)
+}
+
+/** Those of a kind before the first of another. */
+function leading<W extends Waiting>(waiting: Waiting[], isOfKind: (one: Waiting) => one is W): W[] {
+  const end = waiting.findIndex((one) => !isOfKind(one))
+  return (end < 0 ? waiting : waiting.slice(0, end)) as W[]
 }
 
 function refuse(batch: readonly WaitingAppend[], error: unknown): void {

@@ -309,6 +309,126 @@ const breaks: readonly [string, Break, readonly string[]][] = [
     ['W1: each of 64 appends at once has its own verdict, where every third conflicts'],
   ],
   [
+    'gives an event of a subscription twice where a page ends',
+    subscribing((events, last) => (last ? [last, ...events] : events)),
+    [
+      'R2: what is there comes first, then what is appended, without a seam',
+      'R2: each of many subscribers that come and go sees the log of many writers',
+      'R2: a subscriber beside others sees what it asked for, from where it asked',
+    ],
+  ],
+  [
+    'passes over an event of a subscription now and then',
+    subscribing((events) => events.filter(({ revision }) => revision % 17 !== 16)),
+    [
+      'R2: what is there comes first, then what is appended, without a seam',
+      'R4: a slow consumer is given all of it, and holds up nobody',
+    ],
+  ],
+  [
+    'swaps events that come together',
+    subscribing((events) => events.toReversed()),
+    [
+      'R2: what is there comes first, then what is appended, without a seam',
+      'R2: each of many subscribers that come and go sees the log of many writers',
+      'R3: filters choose what a plain filter chooses, before and after it has caught up',
+    ],
+  ],
+  [
+    'ends a subscription when it has caught up',
+    (adapter) => ({
+      ...adapter,
+      async *subscribe(request) {
+        for await (const page of adapter.subscribe(request)) {
+          yield page
+          if (page.isCaughtUp) return
+        }
+      },
+    }),
+    [
+      'R2: what is there comes first, then what is appended, without a seam',
+      'R3: an empty store is caught up with, and its first event comes',
+      'R3: one event reaches a hundred waiting subscribers',
+    ],
+  ],
+  [
+    'misses what is appended between catching up and being live',
+    (adapter, data) => ({
+      ...adapter,
+      async *subscribe(request) {
+        for (let after = request.after; !request.signal.aborted;) {
+          const wake = new Promise<void>((resolve) => {
+            setTimeout(resolve, 5)
+          })
+          for await (const page of adapter.subscribe({ ...request, after })) {
+            yield page
+            after = page.through
+            if (page.isCaughtUp) break
+          }
+          await wake
+          const last = data.log.at(-1)
+          if (last && Math.random() < 0.5) after = last
+        }
+      },
+    }),
+    ['R2: each of many subscribers that come and go sees the log of many writers'],
+  ],
+  [
+    'never says that a subscription has caught up',
+    (adapter) => ({
+      ...adapter,
+      async *subscribe(request) {
+        for await (const page of adapter.subscribe(request)) yield { ...page, isCaughtUp: false }
+      },
+    }),
+    ['R3: it says that it has caught up when its consumer has taken all there is'],
+  ],
+  [
+    'says that it has caught up before it has',
+    (adapter) => ({
+      ...adapter,
+      async *subscribe(request) {
+        yield { events: [], through: request.after, isCaughtUp: true }
+        yield* adapter.subscribe(request)
+      },
+    }),
+    ['R3: it says that it has caught up when its consumer has taken all there is'],
+  ],
+  [
+    'leaves the place where it was as long as nothing that was asked for comes',
+    (adapter) => ({
+      ...adapter,
+      async *subscribe(request) {
+        let through = request.after
+        for await (const page of adapter.subscribe(request)) {
+          through = page.events.at(-1) ?? through
+          yield { ...page, through }
+        }
+      },
+    }),
+    ['R3: a long stretch of what was not asked for is passed, and is not looked through again'],
+  ],
+  [
+    'takes a place of another history for one of its own',
+    (adapter, data) => ({
+      ...adapter,
+      idAt: async (position) => (await adapter.idAt(position)) ?? crypto.randomUUID(),
+      subscribe: (request) => {
+        const known = data.log.find(({ position }) => position === request.after?.position)
+        return adapter.subscribe({ ...request, after: known })
+      },
+    }),
+    ['P1: a checkpoint or a position that this history has not is an error at once'],
+  ],
+  [
+    'goes on waiting when a subscription is over',
+    (adapter) => ({
+      ...adapter,
+      subscribe: (request) => adapter.subscribe({ ...request, signal: new AbortController().signal }),
+    }),
+    ['R4: return ends a subscription, waiting or not, and is no error'],
+  ],
+  [
     'declares less than the suite was told',
     (adapter) => ({ ...adapter, capabilities: { ...adapter.capabilities, keys: false } }),
     ['F1: a store declares what it can do as the suite was told, which skips by that'],
@@ -321,8 +441,25 @@ describe('the contract suite', () => {
   test('names each case by the promise that it proves, once', () => {
     const names = [...sound.keys()]
     expect(names.length).toBeGreaterThan(150)
-    for (const name of names) expect(name).toMatch(/^(W[1-7]|R[1-4]|F[1-4]): /)
-    for (const promise of ['W1', 'W2', 'W3', 'W4', 'W5', 'W6', 'W7', 'R1', 'R3', 'R4', 'F1', 'F3', 'F4']) {
+    for (const name of names) expect(name).toMatch(/^(W[1-7]|R[1-4]|P[1-5]|F[1-4]): /)
+    const promises = [
+      'W1',
+      'W2',
+      'W3',
+      'W4',
+      'W5',
+      'W6',
+      'W7',
+      'R1',
+      'R2',
+      'R3',
+      'R4',
+      'P1',
+      'F1',
+      'F3',
+      'F4',
+    ]
+    for (const promise of promises) {
       expect(
         names.some((name) => name.startsWith(`${promise}: `)),
         promise,
@@ -395,7 +532,7 @@ function fresh(change: Break) {
 async function within(call: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error('never ends')), 10_000)
+    timer = setTimeout(() => reject(new Error('never ends')), 4_000)
   })
   await Promise.race([call, late]).finally(() => clearTimeout(timer))
 }
@@ -418,6 +555,22 @@ function reading(change: (page: readonly StoredEvent[], n: number) => readonly S
     ...adapter,
     read: (request) => changed(adapter.read(request)),
     readAll: (request) => changed(adapter.readAll(request)),
+  })
+}
+
+/** @param change of the events of a page, of which `last` is the last one of the page before. */
+function subscribing(
+  change: (events: readonly StoredEvent[], last: StoredEvent | undefined) => readonly StoredEvent[],
+): Break {
+  return (adapter) => ({
+    ...adapter,
+    async *subscribe(request) {
+      let last: StoredEvent | undefined
+      for await (const page of adapter.subscribe(request)) {
+        yield { ...page, events: page.events.length === 0 ? [] : change(page.events, last) }
+        last = page.events.at(-1) ?? last
+      }
+    },
   })
 }
 

@@ -52,6 +52,8 @@ const transfer = defineCommand({
   }),
   handle: (_, { amount }, { on }) => [on.from(Withdrawn({ amount })), on.to(Deposited({ amount }))],
 })
+declare const readModels: ProjectionTarget<SqliteDatabase>
+declare const doors: Projection
 `
 
 /** The entry points, and which files they are. */
@@ -60,6 +62,7 @@ export const entryPoints: Readonly<Record<string, string>> = {
   'mneme/memory': 'src/memory/index.ts',
   'mneme/kurrentdb': 'src/kurrentdb/index.ts',
   'mneme/postgres': 'src/postgres/index.ts',
+  'mneme/projections': 'src/projections/index.ts',
   'mneme/sqlite': 'src/sqlite/index.ts',
   'mneme/testing': 'src/testing/index.ts',
 }

@@ -18,7 +18,7 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as
   exports: Record<string, unknown>
 }
 const subpaths = Object.keys(manifest.exports).filter((path) => path !== './package.json')
-const program = readProgram()
+const programs = readPrograms()
 
 let project: string
 
@@ -47,39 +47,48 @@ test.each(subpaths)('%s imports under plain Node and exports something', (subpat
   expect(Number(names)).toBeGreaterThan(0)
 })
 
-// Skipped while README.md has no block of TypeScript after a line `<!-- program -->`.
-test.skipIf(program === undefined)('the program of the README compiles and runs', () => {
-  writeFileSync(join(project, 'program.ts'), program ?? '')
-  writeFileSync(
-    join(project, 'tsconfig.json'),
-    JSON.stringify({
-      compilerOptions: {
-        target: 'es2022',
-        lib: ['es2023', 'esnext.disposable'],
-        module: 'nodenext',
-        strict: true,
-        skipLibCheck: false,
-        types: ['node'],
-        typeRoots: [join(root, 'node_modules/@types')],
-      },
-      files: ['program.ts'],
-    }),
-  )
-  const tsc = join(root, 'node_modules/typescript/lib/tsc.js')
-  node(project, tsc, '-p', '.')
-  if (!isBuiltin('node:sqlite')) {
-    // What a user of such a Node installs beside it.
-    const driver = 'node_modules/better-sqlite3'
-    symlinkSync(join(root, driver), join(project, driver), 'junction')
-  }
-  const output = node(project, 'program.js')
-  expect(output).not.toBe('')
+test('the README has programs', () => {
+  expect(programs).toHaveLength(2)
 })
 
-function readProgram(): string | undefined {
+// Each block of TypeScript after a line `<!-- program -->`.
+test.each(programs.map((text, i) => [i + 1, text] as const))(
+  'program %i of the README compiles and runs',
+  (_, text) => {
+    writeFileSync(join(project, 'program.ts'), text)
+    writeFileSync(
+      join(project, 'tsconfig.json'),
+      JSON.stringify({
+        compilerOptions: {
+          target: 'es2022',
+          lib: ['es2023', 'esnext.disposable'],
+          module: 'nodenext',
+          strict: true,
+          skipLibCheck: false,
+          types: ['node'],
+          typeRoots: [join(root, 'node_modules/@types')],
+        },
+        files: ['program.ts'],
+      }),
+    )
+    const tsc = join(root, 'node_modules/typescript/lib/tsc.js')
+    node(project, tsc, '-p', '.')
+    if (!isBuiltin('node:sqlite')) {
+      // What a user of such a Node installs beside it.
+      const driver = 'node_modules/better-sqlite3'
+      if (!existsSync(join(project, driver)))
+        symlinkSync(join(root, driver), join(project, driver), 'junction')
+    }
+    const output = node(project, 'program.js')
+    expect(output).not.toBe('')
+  },
+)
+
+function readPrograms(): string[] {
   const readme = join(root, 'README.md')
-  if (!existsSync(readme)) return undefined
-  return /<!-- program -->\s*```ts\n([\s\S]*?)\n```/.exec(readFileSync(readme, 'utf8'))?.[1]
+  if (!existsSync(readme)) return []
+  const blocks = readFileSync(readme, 'utf8').matchAll(/<!-- program -->\s*```ts(?: new)?\n([\s\S]*?)\n```/g)
+  return [...blocks].map(([, text]) => text!)
 }
 
 function npm(cwd: string, ...args: string[]): void {

@@ -10,6 +10,7 @@ import { happened, historyOf } from '../sqlite/history.ts'
 import { sleep, testDatabase, until } from './database.ts'
 import { Worker } from './processes.ts'
 import { Daemon } from './daemon.ts'
+import { Subscriber } from './subscriber.ts'
 import { freePort, ownServerProblem, startServer, systemBinaries, type TestServer } from './server.ts'
 
 interface Standby {
@@ -99,6 +100,7 @@ describe.each(servers)('a standby of %s', (_, problem, binaries) => {
       isRetryable: true,
     })
 
+    const subscribers = [{}, { streams: ['s-1'] }].map((options) => new Subscriber(store, options))
     const workers = [1, 2].map(() => new Worker('append', database.url, 8, 200, 20))
     const ended = Promise.all(workers.map((worker) => worker.ended))
     let isOver = false
@@ -138,6 +140,14 @@ describe.each(servers)('a standby of %s', (_, problem, binaries) => {
       found.push(id)
     expect(found).toEqual(seen.toReversed())
     expect(await store.head('s-1')).toBe(await writer.head('s-1'))
+    // It cannot listen, and is polled.
+    const ofStream = all.filter(({ stream }) => stream === 's-1').map(({ id }) => id)
+    for (const [i, ids] of [seen, ofStream].entries()) {
+      await subscribers[i]!.has(ids.length)
+      await subscribers[i]!.subscription.caughtUp()
+      expect(await subscribers[i]!.stop()).toEqual(ids)
+    }
+    expect(subscribers.flatMap(({ interruptions }) => interruptions)).toEqual([])
   })
 
   test.skipIf(problem)('cannot be read where nobody notes for it how far the log is complete', async () => {
@@ -149,6 +159,8 @@ describe.each(servers)('a standby of %s', (_, problem, binaries) => {
     onTestFinished(() => store.close())
     await expect(historyOf(store)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })
     await expect(store.logHead()).rejects.toThrow('standbys: true')
+    const subscriber = new Subscriber(store)
+    await until(() => subscriber.interruptions.length > 1, 'it is told so, and goes on trying')
     // A stream needs no order of the whole log.
     expect(await store.head('s')).toBe(0)
     await expect(postgresStore(standby.url(database.name), { schema: 'other' })).rejects.toMatchObject({
@@ -165,5 +177,39 @@ describe.each(servers)('a standby of %s', (_, problem, binaries) => {
         ),
       'the standby has all',
     )
+    await subscriber.has(2)
   })
+
+  test.skipIf(problem)(
+    'where it is behind: a place that it has not come to yet is no rewound history',
+    async () => {
+      const database = await testDatabase(primary)
+      const writer = await database.open({ standbys: true })
+      await writer.append({ stream: 's', events: [happened(0)] })
+      await caughtUp(database.name)
+      const store = await postgresStore(standby.url(database.name))
+      onTestFinished(() => store.close())
+      const known = new Subscriber(store)
+      await known.has(1)
+      const control = new pg.Client(standby.url(database.name))
+      await control.connect()
+      onTestFinished(() => control.end())
+      await control.query('SELECT pg_wal_replay_pause()')
+      onTestFinished(() => control.query('SELECT pg_wal_replay_resume()').then(() => undefined))
+      const first = await writer.append({ stream: 's', events: [happened(1)] })
+      await writer.append({ stream: 's', events: [happened(2)] })
+      const from = first.position!
+      const early = store.subscribe({ from })
+      await expect(early.next()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE', isRetryable: true })
+      await control.query('SELECT pg_wal_replay_resume()')
+      await known.has(3)
+      const late = new Subscriber(store, { from })
+      await late.has(1)
+      expect(late.ids).toEqual(known.ids.slice(2))
+      const beyond = `${'0'.repeat(from.length - 15)}${'9'.repeat(15)}`
+      await expect(store.subscribe({ from: beyond }).next()).rejects.toMatchObject({
+        code: 'STORE_UNAVAILABLE',
+      })
+    },
+  )
 })

@@ -35,6 +35,16 @@ export class Writer extends ScriptProcess {
   }
 }
 
+/** What the subscribers of a process were given. */
+export interface Subscribed {
+  readonly failures: object
+  /** How many began somewhere and ended, how many events they were given, and how many were given something else. */
+  readonly parts: number
+  readonly given: number
+  readonly wrong: number
+  readonly interruptions: number
+}
+
 /** A process that tails the log until it is told to stop, and notes what it sees. */
 export class Tail extends ScriptProcess {
   readonly seen: string
@@ -47,9 +57,16 @@ export class Tail extends ScriptProcess {
       readonly seen: string
       readonly limit?: number
       readonly categories?: readonly string[]
+      /** So many subscribe, rather than one that reads again and again. */
+      readonly subscribers?: number
     },
   ) {
-    super(script, 'tail', named(url, how.name), JSON.stringify(how))
+    super(
+      script,
+      how.subscribers === undefined ? 'tail' : 'subscribe',
+      named(url, how.name),
+      JSON.stringify(how),
+    )
     this.seen = how.seen
     this.categories = how.categories
   }

@@ -13,7 +13,7 @@ let isStopped = false
 process.stdin.once('data', () => (isStopped = true))
 
 const UNKNOWN = 'OUTCOME_UNKNOWN'
-const tasks = { write, tail }
+const tasks = { write, tail, subscribe }
 
 /**
  * Callers that append in every way until they are told to stop. Each line of the ledger is written at once, so that
@@ -207,6 +207,73 @@ async function tail() {
   }
   await store.close()
   say(JSON.stringify({ failures }))
+}
+
+/**
+ * Subscribers that end at random, until they are told to stop. The first one goes on where it was, and notes what it
+ * is given; each of the others begins anew behind any event that the first one has seen, or at the start, and is
+ * compared with it in the end.
+ */
+async function subscribe() {
+  const { categories, subscribers } = options
+  const seen = openSync(options.seen, 'a')
+  const store = await open()
+  const failures = {}
+  let interruptions = 0
+  const onInterrupted = () => interruptions++
+  const failed = (error) => {
+    const what = `${error.code ?? error.stack} ${told(error.cause)}`
+    failures[what] = (failures[what] ?? 0) + 1
+    return delay(20)
+  }
+  const whole = []
+  const parts = []
+  let current
+  let isAll = false
+  const first = async () => {
+    let from = 'start'
+    while (!isAll) {
+      current = store.subscribe({ from, categories, onInterrupted })
+      const end = performance.now() + Math.random() * 2_000
+      try {
+        for await (const { position, stream, revision, id } of current) {
+          writeSync(seen, `${position} ${stream} ${revision} ${id}\n`)
+          whole.push({ position, id })
+          if (performance.now() > end && !isStopped) break
+        }
+      } catch (error) {
+        await failed(error)
+      }
+      from = current.checkpoint ?? from
+    }
+  }
+  const other = async () => {
+    while (!isStopped) {
+      const start = Math.random() < 0.3 ? 0 : dice(whole.length + 1)
+      const ids = []
+      const from = whole[start - 1]?.position ?? 'start'
+      const subscription = store.subscribe({ from, categories, onInterrupted })
+      void delay(dice(1_000)).then(() => subscription.return())
+      try {
+        for await (const { id } of subscription) ids.push(id)
+      } catch (error) {
+        await failed(error)
+      }
+      parts.push({ start, ids })
+    }
+  }
+  const all = Promise.all([first(), inParallel(subscribers - 1, other)])
+  say('reading')
+  while (!isStopped) await delay(20)
+  const head = await store.logHead()
+  while (!(current.checkpoint?.position >= head)) await delay(20)
+  isAll = true
+  await current.return()
+  await all
+  await store.close()
+  const wrong = parts.filter(({ start, ids }) => ids.some((id, i) => id !== whole[start + i]?.id)).length
+  const given = parts.reduce((sum, { ids }) => sum + ids.length, 0)
+  say(JSON.stringify({ failures, parts: parts.length, given, wrong, interruptions }))
 }
 
 async function open() {

@@ -1,0 +1,12 @@
+import { follow, type Kind } from './following.ts'
+
+/** Run as a process of its own, with a location and a kind: follows the store, and when told sends what arrived when. */
+const [location = '', kind = ''] = process.argv.slice(2)
+const { arrived, stop } = await follow(location, kind as Kind)
+process.on('message', () => {
+  process.send?.([...arrived])
+  void stop().then(() => {
+    process.disconnect()
+  })
+})
+process.send?.('ready')

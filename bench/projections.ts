@@ -1,0 +1,98 @@
+import { join } from 'node:path'
+
+import type { EventStore } from 'mneme'
+import { runProjections } from 'mneme/projections'
+
+import { balancesAt, countingAt, type Opened } from './balances.ts'
+import { latencyFigures } from './latency.ts'
+import { compare, median, seconds, type Figure } from './measure.ts'
+import { isPostgres, places, storeAt, type Place } from './place.ts'
+import { RawPostgres } from './raw-postgres.ts'
+import { RawSqlite } from './raw-sqlite.ts'
+import { fill } from './work.ts'
+
+const RUNS = 15
+
+/** Projections: how fast they catch up, and how soon they are live. */
+export async function* projectionFigures(): AsyncGenerator<Figure> {
+  for await (const place of places()) {
+    const { location } = place
+    const store = await storeAt(location)
+    const events = isPostgres(location) ? 5_000 : 50_000
+    for (let i = 0; i < 10; i++) await fill(store, `log-${String(i)}`, events / 10)
+    yield await catchUp(place, store, events)
+    if (!isPostgres(location)) yield await counting(location, store, events)
+    await store.close()
+    yield* latencyFigures(place, 'projection')
+  }
+}
+
+/** Every event an upsert, a thousand in a transaction, with the checkpoint. */
+async function catchUp({ name, location }: Place, store: EventStore, events: number): Promise<Figure> {
+  const raw = await rawOf(location, events)
+  let run = 0
+  const figure = await compare({
+    name: `${name}: a projection of balances catches up`,
+    to: 'a raw loop over as many rows, that does the same writes in the same batches',
+    goal: 0.8,
+    operations: [events, events],
+    runs: RUNS,
+    ours: () =>
+      runOnce(
+        store,
+        balancesAt(location, `balances-${String(run++)}`, () => undefined),
+      ),
+    theirs: () => seconds(() => raw.project()),
+  })
+  await raw.close()
+  return figure
+}
+
+/** A projection's own share: its handler does nothing. */
+async function counting(file: string, store: EventStore, events: number): Promise<Figure> {
+  const speeds: number[] = []
+  for (let run = 0; run <= RUNS; run++) {
+    let count = 0
+    const taken = await runOnce(
+      store,
+      countingAt(file, `counting-${String(run)}`, () => count++),
+    )
+    if (run > 0) speeds.push(count / taken)
+  }
+  const speed = median(speeds)
+  return {
+    name: 'SQLite: a projection that only counts catches up',
+    value: `${Math.round(speed).toLocaleString('en')}/s  (of ${events.toLocaleString('en')} events)`,
+    goal: '>= 300,000/s',
+    reached: speed >= 300_000,
+  }
+}
+
+/** The seconds in which a projection that is new catches up. */
+async function runOnce(store: EventStore, { projection, close }: Opened): Promise<number> {
+  const taken = await seconds(async () => {
+    const running = await runProjections(store, [projection])
+    await running.caughtUp({ timeout: 60_000 })
+    await running.stop()
+  })
+  await close()
+  return taken
+}
+
+/** Tables of the raw side, beside the store: as many rows, of as many streams. */
+async function rawOf(location: string, events: number): Promise<Raw> {
+  if (isPostgres(location)) {
+    await RawPostgres.create(location)
+    const raw = await RawPostgres.open(location, 1)
+    for (let i = 0; i < 10; i++) await raw.insertArrays(1, events / 10)
+    return raw
+  }
+  const raw = new RawSqlite(join(location, '..', 'raw.db'))
+  for (let i = 0; i < 10; i++) raw.fill(events / 10)
+  return raw
+}
+
+interface Raw {
+  project(): unknown
+  close(): unknown
+}

@@ -1,0 +1,110 @@
+import type { EventStore, Subscription } from 'mneme'
+import pg from 'pg'
+
+import { latencyFigures } from './latency.ts'
+import { compare, seconds, type Figure } from './measure.ts'
+import { isPostgres, places, storeAt, type Place } from './place.ts'
+import { appendAlone, callers } from './work.ts'
+
+const SUBSCRIBERS = 10
+const CALLERS = 64
+/** Many short ones even out what else the machine does. */
+const RUNS = 20
+const IDLE = 100
+
+/** Live delivery: how soon, and at what cost to those that append and to a program that waits. */
+export async function* subscriptionFigures(): AsyncGenerator<Figure> {
+  for await (const place of places()) {
+    yield* latencyFigures(place, 'subscription')
+    yield* idleFigures(place)
+    yield* appendFigures(place)
+  }
+}
+
+/** Appending while ten subscribers of the same process are given each event. */
+async function* appendFigures({ name, location }: Place): AsyncGenerator<Figure> {
+  const store = await storeAt(location)
+  const lone = isPostgres(location) ? 200 : 1_000
+  const many = isPostgres(location) ? 6_400 : 16_000
+  let run = 0
+  const alone = () => appendAlone(store, `Alone-${String(run++)}`, lone)
+  const together = () => {
+    const stream = `Together-${String(run++)}`
+    return callers(CALLERS, (i) => appendAlone(store, `${stream}-${String(i)}`, many / CALLERS))
+  }
+  for (const [who, count, append] of [
+    ['append alone', lone, alone],
+    [`${String(CALLERS)} callers of append, on streams of their own`, many, together],
+  ] as const) {
+    yield await compare({
+      name: `${name}: ${who}, with ten live subscribers`,
+      to: 'the same without',
+      goal: 0.9,
+      operations: [count, count],
+      runs: RUNS,
+      ours: () => followed(store, count, append),
+      theirs: () => seconds(append),
+    })
+  }
+  await store.close()
+}
+
+/** The seconds of some appends while subscribers follow, who must be given all that is appended. */
+async function followed(store: EventStore, count: number, append: () => Promise<void>): Promise<number> {
+  const subscribers = tenSubscribers(store)
+  const all = subscribers.map(async (events) => {
+    let left = count
+    for await (const { revision } of events) if (revision >= 0 && --left === 0) break
+  })
+  await Promise.all(subscribers.map((events) => events.caughtUp()))
+  const taken = await seconds(append)
+  await Promise.all(all)
+  return taken
+}
+
+function tenSubscribers(store: EventStore): Subscription[] {
+  return Array.from({ length: SUBSCRIBERS }, () => store.subscribe({ from: 'end' }))
+}
+
+/** What a hundred subscribers cost to whom nothing is appended. */
+async function* idleFigures({ name, location }: Place): AsyncGenerator<Figure> {
+  const store = await storeAt(location)
+  const subscribers = Array.from({ length: IDLE }, () => store.subscribe({ from: 'end' }))
+  const over = subscribers.map((events) => events.next())
+  await Promise.all(subscribers.map((events) => events.caughtUp()))
+  await new Promise((resolve) => setTimeout(resolve, 1_000))
+  const [start, began] = [process.cpuUsage(), performance.now()]
+  await new Promise((resolve) => setTimeout(resolve, 10_000))
+  const { user, system } = process.cpuUsage(start)
+  const percent = (user + system) / 10 / (performance.now() - began)
+  const connections = isPostgres(location) ? await connectionsTo(location) : undefined
+  await Promise.all(subscribers.map((events) => events.return?.()))
+  await Promise.all(over)
+  await store.close()
+  yield {
+    name: `${name}: ${String(IDLE)} idle subscribers`,
+    value: `${percent.toFixed(2)} % of a core`,
+    goal: '< 1 %',
+    reached: percent < 1,
+  }
+  if (connections === undefined) return
+  yield {
+    name: `${name}: connections of ${String(IDLE)} idle subscribers`,
+    value: String(connections),
+    // One listens, one looks now and then.
+    goal: '<= 2',
+    reached: connections <= 2,
+  }
+}
+
+/** How many connections there are to a database, but for the one that asks. */
+async function connectionsTo(url: string): Promise<number> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  const { rows } = await client.query<{ count: string }>(
+    `SELECT count(*) FROM pg_stat_activity
+      WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()`,
+  )
+  await client.end()
+  return Number(rows[0]!.count)
+}
