@@ -104,4 +104,4 @@ export function contextOf(
 }
 
 /** Milliseconds after which a batch ends early. */
-const LONGEST = { sqlite: 20, postgres: 1_000 }
+const LONGEST = { sqlite: 20, postgres: 200 }

@@ -21,6 +21,8 @@ describe.each(sharedPlaces)('a killed worker of $name', ({ open, problem }) => {
     test(`${rounds} rounds of SIGKILL: what is written is what a fold up to the checkpoint gives`, async () => {
       const place = await open()
       const { store, locations } = place
+      // Every step is a way to the server and back.
+      const trips = locations.target.startsWith('postgres') ? 2 : 1
       const ledger = join(testFolder(), 'handled')
       const started = performance.now()
       const writer = new Depositing(locations, { pause: 30, burst: 300 })
@@ -37,14 +39,14 @@ describe.each(sharedPlaces)('a killed worker of $name', ({ open, problem }) => {
         waiting.push(next(round))
         // Also while it is beginning; and now and then so late that it has come to the end of what there is.
         if (round % 5 > 0) await worker.said('running')
-        await delay(Math.random() * (round % 5 === 1 ? 10 : 3) * lease)
+        await delay(Math.random() * (round % 5 === 1 ? 10 : 3) * lease * trips)
         worker.child.kill('SIGKILL')
         await worker.ended
         const kept = await place.kept()
         if (!kept) continue
         expect(kept.totals).toEqual(await fold.upTo(kept.position))
         expect(kept.applied).toBe(fold.events)
-        expect(kept.state).toBe('running')
+        expect(kept.state).not.toBe('blocked')
         if (kept.applied > before) moved++
         before = kept.applied
       }
