@@ -94,10 +94,11 @@ describe.each(sharedPlaces)('a killed worker of $name', ({ open, problem }) => {
       for (let version = 2; version <= versions + 1; version++) {
         const rebuild = () =>
           new Projecting(locations, { lease, version, onNewVersion: 'rebuild', isReady: true })
-        for (;;) {
+        for (let tries = 0; ; tries++) {
           const worker = rebuild()
           await worker.said('running')
-          await delay(Math.random() * 3 * lease)
+          // Longer each time, so that the machine is fast enough in the end.
+          await delay(Math.random() * (3 + tries) * lease)
           worker.child.kill('SIGKILL')
           await worker.ended
           kills++
