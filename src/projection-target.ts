@@ -76,7 +76,7 @@ export function* settle(returned: unknown): Steps<void> {
 }
 
 /** Whether something is to be awaited. */
-function isThenable(value: unknown): value is PromiseLike<unknown> {
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return (
     ((typeof value === 'object' && value !== null) || typeof value === 'function') &&
     typeof (value as Partial<PromiseLike<unknown>>).then === 'function'

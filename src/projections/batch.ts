@@ -1,5 +1,5 @@
 import { isMnemeError } from '../errors.ts'
-import { settle, type Steps } from '../projection-target.ts'
+import { isThenable, type Steps } from '../projection-target.ts'
 import type { Checkpoint } from '../store.ts'
 import type { StoredEvent } from '../store-adapter.ts'
 import { advance, checkpointAt, movedTo, suffixOf, type Build } from './build.ts'
@@ -77,10 +77,12 @@ function* handleAll(
   let count = 0
   let taken = 0
   for (const stored of events) {
-    const handled = selection.select(stored)
-    if (handled) {
+    const type = selection.typeOf(stored)
+    if (type !== undefined) {
       try {
-        yield* settle(handlers.get(handled.type)!(handled.decode(), tx, context))
+        const returned = handlers.get(type)!(selection.decode(stored), tx, context)
+        // A generator for each event would cost as much as many a handler.
+        if (isThenable(returned)) yield { returned }
       } catch (error) {
         throw new HandlerFailure(taken, error)
       }

@@ -112,11 +112,12 @@ function* handleParked(
     ...[live.name, live.generation, position],
   )
   if (held.length === 0 || !row) return false
-  const handled = definition.selection.select(JSON.parse(row.event as string) as StoredEvent)
-  if (!handled) return true
+  const { selection, handlers } = definition
+  const stored = JSON.parse(row.event as string) as StoredEvent
+  const type = selection.typeOf(stored)
+  if (type === undefined) return true
   try {
-    const handler = definition.handlers.get(handled.type)!
-    yield* settle(handler(handled.decode(), tx, contextOf(definition, live)))
+    yield* settle(handlers.get(type)!(selection.decode(stored), tx, contextOf(definition, live)))
   } catch (error) {
     throw new HandlerFailure(0, error)
   }

@@ -83,14 +83,14 @@ function stateOf({ state, owner, leaseLeft, isRebuilding }: Build): ProjectionSt
 
 /** Counts what is still to be handled: stores know no other way that is the same for all of them. */
 async function lagOf({ selection }: Definition, core: StoreCore, build: Build | undefined): Promise<Lag> {
-  const { filter, select } = selection
+  const { filter, typeOf } = selection
   const after = build?.checkpoint?.position
   const pages = core.readAllForUser({ ...filter, direction: 'forwards', after, limit: MOST + 1 })
   let events = 0
   let first: string | undefined
   for await (const page of pages) {
     for (const event of page) {
-      if (!select(event)) continue
+      if (typeOf(event) === undefined) continue
       first ??= event.time
       events++
     }
