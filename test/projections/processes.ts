@@ -160,6 +160,8 @@ export class Fold {
   }
 }
 
+const SQLITE = { synchronous: 'normal', busyTimeout: 20_000 } as const
+
 /** Stores and read models that processes share. */
 export const sharedPlaces: readonly {
   readonly name: string
@@ -174,19 +176,24 @@ export const sharedPlaces: readonly {
 export async function inSqlite(readModel: string): Promise<Watched> {
   const folder = testFolder()
   const locations = { store: join(folder, 'events.db'), target: join(folder, readModel) }
-  const options = { synchronous: 'normal', busyTimeout: 20_000 } as const
   return watched(
     locations,
-    await sqliteStore(locations.store, options),
-    sqliteTarget(locations.target, options),
+    await sqliteStore(locations.store, SQLITE),
+    sqliteTarget(locations.target, SQLITE),
   )
 }
 
-/** @param url of the database, where it is not one of the tests' shared server. */
-export async function inPostgres(url?: string): Promise<Watched> {
-  const database = url ?? (await (await testServer()).createDatabase())
-  const locations = { store: database, target: database }
-  return watched(locations, await postgresStore(database), postgresTarget(database))
+/**
+ * @param url of the database, where it is not one of the tests' shared server.
+ * @param options `ofFile`: the store is a SQLite file, so that only the read model is in PostgreSQL.
+ */
+export async function inPostgres(url?: string, options: { ofFile?: boolean } = {}): Promise<Watched> {
+  const target = url ?? (await (await testServer()).createDatabase())
+  if (!options.ofFile) {
+    return watched({ store: target, target }, await postgresStore(target), postgresTarget(target))
+  }
+  const store = join(testFolder(), 'events.db')
+  return watched({ store, target }, await sqliteStore(store, SQLITE), postgresTarget(target))
 }
 
 function watched(locations: Locations, store: EventStore, target: ProjectionTarget<never>): Watched {

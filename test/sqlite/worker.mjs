@@ -2,14 +2,15 @@
 // It runs the built package, as a user's process would.
 
 import { randomUUID } from 'node:crypto'
-import { createRequire } from 'node:module'
+import fs from 'node:fs'
+import { createRequire, syncBuiltinESMExports } from 'node:module'
 import { setTimeout as delay } from 'node:timers/promises'
 import { sqliteStore } from 'mneme/sqlite'
 
 const [task, driverName, file, ...args] = process.argv.slice(2)
 
 const driver = driverOf(driverName)
-const tasks = { open, append, hold, busy, light, endless, exit }
+const tasks = { open, append, hold, busy, light, endless, exit, drip, dying, idle, unwatched, write }
 await tasks[task](...args)
 
 /** Opens, says the identity, closes. */
@@ -118,6 +119,86 @@ async function exit() {
   await store.append({ stream: 's', events: [happened(0)] })
   for await (const event of store.readAll()) say(event.stream)
   await store.close()
+}
+
+/** Appends one event after the other, with a pause between; says when each was acknowledged. */
+async function drip(events, pause) {
+  const store = await sqliteStore(file, { driver })
+  const times = []
+  for (let n = 0; n < Number(events); n++) {
+    await store.append({ stream: 'drip', events: [happened(n)] })
+    times.push(performance.timeOrigin + performance.now())
+    await delay(Number(pause))
+  }
+  await store.close()
+  say(JSON.stringify(times))
+}
+
+/** Appends, and dies between the commit and the signal. */
+async function dying() {
+  const store = await sqliteStore(file, { driver })
+  const { writeSync } = fs
+  fs.writeSync = (descriptor, ...rest) => {
+    if (descriptor > 2) process.kill(process.pid, 'SIGKILL')
+    return writeSync(descriptor, ...rest)
+  }
+  syncBuiltinESMExports()
+  await store.append({ stream: 'dying', events: [happened(0)] })
+}
+
+/** Many subscribers wait for what does not come; says what that takes of a core, and how many files are watched. */
+async function idle(subscribers, seconds) {
+  const store = await sqliteStore(file, { driver })
+  const subscriptions = Array.from({ length: Number(subscribers) }, () => store.subscribe({ from: 'end' }))
+  const ends = subscriptions.map((subscription) => subscription.next())
+  await Promise.all(subscriptions.map((subscription) => subscription.caughtUp()))
+  const watchers = () => process.getActiveResourcesInfo().filter((name) => name.startsWith('FSEvent')).length
+  const watched = watchers()
+  const before = process.cpuUsage()
+  await delay(Number(seconds) * 1_000)
+  const { user, system } = process.cpuUsage(before)
+  await store.close()
+  await Promise.allSettled(ends)
+  await delay(20)
+  const share = (user + system) / (Number(seconds) * 1e6)
+  say(JSON.stringify({ share, watched, left: watchers() }))
+}
+
+/** Follows so many events where no file can be watched; says when each came. */
+async function unwatched(events) {
+  fs.watch = () => {
+    throw Object.assign(new Error('ENOSPC: System limit for number of file watchers reached'), {
+      code: 'ENOSPC',
+    })
+  }
+  syncBuiltinESMExports()
+  const store = await sqliteStore(file, { driver })
+  const subscription = store.subscribe({ from: 'end' })
+  const times = []
+  void subscription.caughtUp().then(() => say('following'))
+  for (let next = await subscription.next(); !next.done; next = await subscription.next()) {
+    times.push(performance.timeOrigin + performance.now())
+    if (times.length === Number(events)) break
+  }
+  await store.close()
+  say(JSON.stringify(times))
+}
+
+/** Several callers append to streams of their own until they are told to stop, or killed. */
+async function write(name, callers) {
+  const store = await sqliteStore(file, { driver, busyTimeout: 20_000, synchronous: 'normal' })
+  let isOver = false
+  process.stdin.once('data', () => (isOver = true))
+  say('writing')
+  await inParallel(Number(callers), async (caller) => {
+    for (let i = 0; !isOver; i++) {
+      const events = Array.from({ length: Math.random() < 0.01 ? 200 : 1 }, () => happened(i))
+      await store.append({ stream: `${name}-${caller}`, events })
+      await delay(Math.random() * 10)
+    }
+  })
+  await store.close()
+  process.exit(0)
 }
 
 function driverOf(name) {
