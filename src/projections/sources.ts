@@ -93,7 +93,7 @@ function partsOf(
   source: Source,
   argument: string,
 ): { readonly category: string | undefined; readonly types: EventTypeRecord[] } {
-  const { category, events } = Object(source) as Partial<AnyAggregate>
+  const { category, events } = Object(source) as { readonly category?: unknown; readonly events?: unknown }
   const isAggregate = typeof source === 'function' && typeof category === 'string'
   const types: unknown = isAggregate ? events : source
   if (typeof types !== 'object' || types === null) {
