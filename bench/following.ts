@@ -9,7 +9,7 @@ export type Kind = 'subscription' | 'projection'
 /** It at work: when each event arrived, by its id, in milliseconds of {@link clock}. */
 export interface Following {
   readonly arrived: Map<string, number>
-  stop(): Promise<void>
+  readonly stop: () => Promise<void>
 }
 
 /** Follows a store from its present end; resolves when it has caught up. */
@@ -36,7 +36,7 @@ export async function follow(location: string, kind: Kind): Promise<Following> {
   })()
   await events.caughtUp()
   const stop = async () => {
-    await events.return?.()
+    await events[Symbol.asyncDispose]()
     await over
     await store.close()
   }

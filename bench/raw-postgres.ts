@@ -1,7 +1,7 @@
 import pg from 'pg'
 
 import { NOTE } from './account.ts'
-import { BALANCES, UPSERT } from './balances.ts'
+import { accountOf, BALANCES, UPSERT } from './balances.ts'
 
 /** A table as the store's own, written and read by the driver as a careful program without a library would do it. */
 export class RawPostgres {
@@ -119,9 +119,9 @@ export class RawPostgres {
       const { rows } = await client.query<RawRow>({ ...next, values: [at] })
       if (rows.length === 0) return count
       await client.query('BEGIN')
-      for (const { position, stream, data } of rows) {
+      for (const { position, stream, revision, data } of rows) {
         const { amount } = JSON.parse(data) as { amount: number }
-        await client.query({ ...upsert, values: [stream, amount] })
+        await client.query({ ...upsert, values: [accountOf({ stream, revision }), amount] })
         at = position
         count++
       }
@@ -138,6 +138,7 @@ export class RawPostgres {
 interface RawRow {
   readonly position: string
   readonly stream: string
+  readonly revision: string
   readonly data: string
 }
 

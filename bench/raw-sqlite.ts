@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 
 import { NOTE } from './account.ts'
-import { BALANCES, UPSERT } from './balances.ts'
+import { accountOf, BALANCES, UPSERT } from './balances.ts'
 
 /** As much of a SQLite driver as the raw side of a comparison needs. */
 interface Database {
@@ -17,6 +17,7 @@ interface Database {
 interface Row {
   readonly position: number
   readonly stream: string
+  readonly revision: number
   readonly data: string
   readonly metadata: string
 }
@@ -86,9 +87,9 @@ export class RawSqlite {
       const rows = next.all(at) as Row[]
       if (rows.length === 0) return count
       database.exec('BEGIN IMMEDIATE')
-      for (const { position, stream, data } of rows) {
+      for (const { position, stream, revision, data } of rows) {
         const { amount } = JSON.parse(data) as { amount: number }
-        upsert.run(stream, amount)
+        upsert.run(accountOf({ stream, revision }), amount)
         at = position
         count++
       }

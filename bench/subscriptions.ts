@@ -78,7 +78,7 @@ async function* idleFigures({ name, location }: Place): AsyncGenerator<Figure> {
   const { user, system } = process.cpuUsage(start)
   const percent = (user + system) / 10 / (performance.now() - began)
   const connections = isPostgres(location) ? await connectionsTo(location) : undefined
-  await Promise.all(subscribers.map((events) => events.return?.()))
+  await Promise.all(subscribers.map((events) => events[Symbol.asyncDispose]()))
   await Promise.all(over)
   await store.close()
   yield {

@@ -1,3 +1,5 @@
+import { InvalidArgumentError } from './errors.ts'
+
 /**
  * A database that read models are kept in: what a projection writes, and how far it has come, are committed there
  * together. Made by `sqliteTarget` or `postgresTarget`.
@@ -46,8 +48,9 @@ export type Step = Query | Returned
 
 /**
  * A query in the SQL that SQLite and PostgreSQL have in common. Parameters are `$1` and so on; `NOW` stands for the
- * database's time in milliseconds since 1970, `STANDS` for whether the transaction still does, `PROJECTIONS`, `PARKED` and `VERSIONS` for Mneme's own tables, `SCHEMA` for
- * what they are in. In quotes, each is a literal.
+ * database's time in milliseconds since 1970, `STANDS` for whether the transaction still does, `PINNED` and `CLAIMED`
+ * for a lock on the rows (many may pin one, which keeps it from being claimed), `PROJECTIONS`, `PARKED` and `VERSIONS`
+ * for Mneme's own tables, `SCHEMA` for what they are in. In quotes, each is a literal.
  */
 export interface Query {
   readonly sql: string
@@ -75,8 +78,35 @@ export function* settle(returned: unknown): Steps<void> {
   if (isThenable(returned)) yield { returned }
 }
 
+/**
+ * A handler did what it must not: it ended the transaction, or is asynchronous in SQLite. Part of what it wrote may have
+ * been committed without the checkpoint, so that trying again makes it worse.
+ */
+export class HandlerMisuse extends InvalidArgumentError {
+  constructor(expected: string) {
+    super('a handler of a projection', expected)
+  }
+}
+
+/** A handler, or what it called, has ended the transaction. */
+export function transactionEnded(): HandlerMisuse {
+  return new HandlerMisuse(
+    'one that leaves the transaction open: it was ended, so what was written may count twice. Then reset it',
+  )
+}
+
+/** An error, and what caused it: tools wrap those of a driver. */
+export function* causesOf(error: unknown): Generator<unknown, void> {
+  for (let [at, depth] = [error, 0]; at !== undefined && at !== null && depth < DEEPEST; depth++) {
+    yield at
+    at = (at as { readonly cause?: unknown }).cause
+  }
+}
+
+const DEEPEST = 8
+
 /** Whether something is to be awaited. */
-function isThenable(value: unknown): value is PromiseLike<unknown> {
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return (
     ((typeof value === 'object' && value !== null) || typeof value === 'function') &&
     typeof (value as Partial<PromiseLike<unknown>>).then === 'function'

@@ -35,7 +35,7 @@ export function reportReadModels({ accounts, total, turnover, days, overdrawn }:
   for (const { operation, movements, amount } of turnover.slice(0, FIRST)) {
     row(money(amount), `${operation}, in ${count(movements, 'movement')}`)
   }
-  if (turnover.length > FIRST) row('', `and ${whole(turnover.length - FIRST)} more kinds of operation`)
+  if (turnover.length > FIRST) row('', `and ${count(turnover.length - FIRST, 'more kind')} of operation`)
   row(whole(days), `${days === 1 ? 'day' : 'days'} with movements`)
   const [lowest] = overdrawn
   const detail = lowest ? `, ${lowest.account} down to ${money(lowest.lowest)}` : ''

@@ -1,6 +1,13 @@
 import { checkOptions } from '../checks.ts'
 import { isMnemeError, StoreClosedError, StoreUnavailableError } from '../errors.ts'
-import type { ProjectionTarget, Query, Row, Steps, Value } from '../projection-target.ts'
+import {
+  causesOf,
+  type ProjectionTarget,
+  type Query,
+  type Row,
+  type Steps,
+  type Value,
+} from '../projection-target.ts'
 import { Connections, type Session } from './connections.ts'
 import type { PostgresConfig, PostgresPool } from './driver.ts'
 import { asMnemeError, causeOf, faultOf } from './faults.ts'
@@ -62,6 +69,8 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
     this.#words = {
       NOW: '(extract(epoch FROM clock_timestamp()) * 1000)::bigint',
       STANDS: `(current_setting('mneme.batch', true) = 'stands')`,
+      PINNED: 'FOR KEY SHARE',
+      CLAIMED: 'FOR UPDATE',
       SCHEMA: schema,
       PROJECTIONS: `${schema}.projections`,
       PARKED: `${schema}.parked`,
@@ -81,8 +90,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
         const value = await this.#runAll(work(session.client as unknown as Client), query)
         // Where a handler has swallowed an error of the server, nothing is left to be committed.
         const { command } = await query('COMMIT')
-        if (command !== 'COMMIT')
-          throw new Error('the transaction had failed: an error of the server was passed over')
+        if (command !== 'COMMIT') throw passedOver()
         return value
       } catch (error) {
         if (!session.broken)
@@ -175,8 +183,12 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
       if (quote !== '') return literal(word === 'SCHEMA' ? name.slice(1, -1).replaceAll('""', '"') : name)
       return name
     })
-    const { rows } = await query(text, values.length > 0 ? [...values] : undefined)
-    return rows
+    try {
+      const { rows } = await query(text, values.length > 0 ? [...values] : undefined)
+      return rows
+    } catch (error) {
+      throw isAborted(error) ? passedOver() : asMnemeError(error)
+    }
   }
 }
 
@@ -200,8 +212,8 @@ async function failureOf(returned: unknown): Promise<{ readonly error: unknown }
 /** What the database is to blame for, and no handler: also where the error came by way of one. */
 function ofDatabase(error: unknown): Error | undefined {
   if (isMnemeError(error)) return error
-  for (const at of [error, (error as { readonly cause?: unknown } | null)?.cause]) {
-    const { severity } = (at ?? {}) as { readonly severity?: unknown }
+  for (const at of causesOf(error)) {
+    const { severity } = at as { readonly severity?: unknown }
     if (typeof severity === 'string' && NOT_THE_HANDLERS.has(faultOf(at))) return asMnemeError(at)
   }
   return undefined
@@ -211,8 +223,17 @@ const NOT_THE_HANDLERS: ReadonlySet<ReturnType<typeof faultOf>> = new Set([
   ...(['disconnected', 'locked', 'transient', 'unprepared', 'read-only', 'full'] as const),
 ])
 
+/** Whether the transaction had failed before, and takes nothing any more. */
+function isAborted(error: unknown): boolean {
+  return (error as { readonly code?: unknown } | null)?.code === '25P02'
+}
+
+function passedOver(): Error {
+  return new Error('the transaction had failed before: a handler has passed over an error of the server')
+}
+
 function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error('the connection failed')
 }
 
-const WORDS = /('?)\b(NOW|STANDS|SCHEMA|PROJECTIONS|PARKED|VERSIONS)\b\1/g
+const WORDS = /('?)\b(NOW|STANDS|PINNED|CLAIMED|SCHEMA|PROJECTIONS|PARKED|VERSIONS)\b\1/g

@@ -1,8 +1,8 @@
 import { isMnemeError } from '../errors.ts'
-import { settle, type Steps } from '../projection-target.ts'
+import { HandlerMisuse, isThenable, type Steps } from '../projection-target.ts'
 import type { Checkpoint } from '../store.ts'
 import type { StoredEvent } from '../store-adapter.ts'
-import { advance, checkpointAt, movedTo, suffixOf, type Build } from './build.ts'
+import { advance, checkpointAt, movedTo, pin, suffixOf, type Build } from './build.ts'
 import { tableNames, type Definition, type ProjectionContext } from './definition.ts'
 
 /** Events that are handled together, and where the log was looked through to with them. */
@@ -46,13 +46,26 @@ export async function applyBatch(
   batch: Batch,
   holder: Holder,
 ): Promise<{ readonly build: Build; readonly taken: number }> {
-  const { target } = definition
-  const longest = LONGEST[target.dialect]
+  const longest = LONGEST[definition.target.dialect]
+  return handling(
+    definition,
+    (tx) => handleAll(definition, build, { ...batch, ...holder, tx, longest }),
+    holder.lease,
+  )
+}
+
+/**
+ * A transaction in which handlers are called.
+ *
+ * @throws HandlerFailure where what they have written cannot be committed; what the work throws; Mneme's errors.
+ */
+export async function handling<T>(
+  { target }: Definition,
+  work: (tx: unknown) => Steps<T>,
+  patience: number,
+): Promise<T> {
   try {
-    return await target.transaction(
-      (tx) => handleAll(definition, build, { ...batch, ...holder, tx, longest }),
-      holder.lease,
-    )
+    return await target.transaction(work, patience)
   } catch (error) {
     if (error instanceof HandlerFailure || error instanceof Overtaken || isMnemeError(error)) throw error
     // Like a constraint that is checked at the end, or a transaction that a handler's query has spoilt.
@@ -76,13 +89,16 @@ function* handleAll(
   const started = performance.now()
   let count = 0
   let taken = 0
+  if (!(yield* pin(build))) throw new Overtaken()
   for (const stored of events) {
-    const handled = selection.select(stored)
-    if (handled) {
+    const type = selection.typeOf(stored)
+    if (type !== undefined) {
       try {
-        yield* settle(handlers.get(handled.type)!(handled.decode(), tx, context))
+        const returned = handlers.get(type)!(selection.decode(stored), tx, context)
+        // A generator for each event would cost as much as many a handler.
+        if (isThenable(returned)) yield { returned }
       } catch (error) {
-        throw new HandlerFailure(taken, error)
+        throw error instanceof HandlerMisuse ? error : new HandlerFailure(taken, error)
       }
       count++
     }

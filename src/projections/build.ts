@@ -1,4 +1,4 @@
-import { ask, type Row, type Steps } from '../projection-target.ts'
+import { ask, transactionEnded, type Row, type Steps } from '../projection-target.ts'
 import type { Checkpoint } from '../store.ts'
 import type { LogPlace } from '../store-adapter.ts'
 
@@ -93,6 +93,37 @@ export function* beginBuild(build: Pick<Build, 'name' | 'generation' | 'version'
 }
 
 /**
+ * Pins a build where it stands: until the transaction ends, it is neither reset nor replaced. Returns whether it stands
+ * there. Others may pin it, too; so it spares the work of who is late, and leaves it to {@link advance} to be the fence.
+ */
+export function* pin({ name, generation, version, role, checkpoint }: Build): Steps<boolean> {
+  const rows = yield* ask(
+    `SELECT name FROM PROJECTIONS WHERE name = $1 AND generation = $2 AND version = $3 AND role = $4
+      AND position IS NOT DISTINCT FROM $5 AND event_id IS NOT DISTINCT FROM $6 PINNED`,
+    ...[name, generation, version, role, checkpoint?.position ?? null, checkpoint?.id ?? null],
+  )
+  return rows.length > 0
+}
+
+/** Pins the live build, wherever it stands. Returns whether it still is. */
+export function* pinLive({ name, generation }: Build): Steps<boolean> {
+  const rows = yield* ask(
+    "SELECT name FROM PROJECTIONS WHERE name = $1 AND generation = $2 AND role = 'live' PINNED",
+    ...[name, generation],
+  )
+  return rows.length > 0
+}
+
+/** Counts an event that was handled, but not in its turn. */
+export function* countHandled({ name, generation }: Build): Steps<void> {
+  const rows = yield* ask(
+    'UPDATE PROJECTIONS SET applied = applied + 1 WHERE name = $1 AND generation = $2 AND STANDS RETURNING name',
+    ...[name, generation],
+  )
+  if (rows.length === 0) throw transactionEnded()
+}
+
+/**
  * The fence: moves a build's checkpoint from one place to another, if it still stands there. Whatever was written in
  * the same transaction counts only if this does.
  */
@@ -113,9 +144,7 @@ export function* advance(
   if (rows.length > 0) return true
   const [row] = yield* ask('SELECT STANDS AS stands')
   // Whatever was written before that is committed, or lost, without the checkpoint.
-  if (row?.stands !== true && row?.stands !== 1) {
-    throw new Error('the transaction of the projection was ended by a handler, which it must not be')
-  }
+  if (row?.stands !== true && row?.stands !== 1) throw transactionEnded()
   return false
 }
 
@@ -137,16 +166,16 @@ export function* giveLease(build: Build, owner: string): Steps<void> {
   )
 }
 
-/** Says why a build is tried again or blocked, as long as it stands where it did. */
+/** Says why a build is tried again or blocked, if it stands where it did and nobody else works on it. */
 export function* noteFailure(
   { name, generation, checkpoint }: Build,
-  state: 'retrying' | 'blocked',
-  failure: Failure,
+  owner: string,
+  { state, failure }: { readonly state: 'retrying' | 'blocked'; readonly failure: Failure },
 ): Steps<void> {
   yield* ask(
     `UPDATE PROJECTIONS SET state = $1, failure = $2
-      WHERE name = $3 AND generation = $4 AND position IS NOT DISTINCT FROM $5`,
-    ...[state, JSON.stringify(failure), name, generation, checkpoint?.position ?? null],
+      WHERE name = $3 AND generation = $4 AND position IS NOT DISTINCT FROM $5 AND owner = $6`,
+    ...[state, JSON.stringify(failure), name, generation, checkpoint?.position ?? null, owner],
   )
 }
 
@@ -159,7 +188,10 @@ export function* clearBlock(name: string): Steps<boolean> {
   return rows.length > 0
 }
 
-/** Puts the live build back to the start, as one of another generation: whoever is at work on it notices. */
+/**
+ * Puts the live build back to the start, as one of another generation: whoever is at work on it is waited for, or
+ * notices.
+ */
 export function* restart(
   { name, generation }: Build,
   to: { generation: number; version: number },
@@ -173,19 +205,25 @@ export function* restart(
   return rows.length > 0
 }
 
-/** It has caught up: if it was being rebuilt in place, that is done. */
-export function* endRebuilding({ name, generation }: Build): Steps<void> {
-  yield* ask('UPDATE PROJECTIONS SET rebuilding = 0 WHERE name = $1 AND generation = $2', name, generation)
+/** It has caught up: if it was being rebuilt in place, or tried again, that is done. */
+export function* settleDown({ name, generation }: Build): Steps<void> {
+  yield* ask(
+    `UPDATE PROJECTIONS SET rebuilding = 0, state = 'running', failure = NULL
+      WHERE name = $1 AND generation = $2 AND state <> 'blocked'`,
+    ...[name, generation],
+  )
 }
 
 /**
- * Ends a build: whoever is at work on it notices. Returns up to where it had come, and nothing where it had ended before.
+ * Ends a build: whoever is at work on it is waited for, or notices. Returns up to where it had come, and nothing where it
+ * had ended before.
  */
 export function* retire({
   name,
   generation,
   role,
 }: Build): Steps<{ position: string | undefined } | undefined> {
+  yield* ask('SELECT name FROM PROJECTIONS WHERE name = $1 AND generation = $2 CLAIMED', name, generation)
   const [row] = yield* ask(
     `UPDATE PROJECTIONS SET role = 'retired', owner = NULL WHERE name = $1 AND generation = $2 AND role = $3
       RETURNING position`,

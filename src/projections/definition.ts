@@ -89,6 +89,10 @@ export function checkDefinition(given: ProjectionDefinition<readonly Source[], u
   if (handlers.size === 0) throw new InvalidArgumentError('on', 'handlers by the types of events')
   for (const [type, handler] of handlers) {
     if (typeof handler !== 'function') throw new InvalidArgumentError(`on['${type}']`, 'a function')
+    // Found out later, it would have written outside of the transaction.
+    if (into.dialect === 'sqlite' && handler instanceof AsyncFunction) {
+      throw new InvalidArgumentError(`on['${type}']`, 'synchronous, as everything is in SQLite')
+    }
   }
   checkTables(tables, setup)
   return {
@@ -104,6 +108,11 @@ export function checkDefinition(given: ProjectionDefinition<readonly Source[], u
     retry: retryPolicy({ maxRetries: 5, baseDelay: 100, minDelay: 50, maxDelay: 10_000, ...given.retry }),
   }
 }
+
+/** What functions are that are written with `async`. */
+const AsyncFunction = (async () => {
+  await Promise.resolve()
+}).constructor as FunctionConstructor
 
 function checkTables(tables: readonly string[], setup: unknown): void {
   const isList = Array.isArray(tables) && new Set(tables).size === tables.length

@@ -8,7 +8,7 @@ export function failureOf(error: unknown, attempts: number, event?: StoredEvent)
   const { name, message, code } = (error ?? {}) as Partial<Error> & { readonly code?: unknown }
   return {
     name: typeof name === 'string' ? name : typeof error,
-    message: (typeof message === 'string' ? message : String(error)).slice(0, LONGEST),
+    message: (typeof message === 'string' ? message : textOf(error)).slice(0, LONGEST),
     code: typeof code === 'string' ? code : undefined,
     attempts,
     time: currentTime(),
@@ -19,6 +19,15 @@ export function failureOf(error: unknown, attempts: number, event?: StoredEvent)
       stream: event.stream,
       revision: event.revision,
     },
+  }
+}
+
+/** What was thrown and is no error: anything at all. */
+function textOf(thrown: unknown): string {
+  try {
+    return String(thrown)
+  } catch {
+    return 'something that has no text'
   }
 }
 

@@ -1,7 +1,18 @@
-import { ask, settle, type Steps } from '../projection-target.ts'
+import { ProjectionVersionError } from '../errors.ts'
+import { ask, HandlerMisuse, settle, type Steps } from '../projection-target.ts'
+import type { Checkpoint } from '../store.ts'
 import type { StoredEvent } from '../store-adapter.ts'
-import { contextOf, HandlerFailure, Overtaken, type Batch, type Holder } from './batch.ts'
-import { advance, findBuilds, movedTo, type Build, type Failure } from './build.ts'
+import { contextOf, HandlerFailure, handling, Overtaken, type Holder } from './batch.ts'
+import {
+  advance,
+  countHandled,
+  findBuilds,
+  movedTo,
+  pin,
+  pinLive,
+  type Build,
+  type Failure,
+} from './build.ts'
 import type { Definition } from './definition.ts'
 import { failureOf } from './failures.ts'
 import type { Recorded } from '../event.ts'
@@ -14,17 +25,19 @@ export interface ParkedEvent {
   readonly failure: Failure
 }
 
-/** Sets the one event of a batch aside, in the same transaction as the checkpoint passes it. @throws Overtaken */
-export function* park(
-  build: Build,
-  { events, through }: Batch,
-  failure: Failure,
-  holder: Holder,
-): Steps<Build> {
-  const [event] = events
+/** An event that is to be set aside, and where the log was looked through to with it. */
+export interface Parking {
+  readonly event: StoredEvent
+  readonly through: Checkpoint
+  readonly failure: Failure
+}
+
+/** Sets an event aside, in the same transaction as the checkpoint passes it. @throws Overtaken */
+export function* park(build: Build, { event, through, failure }: Parking, holder: Holder): Steps<Build> {
+  if (!(yield* pin(build))) throw new Overtaken()
   yield* ask(
     'INSERT INTO PARKED (name, generation, position, event, failure) VALUES ($1, $2, $3, $4, $5)',
-    ...[build.name, build.generation, event!.position, JSON.stringify(event), JSON.stringify(failure)],
+    ...[build.name, build.generation, event.position, JSON.stringify(event), JSON.stringify(failure)],
   )
   if (!(yield* advance(build, through, { count: 0, ...holder }))) throw new Overtaken()
   return movedTo(build, through, 0)
@@ -68,11 +81,17 @@ export interface Retried {
  * Handles again what was set aside, each in a transaction of its own, in the order of the store; what fails stays.
  *
  * @param patience milliseconds, as of a transaction.
+ * @throws ProjectionVersionError where the read model is of another version than the handlers.
  */
 export async function retryParked(definition: Definition, patience: number): Promise<Retried> {
-  const { name, target } = definition
+  const { name, version, target } = definition
   const { live } = await target.read(() => findBuilds(name))
   if (!live) return { handled: 0, failed: 0 }
+  if (live.version !== version)
+    throw new ProjectionVersionError(
+      { projection: name, defined: version, built: live.version },
+      'its handlers are of that one',
+    )
   const rows = await target.read(() =>
     ask(
       'SELECT position FROM PARKED WHERE name = $1 AND generation = $2 ORDER BY position',
@@ -83,7 +102,8 @@ export async function retryParked(definition: Definition, patience: number): Pro
   for (const row of rows) {
     const position = row.position as string
     try {
-      const wasThere = await target.transaction(
+      const wasThere = await handling(
+        definition,
         (tx) => handleParked(definition, live, { position, tx }),
         patience,
       )
@@ -102,24 +122,24 @@ function* handleParked(
   live: Build,
   { position, tx }: { readonly position: string; readonly tx: unknown },
 ): Steps<boolean> {
-  // The build is held, so that it is not reset or replaced meanwhile; of two that do this, one finds the event gone.
-  const held = yield* ask(
-    `UPDATE PROJECTIONS SET applied = applied + 1 WHERE name = $1 AND generation = $2 AND role = 'live' RETURNING name`,
-    ...[live.name, live.generation],
-  )
+  // It is neither reset nor replaced meanwhile; of two that do this, one finds the event gone.
+  if (!(yield* pinLive(live))) return false
   const [row] = yield* ask(
     'DELETE FROM PARKED WHERE name = $1 AND generation = $2 AND position = $3 RETURNING event',
     ...[live.name, live.generation, position],
   )
-  if (held.length === 0 || !row) return false
-  const handled = definition.selection.select(JSON.parse(row.event as string) as StoredEvent)
-  if (!handled) return true
+  if (!row) return false
+  const { selection, handlers } = definition
+  const stored = JSON.parse(row.event as string) as StoredEvent
+  const type = selection.typeOf(stored)
+  if (type === undefined) return true
   try {
-    const handler = definition.handlers.get(handled.type)!
-    yield* settle(handler(handled.decode(), tx, contextOf(definition, live)))
+    yield* settle(handlers.get(type)!(selection.decode(stored), tx, contextOf(definition, live)))
   } catch (error) {
-    throw new HandlerFailure(0, error)
+    throw error instanceof HandlerMisuse ? error : new HandlerFailure(0, error)
   }
+  // Last, as whoever handles events does: otherwise each might wait for the other.
+  yield* countHandled(live)
   return true
 }
 

@@ -8,7 +8,7 @@ import type { EventStore } from '../store.ts'
 import { clearBlock, findBuilds, type Build, type Failure } from './build.ts'
 import { checkDefinition, type Definition, type ProjectionDefinition } from './definition.ts'
 import { findParked, retryParked, type ParkedEvent, type Retried } from './parked.ts'
-import { ensureLive, rebuildBeside, restartLive } from './rebuild.ts'
+import { beginBeside, ensureLive, finishBeside, restartLive } from './rebuild.ts'
 import { prepareTarget } from './schema.ts'
 import type { Source } from './sources.ts'
 import { statusOf, type ProjectionStatus } from './status.ts'
@@ -57,6 +57,8 @@ export interface Projection {
    * Without `tables` it is `reset`, and whoever runs the projection builds it.
    *
    * @throws UnsupportedError where it has neither `tables` nor `reset`.
+   * @throws ProjectionBlockedError where a handler fails: `unblock` it, and rebuild again, to go on.
+   * @throws ProjectionVersionError where it was given up meanwhile, because another version is being built.
    */
   rebuild(store: EventStore, options?: RebuildOptions): Promise<void>
 }
@@ -202,7 +204,9 @@ export class DefinedProjection implements Projection {
     if (signal?.aborted) end()
     const moved = ({ applied }: Build) => onProgress?.(applied, Math.max(applied, live.applied))
     const failed = onFailure ?? (() => undefined)
-    const done = rebuildBeside(this.definition, { core, lease: LEASE, signal: ending.signal, moved, failed })
+    const generation = await beginBeside(this.definition, LEASE)
+    const task = { core, lease: LEASE, signal: ending.signal, isAwaited: true, moved, failed }
+    const done = finishBeside(this.definition, { ...task, generation })
     const forget = core.atClose(() => {
       end()
       return done.catch(() => undefined)

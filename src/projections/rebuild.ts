@@ -1,11 +1,10 @@
-import { UnsupportedError } from '../errors.ts'
+import { ProjectionVersionError, UnsupportedError } from '../errors.ts'
 import { ask, settle, type Steps } from '../projection-target.ts'
-import type { StoreCore } from '../store-core.ts'
 import { contextOf, Overtaken } from './batch.ts'
-import { beginBuild, findBuilds, promote, restart, retire, type Build, type Failure } from './build.ts'
+import { beginBuild, findBuilds, promote, restart, retire, type Build } from './build.ts'
 import type { Definition } from './definition.ts'
 import { dropParked } from './parked.ts'
-import { Worker } from './worker.ts'
+import { Worker, type Task } from './worker.ts'
 
 /** Makes a projection's first build, unless there is one. What `setup` throws, it throws. */
 export async function ensureLive(definition: Definition, lease: number): Promise<Build> {
@@ -21,32 +20,50 @@ export async function ensureLive(definition: Definition, lease: number): Promise
 }
 
 /** How a rebuild goes on. */
-export interface RebuildTask {
-  readonly core: StoreCore
-  readonly lease: number
-  readonly signal: AbortSignal
-  readonly failed: (failure: Failure) => void
-  readonly moved: (build: Build) => void
+export interface RebuildTask extends Omit<Task, 'definition' | 'choose' | 'caughtUp'> {
+  /** The generation of the build that is to become the live one. */
+  readonly generation: number
 }
 
 /**
- * Builds a projection anew beside the live one, and puts it in its place when it has caught up; goes on where an
- * earlier attempt was interrupted. Resolves when that is done, by whichever process, or when it was stopped.
+ * Begins to build a projection anew beside the live one, unless that was begun before; what is being built in another
+ * version is given up.
  *
- * @throws UnsupportedError where the projection does not name its tables.
+ * @returns the generation of the build.
+ * @throws UnsupportedError where the projection does not name its tables; what `setup` throws.
  */
-export async function rebuildBeside(definition: Definition, task: RebuildTask): Promise<void> {
-  const { name, version, target, tables } = definition
+export function beginBeside(definition: Definition, lease: number): Promise<number> {
+  const { name, target, tables } = definition
   if (tables.length === 0) throw new UnsupportedError(`projection '${name}' does not name its tables`)
-  const begun = await target.transaction((tx) => begin(definition, tx), task.lease)
+  return untilFirst(() => target.transaction((tx) => begin(definition, tx), lease))
+}
+
+/**
+ * Builds what was begun, and puts it in the place of the live one when it has caught up; goes on where an earlier
+ * attempt was interrupted. Resolves when that is done, by whichever process, or when it was stopped.
+ *
+ * @throws ProjectionVersionError where it was given up for another version.
+ */
+export async function finishBeside(
+  definition: Definition,
+  { generation, ...task }: RebuildTask,
+): Promise<void> {
+  const { name, version, target } = definition
   const worker = new Worker({
     ...task,
     definition,
-    choose: ({ building }) =>
-      building?.generation === begun && building.version === version ? building : undefined,
+    choose: ({ building }) => (building?.generation === generation ? building : undefined),
     caughtUp: async (build) => !(await replaceLive(definition, build, task.lease)),
   })
   await worker.run()
+  if (task.signal.aborted) return
+  const { live, building } = await target.read(() => findBuilds(name))
+  if (live && live.generation >= generation) return
+  const built = building?.version ?? live?.version ?? version
+  throw new ProjectionVersionError(
+    { projection: name, defined: version, built },
+    'it was given up for that one',
+  )
 }
 
 /** The generation of the build that is to become the live one, begun unless it was. */
@@ -55,7 +72,7 @@ function* begin(definition: Definition, tx: unknown): Steps<number> {
   const { building, next } = yield* findBuilds(name)
   if (building?.version === version) return building.generation
   if (building) {
-    yield* retire(building)
+    if (!(yield* retire(building))) throw new Overtaken()
     yield* dropTables(definition, building)
     yield* dropParked(building)
   }
@@ -65,54 +82,77 @@ function* begin(definition: Definition, tx: unknown): Steps<number> {
   return next
 }
 
-/** Puts a build in the place of the live one, unless that has come further meanwhile. Returns whether it is there now. */
-function replaceLive(definition: Definition, build: Build, lease: number): Promise<boolean> {
+/** Puts a build in the place of the live one, unless that has come further. Returns whether it is there now. */
+async function replaceLive(definition: Definition, build: Build, lease: number): Promise<boolean> {
   const { name, target } = definition
-  return target.transaction(function* () {
-    if (target.dialect === 'postgres')
-      yield* ask(`SELECT set_config('lock_timeout', '${String(LOCKED)}', true)`)
-    const { live } = yield* findBuilds(name)
-    // First the tables, then the row, as whoever handles events does: otherwise each might wait for the other.
-    yield* dropTables(definition, { role: 'live', generation: 0 })
-    if (live) {
-      // From here on the live build stands still: whoever is at work on it waits, and then notices.
-      const retired = yield* retire(live)
-      const hasComeFurther = (build.checkpoint?.position ?? '') < (retired?.position ?? '')
-      if (!retired || hasComeFurther) throw new Overtaken()
-      yield* dropParked(live)
-    }
-    for (const [table, built] of Object.entries(contextOf(definition, build).tables)) {
-      yield* ask(`ALTER TABLE ${quoted(built)} RENAME TO ${quoted(table.split('.').at(-1)!)}`)
-    }
-    if (!(yield* promote(build))) throw new Overtaken()
+  try {
+    await target.transaction(function* () {
+      const { live } = yield* findBuilds(name)
+      if (live) {
+        // From here on the live build stands still.
+        const retired = yield* retire(live)
+        if (!retired) throw new Overtaken()
+        if ((build.checkpoint?.position ?? '') < (retired.position ?? '')) throw new Behind()
+        yield* dropParked(live)
+      }
+      if (target.dialect === 'postgres') {
+        yield* ask(`SELECT set_config('lock_timeout', '${String(LOCKED)}', true)`)
+      }
+      yield* dropTables(definition, { role: 'live', generation: 0 })
+      for (const [table, built] of Object.entries(contextOf(definition, build).tables)) {
+        yield* ask(`ALTER TABLE ${quoted(built)} RENAME TO ${quoted(table.split('.').at(-1)!)}`)
+      }
+      if (!(yield* promote(build))) throw new Overtaken()
+    }, lease)
     return true
-  }, lease)
+  } catch (error) {
+    // What the live one has had is about to come.
+    if (error instanceof Behind) return false
+    throw error
+  }
 }
+
+/** The live build has come further. */
+class Behind extends Error {}
 
 /**
  * Puts the live build back to the start, and empties what it has written.
  *
+ * @param from the version that it is to be built in at present; `undefined`: whichever.
  * @throws UnsupportedError where the projection has neither `reset` nor `tables`.
  */
-export async function restartLive(definition: Definition, lease: number): Promise<void> {
+export async function restartLive(definition: Definition, lease: number, from?: number): Promise<void> {
   const { name, version, target, reset, setup, tables } = definition
   if (!reset && tables.length === 0) {
     throw new UnsupportedError(
       `projection '${name}' has neither 'tables' nor 'reset', so what it wrote cannot be undone`,
     )
   }
-  await target.transaction(function* (tx) {
-    const { live, next } = yield* findBuilds(name)
-    if (!live) return
-    if (!(yield* restart(live, { generation: next, version }))) throw new Overtaken()
-    yield* dropParked(live)
-    const context = contextOf(definition, live)
-    if (reset) yield* settle(reset(tx, context))
-    else {
-      yield* dropTables(definition, live)
-      yield* settle(setup?.(tx, context))
+  await untilFirst(() =>
+    target.transaction(function* (tx) {
+      const { live, next } = yield* findBuilds(name)
+      if (!live || (from !== undefined && live.version !== from)) return
+      if (!(yield* restart(live, { generation: next, version }))) throw new Overtaken()
+      yield* dropParked(live)
+      const context = contextOf(definition, live)
+      if (reset) yield* settle(reset(tx, context))
+      else {
+        yield* dropTables(definition, live)
+        yield* settle(setup?.(tx, context))
+      }
+    }, lease),
+  )
+}
+
+/** Tries again where another was faster: then there is less to do, or nothing. */
+async function untilFirst<T>(attempt: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (!(error instanceof Overtaken)) throw error
     }
-  }, lease)
+  }
 }
 
 function* dropTables(definition: Definition, build: Pick<Build, 'role' | 'generation'>): Steps<void> {

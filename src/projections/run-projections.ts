@@ -6,7 +6,7 @@ import type { EventStore } from '../store.ts'
 import type { Failure } from './build.ts'
 import { failureOf } from './failures.ts'
 import { definedProjection, LEASE, type DefinedProjection, type Projection } from './projection.ts'
-import { ensureLive, rebuildBeside, restartLive } from './rebuild.ts'
+import { beginBeside, ensureLive, finishBeside, restartLive } from './rebuild.ts'
 import { prepareTarget } from './schema.ts'
 import type { ProjectionStatus } from './status.ts'
 import { Worker } from './worker.ts'
@@ -70,22 +70,23 @@ export async function runProjections(
   checkWhole(lease, 'options.lease', 100)
   const core = coreOf(store)
   const defined = checkProjections(projections)
-  const outdated = new Set<DefinedProjection>()
+  const begun: Begun[] = []
   for (const projection of defined) {
-    if (await isOutdated(projection, lease, onNewVersion)) outdated.add(projection)
+    begun.push({ projection, rebuild: await begin(projection, lease, onNewVersion) })
   }
-  const settings = { core, lease, onFailure }
-  return new Running(
-    store,
-    defined.map((projection) => [projection, outdated.has(projection)]),
-    settings,
-  )
+  return new Running(store, begun, { core, lease, onFailure })
 }
 
 interface Settings {
   readonly core: StoreCore
   readonly lease: number
   readonly onFailure: (failure: Failure, projection: Projection) => void
+}
+
+/** A projection whose tables are there, and the generation of the build that is to take their place, if any. */
+interface Begun {
+  readonly projection: DefinedProjection
+  readonly rebuild: number | undefined
 }
 
 class Running implements RunningProjections {
@@ -95,13 +96,11 @@ class Running implements RunningProjections {
   readonly #over: Promise<unknown>
   readonly #forget: () => void
 
-  constructor(store: EventStore, projections: readonly [DefinedProjection, boolean][], settings: Settings) {
+  constructor(store: EventStore, begun: readonly Begun[], settings: Settings) {
     this.#store = store
-    this.#projections = projections.map(([projection]) => projection)
+    this.#projections = begun.map(({ projection }) => projection)
     this.#forget = settings.core.atClose(() => this.stop())
-    this.#over = Promise.all(
-      projections.map(([projection, isOutdated]) => this.#run(projection, isOutdated, settings)),
-    )
+    this.#over = Promise.all(begun.map((each) => this.#run(each, settings)))
   }
 
   async caughtUp(options: { readonly timeout?: number | undefined } = {}): Promise<void> {
@@ -123,21 +122,21 @@ class Running implements RunningProjections {
     return this.stop()
   }
 
-  async #run(
-    projection: DefinedProjection,
-    isOutdated: boolean,
-    { core, lease, onFailure }: Settings,
-  ): Promise<void> {
+  async #run({ projection, rebuild }: Begun, { core, lease, onFailure }: Settings): Promise<void> {
     const { definition } = projection
     const failed = (failure: Failure) => {
-      onFailure(failure, projection)
+      try {
+        onFailure(failure, projection)
+      } catch {
+        // It is for telling: what goes wrong there is not to end the work.
+      }
     }
     const moved = () => {
       projection.moved()
     }
-    const task = { core, lease, signal: this.#ending.signal, failed, moved }
+    const task = { core, lease, signal: this.#ending.signal, isAwaited: false, failed, moved }
     try {
-      if (isOutdated && definition.tables.length > 0) await rebuildBeside(definition, task)
+      if (rebuild !== undefined) await finishBeside(definition, { ...task, generation: rebuild })
       const worker = new Worker({
         ...task,
         definition,
@@ -151,32 +150,44 @@ class Running implements RunningProjections {
   }
 }
 
-/** Whether a projection is to be built anew. @throws ProjectionVersionError where it is not for this program to do so. */
-async function isOutdated(
+/**
+ * Makes what a projection needs in its target.
+ *
+ * @returns the generation of the build that is to take the place of the live one; `undefined` where there is none.
+ * @throws ProjectionVersionError where that is not for this program to do.
+ */
+async function begin(
   { definition }: DefinedProjection,
   lease: number,
   onNewVersion: 'refuse' | 'rebuild',
-): Promise<boolean> {
+): Promise<number | undefined> {
   await prepareTarget(definition.target)
   const { name, version } = definition
   const { version: built } = await ensureLive(definition, lease)
-  if (built === version) return false
+  if (built === version) return undefined
   const at = { projection: name, defined: version, built }
   if (built > version) throw new ProjectionVersionError(at, 'run the newer program, or raise the version')
   if (onNewVersion === 'refuse') {
     const advice = `await its rebuild(store), or run it with { onNewVersion: 'rebuild' }`
     throw new ProjectionVersionError(at, advice)
   }
-  if (definition.tables.length === 0) await restartLive(definition, lease)
-  return true
+  if (definition.tables.length > 0) return beginBeside(definition, lease)
+  await restartLive(definition, lease, built)
+  return undefined
 }
 
 function checkProjections(projections: readonly Projection[]): readonly DefinedProjection[] {
   const expected = 'a list of projections that defineProjection made'
   if (!Array.isArray(projections)) throw new InvalidArgumentError('projections', expected)
+  const names = new Map<string, object>()
   return (projections as readonly Projection[]).map((projection, i) => {
+    const argument = `projections[${String(i)}]`
     const defined = definedProjection(projection)
-    if (!defined) throw new InvalidArgumentError(`projections[${String(i)}]`, 'made by defineProjection')
+    if (!defined) throw new InvalidArgumentError(argument, 'made by defineProjection')
+    const { name, target } = defined.definition
+    if (names.get(name) === target)
+      throw new InvalidArgumentError(argument, 'of another name than those before')
+    names.set(name, target)
     return defined
   })
 }

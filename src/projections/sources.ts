@@ -33,20 +33,14 @@ export type Handlers<Events, Rest extends unknown[]> = {
   readonly [Type in keyof Events]?: (event: Events[Type], ...rest: Rest) => unknown
 }
 
-/** An event that is handled. */
-export interface Handled {
-  /** The present name of its type. */
-  readonly type: string
-  /** It, in its present name and version. @throws UnknownEventError, FoldError */
-  readonly decode: () => Recorded
-}
-
 /** Which events a projection is given, and how they are found. */
 export interface Selection {
   /** What the store is asked for: these, and hardly any others. */
   readonly filter: LogFilter
-  /** What is to be done with a stored event; `undefined`: nothing. */
-  readonly select: (stored: StoredEvent) => Handled | undefined
+  /** The present name of a stored event's type, where it is handled; `undefined`: nothing is to be done with it. */
+  readonly typeOf: (stored: StoredEvent) => string | undefined
+  /** A stored event that is handled, in its present name and version. @throws UnknownEventError, FoldError */
+  readonly decode: (stored: StoredEvent) => Recorded
 }
 
 /**
@@ -88,21 +82,18 @@ export function selectionOf(sources: readonly Source[], handled: readonly string
     types: [...records.keys()],
   }
   const types = { eventTypes: records }
-  const select = (stored: StoredEvent): Handled | undefined => {
-    const record = records.get(stored.type)
-    if (!record) return undefined
-    const set = categories.get(stored.type)
-    if (set && !set.has(categoryOf(stored.stream))) return undefined
-    return { type: record.type, decode: () => decode(types, fromStored(stored)) }
+  const typeOf = ({ type, stream }: StoredEvent): string | undefined => {
+    const set = categories.get(type)
+    return set && !set.has(categoryOf(stream)) ? undefined : records.get(type)?.type
   }
-  return { filter, select }
+  return { filter, typeOf, decode: (stored) => decode(types, fromStored(stored)) }
 }
 
 function partsOf(
   source: Source,
   argument: string,
 ): { readonly category: string | undefined; readonly types: EventTypeRecord[] } {
-  const { category, events } = Object(source) as Partial<AnyAggregate>
+  const { category, events } = Object(source) as { readonly category?: unknown; readonly events?: unknown }
   const isAggregate = typeof source === 'function' && typeof category === 'string'
   const types: unknown = isAggregate ? events : source
   if (typeof types !== 'object' || types === null) {

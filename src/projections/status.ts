@@ -1,5 +1,6 @@
 import type { StoreCore } from '../store-core.ts'
 import type { Position } from '../revision.ts'
+import type { Checkpoint } from '../store.ts'
 import { findBuilds, type Build, type Failure } from './build.ts'
 import type { Definition } from './definition.ts'
 import { countParked } from './parked.ts'
@@ -11,7 +12,7 @@ export interface ProjectionStatus {
   readonly version: number | undefined
   /**
    * `'running'`: a worker has it; `'stopped'`: none has; `'rebuilding'`: it was reset, and has not caught up since;
-   * `'retrying'`: a handler failed and is tried again; `'blocked'`: it does not go on until it is unblocked.
+   * `'retrying'`: a handler or a database failed and is tried again; `'blocked'`: it does not go on until it is unblocked.
    */
   readonly state: 'running' | 'stopped' | 'rebuilding' | 'retrying' | 'blocked'
   /** Up to which position all was handled; `undefined`: none was. */
@@ -76,27 +77,34 @@ export async function statusOf(definition: Definition, core: StoreCore): Promise
 }
 
 function stateOf({ state, owner, leaseLeft, isRebuilding }: Build): ProjectionStatus['state'] {
-  if (state !== 'running') return state
+  if (state === 'blocked') return state
   if (owner === undefined || leaseLeft <= 0) return 'stopped'
+  if (state === 'retrying') return state
   return isRebuilding ? 'rebuilding' : 'running'
 }
 
 /** Counts what is still to be handled: stores know no other way that is the same for all of them. */
 async function lagOf({ selection }: Definition, core: StoreCore, build: Build | undefined): Promise<Lag> {
-  const { filter, select } = selection
-  const after = build?.checkpoint?.position
+  const { filter, typeOf } = selection
+  // Of another store, or of one that was restored: all of it is still to be handled, if anything.
+  const after =
+    build?.checkpoint && (await isOf(core, build.checkpoint)) ? build.checkpoint.position : undefined
   const pages = core.readAllForUser({ ...filter, direction: 'forwards', after, limit: MOST + 1 })
   let events = 0
   let first: string | undefined
   for await (const page of pages) {
     for (const event of page) {
-      if (!select(event)) continue
+      if (typeOf(event) === undefined) continue
       first ??= event.time
       events++
     }
   }
   const seconds = first === undefined ? 0 : Math.max(0, (Date.now() - Date.parse(first)) / 1_000)
   return { events: Math.min(events, MOST), isMore: events > MOST, seconds }
+}
+
+async function isOf(core: StoreCore, { store, position, id }: Checkpoint): Promise<boolean> {
+  return store === (await core.identity()) && id === (await core.idAt(position))
 }
 
 const MOST = 10_000

@@ -1,41 +1,20 @@
-import { isMnemeError, ProjectionVersionError } from '../errors.ts'
-import { pause } from '../log-tail.ts'
+import { isMnemeError, ProjectionBlockedError, ProjectionVersionError } from '../errors.ts'
+import { isPassing, pause } from '../log-tail.ts'
 import { onAbort } from '../on-abort.ts'
 import { retryDelay } from '../retry.ts'
-import type { StoreCore } from '../store-core.ts'
-import { placeOf } from '../subscription.ts'
-import type { LogPlace, SubscribedPage } from '../store-adapter.ts'
-import { applyBatch, HandlerFailure, Overtaken, type Batch, type Holder } from './batch.ts'
-import {
-  checkpointAt,
-  endRebuilding,
-  findBuilds,
-  giveLease,
-  noteFailure,
-  takeLease,
-  type Build,
-  type Builds,
-  type Failure,
-} from './build.ts'
-import type { Definition } from './definition.ts'
-import { failureOf, isOfDatabase, isOfHistory } from './failures.ts'
-import { park } from './parked.ts'
+import { Overtaken, type Holder } from './batch.ts'
+import { findBuilds, giveLease, noteFailure, takeLease, type Build, type Builds } from './build.ts'
+import { failureOf, isOfDatabase } from './failures.ts'
+import { Follower, type Following } from './follower.ts'
 
 /** What a worker is told to do. */
-export interface Task {
-  readonly definition: Definition
-  readonly core: StoreCore
-  /** Which of a projection's builds it works on; `undefined`: there is none any more. */
-  readonly choose: (builds: Builds) => Build | undefined
+export interface Task extends Omit<Following, 'holder'> {
   /** Milliseconds for which a worker that is not heard of keeps others from working. */
   readonly lease: number
-  readonly signal: AbortSignal
-  /** Told of everything that goes wrong, and is tried again or not. */
-  readonly failed: (failure: Failure) => void
-  /** Told when the checkpoint has moved, committed. */
-  readonly moved: (build: Build) => void
-  /** Called when all that is there was handled. Whether it is to go on. */
-  readonly caughtUp: (build: Build) => Promise<boolean>
+  /** Which of a projection's builds it works on; `undefined`: there is none any more. */
+  readonly choose: (builds: Builds) => Build | undefined
+  /** Whether somebody waits for it to come to an end: what does not pass by itself is thrown, then. */
+  readonly isAwaited: boolean
 }
 
 /**
@@ -44,37 +23,58 @@ export interface Task {
  */
 export class Worker {
   readonly #task: Task
-  readonly #owner = crypto.randomUUID()
+  readonly #holder: Holder
+  #failures = 0
   #renewed = -Infinity
 
   constructor(task: Task) {
-    this.#task = task
+    const { lease, moved } = task
+    this.#holder = { owner: crypto.randomUUID(), lease }
+    this.#task = {
+      ...task,
+      moved: (build) => {
+        this.#failures = 0
+        this.#renewed = performance.now()
+        moved(build)
+      },
+    }
   }
 
-  /** Resolves when it is over: it was stopped, there is nothing left to work on, or it has done what it was to do. */
+  /**
+   * Resolves when it is over: it was stopped, there is nothing left to work on, or it has done what it was to do.
+   *
+   * @throws ProjectionVersionError where another program has rebuilt the projection; where somebody waits for it,
+   *   ProjectionBlockedError, and whatever else does not pass by itself.
+   */
   async run(): Promise<void> {
     const { signal, failed } = this.#task
-    for (let failures = 0; !signal.aborted;) {
+    do {
+      let build: Build | undefined
       try {
-        const build = await this.#find()
+        build = await this.#find()
         if (!build) return
-        if (build.state === 'blocked') await pause(LOOK, signal)
-        else if (!(await this.#take(build)))
+        if (build.state === 'blocked') await this.#waitBlocked(build)
+        else if (!(await this.#take(build))) {
           await pause(Math.min(LOOK, Math.max(LEAST, build.leaseLeft)), signal)
-        else if (!(await this.#hold(build))) return
-        failures = 0
+        } else if (!(await this.#hold(build))) return
       } catch (error) {
         if (signal.aborted || (isMnemeError(error) && error.code === 'STORE_CLOSED')) return
         // Another was faster: where the build stands now is in the target.
-        if (error instanceof Overtaken) {
-          await pause(LEAST, signal)
-          continue
+        if (error instanceof Overtaken) await pause(LEAST, signal)
+        else if (this.#isFinal(error)) throw error
+        else {
+          failed(failureOf(error, ++this.#failures))
+          await pause(retryDelay(RETRY, this.#failures, Math.random()), signal)
         }
-        if (!isOfDatabase(error)) throw error
-        failed(failureOf(error, ++failures))
-        await pause(retryDelay(RETRY, failures, Math.random()), signal)
       }
-    }
+    } while (!signal.aborted)
+  }
+
+  /** Whether it is of no use to try again. */
+  #isFinal(error: unknown): boolean {
+    if (isMnemeError(error) && FINAL.has(error.code)) return true
+    const mayPass = isPassing(error) || (isOfDatabase(error) && this.#failures < MOST_FAILURES)
+    return this.#task.isAwaited && !mayPass
   }
 
   async #find(): Promise<Build | undefined> {
@@ -88,234 +88,80 @@ export class Worker {
     return build
   }
 
+  async #waitBlocked({ name, failure }: Build): Promise<void> {
+    if (this.#task.isAwaited) throw new ProjectionBlockedError(name, failure?.message ?? 'unknown')
+    await pause(LOOK, this.#task.signal)
+  }
+
   async #take(build: Build): Promise<boolean> {
-    const { definition, lease } = this.#task
-    const isOthers = build.owner !== undefined && build.owner !== this.#owner && build.leaseLeft > 0
-    if (isOthers) return false
-    this.#renewed = performance.now()
-    return definition.target.transaction(() => takeLease(build, this.#owner, lease), lease)
+    const { owner } = this.#holder
+    const isOthers = build.owner !== undefined && build.owner !== owner && build.leaseLeft > 0
+    return !isOthers && this.#renew(build)
+  }
+
+  async #renew(build: Build): Promise<boolean> {
+    const { owner, lease } = this.#holder
+    const renewed = performance.now()
+    const isOurs = await this.#task.definition.target.transaction(() => takeLease(build, owner, lease), lease)
+    if (isOurs) this.#renewed = renewed
+    return isOurs
   }
 
   /** Works while it has the lease. Whether it is to go on. */
   async #hold(build: Build): Promise<boolean> {
-    const { definition, signal, lease } = this.#task
-    const lost = new AbortController()
+    const { definition, signal } = this.#task
+    const { owner, lease } = this.#holder
+    const { target } = definition
+    const ending = new AbortController()
     const stop = onAbort(signal, () => {
-      lost.abort()
+      ending.abort()
     })
-    if (signal.aborted) lost.abort()
-    const keeping = this.#keep(build, lost)
+    if (signal.aborted) ending.abort()
+    const keeping = this.#keep(build, ending)
+    const follower = new Follower(build, { ...this.#task, holder: this.#holder, signal: ending.signal })
     try {
-      return await this.#work(build, lost)
+      return await follower.run()
+    } catch (error) {
+      if (!(error instanceof Overtaken)) await this.#note(follower.build, error)
+      throw error
     } finally {
       stop()
-      lost.abort()
+      ending.abort()
       await keeping
-      await definition.target.transaction(() => giveLease(build, this.#owner), lease).catch(() => undefined)
+      await target.transaction(() => giveLease(build, owner), lease).catch(() => undefined)
     }
+  }
+
+  /** Lets others see why it does not go on, where the target can be had. */
+  async #note(build: Build, error: unknown): Promise<void> {
+    const { definition, signal } = this.#task
+    const { owner, lease } = this.#holder
+    if (signal.aborted) return
+    const noted = { state: 'retrying', failure: failureOf(error, this.#failures + 1) } as const
+    await definition.target.transaction(() => noteFailure(build, owner, noted), lease).catch(() => undefined)
   }
 
   /** Says again and again that the lease is in use. */
-  async #keep(build: Build, lost: AbortController): Promise<void> {
-    const { definition, lease } = this.#task
-    const every = lease / 3
-    while (!lost.signal.aborted) {
-      await pause(Math.max(LEAST, this.#renewed + every - performance.now()), lost.signal)
-      if (lost.signal.aborted || performance.now() - this.#renewed < every) continue
+  async #keep(build: Build, ending: AbortController): Promise<void> {
+    const { signal } = ending
+    const every = this.#holder.lease / 3
+    do {
+      await pause(Math.max(LEAST, this.#renewed + every - performance.now()), signal)
+      if (signal.aborted || performance.now() - this.#renewed < every) continue
       try {
-        const renewed = performance.now()
-        if (await definition.target.transaction(() => takeLease(build, this.#owner, lease), lease)) {
-          this.#renewed = renewed
-        } else lost.abort()
+        if (!(await this.#renew(build))) ending.abort()
       } catch {
         // Work will fail, too, if it is to; the lease only saves work.
-        await pause(LEAST, lost.signal)
+        await pause(LEAST, signal)
       }
-    }
-  }
-
-  async #work(build: Build, ending: AbortController): Promise<boolean> {
-    const { core, definition, failed } = this.#task
-    const { signal } = ending
-    let at = build
-    try {
-      const after = await placeOf(core, build.checkpoint ?? 'start')
-      const store = await core.identity()
-      const interrupted = (error: unknown) => {
-        failed(failureOf(error, 1))
-      }
-      const pages = core.subscribe({ ...definition.selection.filter, after, signal, interrupted })
-      const passing = new Passing(after)
-      let next = pages.next()
-      try {
-        for (;;) {
-          const page = await passing.pageOrDue(next)
-          if (page === 'due')
-            at = await this.#apply(at, { events: [], through: checkpointAt(store, passing.take()) })
-          else if (page === undefined) return true
-          else {
-            // While a page is being handled, the next one is being read.
-            next = pages.next()
-            next.catch(() => undefined)
-            at = await this.#handle(at, page, { store, passing, signal })
-            if (page.isCaughtUp && !signal.aborted && !(await this.#reached(at))) return false
-          }
-          if (signal.aborted) return true
-        }
-      } finally {
-        // What is being read is waited for: the store may be about to be closed.
-        ending.abort()
-        await next.catch(() => undefined)
-        await pages.return?.()
-      }
-    } catch (error) {
-      if (error instanceof Blocked) return true
-      if (!isOfHistory(error)) throw error
-      await this.#note(at, 'blocked', failureOf(error, 1))
-      return true
-    }
-  }
-
-  async #reached(at: Build): Promise<boolean> {
-    const { definition, caughtUp, lease } = this.#task
-    if (at.isRebuilding) await definition.target.transaction(() => endRebuilding(at), lease)
-    return caughtUp(at)
-  }
-
-  /** Handles what a page holds, in batches, until it is told to end. */
-  async #handle(
-    build: Build,
-    { events, through }: SubscribedPage,
-    { store, passing, signal }: { store: string; passing: Passing; signal: AbortSignal },
-  ): Promise<Build> {
-    let at = build
-    for (let next = 0; next < events.length && !signal.aborted;) {
-      const some = events.slice(next, next + MOST)
-      const isAll = next + some.length === events.length
-      const end = isAll && through ? through : some.at(-1)!
-      at = await this.#apply(at, { events: some, through: checkpointAt(store, end) })
-      const { position } = at.checkpoint!
-      while (next < events.length && events[next]!.position <= position) next++
-    }
-    if (events.length === 0 && through) passing.note(through)
-    else passing.reached(at.checkpoint)
-    return at
-  }
-
-  /** Handles a batch, or a part of it: as much as can be, and where only one is left that fails, that again and again. */
-  async #apply(build: Build, batch: Batch): Promise<Build> {
-    const { definition, signal, moved } = this.#task
-    let size = batch.events.length
-    for (let attempts = 0; ;) {
-      const some = firstOf(batch, size)
-      try {
-        const applied = await applyBatch(definition, build, some, this.#holder)
-        this.#renewed = performance.now()
-        moved(applied.build)
-        return applied.build
-      } catch (error) {
-        if (!(error instanceof HandlerFailure)) throw error
-        if (size > 1) {
-          // First those before it, then it alone: the others do not fail with it.
-          size = error.index === undefined ? size >> 1 : Math.max(1, error.index)
-          continue
-        }
-        attempts++
-        const failure = failureOf(error.cause, attempts, some.events[0])
-        if (attempts > definition.retry.maxRetries) return this.#giveUp(build, some, failure)
-        await this.#note(build, 'retrying', failure)
-        await pause(retryDelay(definition.retry, attempts, Math.random()), signal)
-        if (signal.aborted) throw new Blocked()
-      }
-    }
-  }
-
-  async #giveUp(build: Build, batch: Batch, failure: Failure): Promise<Build> {
-    const { definition, lease, failed, moved } = this.#task
-    if (definition.onError === 'block') {
-      await this.#note(build, 'blocked', failure)
-      throw new Blocked()
-    }
-    failed(failure)
-    const parked = await definition.target.transaction(() => park(build, batch, failure, this.#holder), lease)
-    moved(parked)
-    return parked
-  }
-
-  async #note(build: Build, state: 'retrying' | 'blocked', failure: Failure): Promise<void> {
-    const { definition, lease, failed } = this.#task
-    failed(failure)
-    await definition.target.transaction(() => noteFailure(build, state, failure), lease)
-  }
-
-  get #holder(): Holder {
-    return { owner: this.#owner, lease: this.#task.lease }
+    } while (!signal.aborted)
   }
 }
 
-/** It is blocked, or was stopped while it was tried again. */
-class Blocked extends Error {}
-
-/**
- * Passing over what is not asked for: the checkpoint is to follow, so that nothing of it is looked through again and
- * who waits for a position is told; but not for each such event.
- */
-class Passing {
-  #through: LogPlace | undefined
-  #passed: LogPlace | undefined
-  #moved = -Infinity
-
-  constructor(at: LogPlace | undefined) {
-    this.#passed = at
-  }
-
-  note(through: LogPlace): void {
-    if (through.position !== this.#passed?.position) this.#through = through
-  }
-
-  /** The checkpoint was moved. */
-  reached(place: LogPlace | undefined): void {
-    this.#through = undefined
-    this.#passed = place
-    this.#moved = performance.now()
-  }
-
-  /** Where it is to be moved to now. */
-  take(): LogPlace {
-    const through = this.#through!
-    this.reached(through)
-    return through
-  }
-
-  /** The next page, `undefined` at the end; or that the checkpoint is to be moved meanwhile. */
-  async pageOrDue(
-    next: Promise<IteratorResult<SubscribedPage, undefined>>,
-  ): Promise<SubscribedPage | 'due' | undefined> {
-    if (!this.#through) return (await next).value
-    let timer: ReturnType<typeof setTimeout> | undefined
-    const due = new Promise<'due'>((resolve) => {
-      timer = setTimeout(resolve, Math.max(0, this.#moved + EVERY - performance.now()), 'due')
-    })
-    try {
-      const first = await Promise.race([next, due])
-      return first === 'due' ? first : first.value
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-}
-
-/** The first so many events of a batch. */
-function firstOf(batch: Batch, size: number): Batch {
-  if (size >= batch.events.length) return batch
-  const events = batch.events.slice(0, size)
-  return { events, through: checkpointAt(batch.through.store, events.at(-1)!) }
-}
-
-/** Events in a batch. */
-const MOST = 1_000
-/** Milliseconds between two moves of the checkpoint past what is not asked for. */
-const EVERY = 100
+/** It is over for this program, whatever is tried. */
+const FINAL: ReadonlySet<string> = new Set(['PROJECTION_VERSION', 'PROJECTION_BLOCKED'])
+/** Failures in a row that somebody who waits has to bear. */
+const MOST_FAILURES = 10
 /** Milliseconds between two looks of who stands by, or is blocked. */
 const LOOK = 500
 /** Milliseconds that one waits at least. */

@@ -16,6 +16,16 @@ export function isFull(error: unknown): boolean {
   return hasCode(error, FULL, 'SQLITE_FULL')
 }
 
+/** Whether the file is to blame, or what it lies on: not the SQL, and not the data. */
+export function isOfFile(error: unknown): boolean {
+  return isBusy(error) || isFull(error) || isReadOnly(error) || isNoDatabase(error) || isUnreadable(error)
+}
+
+/** Whether reading or writing failed. */
+function isUnreadable(error: unknown): boolean {
+  return hasCode(error, 10, 'SQLITE_IOERR') || hasCode(error, 14, 'SQLITE_CANTOPEN')
+}
+
 /** Whether a unique index has such an entry already. */
 export function isTaken(error: unknown): boolean {
   return hasCode(error, CONSTRAINT, 'SQLITE_CONSTRAINT')

@@ -161,27 +161,45 @@ interface Page {
   readonly isWhole: boolean
 }
 
-/** Lists go in as JSON, one parameter each, so that there is one statement for lists of any length. */
+/**
+ * A name or two are compared one by one, which costs a fraction; longer lists go in as JSON, one parameter each, so that
+ * there are few statements for lists of any length.
+ */
 function filterOf({ streams, categories, types }: LogFilter): { where: string; values: string[] } {
-  const listed = 'IN (SELECT value FROM json_each(?))'
   const names: string[] = []
   const values: string[] = []
   if (streams) {
-    names.push(`stream ${listed}`)
+    names.push(`stream ${LISTED}`)
     values.push(JSON.stringify(streams))
   }
-  if (categories) {
-    // A category is the name up to the first '-'.
-    names.push(`substr(stream, 1, instr(stream || '-', '-') - 1) ${listed}`)
+  // A category is the name up to the first '-'.
+  if (categories && isFew(categories) && categories.every((category) => !category.includes('-'))) {
+    for (const category of categories) {
+      // The sign keeps it from going through the names of streams rather than through the positions.
+      names.push('substr(stream, 1, length(?)) = ?', '+stream = ?')
+      values.push(`${category}-`, `${category}-`, category)
+    }
+  } else if (categories) {
+    names.push(`substr(stream, 1, instr(stream || '-', '-') - 1) ${LISTED}`)
     values.push(JSON.stringify(categories))
   }
-  if (types) values.push(JSON.stringify(types))
-  const where = `${names.length > 0 ? ` AND (${names.join(' OR ')})` : ''}${types ? ` AND type ${listed}` : ''}`
-  return { where, values }
+  const ofType = types && (isFew(types) ? `type IN (${types.map(() => '?').join(', ')})` : `type ${LISTED}`)
+  if (types) values.push(...(isFew(types) ? types : [JSON.stringify(types)]))
+  const ofNames = names.length > 0 ? ` AND (${names.join(' OR ')})` : ''
+  return { where: ofType === undefined ? ofNames : `${ofNames} AND ${ofType}`, values }
 }
 
+const LISTED = 'IN (SELECT value FROM json_each(?))'
+
+/** Whether names are compared one by one. */
+function isFew(names: readonly string[]): boolean {
+  return names.length > 0 && names.length <= FEW
+}
+
+/** Names in a list that are compared one by one. */
+const FEW = 4
 /** Events in a page. */
-const ROWS = 512
+const ROWS = 1_000
 /** Bytes of JSON in a page; it ends with the event that passes it. */
 const LARGEST = 1024 * 1024
 /** Positions that a page looks at. */

@@ -1,10 +1,20 @@
 import { checkOptions } from '../checks.ts'
-import { InvalidArgumentError, StoreClosedError } from '../errors.ts'
-import type { ProjectionTarget, Query, Row, Step, Steps, Value } from '../projection-target.ts'
+import { StoreClosedError } from '../errors.ts'
+import {
+  causesOf,
+  HandlerMisuse,
+  transactionEnded,
+  type ProjectionTarget,
+  type Query,
+  type Row,
+  type Step,
+  type Steps,
+  type Value,
+} from '../projection-target.ts'
 import { retryBusy } from './busy.ts'
 import type { Connection } from './connection.ts'
 import type { SqliteDatabase } from './driver.ts'
-import { faultOf, isBusy, isFull } from './faults.ts'
+import { faultOf, isBusy, isOfFile } from './faults.ts'
 import { checkFileOptions, type FileOptions } from './file-options.ts'
 import { parseLocation } from './location.ts'
 import { openShared, type OpenSettings, type SharedFile } from './shared-file.ts'
@@ -46,7 +56,11 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
     const { connection, queue } = await this.#open()
     // It was opened by the driver that says so; where it is shared, by the same one.
     const tx = connection.database as Database
-    return queue.write(() => runAll(connection, work(tx)), this.#settings.busyTimeout)
+    const query = (asked: Query) => {
+      if (!connection.isInTransaction()) throw transactionEnded()
+      return rowsOf(connection, asked)
+    }
+    return queue.write(() => runAll(work(tx), query), this.#settings.busyTimeout)
   }
 
   async query(sql: string, values: readonly Value[] = []): Promise<readonly Row[]> {
@@ -59,7 +73,8 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
 
   async read<T>(work: () => Steps<T>): Promise<T> {
     const { connection } = await this.#open()
-    return retryBusy(() => connection.reading(() => runAll(connection, work())), this.#settings.busyTimeout)
+    const query = (asked: Query) => rowsOf(connection, asked)
+    return retryBusy(() => connection.reading(() => runAll(work(), query)), this.#settings.busyTimeout)
   }
 
   async close(): Promise<void> {
@@ -84,17 +99,18 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
   }
 }
 
-/** Runs steps to their end, at once. @throws what a step throws, where the database is to blame as Mneme's error. */
-function runAll<T>(connection: Connection, steps: Steps<T>): T {
+/** Runs steps to their end, at once. @throws what a step throws, where the file is to blame as Mneme's error. */
+function runAll<T>(steps: Steps<T>, query: (asked: Query) => Row[]): T {
   try {
     let step = steps.next()
     while (!step.done) {
-      step =
-        'sql' in step.value ? steps.next(rowsOf(connection, step.value)) : refuse(steps, step.value.returned)
+      step = 'sql' in step.value ? steps.next(query(step.value)) : refuse(steps, step.value.returned)
     }
     return step.value
   } catch (error) {
-    throw isFull(error) ? faultOf(error) : error
+    // Also where it came by way of a handler.
+    const fault = [...causesOf(error)].find(isOfFile)
+    throw fault === undefined || isBusy(error) ? error : faultOf(fault)
   }
 }
 
@@ -141,16 +157,17 @@ const translations = new Map<string, Translation>()
 function refuse<T>(steps: Steps<T>, returned: unknown): IteratorResult<Step, T> {
   // Whatever becomes of it, nobody waits.
   Promise.resolve(returned).catch(() => undefined)
-  return steps.throw(
-    new InvalidArgumentError('a handler of a projection in SQLite', 'synchronous, but it returned a promise'),
-  )
+  return steps.throw(new HandlerMisuse('synchronous, as everything is in SQLite, but it returned a promise'))
 }
 
-const WORDS = /\$(\d+)|\b(?:NOW|STANDS|PROJECTIONS|PARKED|VERSIONS)\b/g
+const WORDS = /\$(\d+)|\b(?:NOW|STANDS|PINNED|CLAIMED|PROJECTIONS|PARKED|VERSIONS)\b/g
 
 const TEXTS: Readonly<Record<string, string | undefined>> = {
-  // The queue looks by itself whether the transaction stands.
+  // Where it does not, nothing is asked.
   STANDS: '1',
+  // In a transaction, there is nobody else.
+  PINNED: '',
+  CLAIMED: '',
   NOW: "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
   PROJECTIONS: 'mneme_projections',
   PARKED: 'mneme_parked',

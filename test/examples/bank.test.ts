@@ -9,6 +9,7 @@ import { openStore } from 'mneme'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
 import { withoutPassword } from '../../examples/bank/format.ts'
+import { readModelsOf } from '../../examples/bank/read-models.ts'
 import { realServer } from '../kurrentdb/server.ts'
 import { standIn } from '../kurrentdb/stand-in/server.ts'
 import { serverProblem, testServer } from '../postgres/server.ts'
@@ -16,6 +17,9 @@ import { serverProblem, testServer } from '../postgres/server.ts'
 const program = fromRoot('build/examples/bank/main.js')
 const bundled = fromRoot('examples/bank/transactions.csv')
 const real = process.env.MNEME_DATA ?? fromRoot('../shared/data/bank-1993.csv')
+
+/** How far it is, every two seconds. */
+const PROGRESS = /^(?:[\d,]+ lines, [\d,]+ a second\n)*$/
 
 let folder: string
 
@@ -29,7 +33,8 @@ describe('the bundled file', () => {
   test('ends at the balances and rejections that plain arithmetic gives', async () => {
     const expected = calculate(await readFile(bundled, 'utf8'))
     const { code, stdout, stderr } = await bank()
-    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(code).toBe(0)
+    expect(stderr).toMatch(PROGRESS)
     expect(await balancesInStore()).toEqual(expected.balances)
     expect(figures(stdout)).toMatchObject({
       done: expected.done,
@@ -41,6 +46,8 @@ describe('the bundled file', () => {
       expect(stdout).toContain(`${String(times)} ${reason}`)
     }
     expect(stdout).toContain(`${String(expected.balances.size)} accounts rebuilt from`)
+    expect((await readModelsIn()).balances).toEqual(expected.balances)
+    expect(stdout).toContain(`${String(expected.balances.size)}  accounts hold`)
   })
 
   test('is found done by the next run, which appends nothing and reports the same', async () => {
@@ -79,9 +86,11 @@ describe('the bundled file', () => {
     const url = await server.createDatabase()
     const expected = calculate(await readFile(bundled, 'utf8'))
     const first = await bank(['--store', url])
-    expect(first).toMatchObject({ code: 0, stderr: '' })
+    expect(first.code).toBe(0)
+    expect(first.stderr).toMatch(PROGRESS)
     expect(first.stdout).not.toContain(server.password)
     expect(await balancesInStore(url)).toEqual(expected.balances)
+    expect((await readModelsIn(url)).balances).toEqual(expected.balances)
     const again = await bank(['--store', url])
     expect(figures(again.stdout)).toMatchObject({ done: 0, written: 0 })
     expect(accountsPart(again.stdout)).toBe(accountsPart(first.stdout))
@@ -101,8 +110,7 @@ describe('the bundled file', () => {
       const expected = calculate(csv)
       const first = await bank([file, '--store', url])
       expect(first.code).toBe(0)
-      // How far it is.
-      expect(first.stderr).toMatch(/^(?:[\d,]+ lines, [\d,]+ a second\n)*$/)
+      expect(first.stderr).toMatch(PROGRESS)
       expect(first.stdout).toContain(` into ${withoutPassword(url)}, by two processes\n`)
       const balances = await balancesInStore(url)
       expect(new Map([...balances].filter(([account]) => account.startsWith(own)))).toEqual(expected.balances)
@@ -236,6 +244,13 @@ describe("a bank's own statement", () => {
       }
       expect(wrong).toEqual([])
       expect([...movements.values()].flat()).toEqual([])
+
+      // Read models: as they came live, and built anew.
+      const expected = readModelsOfStatement(await readFile(real, 'utf8'))
+      expect(await readModelsIn()).toEqual(expected)
+      await rebuildReadModels()
+      expect(await readModelsIn()).toEqual(expected)
+      expect(stdout).toContain(`${String(expected.overdrawn.size)}  accounts were overdrawn`)
     },
   )
 })
@@ -353,6 +368,59 @@ async function balancesInStore(url?: string): Promise<Map<string, number>> {
 async function declinedInStore(url?: string) {
   const declined = (await readLog(url)).filter(({ type }) => type === 'BankAccount.Declined')
   return new Map(declined.map(({ data }) => [data.transaction, data.reason]))
+}
+
+/** What the read models hold. */
+async function readModelsIn(url = inFolder()) {
+  const { target } = readModelsOf(url)
+  await using _target = target
+  const rowsOf = (table: string) => target.query(`SELECT * FROM ${table}`)
+  const name = (account: unknown) => String(account).replace('BankAccount-', '')
+  const [balances, turnover, overdrawn] = [
+    await rowsOf('balances'),
+    await rowsOf('turnover'),
+    await rowsOf('overdrawn'),
+  ]
+  return {
+    balances: new Map(balances.map(({ account, balance }) => [name(account), Number(balance)])),
+    turnover: new Map(
+      turnover.map(({ day, operation, movements, amount }) => [
+        `${String(day)} ${String(operation)}`,
+        [Number(movements), Number(amount)],
+      ]),
+    ),
+    overdrawn: new Map(
+      overdrawn
+        .filter(({ times }) => Number(times) > 0)
+        .map(({ account, times, lowest }) => [name(account), [Number(times), Number(lowest)]]),
+    ),
+  }
+}
+
+async function rebuildReadModels(): Promise<void> {
+  await using store = await openStore(inFolder())
+  const { target, projections } = readModelsOf(inFolder())
+  await using _target = target
+  for (const projection of projections) await projection.rebuild(store)
+}
+
+/** What a bank's own statement says of each read model, line by line: no events, no library. */
+function readModelsOfStatement(csv: string) {
+  const balances = new Map<string, number>()
+  const turnover = new Map<string, number[]>()
+  const overdrawn = new Map<string, number[]>()
+  const [header, ...rows] = csv.trimEnd().split('\n')
+  for (const row of rows) {
+    const { account = '', date, kind, operation, amount, balance } = fieldsOf(header, row)
+    balances.set(account, Number(balance))
+    const day = `${String(date)} ${String(operation === '' ? kind : operation)}`
+    const [movements = 0, sum = 0] = turnover.get(day) ?? []
+    turnover.set(day, [movements + 1, sum + Number(amount)])
+    if (Number(balance) >= 0) continue
+    const [times = 0, lowest = 0] = overdrawn.get(account) ?? []
+    overdrawn.set(account, [times + 1, Math.min(lowest, Number(balance))])
+  }
+  return { balances, turnover, overdrawn }
 }
 
 /** The same file with other names of accounts and transactions. */

@@ -1,4 +1,4 @@
-import { execute, ProjectionVersionError } from 'mneme'
+import { ProjectionVersionError } from 'mneme'
 import { runProjections } from 'mneme/projections'
 import { describe, expect, test } from 'vitest'
 

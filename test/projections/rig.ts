@@ -5,7 +5,7 @@ import { defineProjection, type Projection } from 'mneme/projections'
 import { sqliteStore, sqliteTarget, type SqliteDatabase } from 'mneme/sqlite'
 import { onTestFinished } from 'vitest'
 
-import type { ProjectionTarget } from '../../src/projection-target.ts'
+import { ask, type ProjectionTarget, type Row } from '../../src/projection-target.ts'
 import { memoryAdapter, MemoryData } from '../../src/memory/adapter.ts'
 import { postgresStore } from '../../src/postgres/index.ts'
 import { serverProblem, testServer } from '../postgres/server.ts'
@@ -30,6 +30,8 @@ export interface Place {
   readonly target: ProjectionTarget<unknown>
   /** The same store, as another process has it. */
   another(): Promise<{ readonly store: EventStore; readonly target: ProjectionTarget<unknown> }>
+  /** Where it is PostgreSQL: its URL. */
+  readonly url?: string
   /** Balances by account, as users read them; `undefined` where there is no such table. */
   balances(table?: string): Promise<Record<string, number> | undefined>
 }
@@ -67,7 +69,7 @@ async function inPostgres(): Promise<Place> {
   const url = await (await testServer()).createDatabase()
   const another = async () => ended(await postgresStore(url), postgresTarget(url))
   const { store, target } = await another()
-  return { store, target, another, balances: (table) => balancesIn(target, table) }
+  return { store, target, another, url, balances: (table) => balancesIn(target, table) }
 }
 
 function ended<S extends EventStore>(store: S, target: ProjectionTarget<never>) {
@@ -94,6 +96,11 @@ async function balancesIn(
   } catch {
     return undefined
   }
+}
+
+/** Runs SQL in the target, in the words of Mneme's own. */
+export async function sql(target: ProjectionTarget<unknown>, text: string): Promise<readonly Row[]> {
+  return target.transaction(() => ask(text), 10_000)
 }
 
 /** Runs SQL on whichever connection handlers are given: at once on SQLite, awaited on PostgreSQL. */
@@ -125,22 +132,29 @@ export function balances(
     /** Called before each event is handled. */
     readonly before?: (event: { stream: string; revision: number; data: unknown }, tx: unknown) => unknown
     readonly maxRetries?: number
+    /** Instead of the table alone. */
+    readonly setup?: (tx: unknown, table: string) => unknown
+    readonly table?: string
   } = {},
 ): Projection {
   const { name = 'balances', version = 1, factor = 1, onError, before, maxRetries = 5 } = options
+  const { table = 'balances', setup = makeBalances } = options
   return defineProjection({
-    ...{ name, version, into: target, from: [Account], tables: ['balances'], onError },
+    ...{ name, version, into: target, from: [Account], tables: [table], onError },
     retry: { maxRetries, baseDelay: 5, minDelay: 1 },
-    setup: (tx, { tables }) =>
-      run(tx, `CREATE TABLE ${tables.balances} (account TEXT PRIMARY KEY, balance BIGINT NOT NULL)`),
+    setup: (tx, { tables }) => setup(tx, tables[table]!),
     on: {
       'Account.Deposited': (event, tx, { tables }) => {
         const waiting = before?.(event, tx)
-        const write = () => add(tx, tables.balances, event.stream, event.data.amount * factor)
+        const write = () => add(tx, tables[table]!, event.stream, event.data.amount * factor)
         return waiting instanceof Promise ? waiting.then(write) : write()
       },
     },
   })
+}
+
+export function makeBalances(tx: unknown, table: string): unknown {
+  return run(tx, `CREATE TABLE ${table} (account TEXT PRIMARY KEY, balance NUMERIC NOT NULL)`)
 }
 
 /** Deposits, so many at once, in one append each, on a few accounts. */

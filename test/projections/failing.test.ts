@@ -1,0 +1,319 @@
+import { defineEvents, event, ProjectionBlockedError } from 'mneme'
+import { defineProjection, runProjections, type Failure } from 'mneme/projections'
+import { describe, expect, test } from 'vitest'
+
+import type { ProjectionTarget } from '../../src/projection-target.ts'
+import { Account, balances, deposit, folded, places, run, sql, until } from './rig.ts'
+
+describe.each(places)('a handler that fails, into $name', ({ open, problem }) => {
+  describe.skipIf(problem)(problem ?? '', () => {
+    test('for each of its first calls, is called again until it does not', async () => {
+      const { store, target, ...place } = await open()
+      await deposit(store, 40)
+      const failed = new Set<number>()
+      const failures: Failure[] = []
+      const before = ({ revision }: { revision: number }) => {
+        if (revision >= 12 || failed.has(revision)) return
+        failed.add(revision)
+        throw new Error('not yet')
+      }
+      const projection = balances(target, { before })
+      const running = await runProjections(store, [projection], { onFailure: (one) => failures.push(one) })
+      await running.caughtUp()
+      expect(await place.balances()).toEqual(await folded(store))
+      expect(await projection.status(store)).toMatchObject({
+        state: 'running',
+        failure: undefined,
+        handled: 40,
+      })
+      await running.stop()
+    })
+
+    test('on one event of 1,000, holds up no other, and is set aside by choice', async () => {
+      const { store, target, ...place } = await open()
+      await deposit(store, 300)
+      await store.append({ stream: Account('a0'), events: [Account.events.Deposited({ amount: 0.5 })] })
+      await deposit(store, 699)
+      let isMended = false
+      let calls = 0
+      const before = ({ data }: { data: unknown }, tx: unknown) => {
+        calls++
+        if (isMended || (data as { amount: number }).amount !== 0.5) return
+        const written = run(tx, "INSERT INTO balances (account, balance) VALUES ('half', 1)")
+        const fail = () => {
+          throw new RangeError('half a unit')
+        }
+        return written instanceof Promise ? written.then(fail) : fail()
+      }
+      const projection = balances(target, { before, onError: 'park', maxRetries: 3 })
+      const running = await runProjections(store, [projection])
+      await running.caughtUp({ timeout: 20_000 })
+      expect(calls).toBeLessThan(2_000)
+      const whole = await folded(store)
+      expect(await place.balances()).toEqual({ ...whole, 'Account-a0': whole['Account-a0']! - 0.5 })
+      expect(await projection.parked()).toMatchObject([
+        {
+          event: { type: 'Account.Deposited', stream: 'Account-a0', data: { amount: 0.5 } },
+          failure: {
+            name: 'RangeError',
+            message: 'half a unit',
+            attempts: 4,
+            event: { type: 'Account.Deposited' },
+          },
+        },
+      ])
+      expect(await projection.status(store)).toMatchObject({ state: 'running', parked: 1, handled: 999 })
+
+      expect(await projection.retryParked()).toEqual({ handled: 0, failed: 1 })
+      expect(await projection.parked()).toMatchObject([{ failure: { attempts: 5 } }])
+      isMended = true
+      const both = await Promise.all([projection.retryParked(), projection.retryParked()])
+      expect(both.map(({ handled }) => handled).sort()).toEqual([0, 1])
+      expect(await projection.parked()).toEqual([])
+      expect(await projection.status(store)).toMatchObject({ parked: 0, handled: 1_000 })
+      expect((await place.balances())!['Account-a0']).toBe(whole['Account-a0'])
+      await running.stop()
+    })
+
+    test('on and on, blocks the projection visibly; others go on, and unblocked it goes on', async () => {
+      const { store, target, ...place } = await open()
+      let isBroken = true
+      const before = () => {
+        // It is no error that is thrown.
+         
+        if (isBroken) throw 'broken'
+      }
+      const broken = balances(target, { before, maxRetries: 2 })
+      const other = counting(target)
+      const failures: string[] = []
+      const running = await runProjections(store, [broken, other], {
+        onFailure: ({ message }, { name }) => {
+          failures.push(`${name}: ${message}`)
+          throw new Error('a listener that fails itself')
+        },
+      })
+      await deposit(store, 5)
+      const head = await store.logHead()
+      await other.caughtUpTo(head)
+      await expect(broken.caughtUpTo(head)).rejects.toThrow(ProjectionBlockedError)
+      await expect(broken.caughtUpTo(head)).rejects.toThrow('projection "balances" is blocked: broken')
+      expect(failures).toEqual(Array.from({ length: 3 }, () => 'balances: broken'))
+      expect(await running.status()).toMatchObject([
+        {
+          state: 'blocked',
+          lag: { events: 5 },
+          failure: { name: 'string', message: 'broken', attempts: 3, event: { revision: 0 } },
+        },
+        { state: 'running', lag: { events: 0 } },
+      ])
+      isBroken = false
+      expect(await broken.unblock()).toBe(true)
+      expect(await broken.unblock()).toBe(false)
+      await broken.caughtUpTo(head)
+      expect(await place.balances()).toEqual(await folded(store))
+      await running.stop()
+    })
+
+    test('is tried again visibly, and stopped meanwhile it is stopped', async () => {
+      const { store, target } = await open()
+      const projection = balances(target, {
+        before: () => {
+          throw new Error('always')
+        },
+        maxRetries: 1_000,
+      })
+      const running = await runProjections(store, [projection])
+      await deposit(store, 1)
+      await until(async () => (await projection.status(store)).state === 'retrying', 'it is tried again')
+      expect(await projection.status(store)).toMatchObject({ failure: { message: 'always' }, handled: 0 })
+      await running.stop()
+      expect(await projection.status(store)).toMatchObject({
+        state: 'stopped',
+        failure: { message: 'always' },
+      })
+    })
+
+    test('by ending the transaction, blocks it at once', async () => {
+      const { store, target } = await open()
+      for (const ending of ['COMMIT', 'ROLLBACK']) {
+        const name = `with_${ending.toLowerCase()}`
+        let calls = 0
+        const before = (_: unknown, tx: unknown) => {
+          calls++
+          return run(tx, ending)
+        }
+        await deposit(store, 1)
+        const projection = balances(target, { name, table: name, before, onError: 'park' })
+        const running = await runProjections(store, [projection])
+        await until(async () => (await projection.status(store)).state === 'blocked', 'it is blocked')
+        expect(await projection.status(store)).toMatchObject({
+          failure: { code: 'INVALID_ARGUMENT', message: expect.stringContaining('transaction') as unknown },
+          handled: 0,
+        })
+        expect(calls).toBeLessThan(4)
+        await running.stop()
+      }
+    })
+
+    test('with an event of a newer version, or an upcast that throws, is no failure of others', async () => {
+      const { store, target } = await open()
+      const Newer = defineEvents('Sample', {
+        A: event<{ n: number }>().next<{ m: number }>(({ n }) => ({ m: n })),
+        B: event<{ n: number }>(),
+      })
+      const Older = defineEvents('Sample', {
+        A: event<{ n: number }>(),
+        B: event<{ n: number }>().next<{ m: number }>(() => {
+          throw new Error('there is no way')
+        }),
+      })
+      await store.append({ stream: 'Sample-1', events: [Newer.A({ m: 1 }), Newer.B({ n: 1 })] })
+      const projection = defineProjection({
+        ...{ name: 'older', into: target, from: [Older], onError: 'park', retry: { maxRetries: 0 } },
+        on: { 'Sample.A': () => undefined, 'Sample.B': () => undefined },
+      })
+      const running = await runProjections(store, [projection])
+      await running.caughtUp()
+      expect(await projection.parked()).toMatchObject([
+        { failure: { code: 'UNKNOWN_EVENT' } },
+        { failure: { code: 'FOLD_FAILED' } },
+      ])
+      await running.stop()
+      const newer = defineProjection({
+        ...{ name: 'older', into: target, from: [Newer] },
+        on: { 'Sample.A': () => undefined, 'Sample.B': () => undefined },
+      })
+      expect(await newer.retryParked()).toEqual({ handled: 2, failed: 0 })
+    })
+
+    test('in setup is what runProjections throws, and nothing is left', async () => {
+      const { store, target } = await open()
+      const projection = balances(target, {
+        setup: () => {
+          throw new Error('no tables today')
+        },
+      })
+      await expect(runProjections(store, [projection])).rejects.toThrow('no tables today')
+      expect(await projection.status(store)).toMatchObject({ version: undefined, state: 'stopped' })
+      const running = await runProjections(store, [balances(target)])
+      await running.stop()
+    })
+
+    test('at the commit, by a constraint that is checked there, fails alone', async () => {
+      const { store, target, ...place } = await open()
+      const before = ({ revision }: { revision: number }, tx: unknown) =>
+        revision === 3 ? run(tx, 'INSERT INTO children (parent) VALUES (1)') : undefined
+      const projection = balances(target, {
+        before,
+        onError: 'park',
+        maxRetries: 1,
+        setup: (tx, table) => {
+          const done = run(tx, 'CREATE TABLE parents (id INTEGER PRIMARY KEY)')
+          const children =
+            'CREATE TABLE children (parent INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED)'
+          const accounts = `CREATE TABLE ${table} (account TEXT PRIMARY KEY, balance BIGINT NOT NULL)`
+          return done instanceof Promise
+            ? done.then(() => run(tx, children)).then(() => run(tx, accounts))
+            : [run(tx, children), run(tx, accounts)]
+        },
+      })
+      await deposit(store, 20)
+      const running = await runProjections(store, [projection])
+      await running.caughtUp()
+      expect(await projection.parked()).toMatchObject([{ event: { revision: 3 } }])
+      expect(await place.balances()).toEqual({ 'Account-a0': 19 })
+      expect(await projection.retryParked()).toEqual({ handled: 0, failed: 1 })
+      await running.stop()
+    })
+
+    test('with tables of Mneme that are gone, is tried again and told', async () => {
+      const { store, target } = await open()
+      const projection = balances(target)
+      const codes = new Set<string | undefined>()
+      const running = await runProjections(store, [projection], { onFailure: ({ code }) => codes.add(code) })
+      await running.caughtUp()
+      await sql(target, 'ALTER TABLE PROJECTIONS RENAME TO elsewhere')
+      await deposit(store, 1)
+      await until(() => codes.has('STORE_FAILED'), 'it is told')
+      const back =
+        target.dialect === 'postgres'
+          ? 'mneme.elsewhere RENAME TO projections'
+          : 'elsewhere RENAME TO mneme_projections'
+      await sql(target, `ALTER TABLE ${back}`)
+      await projection.caughtUpTo(await store.logHead())
+      await running.stop()
+    })
+  })
+})
+
+describe.each(places.slice(0, 3))('a handler in SQLite, into $name', ({ open }) => {
+  test('must be synchronous', async () => {
+    const { store, target, ...place } = await open()
+    await deposit(store, 3)
+    const projection = balances(target, { before: () => new Promise(() => undefined) })
+    const running = await runProjections(store, [projection])
+    await until(async () => (await projection.status(store)).state === 'blocked', 'it is blocked')
+    expect(await projection.status(store)).toMatchObject({
+      failure: {
+        code: 'INVALID_ARGUMENT',
+        message:
+          'a handler of a projection must be synchronous, as everything is in SQLite, but it returned a promise',
+      },
+    })
+    expect(await place.balances()).toEqual({})
+    await running.stop()
+    const asynchronous = () =>
+      defineProjection({
+        ...{ name: 'later', into: target, from: [Account] },
+        on: { 'Account.Deposited': async () => undefined },
+      })
+    expect(asynchronous).toThrow("on['Account.Deposited'] must be synchronous, as everything is in SQLite")
+  })
+})
+
+const postgres = places.at(-1)!
+
+describe.skipIf(postgres.problem)('a handler in PostgreSQL', () => {
+  test('that passes over an error of the server', async () => {
+    const { store, target, ...place } = await postgres.open()
+    await deposit(store, 20)
+    const before = ({ revision }: { revision: number }, tx: unknown) =>
+      revision === 7 ? (run(tx, 'SELECT 1 / 0') as Promise<unknown>).catch(() => undefined) : undefined
+    const projection = balances(target, { before, onError: 'park', maxRetries: 1 })
+    const running = await runProjections(store, [projection])
+    await running.caughtUp()
+    expect(await projection.parked()).toMatchObject([{ event: { revision: 7 } }])
+    expect(await place.balances()).toEqual({ 'Account-a0': 19 })
+    await running.stop()
+  })
+
+  test('that does nothing for longer than the lease is told of, and loses its transaction', async () => {
+    const { store, target, ...place } = await postgres.open()
+    let isFirst = true
+    const before = async () => {
+      if (!isFirst) return
+      isFirst = false
+      await new Promise((resolve) => setTimeout(resolve, 1_000))
+    }
+    const projection = balances(target, { before })
+    const codes: unknown[] = []
+    const running = await runProjections(store, [projection], {
+      lease: 300,
+      onFailure: ({ code }) => codes.push(code),
+    })
+    await deposit(store, 3)
+    await projection.caughtUpTo(await store.logHead())
+    expect(codes).toContain('STORE_UNAVAILABLE')
+    expect(await place.balances()).toEqual(await folded(store))
+    await running.stop()
+  })
+})
+
+/** Counts every event. */
+function counting(target: ProjectionTarget<unknown>) {
+  return defineProjection({
+    ...{ name: 'counts', into: target, from: [Account] },
+    setup: (tx) => run(tx, 'CREATE TABLE counts (n BIGINT)'),
+    on: { 'Account.Deposited': (_, tx) => run(tx, 'INSERT INTO counts VALUES (1)') },
+  })
+}

@@ -1,0 +1,50 @@
+import type { ProjectionTarget, Step, Steps } from '../../src/projection-target.ts'
+
+/** Where something is done to a transaction of a target. */
+export interface Interference {
+  /** Before it begins. */
+  readonly before?: () => void | Promise<void>
+  /** In it, before each of its steps. */
+  readonly step?: (step: Step) => void
+  /** In it, when all is done but the commit. */
+  readonly commit?: () => void
+  /** After it was committed, before anybody knows. */
+  readonly after?: () => void | Promise<void>
+}
+
+/** A target in whose transactions others interfere: what they throw, the database seems to throw. */
+export function faultyTarget<Tx>(
+  target: ProjectionTarget<Tx>,
+  { before, step, commit, after }: Interference,
+): ProjectionTarget<Tx> {
+  return {
+    dialect: target.dialect,
+    async transaction<T>(work: (tx: Tx) => Steps<T>, patience: number): Promise<T> {
+      await before?.()
+      const value = await target.transaction(function* (tx) {
+        const steps = work(tx)
+        for (let next = steps.next(); ;) {
+          if (next.done) {
+            commit?.()
+            return next.value
+          }
+          step?.(next.value)
+          let rows
+          try {
+            rows = yield next.value
+          } catch (error) {
+            next = steps.throw(error)
+            continue
+          }
+          next = steps.next(rows)
+        }
+      }, patience)
+      await after?.()
+      return value
+    },
+    query: (sql, values) => target.query(sql, values),
+    read: (work) => target.read(work),
+    close: () => target.close(),
+    [Symbol.asyncDispose]: () => target.close(),
+  }
+}
