@@ -50,7 +50,7 @@ export type Step = Query | Returned
  * A query in the SQL that SQLite and PostgreSQL have in common. Parameters are `$1` and so on; `NOW` stands for the
  * database's time in milliseconds since 1970, `STANDS` for whether the transaction still does, `PINNED` and `CLAIMED`
  * for a lock on the rows (many may pin one, which keeps it from being claimed), `PROJECTIONS`, `PARKED` and `VERSIONS`
- * for Mneme's own tables, `SCHEMA` for what they are in. In quotes, each is a literal.
+ * for Mneme's own tables, `HOME` for what they are in. In quotes, each is a literal.
  */
 export interface Query {
   readonly sql: string

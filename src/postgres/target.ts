@@ -71,7 +71,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
       STANDS: `(current_setting('mneme.batch', true) = 'stands')`,
       PINNED: 'FOR KEY SHARE',
       CLAIMED: 'FOR UPDATE',
-      SCHEMA: schema,
+      HOME: schema,
       PROJECTIONS: `${schema}.projections`,
       PARKED: `${schema}.parked`,
       VERSIONS: `${schema}.projection_versions`,
@@ -180,7 +180,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
     const text = sql.replace(WORDS, (_, quote: string, word: string) => {
       const name = this.#words[word]!
       // A schema is named there as it is, and not as it is written.
-      if (quote !== '') return literal(word === 'SCHEMA' ? name.slice(1, -1).replaceAll('""', '"') : name)
+      if (quote !== '') return literal(word === 'HOME' ? name.slice(1, -1).replaceAll('""', '"') : name)
       return name
     })
     try {
@@ -236,4 +236,4 @@ function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error('the connection failed')
 }
 
-const WORDS = /('?)\b(NOW|STANDS|PINNED|CLAIMED|SCHEMA|PROJECTIONS|PARKED|VERSIONS)\b\1/g
+const WORDS = /('?)\b(NOW|STANDS|PINNED|CLAIMED|HOME|PROJECTIONS|PARKED|VERSIONS)\b\1/g

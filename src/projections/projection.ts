@@ -1,6 +1,6 @@
 import { checkOptions, checkSignal, checkWhole } from '../checks.ts'
 import { coreOf } from '../create-store.ts'
-import { NotCaughtUpError, ProjectionBlockedError } from '../errors.ts'
+import { NotCaughtUpError, ProjectionBlockedError, StoreClosedError } from '../errors.ts'
 import { pause } from '../log-tail.ts'
 import type { ProjectionTarget } from '../projection-target.ts'
 import type { Position } from '../revision.ts'
@@ -57,6 +57,7 @@ export interface Projection {
    * Without `tables` it is `reset`, and whoever runs the projection builds it.
    *
    * @throws UnsupportedError where it has neither `tables` nor `reset`.
+   * @throws StoreClosedError where that ended it.
    * @throws ProjectionBlockedError where a handler fails: `unblock` it, and rebuild again, to go on.
    * @throws ProjectionVersionError where it was given up meanwhile, because another version is being built.
    */
@@ -218,6 +219,7 @@ export class DefinedProjection implements Projection {
       signal?.removeEventListener('abort', end)
     }
     signal?.throwIfAborted()
+    if (ending.signal.aborted) throw new StoreClosedError()
   }
 
   async #target(): Promise<ProjectionTarget<unknown>> {

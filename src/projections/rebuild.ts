@@ -58,7 +58,7 @@ export async function finishBeside(
   await worker.run()
   if (task.signal.aborted) return
   const { live, building } = await target.read(() => findBuilds(name))
-  if (live && live.generation >= generation) return
+  if (live?.version === version && live.generation >= generation) return
   const built = building?.version ?? live?.version ?? version
   throw new ProjectionVersionError(
     { projection: name, defined: version, built },

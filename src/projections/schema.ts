@@ -55,9 +55,8 @@ function* migrate(target: ProjectionTarget<unknown>): Steps<void> {
   if (target.dialect === 'postgres') {
     yield* ask("SELECT pg_advisory_xact_lock(hashtextextended('mneme projections', 0))")
     // Even with IF NOT EXISTS it takes the right to make one.
-    const [there] = yield* ask("SELECT 1 AS there FROM pg_namespace WHERE nspname = 'SCHEMA'")
-    // In capitals it is the name.
-    if (!there) yield* ask('CREATE schema SCHEMA')
+    const [there] = yield* ask("SELECT 1 AS there FROM pg_namespace WHERE nspname = 'HOME'")
+    if (!there) yield* ask('CREATE SCHEMA HOME')
   }
   const version = yield* versionOf(target)
   if (version === 0) yield* ask('CREATE TABLE IF NOT EXISTS VERSIONS (version INTEGER NOT NULL)')

@@ -14,7 +14,7 @@ describe.each(places)('exactly once, into $name', ({ open, problem }) => {
       const { store, target, ...place } = await open()
       await begin(store, balances(target))
       // One point after another fails, each time one later than the last time.
-      let [passed, next, faults] = [0, 0, 0]
+      let [passed, next, faults] = [0, 4, 0]
       const pass = () => {
         if (passed++ < next) return
         passed = 0
@@ -27,7 +27,7 @@ describe.each(places)('exactly once, into $name', ({ open, problem }) => {
       const running = await runProjections(store, [projection], {
         onFailure: ({ code }) => expect(code).toBe('STORE_UNAVAILABLE'),
       })
-      for (let i = 0; faults < 16; i++) {
+      for (let i = 0; faults < 14; i++) {
         await deposit(store, 3, i + 1)
         await projection.caughtUpTo(await store.logHead(), { timeout: 20_000 })
       }

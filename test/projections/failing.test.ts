@@ -80,7 +80,7 @@ describe.each(places)('a handler that fails, into $name', ({ open, problem }) =>
       let isBroken = true
       const before = () => {
         // It is no error that is thrown.
-         
+
         if (isBroken) throw 'broken'
       }
       const broken = balances(target, { before, maxRetries: 2 })

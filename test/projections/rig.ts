@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { createStore, defineAggregate, event, type EventStore } from 'mneme'
+import { createStore, defineAggregate, event, type EventStore, type RetryOptions } from 'mneme'
 import { postgresTarget, type PostgresTransaction } from 'mneme/postgres'
 import { defineProjection, type Projection } from 'mneme/projections'
 import { sqliteStore, sqliteTarget, type SqliteDatabase } from 'mneme/sqlite'
@@ -132,6 +132,7 @@ export function balances(
     /** Called before each event is handled. */
     readonly before?: (event: { stream: string; revision: number; data: unknown }, tx: unknown) => unknown
     readonly maxRetries?: number
+    readonly retry?: RetryOptions
     /** Instead of the table alone. */
     readonly setup?: (tx: unknown, table: string) => unknown
     readonly table?: string
@@ -139,9 +140,10 @@ export function balances(
 ): Projection {
   const { name = 'balances', version = 1, factor = 1, onError, before, maxRetries = 5 } = options
   const { table = 'balances', setup = makeBalances } = options
+  const { retry = { maxRetries, baseDelay: 5, minDelay: 1 } } = options
   return defineProjection({
     ...{ name, version, into: target, from: [Account], tables: [table], onError },
-    retry: { maxRetries, baseDelay: 5, minDelay: 1 },
+    retry,
     setup: (tx, { tables }) => setup(tx, tables[table]!),
     on: {
       'Account.Deposited': (event, tx, { tables }) => {

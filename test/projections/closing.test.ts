@@ -1,0 +1,101 @@
+import { runProjections } from 'mneme/projections'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+
+import { balances, deposit, folded, places, until } from './rig.ts'
+
+describe.each(places)('closing, with a projection of $name', ({ open, problem }) => {
+  describe.skipIf(problem)(problem ?? '', () => {
+    const unhandled: unknown[] = []
+    const note = (reason: unknown) => unhandled.push(reason)
+    beforeEach(() => {
+      unhandled.length = 0
+      process.on('unhandledRejection', note)
+    })
+    afterEach(async () => {
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      process.off('unhandledRejection', note)
+      expect(unhandled).toEqual([])
+    })
+
+    test('the store ends its projections, after the batch at hand', async () => {
+      const { store, target, another, ...place } = await open()
+      const other = await another()
+      let inHandler = 0
+      const isAsync = target.dialect === 'postgres'
+      const before = () => {
+        inHandler++
+        return isAsync ? new Promise((resolve) => setTimeout(resolve, 5)) : undefined
+      }
+      await deposit(store, 100)
+      const projection = balances(target, { before })
+      const running = await runProjections(store, [projection])
+      await until(() => inHandler > 0, 'it is at work')
+      await store.close()
+      const { handled, state } = await projection.status(other.store)
+      const calls = inHandler
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      expect(inHandler).toBe(calls)
+      expect(state).toBe('stopped')
+      expect(handled).toBeGreaterThan(0)
+      await running.stop()
+      await expect(runProjections(store, [projection])).rejects.toThrow('the store is closed')
+      const again = await runProjections(other.store, [balances(other.target)])
+      await again.caughtUp()
+      expect(await place.balances()).toEqual(await folded(other.store))
+      await again.stop()
+    })
+
+    test('stop is the same twice, and while nothing is there', async () => {
+      const { store, target } = await open()
+      const running = await runProjections(store, [balances(target)])
+      await Promise.all([running.stop(), running.stop()])
+      await running.stop()
+      await (await runProjections(store, [])).stop()
+    })
+
+    test('stop ends a retry that would take long', async () => {
+      const { store, target } = await open()
+      await deposit(store, 1)
+      const projection = balances(target, {
+        before: () => {
+          throw new Error('always')
+        },
+        retry: { maxRetries: 100, baseDelay: 60_000, minDelay: 60_000, maxDelay: 60_000 },
+      })
+      const running = await runProjections(store, [projection])
+      await until(async () => (await projection.status(store)).state === 'retrying', 'it is tried again')
+      const began = performance.now()
+      await running.stop()
+      expect(performance.now() - began).toBeLessThan(2_000)
+    })
+
+    test('the target before the projections ends them', async () => {
+      const { store, target } = await open()
+      const failures: unknown[] = []
+      const running = await runProjections(store, [balances(target)], {
+        onFailure: (failure) => failures.push(failure),
+      })
+      await running.caughtUp()
+      await target.close()
+      await deposit(store, 1)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      await running.stop()
+      await expect(running.status()).rejects.toThrow('closed')
+    })
+
+    test('a rebuild ends with the store, and stays for the next one', async () => {
+      const { store, target, another, ...place } = await open()
+      const other = await another()
+      await deposit(store, 1_200)
+      const running = await runProjections(store, [balances(target)])
+      await running.caughtUp()
+      const rebuilt = balances(target, { version: 2 }).rebuild(store, {
+        onProgress: () => void store.close(),
+      })
+      await expect(rebuilt).rejects.toThrow('the store is closed')
+      await running.stop()
+      await balances(other.target, { version: 2, factor: 2 }).rebuild(other.store)
+      expect(Object.keys((await place.balances())!)).toHaveLength(3)
+    })
+  })
+})

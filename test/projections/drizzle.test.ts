@@ -1,0 +1,106 @@
+import { join } from 'node:path'
+import SqliteDatabase from 'better-sqlite3'
+import { sql } from 'drizzle-orm'
+import { drizzle as drizzleSqlite } from 'drizzle-orm/better-sqlite3'
+import { drizzle as drizzlePostgres } from 'drizzle-orm/node-postgres'
+import { bigint, pgTable, text as pgText } from 'drizzle-orm/pg-core'
+import { integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { postgresStore, postgresTarget } from 'mneme/postgres'
+import { defineProjection, runProjections } from 'mneme/projections'
+import { sqliteStore, sqliteTarget } from 'mneme/sqlite'
+import pg from 'pg'
+import { expect, test } from 'vitest'
+
+import { serverProblem, testServer } from '../postgres/server.ts'
+import { testFolder } from '../sqlite/folder.ts'
+import { Account, deposit, folded } from './rig.ts'
+
+/** The table, under the name that it is to be written by at present. */
+const postgresBalances = (name: string) =>
+  pgTable(name, {
+    account: pgText().primaryKey(),
+    balance: bigint({ mode: 'number' }).notNull(),
+  })
+
+test.skipIf(serverProblem)('Drizzle writes in PostgreSQL', async () => {
+  const url = await (await testServer()).createDatabase()
+  const store = await postgresStore(url)
+  const target = postgresTarget<pg.PoolClient>(url)
+  const projection = defineProjection({
+    name: 'balances',
+    into: target,
+    from: [Account],
+    tables: ['balances'],
+    setup: (client, { tables }) =>
+      client.query(`CREATE TABLE ${tables.balances} (account TEXT PRIMARY KEY, balance BIGINT NOT NULL)`),
+    on: {
+      'Account.Deposited': async ({ stream, data }, client, { tables }) => {
+        const table = postgresBalances(tables.balances)
+        await drizzlePostgres(client)
+          .insert(table)
+          .values({ account: stream, balance: data.amount })
+          .onConflictDoUpdate({
+            target: table.account,
+            set: { balance: sql`${table.balance} + excluded.balance` },
+          })
+      },
+    },
+  })
+  await deposit(store, 50)
+  const running = await runProjections(store, [projection])
+  await running.caughtUp()
+  await projection.rebuild(store)
+  await running.stop()
+
+  const pool = new pg.Pool({ connectionString: url })
+  const rows = await drizzlePostgres(pool).select().from(postgresBalances('balances'))
+  await pool.end()
+  expect(Object.fromEntries(rows.map((row) => [row.account, row.balance]))).toEqual(await folded(store))
+  await store.close()
+  await target.close()
+})
+
+const sqliteBalances = (name: string) =>
+  sqliteTable(name, {
+    account: text().primaryKey(),
+    balance: integer().notNull(),
+  })
+
+test('Drizzle writes in SQLite', async () => {
+  const file = join(testFolder(), 'bank.db')
+  const driver = (path: string) => new SqliteDatabase(path)
+  const store = await sqliteStore(file, { driver })
+  const target = sqliteTarget(file, { driver })
+  let rows: { account: string; balance: number }[] = []
+  const projection = defineProjection({
+    name: 'balances',
+    into: target,
+    from: [Account],
+    tables: ['balances'],
+    setup: (db, { tables }) =>
+      db.exec(`CREATE TABLE ${tables.balances} (account TEXT PRIMARY KEY, balance INT NOT NULL)`),
+    on: {
+      'Account.Deposited': ({ stream, data }, db, { tables }) => {
+        const table = sqliteBalances(tables.balances)
+        drizzleSqlite(db)
+          .insert(table)
+          .values({ account: stream, balance: data.amount })
+          .onConflictDoUpdate({
+            target: table.account,
+            set: { balance: sql`${table.balance} + excluded.balance` },
+          })
+          // Not awaited: it runs at once.
+          .run()
+        rows = drizzleSqlite(db).select().from(table).all()
+      },
+    },
+  })
+  await deposit(store, 50)
+  const running = await runProjections(store, [projection])
+  await running.caughtUp()
+  await projection.rebuild(store)
+  await running.stop()
+  expect(Object.fromEntries(rows.map((row) => [row.account, row.balance]))).toEqual(await folded(store))
+  await store.close()
+  await target.close()
+})

@@ -1,0 +1,136 @@
+import { join } from 'node:path'
+import SqliteDatabase from 'better-sqlite3'
+import {
+  DummyDriver,
+  Kysely,
+  PostgresDialect,
+  SqliteAdapter,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+  type Compilable,
+} from 'kysely'
+import { postgresStore, postgresTarget } from 'mneme/postgres'
+import { defineProjection, runProjections } from 'mneme/projections'
+import { sqliteStore, sqliteTarget } from 'mneme/sqlite'
+import pg from 'pg'
+import { expect, test } from 'vitest'
+
+import { ask } from '../../src/projection-target.ts'
+import { serverProblem, testServer } from '../postgres/server.ts'
+import { testFolder } from '../sqlite/folder.ts'
+import { Account, deposit, folded } from './rig.ts'
+
+interface Schema {
+  readonly [table: string]: { account: string; balance: number }
+}
+
+/** Kysely over the connection of a transaction, which stays the projection's. */
+function kyselyOver(client: pg.PoolClient): Kysely<Schema> {
+  const connection = { query: client.query.bind(client), release: () => undefined }
+  const pool = { connect: () => Promise.resolve(connection), end: () => Promise.resolve() }
+  return new Kysely({ dialect: new PostgresDialect({ pool }) })
+}
+
+test.skipIf(serverProblem)('Kysely writes in PostgreSQL', async () => {
+  const url = await (await testServer()).createDatabase()
+  const store = await postgresStore(url)
+  const target = postgresTarget<pg.PoolClient>(url)
+  const balances = defineProjection({
+    name: 'balances',
+    into: target,
+    from: [Account],
+    tables: ['balances'],
+    setup: (client, { tables }) =>
+      kyselyOver(client)
+        .schema.createTable(tables.balances)
+        .addColumn('account', 'text', (column) => column.primaryKey())
+        .addColumn('balance', 'bigint', (column) => column.notNull())
+        .execute(),
+    on: {
+      'Account.Deposited': async ({ stream, data }, client, { tables }) => {
+        await kyselyOver(client)
+          .insertInto(tables.balances)
+          .values({ account: stream, balance: data.amount })
+          .onConflict((conflict) =>
+            conflict.column('account').doUpdateSet((row) => ({
+              balance: row(`${tables.balances}.balance`, '+', row.ref('excluded.balance')),
+            })),
+          )
+          .execute()
+      },
+    },
+  })
+  await deposit(store, 50)
+  const running = await runProjections(store, [balances])
+  await running.caughtUp()
+  await balances.rebuild(store)
+  await running.stop()
+
+  const db = new Kysely<Schema>({
+    dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString: url }) }),
+  })
+  const rows = await db.selectFrom('balances').selectAll().execute()
+  await db.destroy()
+  expect(Object.fromEntries(rows.map((row) => [row.account, Number(row.balance)]))).toEqual(
+    await folded(store),
+  )
+  await store.close()
+  await target.close()
+})
+
+/** Kysely as the builder of queries only: in SQLite handlers are synchronous, and it is not. */
+const builder = new Kysely<Schema>({
+  dialect: {
+    createAdapter: () => new SqliteAdapter(),
+    createDriver: () => new DummyDriver(),
+    createIntrospector: (db) => new SqliteIntrospector(db),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
+  },
+})
+
+function write(db: SqliteDatabase.Database, query: Compilable): void {
+  const { sql, parameters } = query.compile()
+  db.prepare(sql).run(...parameters)
+}
+
+test('Kysely writes in SQLite', async () => {
+  const file = join(testFolder(), 'bank.db')
+  const driver = (path: string) => new SqliteDatabase(path)
+  const store = await sqliteStore(file, { driver })
+  const target = sqliteTarget(file, { driver })
+  const balances = defineProjection({
+    name: 'balances',
+    into: target,
+    from: [Account],
+    tables: ['balances'],
+    setup: (db, { tables }) => {
+      const table = builder.schema
+        .createTable(tables.balances)
+        .addColumn('account', 'text', (column) => column.primaryKey())
+        .addColumn('balance', 'integer', (column) => column.notNull())
+      write(db, table)
+    },
+    on: {
+      'Account.Deposited': ({ stream, data }, db, { tables }) => {
+        const insert = builder
+          .insertInto(tables.balances)
+          .values({ account: stream, balance: data.amount })
+          .onConflict((conflict) =>
+            conflict.column('account').doUpdateSet((row) => ({
+              balance: row(`${tables.balances}.balance`, '+', row.ref('excluded.balance')),
+            })),
+          )
+        write(db, insert)
+      },
+    },
+  })
+  await deposit(store, 50)
+  const running = await runProjections(store, [balances])
+  await running.caughtUp()
+  await balances.rebuild(store)
+  await running.stop()
+  const rows = await target.read(() => ask('SELECT account, balance FROM balances'))
+  expect(Object.fromEntries(rows.map((row) => [row.account, row.balance]))).toEqual(await folded(store))
+  await store.close()
+  await target.close()
+})

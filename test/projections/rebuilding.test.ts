@@ -1,0 +1,303 @@
+import { ProjectionBlockedError, ProjectionVersionError, UnsupportedError } from 'mneme'
+import { defineProjection, runProjections } from 'mneme/projections'
+import { describe, expect, test } from 'vitest'
+
+import type { ProjectionTarget } from '../../src/projection-target.ts'
+import { Account, add, balances, deposit, folded, makeBalances, places, run, until } from './rig.ts'
+
+describe.each(places)('a rebuild of a projection of $name', ({ open, problem }) => {
+  describe.skipIf(problem)(problem ?? '', () => {
+    test('comes to its end while others write, and readers always see a whole', async () => {
+      const { store, target, ...place } = await open()
+      await deposit(store, 600)
+      const first = balances(target)
+      const running = await runProjections(store, [first])
+      await running.caughtUp()
+      let isOver = false
+      const writing = (async () => {
+        while (!isOver) {
+          await deposit(store, 2)
+          // Nothing that it handles.
+          await store.append({ stream: Account('a0'), events: [Account.events.Opened({ owner: 'o' })] })
+          await new Promise((resolve) => setTimeout(resolve, 2))
+        }
+      })()
+      const seen: (Record<string, number> | undefined)[] = []
+      const reading = (async () => {
+        while (!isOver) {
+          seen.push(await place.balances())
+          await new Promise((resolve) => setTimeout(resolve, 5))
+        }
+      })()
+      await balances(target, { version: 2, factor: 10 }).rebuild(store)
+      isOver = true
+      await Promise.all([writing, reading])
+      expect(seen).not.toContain(undefined)
+      expect(seen.every((totals) => (totals?.['Account-a0'] ?? 0) >= 300)).toBe(true)
+      await running.stop()
+      const second = await runProjections(store, [balances(target, { version: 2, factor: 10 })])
+      await second.caughtUp()
+      expect(await place.balances()).toEqual(await folded(store, 10))
+      await second.stop()
+    })
+
+    test('comes to its end where the last events are none that it handles', async () => {
+      const { store, target, ...place } = await open()
+      await deposit(store, 5)
+      const running = await runProjections(store, [balances(target)])
+      await store.append({ stream: 'Other-1', events: [{ type: 'Other', data: {} }] })
+      await running.caughtUp()
+      await balances(target, { version: 2, factor: 2 }).rebuild(store)
+      expect(await place.balances()).toEqual(await folded(store, 2))
+      await running.stop()
+    })
+
+    test('that was interrupted is gone on with by another process, and two may run it at once', async () => {
+      const { store, target, another, ...place } = await open()
+      const other = await another()
+      await deposit(store, 1_500)
+      const running = await runProjections(store, [balances(target)])
+      await running.caughtUp()
+      const stopping = new AbortController()
+      const options = { version: 2, factor: 3 }
+      const begun = balances(target, options).rebuild(store, {
+        signal: stopping.signal,
+        onProgress: () => {
+          stopping.abort()
+        },
+      })
+      await expect(begun).rejects.toThrow('aborted')
+      const status = await balances(target).status(store)
+      expect(status).toMatchObject({ version: 1, rebuild: { version: 2, state: 'stopped' } })
+      const before = status.rebuild!.handled
+      expect(before).toBeGreaterThan(0)
+
+      const progress: number[] = []
+      const onProgress = (handled: number) => progress.push(handled)
+      await Promise.all([
+        balances(other.target, options).rebuild(other.store, { onProgress }),
+        balances(target, options).rebuild(store, { onProgress }),
+      ])
+      expect(Math.min(...progress)).toBeGreaterThan(before)
+      expect(await place.balances()).toEqual(await folded(store, 3))
+      expect(await balances(target).status(store)).toMatchObject({ version: 2, rebuild: undefined })
+      await running.stop()
+    })
+
+    test('is begun by several programs of a new version at once', async () => {
+      const { store, target, another, ...place } = await open()
+      await deposit(store, 50)
+      const old = await runProjections(store, [balances(target)])
+      await old.caughtUp()
+      const others = [await another(), await another(), { store, target }]
+      const next = await Promise.all(
+        others.map((each) =>
+          runProjections(each.store, [balances(each.target, { version: 2, factor: 2 })], {
+            onNewVersion: 'rebuild',
+          }),
+        ),
+      )
+      const projection = balances(target, { version: 2, factor: 2 })
+      await until(async () => (await projection.status(store)).version === 2, 'it is there')
+      await deposit(store, 5)
+      await projection.caughtUpTo(await store.logHead())
+      expect(await place.balances()).toEqual(await folded(store, 2))
+      await Promise.all([...next, old].map((each) => each.stop()))
+    })
+
+    test('is given up for a newer one, and says so', async () => {
+      const { store, target, ...place } = await open()
+      await deposit(store, 20)
+      const running = await runProjections(store, [balances(target)])
+      await running.caughtUp()
+      const stuck = balances(target, {
+        version: 2,
+        before: () => {
+          throw new Error('never')
+        },
+        maxRetries: 1_000,
+      })
+      const second = stuck.rebuild(store)
+      const given = expect(second).rejects.toThrow(ProjectionVersionError)
+      await until(async () => (await stuck.status(store)).rebuild?.state === 'retrying', 'it is tried again')
+      await balances(target, { version: 3, factor: 5 }).rebuild(store)
+      await given
+      expect(await place.balances()).toEqual(await folded(store, 5))
+      expect(await place.balances('balances__2')).toBeUndefined()
+      await running.stop()
+    })
+
+    test('whose handler fails is blocked, and leaves the live one as it is', async () => {
+      const { store, target, ...place } = await open()
+      await deposit(store, 20)
+      const running = await runProjections(store, [balances(target)])
+      await running.caughtUp()
+      let isBroken = true
+      const second = balances(target, {
+        version: 2,
+        factor: 2,
+        before: ({ revision }) => {
+          if (isBroken && revision === 10) throw new Error('not this one')
+        },
+        maxRetries: 1,
+      })
+      await expect(second.rebuild(store)).rejects.toThrow(ProjectionBlockedError)
+      await deposit(store, 5)
+      await running.caughtUp()
+      expect(await place.balances()).toEqual(await folded(store))
+      expect(await running.status()).toMatchObject([{ rebuild: { state: 'blocked', handled: 10 } }])
+      isBroken = false
+      await second.unblock()
+      await second.rebuild(store)
+      expect(await place.balances()).toEqual(await folded(store, 2))
+      await running.stop()
+    })
+
+    test('has its indexes, again and again', async () => {
+      const { store, target, ...place } = await open()
+      await deposit(store, 20)
+      const setup = (tx: unknown, table: string) => {
+        const index = `CREATE INDEX ${table}_by_balance ON ${table} (balance)`
+        const done = makeBalances(tx, table)
+        return done instanceof Promise ? done.then(() => run(tx, index)) : run(tx, index)
+      }
+      for (const version of [1, 2, 3]) {
+        const projection = balances(target, { version, factor: version, setup })
+        if (version > 1) await projection.rebuild(store)
+        const running = await runProjections(store, [projection])
+        await running.caughtUp()
+        expect(await place.balances()).toEqual(await folded(store, version))
+        await running.stop()
+        await projection.reset()
+      }
+    })
+
+    test('in place, with tables: begins anew under those who work, visibly', async () => {
+      const { store, target, another, ...place } = await open()
+      const other = await another()
+      await deposit(store, 300)
+      const projection = balances(target)
+      const running = await runProjections(store, [projection])
+      for (let i = 0; i < 5; i++) {
+        await deposit(store, 20)
+        await balances(other.target).reset()
+      }
+      await running.caughtUp()
+      expect(await place.balances()).toEqual(await folded(store))
+      await until(async () => (await projection.status(store)).state === 'running', 'it is done')
+      await running.stop()
+
+      await projection.reset()
+      const slow = balances(target, { before: () => void busy(2) })
+      const again = await runProjections(store, [slow])
+      await until(async () => (await slow.status(store)).state === 'rebuilding', 'it is rebuilding')
+      await again.caughtUp({ timeout: 20_000 })
+      expect(await place.balances()).toEqual(await folded(store))
+      await again.stop()
+    })
+
+    test('in place, without tables: by several programs of a new version at once', async () => {
+      const { store, target, another, ...place } = await open()
+      await deposit(store, 100)
+      const running = await runProjections(store, [plain(target, 1)])
+      await running.caughtUp()
+      await running.stop()
+      await expect(runProjections(store, [plain(target, 2)])).rejects.toThrow(ProjectionVersionError)
+      const others = [await another(), { store, target }]
+      const next = await Promise.all(
+        others.map((each) =>
+          runProjections(each.store, [plain(each.target, 2)], { onNewVersion: 'rebuild' }),
+        ),
+      )
+      await deposit(store, 10)
+      for (const each of next) await each.caughtUp()
+      expect(await place.balances()).toEqual(await folded(store, 2))
+      for (const each of next) await each.stop()
+      await plain(target, 2).rebuild(store)
+      expect(await place.balances()).toEqual({})
+    })
+
+    test('is refused where nothing says how to undo what was written', async () => {
+      const { store, target } = await open()
+      const projection = defineProjection({
+        ...{ name: 'forever', into: target, from: [Account] },
+        on: { 'Account.Opened': () => undefined },
+      })
+      await expect(projection.reset()).rejects.toThrow(UnsupportedError)
+      await expect(projection.rebuild(store)).rejects.toThrow(UnsupportedError)
+    })
+  })
+})
+
+const postgres = places.at(-1)!
+
+describe.skipIf(postgres.problem)('a rebuild in PostgreSQL', () => {
+  test('waits for a batch of the live one, and keeps no reader waiting meanwhile', async () => {
+    const { store, target, another, ...place } = await postgres.open()
+    const other = await another()
+    await deposit(store, 10)
+    let hold: Promise<void> | undefined
+    let isHeld = false
+    let letGo: () => void = () => undefined
+    const before = () => {
+      isHeld = hold !== undefined
+      return hold
+    }
+    const running = await runProjections(store, [balances(target, { before })])
+    await running.caughtUp()
+    hold = new Promise((resolve) => {
+      letGo = resolve
+    })
+    await deposit(store, 10)
+    await until(() => isHeld, 'it is in a handler')
+    const rebuilt = balances(other.target, { version: 2, factor: 2 }).rebuild(other.store)
+    await until(async () => {
+      const { rebuild } = await balances(target).status(store)
+      return rebuild?.lag.events === 0 && rebuild.handled === 20
+    }, 'it is built')
+    const started = performance.now()
+    for (let i = 0; i < 20; i++) expect(await place.balances()).toEqual({ 'Account-a0': 10 })
+    expect(performance.now() - started).toBeLessThan(2_000)
+    letGo()
+    await rebuilt
+    expect(await place.balances()).toEqual(await folded(store, 2))
+    await running.stop()
+  })
+
+  test('resets in the middle of a batch, without a deadlock', async () => {
+    const { store, target, another, ...place } = await postgres.open()
+    const other = await another()
+    const failures: unknown[] = []
+    const before = () => new Promise((resolve) => setTimeout(resolve, 2))
+    const projection = plain(target, 1, before)
+    const running = await runProjections(store, [projection], { onFailure: (one) => failures.push(one) })
+    for (let i = 0; i < 10; i++) {
+      await deposit(store, 20)
+      await plain(other.target, 1).reset()
+    }
+    await running.caughtUp()
+    expect(await place.balances()).toEqual(await folded(store))
+    expect(failures).toEqual([])
+    await running.stop()
+  })
+})
+
+/** Balances, emptied by itself. */
+function plain(target: ProjectionTarget<unknown>, version: number, before?: () => Promise<unknown>) {
+  return defineProjection({
+    ...{ name: 'plain', version, into: target, from: [Account] },
+    setup: (tx) => makeBalances(tx, 'balances'),
+    reset: (tx) => run(tx, 'DELETE FROM balances'),
+    on: {
+      'Account.Deposited': (event, tx) => {
+        const write = () => add(tx, 'balances', event.stream, event.data.amount * version)
+        return before ? before().then(write) : write()
+      },
+    },
+  })
+}
+
+function busy(milliseconds: number): void {
+  const end = performance.now() + milliseconds
+  while (performance.now() < end);
+}
