@@ -13,6 +13,16 @@ export function matcherOf({ streams, categories, types }: LogFilter): (event: St
     (isAnyStream || ofStreams.has(stream) || ofCategories.has(categoryOf(stream)))
 }
 
+/** Whether two filters name the same in the same order. */
+export function isSameFilter(a: LogFilter, b: LogFilter): boolean {
+  return KEYS.every((key) => {
+    const [ours, theirs] = [a[key], b[key]]
+    return ours?.length === theirs?.length && (ours?.every((name, i) => name === theirs?.[i]) ?? true)
+  })
+}
+
+const KEYS = ['streams', 'categories', 'types'] as const
+
 /** A filter that lets through whatever one of these does, and perhaps more. */
 export function unionOf(filters: readonly LogFilter[]): LogFilter {
   const [first, ...others] = filters

@@ -1,5 +1,5 @@
 import { isMnemeError, type MnemeError } from './errors.ts'
-import { matcherOf, unionOf } from './log-filter.ts'
+import { isSameFilter, matcherOf, unionOf } from './log-filter.ts'
 import { onAbort } from './on-abort.ts'
 import { retryDelay } from './retry.ts'
 import type {
@@ -15,19 +15,20 @@ import type {
 export interface LogSource {
   /**
    * Looks through the log behind a place, to where it ends at present, in pages; none where nothing is behind it. A
-   * page may have no events. Nothing is held open between two of them.
+   * page may have no events. Nothing is held open between two of them. May end early once `signal` is aborted.
    *
    * @throws HistoryRewoundError where no event with that id stands at `after`.
    */
-  scan(request: ScanRequest): AsyncIterable<ScannedPage>
+  scan(request: ScanRequest, signal?: AbortSignal): AsyncIterable<ScannedPage>
 
   /**
    * Calls back, soon and once or more often, after anything was appended by whomever; and now and then without a
-   * reason, so that nothing is lost where a notification is.
+   * reason, so that nothing is lost where a notification is. What matters of it is what `wanted` asks for: a scan for
+   * just that follows. When something else is wanted, another watch begins before this one is ended.
    *
    * @returns what ends it.
    */
-  watch(changed: () => void): () => void
+  watch(changed: () => void, wanted: ScanRequest): () => void
 }
 
 /** Which part of the log to look through. */
@@ -58,6 +59,8 @@ class LogTail {
   /** Up to where the members have been given what they asked for. */
   #at: LogPlace | undefined
   #union: LogFilter | undefined
+  /** What is watched for. */
+  #watched: LogFilter | undefined
   #unwatch: (() => void) | undefined
   #isChanged = false
   /** A pass over what is new, while one is under way. */
@@ -74,7 +77,7 @@ class LogTail {
     let place = request.after
     for (let failures = 0; !signal.aborted;) {
       try {
-        for await (const page of this.#source.scan({ ...filterOf(request), after: place })) {
+        for await (const page of this.#source.scan({ ...filterOf(request), after: place }, signal)) {
           failures = 0
           if (signal.aborted) return undefined
           place = page.through
@@ -118,11 +121,23 @@ class LogTail {
   #join(member: Member, place: LogPlace | undefined): void {
     this.#members.add(member)
     this.#union = undefined
-    if (this.#members.size > 1) return
-    this.#at = place
-    this.#unwatch = this.#source.watch(this.#changed)
+    if (this.#members.size === 1) this.#at = place
     // Something may have been appended before it was watched.
     this.#changed()
+  }
+
+  /** What all members ask for; watched from now on. */
+  #unite(): LogFilter {
+    const union = unionOf([...this.#members].map(({ filter }) => filter))
+    if (this.#watched && isSameFilter(union, this.#watched)) return this.#watched
+    const unwatch = this.#unwatch
+    const changed = () => {
+      this.#changed()
+    }
+    this.#unwatch = this.#source.watch(changed, { ...union, after: this.#at })
+    this.#watched = union
+    unwatch?.()
+    return union
   }
 
   #leave(member: Member): void {
@@ -133,6 +148,7 @@ class LogTail {
     this.#timer = undefined
     this.#unwatch?.()
     this.#unwatch = undefined
+    this.#watched = undefined
   }
 
   readonly #changed = (): void => {
@@ -159,8 +175,8 @@ class LogTail {
   /** Hands what is new to the members. */
   async #run(): Promise<void> {
     this.#isChanged = false
-    const union = (this.#union ??= unionOf([...this.#members].map(({ filter }) => filter)))
     try {
+      const union = (this.#union ??= this.#unite())
       for await (const page of this.#source.scan({ ...union, after: this.#at })) {
         for (const member of this.#members) member.offer(page)
         this.#at = page.through

@@ -2,11 +2,14 @@ import type { StoreAdapter } from '../store-adapter.ts'
 import { Appender } from './appender.ts'
 import { Calls, type CallSettings } from './calls.ts'
 import type { KurrentClient } from './driver.ts'
+import { loadDriverParts } from './driver-parts.ts'
 import { NEEDED } from './faults.ts'
 import { readIdentity } from './identity.ts'
 import { knowsAppendRecords } from './open.ts'
-import { loadQuickRead } from './quick-read.ts'
+import { Places } from './places.ts'
+import { parseLogPosition } from './position.ts'
 import { Reader } from './reader.ts'
+import { subscriptionsTo } from './subscriptions.ts'
 
 /**
  * Opens a store on a server, which is asked what it can do.
@@ -19,12 +22,13 @@ export async function kurrentdbAdapter(
   settings: CallSettings,
   connect?: () => Promise<KurrentClient>,
 ): Promise<StoreAdapter> {
-  const calls = new Calls(client, settings, await loadQuickRead(client), connect)
+  const calls = new Calls(client, settings, await loadDriverParts(client), connect)
   try {
     const isModern = await knowsAppendRecords(calls)
     const common = { severalStreams: isModern, keys: isModern, settlesAny: false, truncation: true }
     const capabilities = isModern ? common : { ...common, needed: NEEDED }
     const reader = new Reader(calls)
+    const places = new Places(calls, reader)
     const appender = new Appender(calls, reader, capabilities)
     let identity: Promise<string> | undefined
     return {
@@ -41,6 +45,8 @@ export async function kurrentdbAdapter(
       readAll: (request) => reader.all(request),
       head: (stream) => reader.head(stream),
       logHead: () => reader.logHead(),
+      idAt: (position) => places.idAt(parseLogPosition(position, 'from')),
+      subscribe: subscriptionsTo(calls, reader, places),
       close: () => calls.close(),
     }
   } catch (error) {

@@ -1,7 +1,9 @@
+import { onAbort } from '../on-abort.ts'
 import type { ExpectedRevision } from '../revision.ts'
 import type {
   AppendRecordsResult,
   AppendToStreamResult,
+  FollowOptions,
   KurrentClient,
   KurrentCredentials,
   KurrentEvent,
@@ -12,10 +14,12 @@ import type {
   ReadStreamOptions,
   StreamState,
 } from './driver.ts'
+import type { DriverParts } from './driver-parts.ts'
 import { LateError } from './faults.ts'
+import { followLog, type Followed } from './follow.ts'
 import { Gate } from './gate.ts'
 import { FIRST_PAGE } from './page.ts'
-import type { QuickRead } from './quick-read.ts'
+import { QuickRead } from './quick-read.ts'
 
 /** How a store calls the server. */
 export interface CallSettings {
@@ -60,11 +64,14 @@ export type Part<Options> = Pick<
 export class Calls {
   readonly #settings: CallSettings
   readonly #connect: (() => Promise<KurrentClient>) | undefined
+  readonly #parts: DriverParts | undefined
   readonly #quick: QuickRead | undefined
   readonly #messages = new Gate(MOST_MESSAGES)
   #client: KurrentClient
   #reconnecting: Promise<void> | undefined
   #reconnected = -Infinity
+  /** What ends the subscriptions under way. */
+  readonly #followers = new Set<AbortController>()
   /** Clients that were replaced, until what was under way with them is through. */
   readonly #old = new Set<() => Promise<void>>()
 
@@ -72,17 +79,28 @@ export class Calls {
   constructor(
     client: KurrentClient,
     settings: CallSettings,
-    quick?: QuickRead,
+    parts?: DriverParts,
     connect?: () => Promise<KurrentClient>,
   ) {
     this.#client = client
     this.#settings = settings
-    this.#quick = quick
+    this.#parts = parts
+    this.#quick = parts && new QuickRead(parts)
     this.#connect = connect
   }
 
   get deadline(): number {
     return this.#settings.deadline
+  }
+
+  /** Whether only the leader answers reads. */
+  get requiresLeader(): boolean {
+    return this.#settings.requiresLeader
+  }
+
+  /** Whether the driver has what {@link follow} needs. */
+  get canFollow(): boolean {
+    return this.#parts !== undefined
   }
 
   /** Appends to one stream. Without events it only asks whether the stream stands there. */
@@ -153,6 +171,34 @@ export class Calls {
   }
 
   /**
+   * Events of the log behind a place, and then those that come, until it is left or `signal` is aborted. Where nothing
+   * comes for as long as the deadline, the server is asked whether it is there.
+   */
+  async *follow(part: Part<FollowOptions>, signal: AbortSignal): AsyncGenerator<Followed, undefined> {
+    const options = { ...part, ...(await this.#readOptions()) }
+    const ending = new AbortController()
+    const end = () => {
+      ending.abort()
+    }
+    const stop = onAbort(signal, end)
+    if (signal.aborted) end()
+    this.#followers.add(ending)
+    const iterator = followLog(this.#client, this.#parts!, options, ending.signal)
+    try {
+      for (;;) {
+        const next = await this.#within(iterator.next(), { isAlive: () => this.#isAlive(), late: ending })
+        if (signal.aborted) return undefined
+        if (next.done) throw new Error('the subscription has ended')
+        yield next.value
+      }
+    } finally {
+      stop()
+      this.#followers.delete(ending)
+      end()
+    }
+  }
+
+  /**
    * Looks for the server anew: the client keeps to one that is not the leader any more, and to a connection that
    * does not answer. What is under way with the old client may go on as long as anything may.
    */
@@ -165,6 +211,7 @@ export class Calls {
 
   async close(): Promise<void> {
     await this.#reconnecting
+    this.#endFollowers()
     if (!this.#connect) return
     await Promise.all([closeClient(this.#client), ...[...this.#old].map((close) => close())])
   }
@@ -174,6 +221,7 @@ export class Calls {
     this.#reconnected = performance.now()
     const old = this.#client
     this.#client = await this.#connect()
+    this.#endFollowers()
     const close = () => {
       clearTimeout(timer)
       this.#old.delete(close)
@@ -181,6 +229,10 @@ export class Calls {
     }
     const timer = setTimeout(() => void close(), this.#settings.deadline)
     this.#old.add(close)
+  }
+
+  #endFollowers(): void {
+    for (const ending of this.#followers) ending.abort()
   }
 
   /** Whether the server answers: what takes longer than the deadline then is still being looked for. */

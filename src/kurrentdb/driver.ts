@@ -86,6 +86,15 @@ export interface ReadAllOptions extends ReadOptions {
   readonly filter?: ReadFilter
 }
 
+/** How the log is followed. */
+export interface FollowOptions extends Omit<ReadOptions, 'direction' | 'maxCount'> {
+  /** What lies behind it. */
+  readonly fromPosition: LogPosition | 'start' | 'end'
+  readonly filter: ReadFilter
+  /** After how many events that do not match the server says how far it is. */
+  readonly window: number
+}
+
 /** What the server leaves out: whatever does not match in this one respect. */
 export interface ReadFilter {
   readonly filterOn: 'streamName' | 'eventType'

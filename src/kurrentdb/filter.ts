@@ -1,12 +1,12 @@
 import { categoryOf, RESERVED_STREAMS } from '../names.ts'
-import type { ReadAllRequest, StoredEvent } from '../store-adapter.ts'
+import type { LogFilter, StoredEvent } from '../store-adapter.ts'
 import type { ReadFilter } from './driver.ts'
 
 /**
  * What the server is to leave out: it looks either at the names of streams or at the types of events. Its own
  * events and those that the store keeps for itself are left out in any case.
  */
-export function serverFilter({ streams, categories, types }: ReadAllRequest): ReadFilter {
+export function serverFilter({ streams, categories, types }: LogFilter): ReadFilter {
   if (streams || categories) {
     const names = [...(streams ?? []).map((name) => `${escape(name)}\\z`)]
     for (const category of categories ?? []) {
@@ -21,22 +21,18 @@ export function serverFilter({ streams, categories, types }: ReadAllRequest): Re
 }
 
 /** Whether nothing can be what is asked for. */
-export function isNothing({ streams, categories, types }: ReadAllRequest): boolean {
+export function isNothing({ streams, categories, types }: LogFilter): boolean {
   if (types?.length === 0) return true
   return (streams ?? categories) !== undefined && !streams?.length && !categories?.length
 }
 
 /** Whether the server lets through what is asked for, and hardly anything else. */
-export function isExact({ streams, categories, types }: ReadAllRequest): boolean {
+export function isExact({ streams, categories, types }: LogFilter): boolean {
   return !types || (!streams && !categories)
 }
 
 /** Whether an event that the server let through is asked for. */
-export function clientFilter({
-  streams,
-  categories,
-  types,
-}: ReadAllRequest): (event: StoredEvent) => boolean {
+export function clientFilter({ streams, categories, types }: LogFilter): (event: StoredEvent) => boolean {
   const ofTypes = types && new Set(types)
   const ofStreams = streams && new Set(streams)
   const ofCategories = categories && new Set(categories)

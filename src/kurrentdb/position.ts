@@ -25,5 +25,10 @@ export function parseLogPosition(position: Position, argument = 'after'): LogPos
   return { commit, prepare }
 }
 
+/** Whether two positions are there and the same, or neither is there. */
+export function isSamePosition(a: LogPosition | undefined, b: LogPosition | undefined): boolean {
+  return a?.commit === b?.commit && a?.prepare === b?.prepare
+}
+
 const FORMAT = /^(\d{19})(?:-(\d{19}))?$/
 const LAST = 2n ** 63n - 1n

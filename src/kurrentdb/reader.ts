@@ -2,12 +2,12 @@ import { InvalidArgumentError, StoreFailedError, StreamDeletedError } from '../e
 import type { Position, Revision } from '../revision.ts'
 import type { Direction, ReadAllRequest, ReadRequest, StoredEvent } from '../store-adapter.ts'
 import type { Calls } from './calls.ts'
-import type { KurrentRecorded, LogPosition } from './driver.ts'
+import type { KurrentRecorded } from './driver.ts'
 import { asMnemeError, faultOf } from './faults.ts'
 import { clientFilter, isExact, isNothing, serverFilter } from './filter.ts'
 import { PageSize, readPage, type Page } from './page.ts'
 import { isPassing, patiently } from './patience.ts'
-import { parseLogPosition } from './position.ts'
+import { isSamePosition, parseLogPosition } from './position.ts'
 import { Pump } from './pump.ts'
 import { toStored } from './record.ts'
 
@@ -102,7 +102,7 @@ export class Reader {
         const isGiven = after !== undefined && size.isFirst && error instanceof StoreFailedError
         throw isGiven ? new InvalidArgumentError('after', 'a position that this store gave') : error
       })
-      const records = page.records.filter(({ position }) => known === 0 || !isSame(position, from))
+      const records = page.records.filter(({ position }) => known === 0 || !isSamePosition(position, from))
       const last = records.at(-1)
       if (!last?.position) return undefined
       const events = size.saw(records).map(toStored).filter(isAskedFor).slice(0, limit)
@@ -233,7 +233,3 @@ export const EVERYTHING = {
   categories: undefined,
   types: undefined,
 } as const
-
-function isSame(a: LogPosition | undefined, b: LogPosition | undefined): boolean {
-  return a?.commit === b?.commit && a?.prepare === b?.prepare
-}

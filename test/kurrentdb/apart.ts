@@ -1,16 +1,26 @@
 import type { Position, StoreAdapter } from 'mneme'
-import type { AppendRequest, AppendVerdict, ReadAllRequest, StoredEvent } from '../../src/store-adapter.ts'
+import type {
+  AppendRequest,
+  AppendVerdict,
+  LogPlace,
+  ReadAllRequest,
+  StoredEvent,
+  SubscribedPage,
+  SubscribeRequest,
+} from '../../src/store-adapter.ts'
 
 /** A part of a server that others use, too: streams with names of its own, after what is there already. */
 export interface Apart {
   /** What the names of its streams begin with. Without a dash, so that categories stay what they are. */
   readonly prefix: string
   /** The server's head when it began. */
-  readonly floor: Position | undefined
+  readonly floor: LogPlace | undefined
 }
 
 /** An adapter that has only a part of its server, as if it were all. */
-export function setApart(adapter: StoreAdapter, { prefix, floor }: Apart): StoreAdapter {
+export function setApart(adapter: StoreAdapter, { prefix, floor: floorPlace }: Apart): StoreAdapter {
+  const floor = floorPlace?.position
+  const isAbove = (position: Position) => position > (floor ?? '')
   const outside = (name: string) => prefix + name
   const inside = (name: string) => name.slice(prefix.length)
   const own = (event: StoredEvent): StoredEvent => ({ ...event, stream: inside(event.stream) })
@@ -51,12 +61,23 @@ export function setApart(adapter: StoreAdapter, { prefix, floor }: Apart): Store
       categories: categories?.map(outside),
     })
     for await (const page of pages) {
-      const events = page.filter(
-        ({ stream, position }) => stream.startsWith(prefix) && position > (floor ?? ''),
-      )
+      const events = page.filter(({ stream, position }) => stream.startsWith(prefix) && isAbove(position))
       if (events.length > 0) yield events.map(own)
-      if (direction === 'backwards' && page.some(({ position }) => position <= (floor ?? '')))
-        return undefined
+      if (direction === 'backwards' && page.some(({ position }) => !isAbove(position))) return undefined
+    }
+    return undefined
+  }
+
+  async function* subscribed(given: SubscribeRequest): AsyncGenerator<SubscribedPage, undefined> {
+    const pages = adapter.subscribe({
+      ...given,
+      after: given.after ?? floorPlace,
+      streams: given.streams?.map(outside),
+      categories: given.categories?.map(outside),
+    })
+    for await (const { events, through, isCaughtUp } of pages) {
+      const seen = events.filter(({ stream }) => stream.startsWith(prefix)).map(own)
+      yield { events: seen, through: through && isAbove(through.position) ? through : undefined, isCaughtUp }
     }
     return undefined
   }
@@ -72,8 +93,10 @@ export function setApart(adapter: StoreAdapter, { prefix, floor }: Apart): Store
     head: (stream) => adapter.head(outside(stream)),
     logHead: async () => {
       const head = await adapter.logHead()
-      return head !== undefined && head > (floor ?? '') ? head : undefined
+      return head !== undefined && isAbove(head) ? head : undefined
     },
+    idAt: (position) => adapter.idAt(position),
+    subscribe: subscribed,
     close: () => adapter.close(),
   }
 }

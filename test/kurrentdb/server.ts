@@ -20,8 +20,10 @@ export async function adapterOf(connectionString: string, deadline = 10_000): Pr
 /** A realm of the contract on a server that others use, too. */
 export async function realRealm(connectionString: string): Promise<ContractRealm> {
   const adapter = await adapterOf(connectionString)
-  const floor = await adapter.logHead()
+  const position = await adapter.logHead()
+  const id = position === undefined ? undefined : await adapter.idAt(position)
   await adapter.close()
+  const floor = position === undefined || id === undefined ? undefined : { position, id }
   const part = { prefix: `${crypto.randomUUID().replaceAll('-', '')}~`, floor }
   return {
     connect: async () => setApart(await adapterOf(connectionString), part),

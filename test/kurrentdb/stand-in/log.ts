@@ -34,6 +34,8 @@ export type EventRecord = LogRecord & { readonly revision: bigint }
 /** The transaction log, with the index of its streams. Whoever reads it follows `records`, which only grows. */
 export class Log {
   readonly records: LogRecord[] = []
+  /** Called when there is more. */
+  readonly followers = new Set<() => void>()
   #streams = new Map<string, EventRecord[]>()
   #tombstones = new Map<string, EventRecord>()
 
@@ -60,6 +62,7 @@ export class Log {
     const end = position + BigInt(sizeOnDisk(record))
     const written = { ...record, position, end, revision, created: now() }
     this.#push(written)
+    for (const follow of this.followers) follow()
     return written
   }
 

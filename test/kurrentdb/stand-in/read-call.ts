@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { status, type ServerWritableStream } from '@grpc/grpc-js'
 import type {
   ReadReq,
@@ -14,12 +13,13 @@ import { metadataShown } from './properties.ts'
 import { nameOf } from './proposed-events.ts'
 import { positionProblem, readAll, readStream, resolve, type Direction } from './reading.ts'
 import { asRpcError, exception, outOfRange, refused, rpcError, streamDeleted } from './rpc-errors.ts'
+import { follow, told } from './subscribing.ts'
 
 type Call = ServerWritableStream<ReadReq, ReadResp>
 
 const uint64 = 2n ** 64n - 1n
 
-/** Read: of a stream or of all. A subscription would follow the log's `records` from where a read has ended. */
+/** Read: of a stream or of all; or a subscription to all, which does not end. */
 export function read(node: Node) {
   return (call: Call): void => {
     void give(node, call).catch((error: unknown) => call.emit('error', asRpcError(error)))
@@ -32,12 +32,17 @@ async function give(node: Node, call: Call): Promise<void> {
   if (handled.kind !== 'done') return
   const { after, end } = handled.result
   // The real one looks for no events, finds none, and looks again.
-  if (call.request.getOptions()?.hasAll() && call.request.getOptions()?.getCount() === '0') return
-  let given = 0
+  const options = call.request.getOptions()
+  if (options?.hasAll() && !options.hasSubscription() && options.getCount() === '0') return
   if (after === 0) return end()
-  for (const response of responsesTo(node.log, call.request)) {
+  const cancelling = new AbortController()
+  const cancel = () => cancelling.abort()
+  call.on('cancelled', cancel)
+  if (call.cancelled) cancel()
+  let given = 0
+  for await (const response of responsesTo(node.log, call.request, cancelling.signal)) {
     if (call.cancelled) return
-    if (!call.write(response)) await Promise.race([once(call, 'drain'), once(call, 'cancelled')])
+    if (!call.write(response)) await drained(call, cancelling.signal)
     if (response.hasEvent() && ++given >= after) {
       // What was written leaves before the connection breaks.
       await new Promise((done) => setImmediate(done))
@@ -47,12 +52,50 @@ async function give(node: Node, call: Call): Promise<void> {
   call.end()
 }
 
-function responsesTo(log: Log, request: ReadReq): Iterable<ReadResp> {
+/** Waits until there is room for more; a client that takes nothing holds up its own call only. */
+function drained(call: Call, cancelled: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      call.off('drain', done)
+      cancelled.removeEventListener('abort', done)
+      resolve()
+    }
+    call.on('drain', done)
+    cancelled.addEventListener('abort', done)
+    if (cancelled.aborted) done()
+  })
+}
+
+function responsesTo(
+  log: Log,
+  request: ReadReq,
+  cancelled: AbortSignal,
+): Iterable<ReadResp> | AsyncIterable<ReadResp> {
   const options = request.getOptions()
   if (!options?.hasUuidOption())
     throw rpcError(status.INVALID_ARGUMENT, "'uuidOption' is a required argument")
-  if (options.hasSubscription()) throw rpcError(status.UNIMPLEMENTED, 'the stand-in has no subscriptions yet')
+  if (options.hasSubscription()) {
+    if (options.hasAll()) return subscriptionResponses(log, options, cancelled)
+    throw rpcError(status.UNIMPLEMENTED, 'the stand-in has no subscriptions to single streams')
+  }
   return options.hasAll() ? allResponses(log, options) : streamResponses(log, options)
+}
+
+async function* subscriptionResponses(
+  log: Log,
+  options: ReadReq.Options,
+  cancelled: AbortSignal,
+): AsyncGenerator<ReadResp, undefined> {
+  const from = options.getAll()!
+  const filter = options.getFilter()
+  if (filter?.getCheckpointintervalmultiplier() === 0) {
+    throw exception("checkpointIntervalMultiplier ('0') must be a non-zero value.")
+  }
+  const start = from.hasStart() ? -1n : from.hasEnd() ? log.end : positionOf(log, from)
+  for await (const followed of follow(log, filter, start, cancelled)) {
+    yield followed.kind === 'event' ? eventResponse(log, followed.event, options) : told(followed)
+  }
+  return undefined
 }
 
 function* streamResponses(log: Log, options: ReadReq.Options): Generator<ReadResp> {
