@@ -1,13 +1,8 @@
 import type { AnyAggregate, EventsOf } from '../aggregate.ts'
 import { decode } from '../decode.ts'
 import { InvalidArgumentError } from '../errors.ts'
-import {
-  eventTypeRecord,
-  type AnyEventType,
-  type EventTypeBase,
-  type EventTypeRecord,
-} from '../event-type.ts'
-import type { Recorded } from '../event.ts'
+import { eventTypeRecord, type AnyEventType, type EventTypeRecord } from '../event-type.ts'
+import type { Recorded, RecordedAs } from '../event.ts'
 import { categoryOf } from '../names.ts'
 import { fromStored } from '../recorded.ts'
 import type { LogFilter, StoredEvent } from '../store-adapter.ts'
@@ -21,7 +16,7 @@ export type EventsFrom<S> = S extends AnyAggregate
   : S extends Readonly<Record<string, AnyEventType>>
     ? { [K in keyof S]: RecordedOf<S[K]> }[keyof S]
     : never
-type RecordedOf<T> = T extends EventTypeBase<infer Type, infer Data> ? Recorded<Type, Data> : never
+type RecordedOf<T> = T extends (...args: never) => infer Made ? RecordedAs<Made> : never
 
 /** Events by their types: linear in their number, where an `Extract` for each would be quadratic. */
 export type ByType<E> = {

@@ -7,6 +7,7 @@ import {
   SqliteAdapter,
   SqliteIntrospector,
   SqliteQueryCompiler,
+  type ColumnType,
   type Compilable,
 } from 'kysely'
 import { postgresStore, postgresTarget } from 'mneme/postgres'
@@ -20,8 +21,9 @@ import { serverProblem, testServer } from '../postgres/server.ts'
 import { testFolder } from '../sqlite/folder.ts'
 import { Account, deposit, folded } from './rig.ts'
 
+/** PostgreSQL gives large integers as text. */
 interface Schema {
-  readonly [table: string]: { account: string; balance: number }
+  readonly [table: string]: { account: string; balance: ColumnType<number | string, number> }
 }
 
 /** Kysely over the connection of a transaction, which stays the projection's. */

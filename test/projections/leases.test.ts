@@ -11,7 +11,7 @@ describe.each(places)('workers of a projection of $name', ({ open, problem }) =>
       const handled = processes.map(() => 0)
       const running = []
       for (const [i, each] of processes.entries()) {
-        const projection = balances(each.target, { before: () => void handled[i]!++ })
+        const projection = balances(each.target, { before: () => handled[i]!++ })
         running.push(await runProjections(each.store, [projection]))
         if (i === 0) await running[0]!.caughtUp()
         if (i === 0) await until(async () => (await projection.status(store)).state === 'running', 'it works')

@@ -188,7 +188,7 @@ describe.each(places)('a rebuild of a projection of $name', ({ open, problem }) 
       await running.stop()
 
       await projection.reset()
-      const slow = balances(target, { before: () => void busy(2) })
+      const slow = balances(target, { before: () => busy(2) })
       const again = await runProjections(store, [slow])
       await until(async () => (await slow.status(store)).state === 'rebuilding', 'it is rebuilding')
       await again.caughtUp({ timeout: 20_000 })
@@ -236,16 +236,16 @@ describe.skipIf(postgres.problem)('a rebuild in PostgreSQL', () => {
     const { store, target, another, ...place } = await postgres.open()
     const other = await another()
     await deposit(store, 10)
-    let hold: Promise<void> | undefined
+    const held: { until?: Promise<void> } = {}
     let isHeld = false
     let letGo: () => void = () => undefined
     const before = () => {
-      isHeld = hold !== undefined
-      return hold
+      isHeld = held.until !== undefined
+      return held.until
     }
     const running = await runProjections(store, [balances(target, { before })])
     await running.caughtUp()
-    hold = new Promise((resolve) => {
+    held.until = new Promise((resolve) => {
       letGo = resolve
     })
     await deposit(store, 10)

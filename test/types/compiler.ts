@@ -1,4 +1,4 @@
-import { join, relative, resolve, sep } from 'node:path'
+import { dirname, join, relative, resolve, sep } from 'node:path'
 import ts from 'typescript'
 
 const root = resolve(import.meta.dirname, '../..')
@@ -25,8 +25,10 @@ export function programOf(
   const merged = { ...compilerOptions(), ...options }
   const virtual = new Map(Object.entries(texts).map(([path, text]) => [join(root, path), text]))
   const host = ts.createCompilerHost(merged)
-  const { fileExists, readFile, getSourceFile } = host
+  const { fileExists, readFile, getSourceFile, directoryExists } = host
+  const folders = new Set([...virtual.keys()].map((path) => dirname(path)))
   host.fileExists = (path) => virtual.has(resolve(path)) || fileExists(path)
+  host.directoryExists = (path) => folders.has(resolve(path)) || (directoryExists?.(path) ?? true)
   host.readFile = (path) => virtual.get(resolve(path)) ?? readFile(path)
   host.getSourceFile = (path, language, ...rest) => {
     const text = virtual.get(resolve(path))

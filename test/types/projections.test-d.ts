@@ -1,0 +1,119 @@
+import type { Database } from 'better-sqlite3'
+import type { PoolClient } from 'pg'
+import { expectTypeOf, test } from 'vitest'
+import * as z from 'zod'
+import { defineAggregate, defineEvents, event } from 'mneme'
+import { postgresTarget } from 'mneme/postgres'
+import { defineProjection, type Projection } from 'mneme/projections'
+import { sqliteTarget, type SqliteDatabase } from 'mneme/sqlite'
+
+const Shared = defineEvents('Shared', { Flagged: event<{ reason: string }>() })
+const Order = defineAggregate({
+  name: 'Order',
+  events: {
+    Placed: z.object({ total: z.string().transform(Number) }),
+    Cancelled: event(),
+    Flagged: Shared.Flagged,
+  },
+  initial: () => ({}),
+  apply: { Placed: (state) => state, Cancelled: (state) => state, Flagged: (state) => state },
+})
+const Customer = defineAggregate({
+  name: 'Customer',
+  events: { Named: event<{ name: string }>(), Flagged: Shared.Flagged },
+  initial: () => ({}),
+  apply: { Named: (state) => state, Flagged: (state) => state },
+})
+const Mail = defineEvents('Mail', { Sent: event<{ to: string }>() })
+
+const sqlite = sqliteTarget<Database>('orders.db')
+const postgres = postgresTarget<PoolClient>('postgres://localhost/orders')
+
+test('handlers are given the events of aggregates and of event types, by their types', () => {
+  const projection = defineProjection({
+    name: 'orders',
+    into: sqlite,
+    from: [Order, Customer, Mail],
+    tables: ['orders', 'sales.names'],
+    setup: (db, { tables }) => {
+      expectTypeOf(db).toEqualTypeOf<Database>()
+      expectTypeOf(tables).toEqualTypeOf<{ readonly orders: string; readonly 'sales.names': string }>()
+    },
+    on: {
+      'Order.Placed': (placed, db, { tables }) => {
+        expectTypeOf(placed.data).toEqualTypeOf<{ total: number }>()
+        expectTypeOf(placed.type).toEqualTypeOf<'Order.Placed'>()
+        expectTypeOf(placed.stream).toBeString()
+        expectTypeOf(placed.position).toBeString()
+        expectTypeOf(db).toEqualTypeOf<Database>()
+        expectTypeOf(tables.orders).toBeString()
+        expectTypeOf(tables).not.toHaveProperty('customers')
+      },
+      'Order.Cancelled': ({ type }) => {
+        expectTypeOf(type).toEqualTypeOf<'Order.Cancelled'>()
+      },
+      // Of two aggregates, once.
+      'Shared.Flagged': ({ data }) => {
+        expectTypeOf(data).toEqualTypeOf<{ reason: string }>()
+      },
+      'Customer.Named': ({ data }) => {
+        expectTypeOf(data).toEqualTypeOf<{ name: string }>()
+      },
+      'Mail.Sent': ({ data }) => {
+        expectTypeOf(data).toEqualTypeOf<{ to: string }>()
+      },
+    },
+  })
+  expectTypeOf(projection).toEqualTypeOf<Projection>()
+})
+
+test('handlers are given what the target says', () => {
+  defineProjection({
+    name: 'orders',
+    into: postgres,
+    from: [Order],
+    on: {
+      'Order.Placed': async ({ data }, client) => {
+        expectTypeOf(client).toEqualTypeOf<PoolClient>()
+        await client.query('INSERT INTO orders VALUES ($1)', [data.total])
+      },
+    },
+  })
+  defineProjection({
+    name: 'orders',
+    into: sqliteTarget('orders.db'),
+    from: [Order],
+    on: {
+      'Order.Placed': (_, db) => {
+        expectTypeOf(db).toEqualTypeOf<SqliteDatabase>()
+      },
+    },
+  })
+})
+
+test('no handler is for an event that is none of them', () => {
+  defineProjection({
+    name: 'orders',
+    into: postgres,
+    from: [Order],
+    on: {
+      'Order.Placed': () => undefined,
+      // @ts-expect-error It is an event of another aggregate.
+      'Customer.Named': () => undefined,
+    },
+  })
+  defineProjection({
+    name: 'orders',
+    into: postgres,
+    from: [Order],
+    // @ts-expect-error By its full type.
+    on: { Placed: () => undefined },
+  })
+  defineProjection({
+    name: 'orders',
+    into: postgres,
+    // @ts-expect-error A list of them.
+    from: Order,
+    on: {},
+  })
+})
