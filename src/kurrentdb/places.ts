@@ -53,7 +53,8 @@ export class Places {
       direction: 'backwards',
       limit: 1,
     } as const
-    for await (const [last] of this.#reader.all(before)) return last
+    for await (const [last] of this.#reader.all(before))
+      return last && { position: last.position, id: last.id }
     return undefined
   }
 

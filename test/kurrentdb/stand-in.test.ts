@@ -453,6 +453,43 @@ describe.each(servers)('on %s', (_, start) => {
       await expect(client.readStream(aStream()).next()).rejects.toMatchObject({ type: 'stream-not-found' })
     })
   })
+
+  test('a subscription tells of events, of how far it is, and when it has come to the end', async () => {
+    const [wanted, other] = [aStream(), aStream()]
+    const first = positionOf(await raw.append(other, 'any', withIds(...ids(1))))
+    const labels = new Map([[first, 'first']])
+    const write = async (stream: string, name: string, count: number) => {
+      for (let i = 0; i < count; i++) {
+        labels.set(positionOf(await raw.append(stream, 'any', withIds(...ids(1)))), `${name}${String(i)}`)
+      }
+    }
+    await write(other, 'other', 40)
+    await write(wanted, 'wanted', 3)
+    await write(other, 'more', 5)
+    const subscription = raw.follow(first, `^${wanted}$`, 16)
+    onTestFinished(() => subscription.close())
+    const told = () =>
+      subscription.told.map(({ kind, position }) => `${kind} ${labels.get(position ?? -1n) ?? '-'}`)
+    await expect.poll(told).toContain('caught-up more4')
+    await write(wanted, 'live', 2)
+    await write(other, 'late', 20)
+    await expect.poll(told).toContain('checkpoint late13')
+    expect(told()).toEqual([
+      'confirmed -',
+      // Each page is told of by where it began, or by the last event that was found in it.
+      'checkpoint first',
+      'checkpoint other15',
+      'event wanted0',
+      'event wanted1',
+      'event wanted2',
+      'checkpoint wanted2',
+      'checkpoint more4',
+      'caught-up more4',
+      'event live0',
+      'event live1',
+      'checkpoint late13',
+    ])
+  })
 })
 
 describe.runIf(real)('alike', () => {

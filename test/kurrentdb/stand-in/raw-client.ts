@@ -156,6 +156,40 @@ export class RawClient {
     return this.#read(new streams.ReadReq.Options().setAll(start), read)
   }
 
+  /** A subscription to all streams whose names match: what it tells, and where. */
+  follow(from: bigint | 'start' | 'end', regex: string, window: number): RawSubscription {
+    const start = new streams.ReadReq.Options.AllOptions()
+    if (from === 'start') start.setStart(new shared.Empty())
+    else if (from === 'end') start.setEnd(new shared.Empty())
+    else {
+      const position = new streams.ReadReq.Options.Position()
+      start.setPosition(position.setCommitPosition(String(from)).setPreparePosition(String(from)))
+    }
+    const filter = new streams.ReadReq.Options.FilterOptions()
+      .setStreamIdentifier(new streams.ReadReq.Options.FilterOptions.Expression().setRegex(regex))
+      .setMax(window)
+      .setCheckpointintervalmultiplier(1)
+    const options = new streams.ReadReq.Options()
+      .setAll(start)
+      .setFilter(filter)
+      .setSubscription(new streams.ReadReq.Options.SubscriptionOptions())
+      .setUuidOption(new streams.ReadReq.Options.UUIDOption().setString(new shared.Empty()))
+    const told: RawTold[] = []
+    const call = this.#v1.read(new streams.ReadReq().setOptions(options))
+    call.on('data', (response: ReadResp) => {
+      const [kind, position] = response.hasEvent()
+        ? ['event', response.getEvent()!.getEvent()!.getCommitPosition()]
+        : response.hasCheckpoint()
+          ? ['checkpoint', response.getCheckpoint()!.getCommitPosition()]
+          : response.hasCaughtUp()
+            ? ['caught-up', response.getCaughtUp()!.getPosition()?.getCommitPosition()]
+            : ['confirmed', undefined]
+      told.push({ kind, position: position === undefined ? undefined : BigInt(position) })
+    })
+    call.on('error', () => {})
+    return { told, close: () => call.cancel() }
+  }
+
   close(): void {
     this.#v1.close()
     this.#v2.close()
@@ -184,6 +218,17 @@ export class RawClient {
       call.on('error', (error: ServiceError) => resolve(failure(error)))
     })
   }
+}
+
+/** What a subscription told. */
+interface RawTold {
+  readonly kind: string
+  readonly position: bigint | undefined
+}
+
+interface RawSubscription {
+  readonly told: readonly RawTold[]
+  close(): void
 }
 
 interface Expecting {

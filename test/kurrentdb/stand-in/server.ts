@@ -2,8 +2,9 @@
 // with MNEME_TEST_KURRENTDB, over a real server, where it also compares the answers to random calls.
 //
 // Compared with version 26.1.0. What differs, and is known to:
-// - Of subscriptions it has those to all streams only, and one that is slow never falls behind. It has no persistent ones, projections or virtual streams (`$mem-…`, `$idx-…`), no users, no
-//   lists of access and no TLS. That access is denied or another node leads is only ever a fault.
+// - Of subscriptions it has those to all streams; one that is slow never falls behind. It has no persistent ones,
+//   projections or virtual streams (`$mem-…`, `$idx-…`), no users, no lists of access and no TLS. That access is denied
+//   or another node leads is only ever a fault.
 // - One log in one piece: no chunks, so positions leave no gap every 256 MiB, and no scavenging.
 // - It remembers all ids; the real one as many as fit into some megabytes.
 // - Regexes are JavaScript's: without `(?i)` and whatever else .NET has. Prefixes are compared nearly as ICU does.

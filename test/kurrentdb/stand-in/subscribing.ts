@@ -3,7 +3,7 @@ import type {
   ReadResp,
 } from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js'
 
-import { filterOf, unfiltered } from './filters.ts'
+import { filterOf, unfiltered, type Filter } from './filters.ts'
 import { streams } from './generated.ts'
 import { isEvent, type EventRecord, type Log } from './log.ts'
 
@@ -27,22 +27,33 @@ export async function* follow(
   const interval = filter ? windowOf(filter) * filter.getCheckpointintervalmultiplier() : Infinity
   const known = log.records.findLast(isEvent)?.position ?? -1n
   yield { kind: 'confirmed' }
-  let index = log.indexAt(from + 1n)
+  // The first page begins with what stands at the position, and leaves it out.
+  let index = log.indexAt(from)
   let at = from
-  let considered = 0
+  /** Of the last checkpoint; the same is not told again. */
+  let told = -2n
   if (from < known) {
-    for (; index < log.records.length; index++) {
-      const record = log.records[index]!
-      if (!isEvent(record)) continue
-      at = record.position
-      if (matches(record)) yield { kind: 'event', event: record }
-      if (++considered % interval === 0) yield { kind: 'checkpoint', position: at }
+    let considered = 0
+    for (let isOver = false; !isOver;) {
+      const page = pageOf(log, index, matches, filter ? windowOf(filter) : 32)
+      for (const event of page.events) if (event.position > from) yield { kind: 'event', event }
+      // How far it is, it tells by where the page began, unless there was something later in it.
+      const places = [at, page.start ?? at, page.events.at(-1)?.position ?? at]
+      at = places.reduce((most, place) => (place > most ? place : most))
+      index = page.next
+      considered += page.considered
+      isOver = page.isLast
+      if (isOver && at < 0n) at = 0n
+      const isDue = filter && (isOver || considered >= interval)
+      considered %= interval
+      if (!isDue || at <= told) continue
+      told = at
+      yield { kind: 'checkpoint', position: at }
     }
-    if (filter && considered % interval !== 0) yield { kind: 'checkpoint', position: at }
   }
   yield { kind: 'caught-up', position: at }
   // Live, it counts anew.
-  for (considered = 0; !cancelled.aborted; await more(log, index, cancelled)) {
+  for (let considered = 0; !cancelled.aborted; await more(log, index, cancelled)) {
     for (; index < log.records.length && !cancelled.aborted; index++) {
       const record = log.records[index]!
       if (!isEvent(record) || record.position <= at) continue
@@ -52,6 +63,25 @@ export async function* follow(
     }
   }
   return undefined
+}
+
+/** So many events that match, of so many that are looked at. */
+function pageOf(
+  log: Log,
+  first: number,
+  matches: Filter,
+  window: number,
+): { events: EventRecord[]; start: bigint | undefined; considered: number; next: number; isLast: boolean } {
+  const events: EventRecord[] = []
+  let [next, considered] = [first, 0]
+  for (; next < log.records.length && considered < window && events.length < 32; next++) {
+    const record = log.records[next]!
+    if (!isEvent(record)) continue
+    considered++
+    if (matches(record)) events.push(record)
+  }
+  const isLast = considered < window && events.length < 32
+  return { events, start: log.records[first]?.position, considered, next, isLast }
 }
 
 /** After how many events it says how far it is. */
