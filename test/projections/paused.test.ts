@@ -8,7 +8,7 @@ import { serverProblem, testServer } from '../postgres/server.ts'
 import { Fold, inPostgres, inSqlite, Projecting, type Watched } from './processes.ts'
 import { Account, deposit, until } from './rig.ts'
 
-const lease = 1_500
+const lease = 1_000
 /** Milliseconds after the lease. */
 const patience = 1_000
 

@@ -3,16 +3,19 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 
-import { Depositing, Fold, Projecting, sharedPlaces } from '../projections/processes.ts'
+import { Depositing, Fold, Projecting, sharedPlaces, type Locations } from '../projections/processes.ts'
 import { deposit, until } from '../projections/rig.ts'
 import { testFolder } from '../sqlite/folder.ts'
 
 const isBrief = process.env.MNEME_SOAK === 'brief'
 const rounds = isBrief ? 14 : 170
-const versions = isBrief ? 1 : 3
+const versions = isBrief ? 1 : 2
 const backlog = isBrief ? 3_000 : 10_000
-/** As short as it may be: who comes next has to wait for it. */
-const lease = 100
+/**
+ * As short as it may be, because who comes next has to wait for it; in PostgreSQL it is also how long a transaction may
+ * do nothing, as where the machine has no time for its process.
+ */
+const leaseOf = ({ target }: Locations) => (target.startsWith('postgres') ? 250 : 100)
 /** Processes that are started before they are needed: to start one takes longer than a round. */
 const ahead = 3
 
@@ -21,8 +24,7 @@ describe.each(sharedPlaces)('a killed worker of $name', ({ open, problem }) => {
     test(`${rounds} rounds of SIGKILL: what is written is what a fold up to the checkpoint gives`, async () => {
       const place = await open()
       const { store, locations } = place
-      // Every step is a way to the server and back.
-      const trips = locations.target.startsWith('postgres') ? 2 : 1
+      const lease = leaseOf(locations)
       const ledger = join(testFolder(), 'handled')
       const started = performance.now()
       const writer = new Depositing(locations, { pause: 30, burst: 300 })
@@ -31,17 +33,21 @@ describe.each(sharedPlaces)('a killed worker of $name', ({ open, problem }) => {
       const waiting = Array.from({ length: ahead }, (_, i) => next(i))
       const fold = new Fold(store)
       let before = 0
-      let moved = 0
+      let [moved, failures] = [0, 0]
       for (let round = 0; round < rounds; round++) {
         const worker = waiting.shift()!
         await worker.said('ready')
         worker.say('go')
         waiting.push(next(round))
         // Also while it is beginning; and now and then so late that it has come to the end of what there is.
-        if (round % 5 > 0) await worker.said('running')
-        await delay(Math.random() * (round % 5 === 1 ? 10 : 3) * lease * trips)
+        if (round % 5 > 0) {
+          await worker.said('running')
+          await delay(lease)
+        }
+        await delay(Math.random() * (round % 5 === 1 ? 1_000 : 2 * lease))
         worker.child.kill('SIGKILL')
         await worker.ended
+        failures += worker.lines.filter((line) => line.startsWith('failed')).length
         const kept = await place.kept()
         if (!kept) continue
         expect(kept.totals).toEqual(await fold.upTo(kept.position))
@@ -63,14 +69,16 @@ describe.each(sharedPlaces)('a killed worker of $name', ({ open, problem }) => {
       const seconds = Math.round((performance.now() - started) / 1000)
       console.log(
         `${rounds} workers killed, ${moved} of them after they had committed something; ${deposited} events, ` +
-          `${statSync(ledger).size - deposited} more handled and rolled back, ${seconds} s`,
+          `${statSync(ledger).size - deposited} more handled and rolled back, ` +
+          `${failures} attempts in vain, ${seconds} s`,
       )
-      expect(moved).toBeGreaterThan(rounds / 10)
+      expect(moved).toBeGreaterThan(rounds / 20)
     })
 
     test(`${versions} rebuilds, killed on and on: what is live can be read, and is what it says it is`, async () => {
       const place = await open()
       const { store, locations } = place
+      const lease = leaseOf(locations)
       const started = performance.now()
       await deposit(store, backlog)
       const writer = new Depositing(locations, { pause: 40, burst: 50 })
