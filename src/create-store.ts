@@ -11,12 +11,13 @@ import { checkEventType, checkUsableKey } from './names.ts'
 import { fromUse, fromVerdict } from './recorded.ts'
 import type { Position, Revision } from './revision.ts'
 import { StoreCore } from './store-core.ts'
-import { EventSubscription, type From } from './subscription.ts'
+import { EventSubscription } from './subscription.ts'
 import type {
   AppendOptions,
   AppendResult,
   Checkpoint,
   EventStore,
+  From,
   ReadAllOptions,
   ReadOptions,
   StoreOptions,

@@ -97,6 +97,7 @@ export type {
   Checkpoint,
   EventStore,
   EventToAppend,
+  From,
   ReadAllOptions,
   ReadOptions,
   StoreOptions,

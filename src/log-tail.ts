@@ -74,12 +74,13 @@ class LogTail {
 
   async *subscribe(request: SubscribeRequest): AsyncGenerator<SubscribedPage, undefined> {
     const { signal, interrupted } = request
+    const isOver = () => signal.aborted
     let place = request.after
-    for (let failures = 0; !signal.aborted;) {
+    for (let failures = 0; !isOver();) {
       try {
         for await (const page of this.#source.scan({ ...filterOf(request), after: place }, signal)) {
           failures = 0
-          if (signal.aborted) return undefined
+          if (isOver()) return undefined
           place = page.through
           yield { ...page, isCaughtUp: false }
         }
@@ -91,7 +92,7 @@ class LogTail {
         }
       } catch (error) {
         if (!isPassing(error)) throw error
-        if (signal.aborted) return undefined
+        if (isOver()) return undefined
         interrupted(error)
         await pause(retryDelay(RETRY, ++failures, Math.random()), signal)
       }
@@ -102,16 +103,17 @@ class LogTail {
   /** What comes, until it is too much for one that is slow, or the place is not where the others are. */
   async *#live(request: SubscribeRequest, place: LogPlace | undefined): AsyncGenerator<SubscribedPage> {
     const { signal } = request
+    const isOver = () => signal.aborted
     // A pass that is under way may look for less than what this one asks for.
     while (this.#pass) await this.#pass
-    if (signal.aborted || (this.#members.size > 0 && isBehind(place, this.#at))) return
+    if (isOver() || (this.#members.size > 0 && isBehind(place, this.#at))) return
     const member = new Member(filterOf(request), place)
     this.#join(member, place)
     const stop = onAbort(signal, () => {
       member.detach()
     })
     try {
-      for (let page = await member.next(); page && !signal.aborted; page = await member.next()) yield page
+      for (let page = await member.next(); page && !isOver(); page = await member.next()) yield page
     } finally {
       stop()
       this.#leave(member)

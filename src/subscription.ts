@@ -2,14 +2,10 @@ import { CheckpointFromAnotherStoreError, StoreClosedError } from './errors.ts'
 import type { Recorded } from './event.ts'
 import { onAbort } from './on-abort.ts'
 import { fromStored } from './recorded.ts'
-import type { Position } from './revision.ts'
 import { rewound } from './rewound.ts'
 import type { StoreCore } from './store-core.ts'
-import type { Checkpoint, Subscription } from './store.ts'
+import type { Checkpoint, From, Subscription } from './store.ts'
 import type { LogPlace, StoredEvent, SubscribedPage, SubscribeRequest } from './store-adapter.ts'
-
-/** Where a subscription is to begin, checked. */
-export type From = 'start' | 'end' | Position | Checkpoint
 
 /** What a subscription asks for. */
 export type Wanted = Omit<SubscribeRequest, 'after' | 'signal'> & { readonly from: From }
@@ -72,9 +68,14 @@ export class EventSubscription implements Subscription {
   }
 
   caughtUp(): Promise<void> {
-    if (this.#over) return Promise.reject(this.#over.error ?? new StoreClosedError())
+    if (this.#over) return this.#failure(this.#over)
     if (this.#isWaiting && this.#isCaughtUp) return Promise.resolve()
     return new Promise((resolve, reject) => this.#listeners.push({ resolve, reject }))
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await -- whatever was thrown, rejects
+  async #failure({ error = new StoreClosedError() }: { readonly error?: unknown }): Promise<never> {
+    throw error
   }
 
   [Symbol.asyncIterator](): this {

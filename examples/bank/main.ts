@@ -8,7 +8,7 @@ import { runProjections } from 'mneme/projections'
 import { check, readDeclined } from './check.ts'
 import { bold, red, withoutPassword } from './format.ts'
 import { showProgress } from './progress.ts'
-import { caughtUp, readModelsOf } from './read-models.ts'
+import { readModelsOf } from './read-models.ts'
 import { report, reportCheck, reportReadModels } from './report.ts'
 import { run } from './run.ts'
 import { startSecondProcess } from './second-process.ts'
@@ -39,7 +39,7 @@ async function main(args: Arguments): Promise<void> {
   await using store = await openStore(args.store)
   const readModels = readModelsOf(args.store)
   await using _target = readModels.target
-  await using _running = await runProjections(store, readModels.projections, {
+  await using running = await runProjections(store, readModels.projections, {
     onFailure: ({ message }, { name }) => console.error(red(`read model ${name}: ${message}`)),
   })
   // What is in memory cannot be shared with a second process.
@@ -62,7 +62,7 @@ async function main(args: Arguments): Promise<void> {
     second?.stop()
   }
   report(tally, (performance.now() - started) / 1000)
-  await caughtUp(store, readModels)
+  await running.caughtUp()
   reportReadModels(await readModels.read())
   const isRight = reportCheck(tally, await check(store, tally))
   const isInterrupted = interrupt.signal.aborted

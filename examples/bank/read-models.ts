@@ -1,4 +1,4 @@
-import type { EventStore, ProjectionTarget } from 'mneme'
+import type { ProjectionTarget } from 'mneme'
 import { postgresTarget, type PostgresTransaction } from 'mneme/postgres'
 import { defineProjection, type Projection } from 'mneme/projections'
 import { sqliteTarget, type SqliteDatabase } from 'mneme/sqlite'
@@ -170,12 +170,3 @@ function fileBeside(url: string): string {
   if (/^(sqlite|file):/.test(url)) return url
   return url === 'memory:' ? ':memory:' : 'sqlite:bank-read-models.db'
 }
-
-/** Waits until the read models have all that the store has now, however much that is. */
-export async function caughtUp(store: EventStore, { projections }: ReadModels): Promise<void> {
-  const head = await store.logHead()
-  for (const projection of projections) await projection.caughtUpTo(head, { timeout: LONG })
-}
-
-/** Milliseconds: the file may be long. */
-const LONG = 600_000

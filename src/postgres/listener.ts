@@ -148,6 +148,6 @@ const RETRY = { maxRetries: Infinity, baseDelay: 50, minDelay: 10, maxDelay: 1_0
 /** Milliseconds within which one's own notification comes, where any do. */
 export const PROBE = 1_000
 /** Milliseconds until it is tried again, where nothing was heard. */
-export const LISTEN_AGAIN = 600_000
+const LISTEN_AGAIN = 600_000
 /** Milliseconds after which it is looked whether the connection is still there. */
 const CHECK = 30_000

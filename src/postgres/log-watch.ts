@@ -96,7 +96,7 @@ export const POLL = 100
 /** The same behind notifications, of which one may be lost. */
 export const POLL_BEHIND = 500
 /** Connections that a pool can have, for one of them to listen: one more to append, one to read. */
-export const LEAST_CONNECTIONS = 3
+const LEAST_CONNECTIONS = 3
 /** Milliseconds after which a log whose end is held back is looked at again; then twice as many, up to {@link POLL}. */
 const HELD_BACK = 5
 /** Milliseconds for which it is listened when nobody watches any more. */

@@ -87,8 +87,8 @@ export class Notifier {
 }
 
 /** Milliseconds from one notification to the next. */
-export const NOTIFY_PACE = 10
+const NOTIFY_PACE = 10
 /** The same where nobody listened the last time. */
-export const LOOK_PACE = 50
+const LOOK_PACE = 50
 /** Milliseconds that closing waits for a notification. */
 const CLOSING = 500

@@ -27,7 +27,7 @@ export interface Build {
 }
 
 /** `'live'` is read by users; `'building'` takes its place when it has caught up; what is `'retired'` is over. */
-export type Role = 'live' | 'building' | 'retired'
+type Role = 'live' | 'building' | 'retired'
 
 /** Why a projection does not go on. */
 export interface Failure {

@@ -29,7 +29,12 @@ export interface RunOptions {
 
 /** Projections at work. */
 export interface RunningProjections {
-  /** Waits until all that is there now has been handled, by whichever process. */
+  /**
+   * Waits until all that is there now has been handled, by whichever process: for as long as it takes, where no
+   * `timeout` (in milliseconds) is given.
+   *
+   * @throws NotCaughtUpError; ProjectionBlockedError; what ended the work on one of them.
+   */
   caughtUp(options?: { readonly timeout?: number | undefined }): Promise<void>
   /** Where each of them stands. */
   status(): Promise<readonly ProjectionStatus[]>
@@ -93,19 +98,26 @@ class Running implements RunningProjections {
   readonly #store: EventStore
   readonly #projections: readonly DefinedProjection[]
   readonly #ending = new AbortController()
+  /** Aborted, with the reason, where the work on a projection has ended for good. */
+  readonly #ended: ReadonlyMap<DefinedProjection, AbortController>
   readonly #over: Promise<unknown>
   readonly #forget: () => void
 
   constructor(store: EventStore, begun: readonly Begun[], settings: Settings) {
     this.#store = store
     this.#projections = begun.map(({ projection }) => projection)
+    this.#ended = new Map(this.#projections.map((projection) => [projection, new AbortController()]))
     this.#forget = settings.core.atClose(() => this.stop())
     this.#over = Promise.all(begun.map((each) => this.#run(each, settings)))
   }
 
   async caughtUp(options: { readonly timeout?: number | undefined } = {}): Promise<void> {
+    const { timeout = Number.MAX_SAFE_INTEGER } = checkOptions(options, 'options', ['timeout'])
     const head = await this.#store.logHead()
-    await Promise.all(this.#projections.map((projection) => projection.caughtUpTo(head, options)))
+    const waiting = this.#projections.map((projection) =>
+      projection.caughtUpTo(head, { timeout, signal: this.#ended.get(projection)!.signal }),
+    )
+    await Promise.all(waiting)
   }
 
   status(): Promise<readonly ProjectionStatus[]> {
@@ -145,6 +157,7 @@ class Running implements RunningProjections {
       })
       await worker.run()
     } catch (error) {
+      this.#ended.get(projection)!.abort(error)
       failed(failureOf(error, 1))
     }
   }

@@ -86,7 +86,9 @@ export class CommitSignal {
   /** Changes with each commit of another connection; `undefined` where it cannot be had at the moment. */
   #dataVersion(): unknown {
     try {
-      return this.#connection.reading(({ dataVersion }) => Object.values(dataVersion.get() as object)[0])
+      return this.#connection.reading(
+        ({ dataVersion }) => (dataVersion.get() as { data_version: unknown }).data_version,
+      )
     } catch {
       return undefined
     }

@@ -9,7 +9,7 @@ export type WorksOutcome =
   | { readonly kind: 'failed'; readonly error: unknown }
 
 /** What became of one. */
-export type WorkOutcome =
+type WorkOutcome =
   | { readonly kind: 'committed'; readonly value: unknown }
   /** It threw this, and nothing that it did counts. */
   | { readonly kind: 'threw'; readonly error: unknown }
