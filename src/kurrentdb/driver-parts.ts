@@ -197,7 +197,7 @@ export interface ReadCall {
 }
 
 /** One message of it. */
-export interface ReadResponse {
+interface ReadResponse {
   hasStreamNotFound(): boolean
   hasCheckpoint(): boolean
   getCheckpoint(): PositionMessage
