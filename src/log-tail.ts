@@ -65,7 +65,9 @@ class LogTail {
   #isChanged = false
   /** A pass over what is new, while one is under way. */
   #pass: Promise<void> | undefined
-  #passBegan = -Infinity
+  /** How many passes may begin at once, and when that was counted. */
+  #credit = BURST
+  #creditAt = -Infinity
   #timer: ReturnType<typeof setTimeout> | undefined
 
   constructor(source: LogSource) {
@@ -156,18 +158,23 @@ class LogTail {
   readonly #changed = (): void => {
     this.#isChanged = true
     if (this.#pass || this.#timer !== undefined || this.#members.size === 0) return
-    const early = this.#passBegan + PACE - performance.now()
-    if (early <= 0) this.#begin()
+    const now = performance.now()
+    this.#credit = Math.min(BURST, this.#credit + (now - this.#creditAt) / EVERY)
+    this.#creditAt = now
+    if (this.#credit >= 1) this.#begin()
     else {
-      this.#timer = setTimeout(() => {
-        this.#timer = undefined
-        this.#begin()
-      }, early)
+      this.#timer = setTimeout(
+        () => {
+          this.#timer = undefined
+          this.#begin()
+        },
+        (1 - this.#credit) * EVERY,
+      )
     }
   }
 
   #begin(): void {
-    this.#passBegan = performance.now()
+    this.#credit--
     this.#pass = this.#run().finally(() => {
       this.#pass = undefined
       if (this.#isChanged) this.#changed()
@@ -306,8 +313,12 @@ export function pause(milliseconds: number, signal: AbortSignal): Promise<void> 
 
 /** Milliseconds between the attempts to have the store again. */
 const RETRY = { maxRetries: Infinity, baseDelay: 50, minDelay: 10, maxDelay: 1_000 }
-/** Milliseconds from one pass over what is new to the next: the busier the log, the more each of them gives. */
-const PACE = 4
+/**
+ * Milliseconds from one pass over what is new to the next, on average, where the log is written without a break: the
+ * busier it is, the more each of them gives. Where it is not, so many may begin at once.
+ */
+const EVERY = 10
+const BURST = 20
 /** What one that has caught up may be given before it takes it: events, and UTF-16 units of their JSON. */
 const MOST_EVENTS = 1_000
 const MOST_UNITS = 1024 * 1024

@@ -126,7 +126,7 @@ describe.each(drivers)('opening with $name', ({ name, driver }) => {
     const { message } = await refused(file, 'newer-schema')
     expect(message).toContain('99')
     expect(readFileSync(file).equals(before)).toBe(true)
-    expect(readdirSync(folder)).toEqual(['bank.db'])
+    expect(readdirSync(folder)).toEqual(['bank.db', 'bank.db-signal'])
   })
 
   test("a database of the user's own gets the tables beside its own", async () => {
