@@ -120,4 +120,4 @@ export function contextOf(
 }
 
 /** Milliseconds after which a batch ends early. */
-const LONGEST = { sqlite: 20, postgres: 200 }
+const LONGEST = { sqlite: 20, postgres: 100 }

@@ -60,7 +60,7 @@ describe.each(sharedPlaces)('a killed worker of $name', ({ open, problem }) => {
       const deposited = await writer.stopped()
       const last = new Projecting(locations, { lease: 10_000, ledger, isReady: true })
       const head = await store.logHead()
-      await until(async () => (await place.kept())?.position === head, 'the last one has caught up', 60_000)
+      await until(async () => (await place.kept())?.position === head, 'the last one has caught up', 120_000)
       last.say('stop')
       expect(await last.result()).toEqual({ failures: {} })
       const kept = await place.kept()
@@ -118,7 +118,7 @@ describe.each(sharedPlaces)('a killed worker of $name', ({ open, problem }) => {
       }
       await writer.stopped()
       const head = await store.logHead()
-      await until(async () => (await place.kept())?.position === head, 'the last one has caught up', 60_000)
+      await until(async () => (await place.kept())?.position === head, 'the last one has caught up', 120_000)
       isOver = true
       await reading
       live.say('stop')

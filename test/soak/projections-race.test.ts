@@ -48,7 +48,7 @@ describe.each(sharedPlaces)('workers that race for $name', ({ open, problem }) =
       }
       const deposited = await writer.stopped()
       const head = await store.logHead()
-      await until(async () => (await place.kept())?.position === head, 'all is handled', 60_000)
+      await until(async () => (await place.kept())?.position === head, 'all is handled', 120_000)
       expect((await check())?.applied).toBe(deposited)
       for (const worker of racing) {
         worker.child.kill('SIGCONT')

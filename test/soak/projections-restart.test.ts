@@ -69,7 +69,7 @@ type Begun = Awaited<ReturnType<typeof begin>>
 async function finish(place: Watched, { check, writer, workers }: Begun): Promise<number> {
   const deposited = await writer.stopped()
   const head = await place.store.logHead()
-  await until(async () => (await positionOf(place)) === head, 'all is handled', 30_000)
+  await until(async () => (await positionOf(place)) === head, 'all is handled', 120_000)
   expect((await check()).applied).toBe(deposited)
   for (const worker of workers) worker.say('stop')
   const results = await Promise.all(
