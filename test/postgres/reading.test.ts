@@ -123,10 +123,11 @@ describe.skipIf(serverProblem)('pages', () => {
         const rows = await database.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
           WHERE application_name = 'mneme' AND datname = current_database()`)
         ended += rows.length
-        await sleep(Math.random() * 15)
+        // Some find the time to connect and to read a page, however slow the machine is.
+        await sleep(Math.random() * 80)
       }
     })()
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < 3 || ended <= 5; round++) {
       const seen: string[] = []
       for await (const { id } of store.readAll()) {
         if (seen.push(id) % 500 === 0) await sleep(10)
@@ -139,7 +140,6 @@ describe.skipIf(serverProblem)('pages', () => {
     }
     isOver = true
     await killer
-    expect(ended).toBeGreaterThan(5)
   })
 
   test('of many readers at once do not use up the pool', async () => {
