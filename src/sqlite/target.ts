@@ -66,7 +66,13 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
   async query(sql: string, values: readonly Value[] = []): Promise<readonly Row[]> {
     const { connection } = await this.#open()
     return retryBusy(
-      () => connection.reading(() => connection.database.prepare(sql).all(...values) as Row[]),
+      () =>
+        connection.reading(() =>
+          connection.database
+            .prepare(sql)
+            .all(...values)
+            .map(plainRow),
+        ),
       this.#settings.busyTimeout,
     )
   }
@@ -126,6 +132,11 @@ function rowsOf(connection: Connection, { sql, values }: Query): Row[] {
   } catch (error) {
     throw isBusy(error) ? error : faultOf(error)
   }
+}
+
+/** Rows of node:sqlite have no prototype, which shows where they are printed or compared. */
+function plainRow(row: unknown): Row {
+  return { ...(row as Row) }
 }
 
 /** A query in SQLite's words. The drivers have no numbered parameters in common: they are given in the order of use. */
