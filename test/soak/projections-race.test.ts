@@ -5,7 +5,7 @@ import { Depositing, Fold, Projecting, sharedPlaces } from '../projections/proce
 import { until } from '../projections/rig.ts'
 
 const isBrief = process.env.MNEME_SOAK === 'brief'
-const seconds = isBrief ? 6 : 40
+const seconds = isBrief ? 6 : 20
 const [processes, workers, lease] = [10, 2, 150]
 
 describe.each(sharedPlaces)('workers that race for $name', ({ open, problem }) => {
