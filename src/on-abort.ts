@@ -21,6 +21,20 @@ export function onAbort(signal: AbortSignal, callback: () => void): () => void {
   }
 }
 
+/** What ends with a signal, or before it by itself. `stop` is to be called when it is over. */
+export function endingWith(signal: AbortSignal | undefined): {
+  readonly ending: AbortController
+  readonly stop: () => void
+} {
+  const ending = new AbortController()
+  if (!signal) return { ending, stop: () => undefined }
+  const stop = onAbort(signal, () => {
+    ending.abort()
+  })
+  if (signal.aborted) ending.abort()
+  return { ending, stop }
+}
+
 /**
  * Lets a signal withdraw what waits for its turn: {@link onAbort}, ended when it is settled.
  *

@@ -1,4 +1,5 @@
-import { categoryOf, RESERVED_STREAMS } from '../names.ts'
+import { matcherOf } from '../log-filter.ts'
+import { RESERVED_STREAMS } from '../names.ts'
 import type { LogFilter, StoredEvent } from '../store-adapter.ts'
 import type { ReadFilter } from './driver.ts'
 
@@ -32,18 +33,13 @@ export function isExact({ streams, categories, types }: LogFilter): boolean {
 }
 
 /** Whether an event that the server let through is asked for. */
-export function clientFilter({ streams, categories, types }: LogFilter): (event: StoredEvent) => boolean {
-  const ofTypes = types && new Set(types)
-  const ofStreams = streams && new Set(streams)
-  const ofCategories = categories && new Set(categories)
-  return ({ stream, type }) =>
-    !stream.startsWith('$') &&
-    !stream.startsWith(RESERVED_STREAMS) &&
-    !type.startsWith('$') &&
-    (ofTypes?.has(type) ?? true) &&
-    ((!ofStreams && !ofCategories) ||
-      (ofStreams?.has(stream) ?? false) ||
-      (ofCategories?.has(categoryOf(stream)) ?? false))
+export function clientFilter(filter: LogFilter): (event: StoredEvent) => boolean {
+  const matches = matcherOf(filter)
+  return (event) =>
+    !event.stream.startsWith('$') &&
+    !event.stream.startsWith(RESERVED_STREAMS) &&
+    !event.type.startsWith('$') &&
+    matches(event)
 }
 
 /** A text as a part of a regular expression of .NET's. */

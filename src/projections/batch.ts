@@ -29,6 +29,11 @@ export class HandlerFailure extends Error {
   }
 }
 
+/** What a handler threw, on this event of its batch; where it did what it must not, that alone counts. */
+export function failedAt(index: number, error: unknown): Error {
+  return error instanceof HandlerMisuse ? error : new HandlerFailure(index, error)
+}
+
 /** The build does not stand where it was thought to: another worker was faster, or it was reset. Nothing was written. */
 export class Overtaken extends Error {}
 
@@ -37,7 +42,7 @@ export class Overtaken extends Error {}
  * (P1). Where handlers take long, it ends early: in SQLite because nobody else can write meanwhile, and everywhere so
  * that who is killed on and on still gets on.
  *
- * @returns where the build stands then, and how many of the events were looked at.
+ * @returns where the build stands then.
  * @throws HandlerFailure, Overtaken; Mneme's errors where the target is to blame.
  */
 export async function applyBatch(
@@ -45,7 +50,7 @@ export async function applyBatch(
   build: Build,
   batch: Batch,
   holder: Holder,
-): Promise<{ readonly build: Build; readonly taken: number }> {
+): Promise<Build> {
   const longest = LONGEST[definition.target.dialect]
   return handling(
     definition,
@@ -83,7 +88,7 @@ function* handleAll(
   definition: Definition,
   build: Build,
   { events, through, owner, lease, tx, longest }: Work,
-): Steps<{ build: Build; taken: number }> {
+): Steps<Build> {
   const { selection, handlers } = definition
   const context = contextOf(definition, build)
   const started = performance.now()
@@ -98,7 +103,7 @@ function* handleAll(
         // A generator for each event would cost as much as many a handler.
         if (isThenable(returned)) yield { returned }
       } catch (error) {
-        throw error instanceof HandlerMisuse ? error : new HandlerFailure(taken, error)
+        throw failedAt(taken, error)
       }
       count++
     }
@@ -108,7 +113,7 @@ function* handleAll(
   const last = events[taken - 1]
   const to = taken < events.length && last ? checkpointAt(through.store, last) : through
   if (!(yield* advance(build, to, { count, owner, lease }))) throw new Overtaken()
-  return { build: movedTo(build, to, count), taken }
+  return movedTo(build, to, count)
 }
 
 /** The names under which a build's tables are written. */

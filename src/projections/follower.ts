@@ -1,6 +1,6 @@
 import { HandlerMisuse } from '../projection-target.ts'
 import { pause } from '../log-tail.ts'
-import { onAbort } from '../on-abort.ts'
+import { endingWith } from '../on-abort.ts'
 import { retryDelay } from '../retry.ts'
 import type { StoreCore } from '../store-core.ts'
 import { placeOf } from '../subscription.ts'
@@ -65,11 +65,7 @@ export class Follower {
     const { core, definition, signal, failed } = this.#task
     const after = await placeOf(core, this.#at.checkpoint ?? 'start')
     const store = await core.identity()
-    const ending = new AbortController()
-    const stop = onAbort(signal, () => {
-      ending.abort()
-    })
-    if (signal.aborted) ending.abort()
+    const { ending, stop } = endingWith(signal)
     const interrupted = (error: unknown) => {
       failed(failureOf(error, 1))
     }
@@ -138,8 +134,7 @@ export class Follower {
     for (let attempts = 0; ;) {
       const some = firstOf(batch, size)
       try {
-        const { build } = await applyBatch(definition, this.#at, some, holder)
-        this.#move(build)
+        this.#move(await applyBatch(definition, this.#at, some, holder))
         return
       } catch (error) {
         if (!(error instanceof HandlerFailure)) throw error

@@ -1,8 +1,8 @@
 import { ProjectionVersionError } from '../errors.ts'
-import { ask, HandlerMisuse, settle, type Steps } from '../projection-target.ts'
+import { ask, settle, type Steps } from '../projection-target.ts'
 import type { Checkpoint } from '../store.ts'
 import type { StoredEvent } from '../store-adapter.ts'
-import { contextOf, HandlerFailure, handling, Overtaken, type Holder } from './batch.ts'
+import { contextOf, failedAt, HandlerFailure, handling, Overtaken, type Holder } from './batch.ts'
 import {
   advance,
   countHandled,
@@ -136,7 +136,7 @@ function* handleParked(
   try {
     yield* settle(handlers.get(type)!(selection.decode(stored), tx, contextOf(definition, live)))
   } catch (error) {
-    throw error instanceof HandlerMisuse ? error : new HandlerFailure(0, error)
+    throw failedAt(0, error)
   }
   // Last, as whoever handles events does: otherwise each might wait for the other.
   yield* countHandled(live)

@@ -2,6 +2,7 @@ import { checkOptions, checkSignal, checkWhole } from '../checks.ts'
 import { coreOf } from '../create-store.ts'
 import { NotCaughtUpError, ProjectionBlockedError, StoreClosedError } from '../errors.ts'
 import { pause } from '../log-tail.ts'
+import { endingWith } from '../on-abort.ts'
 import type { ProjectionTarget } from '../projection-target.ts'
 import type { Position } from '../revision.ts'
 import type { EventStore } from '../store.ts'
@@ -114,7 +115,7 @@ export function defineProjection<
   )
 }
 
-/** What is behind a projection. @throws InvalidArgumentError where it is none. */
+/** What is behind a projection; `undefined` where `defineProjection` did not make it. */
 export function definedProjection(projection: Projection): DefinedProjection | undefined {
   return projection instanceof DefinedProjection ? projection : undefined
 }
@@ -196,27 +197,22 @@ export class DefinedProjection implements Projection {
       await restartLive(this.definition, LEASE)
       return
     }
-    const ending = new AbortController()
     const signal = checkSignal(options.signal)
-    const end = () => {
-      ending.abort()
-    }
-    signal?.addEventListener('abort', end, { once: true })
-    if (signal?.aborted) end()
     const moved = ({ applied }: Build) => onProgress?.(applied, Math.max(applied, live.applied))
     const failed = onFailure ?? (() => undefined)
     const generation = await beginBeside(this.definition, LEASE)
+    const { ending, stop } = endingWith(signal)
     const task = { core, lease: LEASE, signal: ending.signal, isAwaited: true, moved, failed }
     const done = finishBeside(this.definition, { ...task, generation })
     const forget = core.atClose(() => {
-      end()
+      ending.abort()
       return done.catch(() => undefined)
     })
     try {
       await done
     } finally {
       forget()
-      signal?.removeEventListener('abort', end)
+      stop()
     }
     signal?.throwIfAborted()
     if (ending.signal.aborted) throw new StoreClosedError()

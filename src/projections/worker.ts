@@ -1,6 +1,6 @@
 import { isMnemeError, ProjectionBlockedError, ProjectionVersionError } from '../errors.ts'
 import { isPassing, pause } from '../log-tail.ts'
-import { onAbort } from '../on-abort.ts'
+import { endingWith } from '../on-abort.ts'
 import { retryDelay } from '../retry.ts'
 import { Overtaken, type Holder } from './batch.ts'
 import { findBuilds, giveLease, noteFailure, takeLease, type Build, type Builds } from './build.ts'
@@ -112,11 +112,7 @@ export class Worker {
     const { definition, signal } = this.#task
     const { owner, lease } = this.#holder
     const { target } = definition
-    const ending = new AbortController()
-    const stop = onAbort(signal, () => {
-      ending.abort()
-    })
-    if (signal.aborted) ending.abort()
+    const { ending, stop } = endingWith(signal)
     const keeping = this.#keep(build, ending)
     const follower = new Follower(build, { ...this.#task, holder: this.#holder, signal: ending.signal })
     try {
