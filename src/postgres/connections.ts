@@ -7,7 +7,7 @@ import {
 } from '../errors.ts'
 import { listenTo, type PostgresClient, type PostgresPool } from './driver.ts'
 import { asMnemeError, asOpenError, causeOf, faultOf, isPassing } from './faults.ts'
-import { WireQuery, type Parameter, type Row, type Statement } from './wire-query.ts'
+import { WireQuery, type Call, type Parameter, type Row, type Statement } from './wire-query.ts'
 
 /** How long is waited for what, in milliseconds, and how statements are sent. */
 export interface CallSettings {
@@ -47,12 +47,17 @@ export class Session {
    *
    * @throws what the server says, or StoreTimeoutError; after that one the connection is of no more use.
    */
-  query(statement: Statement, values: readonly Parameter[] = []): Promise<Row[]> {
+  async query(statement: Statement, values: readonly Parameter[] = []): Promise<Row[]> {
+    return (await this.queryAll([{ statement, values }]))[0]!
+  }
+
+  /** Several in one transaction and one round trip, each after those before it. @throws as above, where one fails. */
+  queryAll(calls: readonly Call[]): Promise<Row[][]> {
     const { statementTimeout, prepare } = this.#settings
     return new Promise((resolve, reject) => {
       this.#running = { until: performance.now() + statementTimeout, reject }
       this.#watch(statementTimeout)
-      const answered = (rows: Row[]) => {
+      const answered = (rows: Row[][]) => {
         this.#running = undefined
         resolve(rows)
       }
@@ -63,8 +68,8 @@ export class Session {
         if (fault === 'disconnected' || fault === 'read-only') this.broken ??= error
         reject(error)
       }
-      const named = prepare ? statement : { name: '', text: statement.text }
-      this.client.query(new WireQuery(named, values, answered, failed))
+      const sent = prepare ? calls : calls.map(unnamed)
+      this.client.query(new WireQuery(sent, answered, failed))
     })
   }
 
@@ -134,10 +139,15 @@ export class Connections {
    * @throws StoreUnavailableError, StoreTimeoutError, StoreFailedError
    */
   async ask(statement: Statement, values: readonly Parameter[] = []): Promise<Row[]> {
+    return (await this.askAll([{ statement, values }]))[0]!
+  }
+
+  /** The same of several statements, each after those before it, in one round trip. */
+  async askAll(calls: readonly Call[]): Promise<Row[][]> {
     const until = performance.now() + this.#connectTimeout
     for (;;) {
       try {
-        return await this.use((session) => session.query(statement, values))
+        return await this.use((session) => session.queryAll(calls))
       } catch (error) {
         const fault = isMnemeError(error) ? undefined : faultOf(error)
         const isWorthwhile = fault === 'disconnected' || fault === 'transient' || this.isUnprepared(error)
@@ -252,6 +262,10 @@ export class Connections {
       clearTimeout(timer)
     }
   }
+}
+
+function unnamed({ statement, values }: Call): Call {
+  return { statement: { name: '', text: statement.text }, values }
 }
 
 /** The error of a commit that was reported with such a warning. */

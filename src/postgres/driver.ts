@@ -45,13 +45,13 @@ export interface PostgresQuery {
   handleCommandComplete(message: unknown): void
   handleEmptyQuery(): void
   handleError(error: Error): void
-  handleReadyForQuery(): void
+  handleReadyForQuery(connection: PostgresConnection): void
 }
 
 /** What a query needs of the driver's connection. */
 export interface PostgresConnection {
   /** The statements that the server has prepared on it, by name. */
-  readonly parsedStatements: Readonly<Record<string, string | undefined>>
+  readonly parsedStatements: Record<string, string | undefined>
   readonly stream: { readonly writable: boolean; write(bytes: Buffer): unknown }
 }
 

@@ -21,10 +21,10 @@ function losing(pool: pg.Pool): PostgresPool {
       if (query.text.includes('.append')) {
         const isFirst = appends++ === 0
         const answered = query.handleReadyForQuery.bind(query)
-        query.handleReadyForQuery = () => {
+        query.handleReadyForQuery = (connection) => {
           if (isFirst) return query.handleError(terminated())
           isGone = true
-          answered()
+          answered(connection)
         }
       }
       return client.query(query)
