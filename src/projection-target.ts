@@ -14,9 +14,15 @@ export interface ProjectionTarget<Tx> {
    * In SQLite, work is done in one go, and what a handler returns must not be a promise. PostgreSQL ends a transaction
    * in which nothing is done for `patience` milliseconds, as where its process is stopped.
    *
+   * @param first is asked along with the beginning of the transaction, which saves the way there and back; its rows are
+   *   given to the work.
    * @throws StoreBusyError, StoreUnavailableError, StoreFailedError and so on
    */
-  transaction<T>(work: (tx: Tx) => Steps<T>, patience: number): Promise<T>
+  transaction<T>(
+    work: (tx: Tx, rows: readonly Row[]) => Steps<T>,
+    patience: number,
+    first?: Query,
+  ): Promise<T>
 
   /**
    * Runs a query of one's own, in the database's own SQL, to read what projections have written.

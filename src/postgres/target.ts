@@ -78,16 +78,22 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
     }
   }
 
-  async transaction<T>(work: (tx: Client) => Steps<T>, patience: number): Promise<T> {
+  async transaction<T>(
+    work: (tx: Client, rows: readonly Row[]) => Steps<T>,
+    patience: number,
+    first?: Query,
+  ): Promise<T> {
     return this.#use(async (session, query) => {
       // What is set is gone with the transaction: also if something has ended it before its time.
-      await query(
+      const begin =
         `BEGIN ISOLATION LEVEL READ COMMITTED; SELECT set_config('mneme.batch', 'stands', true), ` +
-          `set_config('idle_in_transaction_session_timeout', '${String(patience)}', true)`,
-      )
+        `set_config('idle_in_transaction_session_timeout', '${String(patience)}', true)`
+      const all = first ? `${begin}; ${this.#textOf(first.sql, first.values)}` : begin
       try {
+        const begun = await query(all)
+        const rows = first ? (begun as unknown as { readonly rows: Row[] }[]).at(-1)!.rows : []
         // The driver's connection has more than what is needed of it elsewhere: handlers see all of it.
-        const value = await this.#runAll(work(session.client as unknown as Client), query)
+        const value = await this.#runAll(work(session.client as unknown as Client, rows), query)
         // Where a handler has swallowed an error of the server, nothing is left to be committed.
         const { command } = await query('COMMIT')
         if (command !== 'COMMIT') throw passedOver()
@@ -176,15 +182,20 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
     return step.value
   }
 
-  async #rowsOf(query: Ask, { sql, values }: Query): Promise<readonly Row[]> {
-    const text = sql.replace(WORDS, (_, quote: string, word: string) => {
+  /** A query in PostgreSQL's words; with its values put in, where it is to go with others. */
+  #textOf(sql: string, values?: readonly Value[]): string {
+    return sql.replace(WORDS, (parameter, quote: string | undefined, word: string | undefined) => {
+      if (word === undefined) return values ? constant(values[Number(parameter.slice(1)) - 1]!) : parameter
       const name = this.#words[word]!
       // A schema is named there as it is, and not as it is written.
       if (quote !== '') return literal(word === 'HOME' ? name.slice(1, -1).replaceAll('""', '"') : name)
       return name
     })
+  }
+
+  async #rowsOf(query: Ask, { sql, values }: Query): Promise<readonly Row[]> {
     try {
-      const { rows } = await query(text, values.length > 0 ? [...values] : undefined)
+      const { rows } = await query(this.#textOf(sql), values.length > 0 ? [...values] : undefined)
       return rows
     } catch (error) {
       throw isAborted(error) ? passedOver() : asMnemeError(error)
@@ -236,4 +247,10 @@ function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error('the connection failed')
 }
 
-const WORDS = /('?)\b(NOW|STANDS|PINNED|CLAIMED|HOME|PROJECTIONS|PARKED|VERSIONS)\b\1/g
+/** A value as it is written. */
+function constant(value: Value): string {
+  if (value === null) return 'NULL'
+  return typeof value === 'number' ? String(value) : literal(value)
+}
+
+const WORDS = /\$\d+|('?)\b(NOW|STANDS|PINNED|CLAIMED|HOME|PROJECTIONS|PARKED|VERSIONS)\b\1/g

@@ -1,8 +1,8 @@
 import { isMnemeError } from '../errors.ts'
-import { HandlerMisuse, isThenable, type Steps } from '../projection-target.ts'
+import { HandlerMisuse, isThenable, type Query, type Row, type Steps } from '../projection-target.ts'
 import type { Checkpoint } from '../store.ts'
 import type { StoredEvent } from '../store-adapter.ts'
-import { advance, checkpointAt, movedTo, pin, suffixOf, type Build } from './build.ts'
+import { advance, checkpointAt, movedTo, pinOf, suffixOf, type Build } from './build.ts'
 import { tableNames, type Definition, type ProjectionContext } from './definition.ts'
 
 /** Events that are handled together, and where the log was looked through to with them. */
@@ -54,8 +54,9 @@ export async function applyBatch(
   const longest = LONGEST[definition.target.dialect]
   return handling(
     definition,
-    (tx) => handleAll(definition, build, { ...batch, ...holder, tx, longest }),
+    (tx, pinned) => handleAll(definition, build, { ...batch, ...holder, tx, pinned, longest }),
     holder.lease,
+    pinOf(build),
   )
 }
 
@@ -66,11 +67,12 @@ export async function applyBatch(
  */
 export async function handling<T>(
   { target }: Definition,
-  work: (tx: unknown) => Steps<T>,
+  work: (tx: unknown, rows: readonly Row[]) => Steps<T>,
   patience: number,
+  first?: Query,
 ): Promise<T> {
   try {
-    return await target.transaction(work, patience)
+    return await target.transaction(work, patience, first)
   } catch (error) {
     if (error instanceof HandlerFailure || error instanceof Overtaken || isMnemeError(error)) throw error
     // Like a constraint that is checked at the end, or a transaction that a handler's query has spoilt.
@@ -80,6 +82,7 @@ export async function handling<T>(
 
 interface Work extends Batch, Holder {
   readonly tx: unknown
+  readonly pinned: readonly Row[]
   /** Milliseconds after which it ends. */
   readonly longest: number
 }
@@ -87,14 +90,14 @@ interface Work extends Batch, Holder {
 function* handleAll(
   definition: Definition,
   build: Build,
-  { events, through, owner, lease, tx, longest }: Work,
+  { events, through, owner, lease, tx, pinned, longest }: Work,
 ): Steps<Build> {
   const { selection, handlers } = definition
   const context = contextOf(definition, build)
   const started = performance.now()
   let count = 0
   let taken = 0
-  if (!(yield* pin(build))) throw new Overtaken()
+  if (pinned.length === 0) throw new Overtaken()
   for (const stored of events) {
     const type = selection.typeOf(stored)
     if (type !== undefined) {

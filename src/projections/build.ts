@@ -1,4 +1,4 @@
-import { ask, transactionEnded, type Row, type Steps } from '../projection-target.ts'
+import { ask, transactionEnded, type Query, type Row, type Steps } from '../projection-target.ts'
 import type { Checkpoint } from '../store.ts'
 import type { LogPlace } from '../store-adapter.ts'
 
@@ -93,16 +93,15 @@ export function* beginBuild(build: Pick<Build, 'name' | 'generation' | 'version'
 }
 
 /**
- * Pins a build where it stands: until the transaction ends, it is neither reset nor replaced. Returns whether it stands
+ * Pins a build where it stands: until the transaction ends, it is neither reset nor replaced. There is a row if it stands
  * there. Others may pin it, too; so it spares the work of who is late, and leaves it to {@link advance} to be the fence.
  */
-export function* pin({ name, generation, version, role, checkpoint }: Build): Steps<boolean> {
-  const rows = yield* ask(
-    `SELECT name FROM PROJECTIONS WHERE name = $1 AND generation = $2 AND version = $3 AND role = $4
+export function pinOf({ name, generation, version, role, checkpoint }: Build): Query {
+  return {
+    sql: `SELECT name FROM PROJECTIONS WHERE name = $1 AND generation = $2 AND version = $3 AND role = $4
       AND position IS NOT DISTINCT FROM $5 AND event_id IS NOT DISTINCT FROM $6 PINNED`,
-    ...[name, generation, version, role, checkpoint?.position ?? null, checkpoint?.id ?? null],
-  )
-  return rows.length > 0
+    values: [name, generation, version, role, checkpoint?.position ?? null, checkpoint?.id ?? null],
+  }
 }
 
 /** Pins the live build, wherever it stands. Returns whether it still is. */

@@ -8,7 +8,7 @@ import {
   countHandled,
   findBuilds,
   movedTo,
-  pin,
+  pinOf,
   pinLive,
   type Build,
   type Failure,
@@ -34,7 +34,7 @@ export interface Parking {
 
 /** Sets an event aside, in the same transaction as the checkpoint passes it. @throws Overtaken */
 export function* park(build: Build, { event, through, failure }: Parking, holder: Holder): Steps<Build> {
-  if (!(yield* pin(build))) throw new Overtaken()
+  if ((yield pinOf(build)).length === 0) throw new Overtaken()
   yield* ask(
     'INSERT INTO PARKED (name, generation, position, event, failure) VALUES ($1, $2, $3, $4, $5)',
     ...[build.name, build.generation, event.position, JSON.stringify(event), JSON.stringify(failure)],

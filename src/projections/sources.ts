@@ -77,8 +77,10 @@ export function selectionOf(sources: readonly Source[], handled: readonly string
     types: [...records.keys()],
   }
   const types = { eventTypes: records }
+  // What the store gives is any of these types in any of these categories, which may be more than what is handled.
+  const isExact = isAnywhere ? sets.every((set) => set === undefined) : filter.categories?.length === 1
   const typeOf = ({ type, stream }: StoredEvent): string | undefined => {
-    const set = categories.get(type)
+    const set = isExact ? undefined : categories.get(type)
     return set && !set.has(categoryOf(stream)) ? undefined : records.get(type)?.type
   }
   return { filter, typeOf, decode: (stored) => decode(types, fromStored(stored)) }

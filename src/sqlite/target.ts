@@ -52,7 +52,11 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
     this.#settings = settings
   }
 
-  async transaction<T>(work: (tx: Database) => Steps<T>): Promise<T> {
+  async transaction<T>(
+    work: (tx: Database, rows: readonly Row[]) => Steps<T>,
+    _patience: number,
+    first?: Query,
+  ): Promise<T> {
     const { connection, queue } = await this.#open()
     // It was opened by the driver that says so; where it is shared, by the same one.
     const tx = connection.database as Database
@@ -60,7 +64,7 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
       if (!connection.isInTransaction()) throw transactionEnded()
       return rowsOf(connection, asked)
     }
-    return queue.write(() => runAll(work(tx), query), this.#settings.busyTimeout)
+    return queue.write(() => runAll(work(tx, first ? query(first) : []), query), this.#settings.busyTimeout)
   }
 
   async query(sql: string, values: readonly Value[] = []): Promise<readonly Row[]> {

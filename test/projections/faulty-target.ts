@@ -1,4 +1,4 @@
-import type { ProjectionTarget, Step, Steps } from '../../src/projection-target.ts'
+import type { ProjectionTarget, Query, Row, Step, Steps } from '../../src/projection-target.ts'
 
 /** Where something is done to a transaction of a target. */
 export interface Interference {
@@ -19,26 +19,35 @@ export function faultyTarget<Tx>(
 ): ProjectionTarget<Tx> {
   return {
     dialect: target.dialect,
-    async transaction<T>(work: (tx: Tx) => Steps<T>, patience: number): Promise<T> {
+    async transaction<T>(
+      work: (tx: Tx, rows: readonly Row[]) => Steps<T>,
+      patience: number,
+      first?: Query,
+    ): Promise<T> {
       await before?.()
-      const value = await target.transaction(function* (tx) {
-        const steps = work(tx)
-        for (let next = steps.next(); ;) {
-          if (next.done) {
-            commit?.()
-            return next.value
+      const value = await target.transaction(
+        function* (tx, rows) {
+          if (first) step?.(first)
+          const steps = work(tx, rows)
+          for (let next = steps.next(); ;) {
+            if (next.done) {
+              commit?.()
+              return next.value
+            }
+            step?.(next.value)
+            let found
+            try {
+              found = yield next.value
+            } catch (error) {
+              next = steps.throw(error)
+              continue
+            }
+            next = steps.next(found)
           }
-          step?.(next.value)
-          let rows
-          try {
-            rows = yield next.value
-          } catch (error) {
-            next = steps.throw(error)
-            continue
-          }
-          next = steps.next(rows)
-        }
-      }, patience)
+        },
+        patience,
+        first,
+      )
       await after?.()
       return value
     },
