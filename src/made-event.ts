@@ -1,20 +1,10 @@
+import { Given } from './given.ts'
 import type { EventTypeRecord } from './event-type.ts'
 import type { Event } from './event.ts'
-
-/** Its constructor returns what it is given, so that a subclass adds its private field to that. */
-// eslint-disable-next-line @typescript-eslint/no-extraneous-class -- a constructor is all that is needed
-class Given {
-  constructor(data: object) {
-    return data
-  }
-}
 
 /**
  * Marks the data of events that a constructor made: checked, copied and deeply frozen. The data rather than the
  * event, so that it holds for a copy of the event, too: `{ ...Opened({ owner }), id }`.
- *
- * A private field on a plain object: nobody else sees, copies or forges it, and it costs less than an entry in
- * a WeakMap, which slows down every garbage collection.
  */
 class Mark extends Given {
   readonly #record: EventTypeRecord

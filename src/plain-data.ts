@@ -103,6 +103,15 @@ function copyRecord(
   return result
 }
 
+/** Freezes what was parsed from JSON, deeply; what is frozen already is taken to be so deeply. */
+export function freezeJson(value: object): void {
+  Object.freeze(value)
+  for (const key in value) {
+    const item: unknown = value[key as keyof typeof value]
+    if (typeof item === 'object' && item !== null && !Object.isFrozen(item)) freezeJson(item)
+  }
+}
+
 /** So many say what is wrong; a thousand more would not say it better. */
 const MOST_ISSUES = 20
 /** Deeper data would overflow the stack of what reads it. */

@@ -1,6 +1,8 @@
 import type { Recorded, StreamEvent } from './event.ts'
 import type { EncodedEvent } from './encode.ts'
+import { Given } from './given.ts'
 import { NO_METADATA, type Metadata } from './metadata.ts'
+import { freezeJson } from './plain-data.ts'
 import type { AppendResult } from './store.ts'
 import type { Appended, KeyUse, Repeated, StoredEvent } from './store-adapter.ts'
 
@@ -17,6 +19,37 @@ export function fromStored(stored: StoredEvent): Recorded {
     position: stored.position,
     time: stored.time,
     metadata: metadata === '{}' ? NO_METADATA : (JSON.parse(metadata) as Metadata),
+  }
+}
+
+/** The same deeply frozen, as subscriptions hand it out. */
+export function frozenFromStored(stored: StoredEvent): Recorded {
+  const recorded = fromStored(stored)
+  freezeJson(recorded)
+  return recorded
+}
+
+/** The same, decoded once for all that are given this very event. */
+export function sharedFromStored(stored: StoredEvent): Recorded {
+  return Decoded.of(stored) ?? Decoded.keep(stored, frozenFromStored(stored))
+}
+
+/** Keeps with a stored event what was decoded of it. */
+class Decoded extends Given {
+  readonly #recorded: Recorded
+
+  constructor(stored: StoredEvent, recorded: Recorded) {
+    super(stored)
+    this.#recorded = recorded
+  }
+
+  static of(stored: StoredEvent): Recorded | undefined {
+    return #recorded in stored ? (stored as unknown as Decoded).#recorded : undefined
+  }
+
+  static keep(stored: StoredEvent, recorded: Recorded): Recorded {
+    new Decoded(stored, recorded)
+    return recorded
   }
 }
 

@@ -239,6 +239,8 @@ export interface SubscribedPage {
   readonly through: LogPlace | undefined
   /** Whether there was nothing behind it. */
   readonly isCaughtUp: boolean
+  /** Whether other subscriptions are given the same objects: then each is decoded once for all of them. */
+  readonly isShared?: boolean
 }
 
 /** The order of reading. */

@@ -192,7 +192,7 @@ export interface Checkpoint {
   readonly id: string
 }
 
-/** Events as they come. Made by `store.subscribe`. */
+/** Events as they come, deeply frozen. Made by `store.subscribe`. */
 export interface Subscription extends AsyncIterableIterator<Recorded, undefined> {
   /**
    * Where to go on from another time: behind the event that was handed out last, or further, where nothing that was

@@ -1,7 +1,7 @@
 import { CheckpointFromAnotherStoreError, StoreClosedError } from './errors.ts'
 import type { Recorded } from './event.ts'
 import { onAbort } from './on-abort.ts'
-import { fromStored } from './recorded.ts'
+import { frozenFromStored, sharedFromStored } from './recorded.ts'
 import { rewound } from './rewound.ts'
 import type { StoreCore } from './store-core.ts'
 import type { Checkpoint, From, Subscription } from './store.ts'
@@ -19,6 +19,7 @@ export class EventSubscription implements Subscription {
   #pages: AsyncIterator<SubscribedPage, undefined> | undefined
   #identity = ''
   #page: readonly StoredEvent[] = []
+  #decode = frozenFromStored
   #next = 0
   #through: LogPlace | undefined
   #checkpoint: LogPlace | undefined
@@ -57,7 +58,7 @@ export class EventSubscription implements Subscription {
     if (!stored) return this.#turnPage()
     this.#next++
     this.#checkpoint = stored
-    return Promise.resolve({ done: false, value: fromStored(stored) })
+    return Promise.resolve({ done: false, value: this.#decode(stored) })
   }
 
   async return(): Promise<IteratorResult<Recorded, undefined>> {
@@ -114,11 +115,12 @@ export class EventSubscription implements Subscription {
         this.#end({})
         break
       }
-      const { events, through, isCaughtUp } = result.value
+      const { events, through, isCaughtUp, isShared } = result.value
       this.#through = through
       this.#isCaughtUp = isCaughtUp
       if (events.length === 0) continue
       this.#page = events
+      this.#decode = isShared === true ? sharedFromStored : frozenFromStored
       this.#next = 0
       break
     }

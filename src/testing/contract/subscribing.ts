@@ -30,6 +30,50 @@ export function subscribing(prove: Prove): void {
   })
 
   prove(
+    'R2: events of all sizes and names come as they were appended, live and later',
+    async (store, realm) => {
+      const early = follow(store.subscribe())
+      const elsewhere = follow((await realm.open()).subscribe())
+      const streams = ['ü-%s', '水-1', `o'clock-"1"`, String.raw`a\\b-1`, 'no category', 'ab-1', 'abc-1']
+      const texts = [0, 1, 900, ...upTo(8).map((i) => 960 + 16 * i), 2_000, 70_000].map((size) =>
+        'x'.repeat(size),
+      )
+      const unusual = ['\u0000\u001f\u007f', '\ud800', '"\\', '水'.repeat(340), 'é😀']
+      for (const [i, text] of [...texts, ...unusual, ...texts].entries()) {
+        const data = { n: i, text, ['\u001f']: [text.slice(0, 3)] }
+        const stream = streams[i % streams.length]!
+        await store.append(
+          { stream, events: [{ type: `Thing.${i}`, data }, happened(i)] },
+          { metadata: { actor: text.slice(0, 900) } },
+        )
+      }
+      const log = await everything(store)
+      assert.deepEqual(await early.first(log.length), log)
+      assert.deepEqual(await elsewhere.first(log.length), log)
+      const late = follow(store.subscribe())
+      assert.deepEqual(await late.first(log.length), log)
+      for (const { stop } of [early, elsewhere, late]) await stop()
+    },
+  )
+
+  prove('W6: what one subscriber does to an event, no other sees', async (store) => {
+    const nested = { type: 'Thing.Happened', data: { list: [{ n: 1 }], plain: 1 } }
+    await store.append({ stream: 'a', events: [nested] }, { metadata: { actor: 'a' } })
+    const followers = upTo(3).map(() => follow(store.subscribe()))
+    for (const { first } of followers) await first(1)
+    await store.append({ stream: 'a', events: [nested] }, { metadata: { actor: 'b' } })
+    for (const { first, stop } of followers) {
+      for (const event of await first(2)) {
+        const { data, metadata } = event as { data: typeof nested.data; metadata: object }
+        for (const part of [event, data, data.list, data.list[0], metadata]) {
+          assert.throws(() => Object.assign(part as object, { n: 2, 0: 2 }), TypeError)
+        }
+      }
+      assert.deepEqual(await stop(), await everything(store))
+    }
+  })
+
+  prove(
     'R2: each of many subscribers that come and go sees the log of many writers',
     async (store, realm) => {
       const stores = [store, ...(await Promise.all(upTo(3).map(() => realm.open())))]
