@@ -6,6 +6,7 @@ import type { Connections, Session } from './connections.ts'
 import type { PostgresNotification } from './driver.ts'
 import { faultOf, type Fault } from './faults.ts'
 import { NOTIFY, SAY_LISTENING, type Statements } from './statements.ts'
+import type { Call, Row } from './wire-query.ts'
 
 /** Where to listen, and to what. */
 export interface Channel {
@@ -29,7 +30,11 @@ export class Listener {
   #ending: AbortController | undefined
   /** Settled when no connection is held. */
   #held: Promise<unknown> = Promise.resolve()
-  #isHearing = false
+  /** While notifications are known to come. */
+  #session: Session | undefined
+  #lost: (reason: unknown) => void = () => undefined
+  /** What is asked on its connection, one after the other. */
+  #asked: Promise<unknown> = Promise.resolve()
   #failures = 0
 
   /** @param heard is called on each notification, and whenever some may have been missed. */
@@ -42,7 +47,20 @@ export class Listener {
 
   /** Whether notifications are known to come. */
   get isHearing(): boolean {
-    return this.#isHearing
+    return this.#session !== undefined
+  }
+
+  /** Asks something on the connection that listens. Resolves with nothing where there is none, or it fails. */
+  async ask({ statement, values }: Call): Promise<Row[] | undefined> {
+    const session = this.#session
+    if (!session) return undefined
+    try {
+      return await this.#inTurn(() => session.query(statement, values))
+    } catch (error) {
+      // What does not answer does not tell of anything either.
+      if (isMnemeError(error) || faultOf(error) === 'disconnected') this.#lost(error)
+      return undefined
+    }
   }
 
   start(): void {
@@ -73,6 +91,13 @@ export class Listener {
       }
       await pause(isDeaf ? LISTEN_AGAIN : retryDelay(RETRY, ++this.#failures, Math.random()), signal)
     }
+  }
+
+  /** A connection runs one query at a time. */
+  #inTurn<T>(query: () => Promise<T>): Promise<T> {
+    const asked = this.#asked.then(query)
+    this.#asked = asked.catch(() => undefined)
+    return asked
   }
 
   /** Resolves when nothing can be heard. @throws when the connection is lost, or is to be given back. */
@@ -108,7 +133,8 @@ export class Listener {
       end(signal.reason)
     })
     try {
-      const listen = () => unlessOver(session.query({ name: '', text: `LISTEN "${name}"` }))
+      const listen = () =>
+        unlessOver(this.#inTurn(() => session.query({ name: '', text: `LISTEN "${name}"` })))
       await listen()
       await unlessOver(this.#connections.ask(this.#statements.of(NOTIFY), [name, probe]))
       if (!(await unlessOver(Promise.race([isProven, after(PROBE)])))) {
@@ -116,7 +142,8 @@ export class Listener {
         return
       }
       await unlessOver(session.query(this.#statements.of(SAY_LISTENING)))
-      this.#isHearing = true
+      this.#session = session
+      this.#lost = end
       this.#failures = 0
       // As long as nobody says to be listening, nobody is notified.
       this.#heard()
@@ -126,7 +153,7 @@ export class Listener {
         await listen()
       }
     } finally {
-      this.#isHearing = false
+      this.#session = undefined
       stop()
       client.off('error', end)
       client.off('notification', told)

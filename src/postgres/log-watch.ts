@@ -21,10 +21,10 @@ export class LogWatch {
 
   constructor(connections: Connections, statements: Statements, identity: string) {
     const channel = { name: `mneme_${identity.replaceAll('-', '')}`, own: crypto.randomUUID() }
-    this.#notifier = new Notifier(connections, statements, channel.name, channel.own)
     if (connections.size >= LEAST_CONNECTIONS) {
       this.#listener = new Listener(connections, statements, channel, this.#changed)
     }
+    this.#notifier = new Notifier(connections, statements, channel, this.#listener)
   }
 
   /** This process appended something. Who watches hears of it once its caller has, and has appended what is next. */
@@ -64,7 +64,8 @@ export class LogWatch {
     this.#watchers.clear()
     this.#rest()
     clearTimeout(this.#lingering)
-    await Promise.all([this.#listener?.stop(), this.#notifier.close()])
+    await this.#notifier.close()
+    await this.#listener?.stop()
   }
 
   readonly #changed = (): void => {

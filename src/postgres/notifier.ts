@@ -1,30 +1,41 @@
+import { Pace } from '../pace.ts'
 import type { Connections } from './connections.ts'
+import type { Channel, Listener } from './listener.ts'
 import { NOTIFY_LISTENERS, type Statements } from './statements.ts'
+import type { Row } from './wire-query.ts'
 
 /**
- * Tells other processes that something was appended: at once, then no more often than every {@link NOTIFY_PACE}, and
+ * Tells other processes that something was appended: at once, but on average no more often than every {@link EVERY}, and
  * one at a time. It stands beside the appends: none of them waits for it or fails with it. Where it fails itself, that
  * is left to the others' polls.
  *
- * Nobody is notified as long as nobody listens, and that is looked at every {@link LOOK_PACE}.
+ * Nobody is notified as long as nobody else listens, and that is looked at every {@link LOOK_PACE}.
  */
 export class Notifier {
   readonly #connections: Connections
   readonly #statements: Statements
-  readonly #values: readonly [channel: string, payload: string]
+  readonly #channel: Channel
+  readonly #listener: Listener | undefined
+  readonly #pace = new Pace(EVERY, BURST)
   #isDue = false
   #isClosed = false
-  #sentAt = -Infinity
-  #pace = NOTIFY_PACE
+  /** When it was looked in vain whether anybody listens. */
+  #lookedAt = -Infinity
   #sending: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
   #soon: NodeJS.Immediate | undefined
 
-  /** @param sender is what it says: by this, its own process knows it again. */
-  constructor(connections: Connections, statements: Statements, channel: string, sender: string) {
+  /** @param listener of this process: on its connection it shows whether anybody else listens. */
+  constructor(
+    connections: Connections,
+    statements: Statements,
+    channel: Channel,
+    listener: Listener | undefined,
+  ) {
     this.#connections = connections
     this.#statements = statements
-    this.#values = [channel, sender]
+    this.#channel = channel
+    this.#listener = listener
   }
 
   /** Something was appended. */
@@ -32,7 +43,7 @@ export class Notifier {
     if (this.#isClosed) return
     this.#isDue = true
     if (this.#sending || this.#timer || this.#soon) return
-    const early = this.#sentAt + this.#pace - performance.now()
+    const early = Math.max(this.#pace.wait, this.#lookedAt + LOOK_PACE - performance.now())
     if (early <= 0) {
       // Once the caller was told, and has appended what is next.
       this.#soon = setImmediate(() => {
@@ -60,12 +71,11 @@ export class Notifier {
 
   #send(): void {
     this.#isDue = false
-    this.#sentAt = performance.now()
-    this.#sending = this.#connections
-      .ask(this.#statements.of(NOTIFY_LISTENERS), this.#values)
+    this.#pace.take()
+    this.#sending = this.#notify()
       .then(
         ([row]) => {
-          this.#pace = row?.[1] === null ? LOOK_PACE : NOTIFY_PACE
+          if (row?.[1] === null) this.#lookedAt = performance.now()
         },
         () => undefined,
       )
@@ -73,6 +83,13 @@ export class Notifier {
         this.#sending = undefined
         if (this.#isDue) this.due()
       })
+  }
+
+  async #notify(): Promise<Row[]> {
+    const { name, own } = this.#channel
+    const call = { statement: this.#statements.of(NOTIFY_LISTENERS), values: [name, own] }
+    const told = await this.#listener?.ask(call)
+    return told ?? this.#connections.ask(call.statement, call.values)
   }
 
   async #withinReason(sending: Promise<void> | undefined): Promise<void> {
@@ -86,9 +103,10 @@ export class Notifier {
   }
 }
 
-/** Milliseconds from one notification to the next. */
-const NOTIFY_PACE = 10
-/** The same where nobody listened the last time. */
+/** Milliseconds from one notification to the next, on average; so many may come at once. */
+const EVERY = 8
+const BURST = 3
+/** Milliseconds until it is looked again, where nobody listened the last time. */
 const LOOK_PACE = 50
 /** Milliseconds that closing waits for a notification. */
 const CLOSING = 500
