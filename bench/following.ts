@@ -1,7 +1,7 @@
+import type { EventStore } from 'mneme'
 import { runProjections } from 'mneme/projections'
 
 import { balancesAt } from './balances.ts'
-import { storeAt } from './place.ts'
 
 /** What follows a store as it grows. */
 export type Kind = 'subscription' | 'projection'
@@ -12,9 +12,8 @@ export interface Following {
   readonly stop: () => Promise<void>
 }
 
-/** Follows a store from its present end; resolves when it has caught up. */
-export async function follow(location: string, kind: Kind): Promise<Following> {
-  const store = await storeAt(location)
+/** Follows the store at a location from its present end; resolves when it has caught up. */
+export async function follow(store: EventStore, location: string, kind: Kind): Promise<Following> {
   const arrived = new Map<string, number>()
   const came = (id: string) => {
     arrived.set(id, clock())
@@ -26,7 +25,6 @@ export async function follow(location: string, kind: Kind): Promise<Following> {
     const stop = async () => {
       await running.stop()
       await close()
-      await store.close()
     }
     return { arrived, stop }
   }
@@ -38,7 +36,6 @@ export async function follow(location: string, kind: Kind): Promise<Following> {
   const stop = async () => {
     await events[Symbol.asyncDispose]()
     await over
-    await store.close()
   }
   return { arrived, stop }
 }

@@ -15,7 +15,7 @@ export async function* latencyFigures({ name, location }: Place, kind: Kind): As
     ['in the same process', follow],
     ['in another process', followElsewhere],
   ] as const) {
-    const following = await start(location, kind)
+    const following = await start(store, location, kind)
     const returned = await trickle(store)
     const { arrived } = following
     await new Promise((resolve) => setTimeout(resolve, 1_000))
@@ -36,7 +36,7 @@ export async function* latencyFigures({ name, location }: Place, kind: Kind): As
   await store.close()
 }
 
-async function followElsewhere(location: string, kind: Kind): Promise<Following> {
+async function followElsewhere(_: EventStore, location: string, kind: Kind): Promise<Following> {
   const process = fork(new URL('follower.js', import.meta.url), [location, kind])
   await once(process, 'message')
   const arrived = new Map<string, number>()

@@ -1,9 +1,15 @@
 import { categoryOf } from './names.ts'
 import type { LogFilter, StoredEvent } from './store-adapter.ts'
 
+/** Those of the events that are asked for: the very same list where that is all of them. */
+export function selectFrom(events: readonly StoredEvent[], filter: LogFilter): readonly StoredEvent[] {
+  return isOfAll(filter) ? events : events.filter(matcherOf(filter))
+}
+
 /** Whether an event is asked for. */
-export function matcherOf({ streams, categories, types }: LogFilter): (event: StoredEvent) => boolean {
-  if (!streams && !categories && !types) return () => true
+export function matcherOf(filter: LogFilter): (event: StoredEvent) => boolean {
+  if (isOfAll(filter)) return () => true
+  const { streams, categories, types } = filter
   const ofTypes = types && new Set(types)
   const ofStreams = new Set(streams)
   const ofCategories = new Set(categories)
@@ -11,6 +17,10 @@ export function matcherOf({ streams, categories, types }: LogFilter): (event: St
   return ({ stream, type }) =>
     (ofTypes?.has(type) ?? true) &&
     (isAnyStream || ofStreams.has(stream) || ofCategories.has(categoryOf(stream)))
+}
+
+function isOfAll({ streams, categories, types }: LogFilter): boolean {
+  return !streams && !categories && !types
 }
 
 /** Whether two filters name the same in the same order. */

@@ -1,6 +1,7 @@
 import { isMnemeError, type MnemeError } from './errors.ts'
-import { isSameFilter, matcherOf, unionOf } from './log-filter.ts'
+import { isSameFilter, selectFrom, unionOf } from './log-filter.ts'
 import { onAbort } from './on-abort.ts'
+import { Pace } from './pace.ts'
 import { retryDelay } from './retry.ts'
 import type {
   LogFilter,
@@ -29,6 +30,12 @@ export interface LogSource {
    * @returns what ends it.
    */
   watch(changed: () => void, wanted: ScanRequest): () => void
+
+  /**
+   * Whether scans take from a server what appends need. Then the more of them there are, the rarer are the scans, and the
+   * more each one brings.
+   */
+  readonly isSparing?: boolean
 }
 
 /** Which part of the log to look through. */
@@ -56,8 +63,11 @@ export function tailLog(source: LogSource): StoreAdapter['subscribe'] {
 class LogTail {
   readonly #source: LogSource
   readonly #members = new Set<Member>()
-  /** Up to where the members have been given what they asked for. */
+  /** Up to where the members have been given what they asked for, and where the last pass began. */
   #at: LogPlace | undefined
+  #since: LogPlace | undefined
+  /** Those that wait for a pass to end. */
+  readonly #joining: (() => void)[] = []
   #union: LogFilter | undefined
   /** What is watched for. */
   #watched: LogFilter | undefined
@@ -65,9 +75,7 @@ class LogTail {
   #isChanged = false
   /** A pass over what is new, while one is under way. */
   #pass: Promise<void> | undefined
-  /** How many passes may begin at once, and when that was counted. */
-  #credit = BURST
-  #creditAt = -Infinity
+  readonly #pace = new Pace(EVERY, BURST)
   #timer: ReturnType<typeof setTimeout> | undefined
 
   constructor(source: LogSource) {
@@ -106,14 +114,12 @@ class LogTail {
   async *#live(request: SubscribeRequest, place: LogPlace | undefined): AsyncGenerator<SubscribedPage> {
     const { signal } = request
     const isOver = () => signal.aborted
-    // A pass that is under way may look for less than what this one asks for.
-    while (this.#pass) await this.#pass
-    if (isOver() || (this.#members.size > 0 && isBehind(place, this.#at))) return
     const member = new Member(filterOf(request), place)
-    this.#join(member, place)
+    if (!(await this.#join(member, place))) return
     const stop = onAbort(signal, () => {
       member.detach()
     })
+    if (isOver()) member.detach()
     try {
       for (let page = await member.next(); page && !isOver(); page = await member.next()) yield page
     } finally {
@@ -122,12 +128,33 @@ class LogTail {
     }
   }
 
-  #join(member: Member, place: LogPlace | undefined): void {
+  /** Between two passes: one that is under way may look for less than what this one asks for. */
+  #join(member: Member, place: LogPlace | undefined): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.#joining.push(() => {
+        resolve(this.#admit(member, place))
+      })
+      if (!this.#pass) this.#goOn()
+    })
+  }
+
+  /** After a pass: lets those in that wait for it, and begins another if it is due. */
+  #goOn(): void {
+    for (const join of this.#joining.splice(0)) join()
+    if (this.#isChanged) this.#changed()
+  }
+
+  /** @returns whether its place is near where the others are: no further behind than what the last pass has brought. */
+  #admit(member: Member, place: LogPlace | undefined): boolean {
+    if (this.#members.size === 0) this.#at = this.#since = place
+    if (isBehind(place, this.#since)) return false
+    // The others take nothing twice.
+    if (isBehind(place, this.#at)) this.#at = place
     this.#members.add(member)
     this.#union = undefined
-    if (this.#members.size === 1) this.#at = place
     // Something may have been appended before it was watched.
-    this.#changed()
+    this.#isChanged = true
+    return true
   }
 
   /** What all members ask for; watched from now on. */
@@ -158,39 +185,39 @@ class LogTail {
   readonly #changed = (): void => {
     this.#isChanged = true
     if (this.#pass || this.#timer !== undefined || this.#members.size === 0) return
-    const now = performance.now()
-    this.#credit = Math.min(BURST, this.#credit + (now - this.#creditAt) / EVERY)
-    this.#creditAt = now
-    if (this.#credit >= 1) this.#begin()
-    else {
-      this.#timer = setTimeout(
-        () => {
-          this.#timer = undefined
-          this.#begin()
-        },
-        (1 - this.#credit) * EVERY,
-      )
+    const { wait } = this.#pace
+    if (wait === 0) {
+      this.#begin()
+      return
     }
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      this.#begin()
+    }, wait)
   }
 
   #begin(): void {
-    this.#credit--
+    this.#pace.take()
     this.#pass = this.#run().finally(() => {
       this.#pass = undefined
-      if (this.#isChanged) this.#changed()
+      this.#goOn()
     })
   }
 
   /** Hands what is new to the members. */
   async #run(): Promise<void> {
     this.#isChanged = false
+    this.#since = this.#at
+    let count = 0
     try {
       const union = (this.#union ??= this.#unite())
       for await (const page of this.#source.scan({ ...union, after: this.#at })) {
         for (const member of this.#members) member.offer(page)
         this.#at = page.through
+        count += page.events.length
         if (this.#members.size === 0) return
       }
+      if (this.#source.isSparing === true) this.#pace.take(Math.min(count / EVENTS, MOST_EXTRA))
       for (const member of this.#members) member.passed()
     } catch (error) {
       for (const member of [...this.#members]) {
@@ -204,10 +231,9 @@ class LogTail {
 /** One that has caught up: what it was given, and is still to take. */
 class Member {
   readonly filter: LogFilter
-  readonly #matches: (event: StoredEvent) => boolean
   #at: LogPlace | undefined
-  #events: StoredEvent[] = []
-  #size = 0
+  /** Others may have been given the same list. */
+  #events: readonly StoredEvent[] = []
   /** Whether there is something to tell other than events. */
   #hasPassed = false
   #through: LogPlace | undefined
@@ -219,23 +245,20 @@ class Member {
 
   constructor(filter: LogFilter, at: LogPlace | undefined) {
     this.filter = filter
-    this.#matches = matcherOf(filter)
     this.#at = this.#through = at
   }
 
   /** Takes what it asked for of a page, unless that would be too much: then it takes no more at all. */
   offer({ events, through }: ScannedPage): void {
     if (this.#isDetached || !isBehind(this.#at, through)) return
-    const at = this.#at?.position
-    const wanted = events.filter((event) => (at === undefined || event.position > at) && this.#matches(event))
-    for (const { data, metadata } of wanted) this.#size += data.length + metadata.length
-    const isTooMuch = this.#events.length + wanted.length > MOST_EVENTS || this.#size > MOST_UNITS
-    if (isTooMuch && this.#events.length > 0) {
+    const wanted = selectFrom(eventsBehind(this.#at, events), this.filter)
+    const all = this.#events.length === 0 ? wanted : [...this.#events, ...wanted]
+    if (all !== wanted && isTooMuch(all)) {
       this.detach()
       return
     }
     this.#at = through
-    for (const event of wanted) this.#events.push(event)
+    this.#events = all
     if (wanted.length === 0) return
     this.#isTold = false
     this.#wake()
@@ -264,9 +287,8 @@ class Member {
     for (;;) {
       if (this.#events.length > 0 || this.#hasPassed) {
         const isCaughtUp = this.#hasPassed && !this.#isDetached && !this.#failure
-        const page = { events: this.#events, through: this.#at, isCaughtUp }
+        const page = { events: this.#events, through: this.#at, isCaughtUp, isShared: true }
         this.#events = []
-        this.#size = 0
         this.#hasPassed = false
         this.#isTold = isCaughtUp
         this.#through = this.#at
@@ -288,6 +310,19 @@ function filterOf({ streams, categories, types }: LogFilter): LogFilter {
 /** Whether one place lies before another. */
 export function isBehind(place: LogPlace | undefined, other: LogPlace | undefined): boolean {
   return other !== undefined && (place === undefined || place.position < other.position)
+}
+
+function eventsBehind(place: LogPlace | undefined, events: readonly StoredEvent[]): readonly StoredEvent[] {
+  const [first] = events
+  if (!first || !place || place.position < first.position) return events
+  return events.filter(({ position }) => position > place.position)
+}
+
+/** What one that has caught up may be given before it takes it. */
+function isTooMuch(events: readonly StoredEvent[]): boolean {
+  let units = 0
+  for (const { data, metadata } of events) units += data.length + metadata.length
+  return events.length > MOST_EVENTS || units > MOST_UNITS
 }
 
 /** Whether it may go on by itself, once the store can be had again. */
@@ -317,8 +352,11 @@ const RETRY = { maxRetries: Infinity, baseDelay: 50, minDelay: 10, maxDelay: 1_0
  * Milliseconds from one pass over what is new to the next, on average, where the log is written without a break: the
  * busier it is, the more each of them gives. Where it is not, so many may begin at once.
  */
-const EVERY = 10
-const BURST = 20
-/** What one that has caught up may be given before it takes it: events, and UTF-16 units of their JSON. */
+const EVERY = 8
+const BURST = 3
+/** A pass that is to be spared counts as one more for each so many events that it brings, up to so many. */
+const EVENTS = 10
+const MOST_EXTRA = 2
+/** Events that may wait for one that has caught up, and UTF-16 units of their JSON. */
 const MOST_EVENTS = 1_000
 const MOST_UNITS = 1024 * 1024

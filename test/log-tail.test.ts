@@ -214,6 +214,62 @@ describe('the tail of a log', () => {
     await until(() => one.numbers().length === 1)
   })
 
+  test('one whose place was passed while it came is let in before the next look, and nobody is given anything twice', async () => {
+    const log = new TestLog()
+    log.append(10)
+    const tail = tailLog(log)
+    const first = subscriber(log, {}, tail)
+    void first.run()
+    await until(() => first.numbers().length === 10)
+    await settle()
+    const held: (() => void)[] = []
+    log.delay = () => new Promise((resolve) => void held.push(resolve))
+    const second = subscriber(log, {}, tail)
+    void second.run()
+    await until(() => held.length === 1)
+    log.append(5)
+    log.notify()
+    await until(() => held.length === 2)
+    // It has seen ten, and the others are given what is behind them meanwhile.
+    const [own, pass] = held.splice(0)
+    own!()
+    await settle()
+    log.append(1)
+    log.notify()
+    const before = log.scans
+    pass!()
+    await until(() => held.length === 1)
+    held.shift()!()
+    await until(() => second.numbers().length === 16)
+    expect(log.scans - before).toBe(1)
+    expect(first.numbers()).toEqual(times(16, (i) => i))
+    expect(second.numbers()).toEqual(times(16, (i) => i))
+  })
+
+  test.each([
+    ['', false, 8],
+    [', more rarely where the source is to be spared', true, 24],
+  ])('the busier a log, the more each look gives%s', async (_, isSparing, every) => {
+    const log = Object.assign(new TestLog(), { isSparing })
+    const one = subscriber(log)
+    void one.run()
+    await until(() => one.taken.length > 0)
+    const [before, began] = [log.scans, performance.now()]
+    let took = 0
+    for (let n = 1; took < 300; n++) {
+      log.append(50)
+      log.notify()
+      await new Promise((resolve) => setImmediate(resolve))
+      took = performance.now() - began
+    }
+    // Three may begin at once.
+    expect(log.scans - before).toBeLessThanOrEqual(3 + Math.ceil(took / every))
+    expect(log.scans - before).toBeGreaterThan(3)
+    log.notify()
+    await until(() => one.numbers().length === log.events.length)
+    expect(one.numbers()).toEqual(times(log.events.length, (i) => i))
+  })
+
   test('ends while it waits to try again', async () => {
     const log = new TestLog()
     log.failures.push(...times(100, () => new StoreUnavailableError('gone')))

@@ -61,6 +61,7 @@ export async function postgresAdapter(
           log.looked(isHeldBack)
         }),
       watch: log.watch,
+      isSparing: true,
     }),
     close: async () => {
       await Promise.all([notes?.close(), log.close()])

@@ -6,9 +6,9 @@ export const EVENTS_PER_NUMBER = 65_536
 /** Digits of the largest bigint. */
 const WIDTH = 19
 
-/** Below every position, and above; the latter is private. */
+/** Below every position, and above. */
 export const FIRST = '0'.repeat(WIDTH)
-const LAST = String(2n ** 63n - 1n)
+export const LAST = String(2n ** 63n - 1n)
 
 /**
  * A position is the number of its append's call, and 16 bits that count the events in it. As text of fixed width,

@@ -1,7 +1,7 @@
 import { categoryOf } from '../names.ts'
 import type { Direction, LogFilter } from '../store-adapter.ts'
 import { texts } from './binary.ts'
-import { page, withNoted } from './statements.ts'
+import { page, UNTIL, withNoted, type PageStatements } from './statements.ts'
 import type { Parameter } from './wire-query.ts'
 
 /**
@@ -14,7 +14,7 @@ export function selection(
   { streams, categories, types }: LogFilter,
   direction: Direction,
   isStandby: boolean,
-): { sql: string; values: Parameter[] } {
+): { statements: PageStatements; values: Parameter[] } {
   const values: Parameter[] = []
   const parameter = (names: readonly string[]) =>
     `$${String(values.push(texts([...new Set(names)])))}::text[]`
@@ -23,13 +23,15 @@ export function selection(
   const byCategory = categories && parameter(categories)
   const byStream = apart && parameter(apart)
   const byType = types && parameter(types)
-  const [after, until, limit] = [1, 2, 3].map((i) => `$${String(values.length + i)}::bigint`) as [
+  const [after, upTo, limit] = [1, 2, 3].map((i) => `$${String(values.length + i)}::bigint`) as [
     string,
     string,
     string,
   ]
 
   const isForwards = direction === 'forwards'
+  // No further than a horizon that was found in the same transaction.
+  const until = isForwards ? `least(${upTo}, ${UNTIL})` : upTo
   const descending = isForwards ? '' : ' DESC'
   const order = `position${descending}`
   const [beyond, within] = isForwards ? ['>', '<='] : ['<', '>=']
@@ -60,6 +62,6 @@ export function selection(
   }
   if (finds.length === 0 && byType) finds.push(findRuns(byType, 'type_run', 'r.type'))
   const rows = finds.length > 0 ? `(${finds.join(' UNION ALL ')}) e` : `SCHEMA.events e WHERE ${range}`
-  const sql = page(`SELECT e.* FROM ${rows} ORDER BY e.${order} LIMIT ${limit}`, order)
-  return { sql: isStandby ? withNoted(sql) : sql, values }
+  const statements = page(`SELECT e.* FROM ${rows} ORDER BY e.${order} LIMIT ${limit}`, order)
+  return { statements: isStandby ? withNoted(statements) : statements, values }
 }

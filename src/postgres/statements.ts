@@ -3,8 +3,8 @@ import { inSchema } from './schema.ts'
 import type { Statement } from './wire-query.ts'
 
 /** What every statement that selects events selects; {@link eventOf} takes its rows. */
-const COLUMNS =
-  'position, stream, revision, id, type, version, (extract(epoch FROM time) * 1000)::bigint, data, metadata'
+const HEADER = 'position, stream, revision, id, type, version, (extract(epoch FROM time) * 1000)::bigint'
+const COLUMNS = `${HEADER}, data, metadata`
 
 /** The statements of a store in one schema. Those of pages are made from what is asked for. */
 export class Statements {
@@ -35,15 +35,27 @@ export const APPEND = `SELECT verdict, heads, number, milliseconds, there FROM S
 export const HORIZON = 'SELECT reached, drawn, standby FROM SCHEMA.horizon()'
 
 /**
- * The same for who goes on from a position ($1): the id of the event there, that of the event at the horizon, and
- * whether something stands above it. Those are looked up in a snapshot that is older than the horizon, so that the
- * latter two may be missing; what is there, is right.
+ * The same for who goes on from a position ($1): the id of the event there, and up to where the statements that follow in
+ * this transaction can look ({@link UNTIL}): the horizon, in text; '' where they must not, since they would see no more
+ * than this one did (its isolation is not READ COMMITTED), or since it is a standby. To plan those anew for a few events takes
+ * several times as long as to find them.
  */
 export const HORIZON_BEHIND = `SELECT h.reached, h.drawn, h.standby,
     (SELECT e.id FROM SCHEMA.events e WHERE e.position = $1),
-    (SELECT e.id FROM SCHEMA.events e WHERE e.position = h.reached),
-    EXISTS (SELECT FROM SCHEMA.events e WHERE e.position > h.reached)
+    set_config('mneme.until', CASE WHEN h.standby OR current_setting('transaction_isolation') <> 'read committed'
+      THEN '' ELSE h.reached::text END, true),
+    set_config('plan_cache_mode', 'force_generic_plan', true)
   FROM SCHEMA.horizon() h`
+
+/** Up to where {@link HORIZON_BEHIND} lets the statements behind it look; null where it stands not before them. */
+export const UNTIL = `nullif(current_setting('mneme.until', true), '')::bigint`
+
+/**
+ * The id of the event at the horizon, which is $1 or what was found before, and whether something stands above it: by the
+ * last one of all, since whether there is any such event the planner may look up in every event before.
+ */
+export const AT_HORIZON = `SELECT e.id, e.position < (SELECT max(last.position) FROM SCHEMA.events last)
+  FROM SCHEMA.events e WHERE e.position = coalesce($1::bigint, ${UNTIL})`
 
 /** The last event up to a position. */
 export const LAST_UP_TO =
@@ -79,22 +91,34 @@ export const KEYS = `SELECT key, fingerprint, position, first, count, array_to_j
 export const IS_THERE = `SELECT pg_is_in_recovery() OR EXISTS (
   SELECT FROM SCHEMA.events WHERE position = $1 AND id = $2)`
 
-/**
- * A page of the rows that a query gives in `order`: as many as it gives, but it ends with the row that makes it
- * larger than so many bytes. How large a row is, is known without reading it.
- */
-export function page(rows: string, order: string): string {
-  return `SELECT ${COLUMNS} FROM (
-    SELECT e.*, sum(octet_length(e.data) + octet_length(e.metadata)) OVER (ORDER BY ${order} ROWS UNBOUNDED PRECEDING)
-      - octet_length(e.data) - octet_length(e.metadata) AS before
-    FROM (${rows}) e) p WHERE before < ${String(PAGE_BYTES)} ORDER BY ${order}`
+/** The statements of a page, of which the first does for nearly all. */
+export interface PageStatements {
+  /** As many rows as there are, but of those larger than {@link SMALL}, data and metadata are null. */
+  readonly small: string
+  /** It ends with the row that makes it larger than {@link PAGE_BYTES}; to add that up takes half as long again. */
+  readonly measured: string
+}
+
+/** A page of the rows that a query gives in `order`. How large a row is, is known without reading it. */
+export function page(rows: string, order: string): PageStatements {
+  const size = '(octet_length(e.data) + octet_length(e.metadata))'
+  const ifSmall = (column: string) => `CASE WHEN ${size} <= ${String(SMALL)} THEN e.${column} END`
+  return {
+    small: `SELECT ${HEADER}, ${ifSmall('data')}, ${ifSmall('metadata')} FROM (${rows}) e ORDER BY ${order}`,
+    measured: `SELECT ${COLUMNS} FROM (
+      SELECT e.*, sum(${size}) OVER (ORDER BY ${order} ROWS UNBOUNDED PRECEDING) - ${size} AS before
+      FROM (${rows}) e) p WHERE before < ${String(PAGE_BYTES)} ORDER BY ${order}`,
+  }
 }
 
 /** A page on a standby, and one row more: up to where the log was complete for this statement. */
-export function withNoted(page: string): string {
-  return `(${page}) UNION ALL
+export function withNoted({ small, measured }: PageStatements): PageStatements {
+  const and = (page: string) => `(${page}) UNION ALL
     SELECT h.position, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM SCHEMA.horizon h`
+  return { small: and(small), measured: and(measured) }
 }
 
 /** Bytes of JSON after which a page ends. */
 export const PAGE_BYTES = 1024 * 1024
+/** Bytes of JSON up to which an event is a small one. */
+export const SMALL = 1024

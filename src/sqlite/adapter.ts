@@ -10,7 +10,7 @@ import type { SharedFile } from './shared-file.ts'
 
 /** A store's adapter on an open file, of which it is one user. Waits `busyTimeout` ms for other processes. */
 export function sqliteAdapter(file: SharedFile, busyTimeout: number): StoreAdapter {
-  const { connection, queue, signal } = file
+  const { connection, queue, signal, recent } = file
   const reading = async <T>(read: (sql: Statements) => T): Promise<T> => {
     if (isTurnDue()) await nextTurn()
     return retryBusy(() => connection.reading(read), busyTimeout)
@@ -31,7 +31,7 @@ export function sqliteAdapter(file: SharedFile, busyTimeout: number): StoreAdapt
       return reading((sql) => idAt(sql, number))
     },
     subscribe: tailLog({
-      scan: (request) => scanPages(connection, request, busyTimeout),
+      scan: (request) => scanPages(connection, recent, request, busyTimeout),
       watch: (changed) => signal.watch(changed),
     }),
     close: () => file.release(),

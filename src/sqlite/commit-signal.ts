@@ -1,6 +1,6 @@
 import { closeSync, openSync, watch, writeSync, type FSWatcher } from 'node:fs'
 
-import type { Connection } from './connection.ts'
+import type { Connection, Statements } from './connection.ts'
 
 /**
  * Tells when something was committed to a file, by this process or by another.
@@ -25,6 +25,11 @@ export class CommitSignal {
   constructor(connection: Connection, path: string | undefined) {
     this.#connection = connection
     this.#path = path
+  }
+
+  /** Whether anybody waits for it. */
+  get isWatched(): boolean {
+    return this.#waiting.size > 0
   }
 
   /** This process has committed something. */
@@ -83,12 +88,10 @@ export class CommitSignal {
     this.#tell()
   }
 
-  /** Changes with each commit of another connection; `undefined` where it cannot be had at the moment. */
+  /** `undefined` where it cannot be had at the moment. */
   #dataVersion(): unknown {
     try {
-      return this.#connection.reading(
-        ({ dataVersion }) => (dataVersion.get() as { data_version: unknown }).data_version,
-      )
+      return this.#connection.reading(dataVersionOf)
     } catch {
       return undefined
     }
@@ -115,6 +118,11 @@ export class CommitSignal {
       // A full disk, say. Who waits asks before long.
     }
   }
+}
+
+/** Changes with each commit of another connection. */
+export function dataVersionOf({ dataVersion }: Statements): unknown {
+  return (dataVersion.get() as { readonly data_version: unknown }).data_version
 }
 
 const TOUCH = Buffer.from('.')

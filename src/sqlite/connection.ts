@@ -1,6 +1,6 @@
 import { StoreFailedError } from '../errors.ts'
 import type { SqliteDatabase, SqliteStatement } from './driver.ts'
-import { prepareEvents, SELECT_EVENTS } from './event-rows.ts'
+import { prepareAny, SELECT_EVENTS } from './event-rows.ts'
 import { faultOf, isBusy } from './faults.ts'
 import { identityOf } from './schema.ts'
 
@@ -126,8 +126,4 @@ const SQL = {
 function prepare(database: SqliteDatabase): Statements {
   const entries = Object.entries(SQL).map(([name, sql]) => [name, prepareAny(database, sql)])
   return Object.fromEntries(entries) as Statements
-}
-
-function prepareAny(database: SqliteDatabase, sql: string): SqliteStatement {
-  return sql.startsWith(SELECT_EVENTS) ? prepareEvents(database, sql) : database.prepare(sql)
 }

@@ -1,11 +1,14 @@
 import type { ScannedPage, ScanRequest } from '../log-tail.ts'
+import { selectFrom } from '../log-filter.ts'
 import { formatPosition, parsePosition } from '../position.ts'
 import { rewound } from '../rewound.ts'
 import type { Direction, LogFilter, ReadAllRequest, ReadRequest, StoredEvent } from '../store-adapter.ts'
 import { retryBusy } from './busy.ts'
+import { dataVersionOf } from './commit-signal.ts'
 import type { Connection, Statements } from './connection.ts'
 import { isTurnDue, nextTurn } from './event-loop.ts'
-import { eventOf, SELECT_EVENTS } from './event-rows.ts'
+import type { RecentEvents } from './recent-events.ts'
+import { eventOf, SELECT_EVENTS, SELECT_SMALL_EVENTS, SMALL, smallEventOf } from './event-rows.ts'
 
 /** A stream's events in pages. Nothing is held open between two of them. */
 export async function* streamPages(
@@ -19,10 +22,11 @@ export async function* streamPages(
     (isForwards ? '>= ? ORDER BY revision LIMIT ?' : '<= ? ORDER BY revision DESC LIMIT ?')
   let next = from ?? (isForwards ? 0 : Number.MAX_SAFE_INTEGER)
   let left = limit
+  const sizes = { areSmall: true }
   while (left > 0) {
     if (isTurnDue()) await nextTurn()
     const wanted = Math.min(left, ROWS)
-    const page = await retryBusy(() => takePage(connection, rows, [stream, next, wanted]), timeout)
+    const page = await retryBusy(() => takePage(connection, rows, [stream, next, wanted], sizes), timeout)
     const last = page.events.at(-1)
     if (last) yield page.events
     if (!last || (page.isWhole && page.events.length < wanted)) return undefined
@@ -52,15 +56,23 @@ export async function* allPages(
 /** What lies behind a place of the log, in pages, each with how far it was looked through. */
 export async function* scanPages(
   connection: Connection,
+  recent: RecentEvents,
   { after, ...filter }: ScanRequest,
   timeout: number,
 ): AsyncGenerator<ScannedPage, undefined> {
   const start = after ? parsePosition(after.position) : 0
   const begin = (sql: Statements) => {
+    const version = dataVersionOf(sql)
     if (after && idAt(sql, start) !== after.id) throw rewound(after.position)
-    return logHeadOf(sql)
+    const head = logHeadOf(sql)
+    return { head, known: recent.take(start, head, version) }
   }
-  const head = await retryBusy(() => connection.reading(begin), timeout)
+  const { head, known } = await retryBusy(() => connection.reading(begin), timeout)
+  const last = known?.at(-1)
+  if (known && last) {
+    yield { events: selectFrom(known, filter), through: last }
+    return undefined
+  }
   const request = { ...filter, direction: 'forwards' } as const
   for await (const { events, end } of parts(connection, request, { start, head, limit: Infinity, timeout })) {
     const last = events.at(-1)
@@ -97,12 +109,16 @@ async function* parts(
     `${where} ORDER BY position ${isForwards ? '' : 'DESC'} LIMIT ?`
   let next = start
   let left = limit
+  const sizes = { areSmall: true }
   while (left > 0 && (isForwards ? next < head : next > 1)) {
     if (isTurnDue()) await nextTurn()
     const wanted = Math.min(left, ROWS)
     // A filter may match nothing for a long while: a page looks at so many positions at most.
     const end = isForwards ? next + SPAN : next - SPAN
-    const page = await retryBusy(() => takePage(connection, rows, [next, end, ...values, wanted]), timeout)
+    const page = await retryBusy(
+      () => takePage(connection, rows, [next, end, ...values, wanted], sizes),
+      timeout,
+    )
     const { events } = page
     const last = events.at(-1)
     next = last && (!page.isWhole || events.length === wanted) ? parsePosition(last.position) : end
@@ -122,28 +138,64 @@ export function idAt(sql: Statements, position: number): string | undefined {
   return (sql.idAt.get(position) as { id: string } | undefined)?.id
 }
 
-/**
- * Takes rows until the page is large enough. How large they are is asked first: rows taken one by one, which
- * can be stopped, cost half as much again as all at once.
- */
-function takePage(connection: Connection, rows: string, values: readonly (string | number)[]): Page {
+/** What a reading has seen of the sizes of events. */
+interface Sizes {
+  areSmall: boolean
+}
+
+/** Takes rows until the page is large enough: at once where they are small, as they nearly always are. */
+function takePage(
+  connection: Connection,
+  rows: string,
+  values: readonly (string | number)[],
+  sizes: Sizes,
+): Page {
   return connection.reading(() => {
-    const { count, size } = connection.prepare(MEASURE.replace('ROWS', rows)).get(...values) as Measured
-    if (count === 0) return { events: [], isWhole: true }
-    const select = connection.prepare(`${SELECT_EVENTS} ${rows}`)
-    // Others may have appended since: no more than what was measured.
-    const measured = [...values.slice(0, -1), count]
-    if (size <= LARGEST) return { events: select.all(...measured).map(eventOf), isWhole: true }
-    const events: StoredEvent[] = []
-    let taken = 0
-    for (const row of select.iterate(...measured)) {
-      const event = eventOf(row)
-      events.push(event)
-      taken += event.data.length + event.metadata.length
-      if (taken >= LARGEST) return { events, isWhole: false }
+    if (sizes.areSmall) {
+      const events = smallEvents(connection.prepare(`${SELECT_SMALL_EVENTS} ${rows}`).all(...values))
+      if (events) return { events, isWhole: true }
     }
-    return { events, isWhole: true }
+    return takeMeasured(connection, rows, values, sizes)
   })
+}
+
+/** The events of rows, unless one of them is large. */
+function smallEvents(rows: readonly unknown[]): StoredEvent[] | undefined {
+  const events: StoredEvent[] = []
+  for (const row of rows) {
+    const event = smallEventOf(row)
+    if (!event) return undefined
+    events.push(event)
+  }
+  return events
+}
+
+/**
+ * Takes rows whose sizes are asked for first: rows taken one by one, which can be stopped, cost half as much again as
+ * all at once.
+ */
+function takeMeasured(
+  connection: Connection,
+  rows: string,
+  values: readonly (string | number)[],
+  sizes: Sizes,
+): Page {
+  const { count, size } = connection.prepare(MEASURE.replace('ROWS', rows)).get(...values) as Measured
+  if (count === 0) return { events: [], isWhole: true }
+  sizes.areSmall = size / count < SMALL / 2
+  const select = connection.prepare(`${SELECT_EVENTS} ${rows}`)
+  // Others may have appended since: no more than what was measured.
+  const measured = [...values.slice(0, -1), count]
+  if (size <= LARGEST) return { events: select.all(...measured).map(eventOf), isWhole: true }
+  const events: StoredEvent[] = []
+  let taken = 0
+  for (const row of select.iterate(...measured)) {
+    const event = eventOf(row)
+    events.push(event)
+    taken += event.data.length + event.metadata.length
+    if (taken >= LARGEST) return { events, isWhole: false }
+  }
+  return { events, isWhole: true }
 }
 
 const MEASURE =
@@ -175,9 +227,10 @@ function filterOf({ streams, categories, types }: LogFilter): { where: string; v
   // A category is the name up to the first '-'.
   if (categories && isFew(categories) && categories.every((category) => !category.includes('-'))) {
     for (const category of categories) {
-      // The sign keeps it from going through the names of streams rather than through the positions.
-      names.push('substr(stream, 1, length(?)) = ?', '+stream = ?')
-      values.push(`${category}-`, `${category}-`, category)
+      // Whatever begins with it and a '-', which '.' follows in the order of characters. The signs keep it from going
+      // through the names of streams rather than through the positions.
+      names.push('(+stream >= ? AND +stream < ?)', '+stream = ?')
+      values.push(`${category}-`, `${category}.`, category)
     }
   } else if (categories) {
     names.push(`substr(stream, 1, instr(stream || '-', '-') - 1) ${LISTED}`)

@@ -4,6 +4,7 @@ import type { Connection } from './connection.ts'
 import type { SqliteDriver } from './driver.ts'
 import { MEMORY } from './location.ts'
 import { openConnection, realFile } from './open.ts'
+import { RecentEvents } from './recent-events.ts'
 import { Turn } from './turn.ts'
 import { WriteQueue } from './write-queue.ts'
 
@@ -13,6 +14,8 @@ export interface SharedFile {
   readonly queue: WriteQueue
   /** Tells of commits. */
   readonly signal: CommitSignal
+  /** What was appended last. */
+  readonly recent: RecentEvents
   /** Given up by one store; the last one closes it. */
   release(): Promise<void>
 }
@@ -80,11 +83,13 @@ async function openFile(path: string, entry: Entry): Promise<SharedFile> {
 export function fileOf(connection: Connection, path: string | undefined, isLast: () => boolean): SharedFile {
   const turn = new Turn(path === undefined ? undefined : `${path}-turn`)
   const signal = new CommitSignal(connection, path === undefined ? undefined : `${path}-signal`)
-  const queue = new WriteQueue(connection, turn, signal)
+  const recent = new RecentEvents()
+  const queue = new WriteQueue(connection, turn, signal, recent)
   return {
     connection,
     queue,
     signal,
+    recent,
     release: async () => {
       // The work of this store is done; that of others need not be waited for.
       if (!isLast()) return

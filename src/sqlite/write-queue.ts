@@ -7,6 +7,7 @@ import type { CommitSignal } from './commit-signal.ts'
 import type { Connection } from './connection.ts'
 import { isTurnDue } from './event-loop.ts'
 import { faultOf, isBusy, isFull } from './faults.ts'
+import type { RecentEvents } from './recent-events.ts'
 import type { Turn } from './turn.ts'
 import { commitWorks, type WorksOutcome } from './work.ts'
 
@@ -21,15 +22,18 @@ export class WriteQueue {
   readonly #connection: Connection
   readonly #turn: Turn
   readonly #signal: CommitSignal
+  readonly #recent: RecentEvents
   #waiting: Waiting[] = []
   /** Whether a run is to come, or a commit is being found out about. */
   #isScheduled = false
   #idle: (() => void)[] = []
 
-  constructor(connection: Connection, turn: Turn, signal: CommitSignal) {
+  /** @param recent is told of what was appended while somebody waits for the signal. */
+  constructor(connection: Connection, turn: Turn, signal: CommitSignal, recent: RecentEvents) {
     this.#connection = connection
     this.#turn = turn
     this.#signal = signal
+    this.#recent = recent
   }
 
   /** Resolves with the verdict once it is committed. Until its batch begins, `signal` withdraws it. */
@@ -133,7 +137,21 @@ export class WriteQueue {
 
   #release(batch: readonly WaitingAppend[], verdicts: readonly AppendVerdict[]): void {
     for (const [i, { resolve }] of batch.entries()) resolve(verdicts[i]!)
-    if (verdicts.some(hasWritten)) this.#signal.committed()
+    if (!verdicts.some(hasWritten)) return
+    this.#note(batch, verdicts)
+    this.#signal.committed()
+  }
+
+  /** Keeps what was appended for those that wait for it. */
+  #note(batch: readonly WaitingAppend[], verdicts: readonly AppendVerdict[]): void {
+    if (!this.#signal.isWatched) {
+      this.#recent.clear()
+      return
+    }
+    for (const [i, { request }] of batch.entries()) {
+      const verdict = verdicts[i]!
+      if (hasWritten(verdict)) this.#recent.add(request, verdict)
+    }
   }
 
   #done(): void {

@@ -1,3 +1,4 @@
+import type { EventStore } from 'mneme'
 import { describe, expect, test } from 'vitest'
 
 import { happened, historyOf } from '../sqlite/history.ts'
@@ -56,6 +57,25 @@ describe.skipIf(serverProblem).each(['read committed', 'repeatable read', 'seria
       expect(many).toHaveLength(64)
       expect(await historyOf(store)).toHaveLength(3 + 64)
       expect((await all(store.read('s'))).map(({ revision }) => revision)).toEqual([0, 1])
+    })
+
+    test('subscribers are given what is there and what comes, each once and in order', async () => {
+      const { store, other } = await open()
+      await store.append({ stream: 's', events: [happened(), happened()] })
+      const subscription = store.subscribe()
+      const ids: string[] = []
+      const over = (async () => {
+        for await (const { id } of subscription) if (ids.push(id) === 2 + 2 * 150) break
+      })()
+      await subscription.caughtUp()
+      const append = async (target: EventStore, i: number) => {
+        for (let n = 0; n < 50; n++) await target.append({ stream: `m-${i}`, events: [happened(n)] })
+      }
+      await Promise.all(
+        [store, other].flatMap((target, i) => [0, 1, 2].map((k) => append(target, 3 * i + k))),
+      )
+      await over
+      expect(ids).toEqual((await historyOf(store)).map(({ id }) => id))
     })
 
     test('a decision is refused when a stream that it only read has moved while it waited', async () => {

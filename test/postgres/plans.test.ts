@@ -118,4 +118,23 @@ describe.skipIf(serverProblem)('plans on 200,000 events', () => {
         expect(Number(rows)).toBe(1)
     }
   })
+
+  test('what is new to a subscriber at the end of the log: no more rows than there are', async () => {
+    await using subscription = store.subscribe({ from: 'end' })
+    const next = subscription.next()
+    await subscription.caughtUp()
+    plans.length = 0
+    const { events } = await store.append({ stream: 'new', events: [{ type: 'New', data: {} }] })
+    expect(await next).toEqual({ done: false, value: events[0] })
+    const its = plans.filter((plan) => plan.includes('events'))
+    expect(its.some((plan) => plan.includes('mneme.until'))).toBe(true)
+    for (const plan of its) {
+      expect(plan).not.toMatch(/Seq Scan|Bitmap/)
+      for (const [, rows, loops] of plan.matchAll(
+        /Index (?:Only )?Scan.*actual rows=([\d.]+) loops=(\d+)/g,
+      )) {
+        expect(Number(rows) * Number(loops)).toBeLessThanOrEqual(1)
+      }
+    }
+  })
 })

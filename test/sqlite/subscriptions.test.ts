@@ -38,6 +38,48 @@ describe.each(drivers)('subscriptions of several processes with $name', ({ name,
     expect(late[Math.floor(late.length / 2)]).toBeLessThan(100)
   })
 
+  test('what this process appends comes in order with what others do, as it is stored', async () => {
+    const { file, store } = await opened()
+    const second = await sqliteStore(file, { driver })
+    onTestFinished(() => second.close())
+    const followers = [await follow(store), await follow(second), await follow(store)]
+    const workers = [new Worker('drip', name, file, 100, 3), new Worker('drip', name, file, 100, 3)]
+    let isOver = false
+    const over = Promise.all(workers.map((worker) => worker.result<number[]>())).finally(
+      () => (isOver = true),
+    )
+    let count = 200
+    for (let n = 0; !isOver; n++) {
+      // Few, many, and more than is kept of them.
+      const size = n % 40 === 39 ? 2_500 : 1 + (n % 7)
+      const events = Array.from({ length: size }, (_, i) => happened(n, i % 3 === 0 ? n % 1_500 : 0))
+      await (n % 3 === 0 ? second : store).append({ stream: `own-${n % 5}`, events })
+      count += size
+      if (n % 5 === 0) await new Promise((resolve) => setTimeout(resolve, n % 11))
+    }
+    await over
+    const log = await all(store)
+    expect(log).toHaveLength(count)
+    for (const { events, has } of followers) {
+      await has(count)
+      expect(events).toEqual(log)
+    }
+  })
+
+  test('what another connection replaced, before it was given out, comes as it is stored', async () => {
+    const { file, store } = await opened()
+    const database = driver(file)
+    const followed = await follow(store)
+    for (let n = 1; n <= 5; n++) {
+      await store.append({ stream: 's', events: [happened(n)] })
+      // As by a restore: no subscriber was told yet.
+      database.exec(`UPDATE mneme_events SET id = '${crypto.randomUUID()}' WHERE revision = ${n - 1}`)
+      await followed.has(n)
+    }
+    database.close()
+    expect(followed.events).toEqual(await all(store))
+  })
+
   test('an event of a process that died before it gave the signal comes with the poll', async () => {
     const { file, store } = await opened()
     const followed = await follow(store)
