@@ -21,7 +21,7 @@ describe.skipIf(serverProblem)('several statements in one round trip', () => {
     onTestFinished(() => client.end())
     return (...calls: Call[]) =>
       new Promise<Row[][]>((resolve, reject) => {
-        client.query(new WireQuery(calls, resolve, reject))
+        void client.query(new WireQuery(calls, resolve, reject))
       })
   }
 

@@ -52,7 +52,7 @@ export function subscribing(prove: Prove): void {
       assert.deepEqual(await elsewhere.first(log.length), log)
       const late = follow(store.subscribe())
       assert.deepEqual(await late.first(log.length), log)
-      for (const { stop } of [early, elsewhere, late]) await stop()
+      for (const follower of [early, elsewhere, late]) await follower.stop()
     },
   )
 
@@ -60,16 +60,16 @@ export function subscribing(prove: Prove): void {
     const nested = { type: 'Thing.Happened', data: { list: [{ n: 1 }], plain: 1 } }
     await store.append({ stream: 'a', events: [nested] }, { metadata: { actor: 'a' } })
     const followers = upTo(3).map(() => follow(store.subscribe()))
-    for (const { first } of followers) await first(1)
+    for (const follower of followers) await follower.first(1)
     await store.append({ stream: 'a', events: [nested] }, { metadata: { actor: 'b' } })
-    for (const { first, stop } of followers) {
-      for (const event of await first(2)) {
+    for (const follower of followers) {
+      for (const event of await follower.first(2)) {
         const { data, metadata } = event as { data: typeof nested.data; metadata: object }
         for (const part of [event, data, data.list, data.list[0], metadata]) {
-          assert.throws(() => Object.assign(part as object, { n: 2, 0: 2 }), TypeError)
+          assert.throws(() => Object.assign(part!, { n: 2, 0: 2 }), TypeError)
         }
       }
-      assert.deepEqual(await stop(), await everything(store))
+      assert.deepEqual(await follower.stop(), await everything(store))
     }
   })
 
