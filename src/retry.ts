@@ -23,19 +23,19 @@ export type RetryPolicy = { readonly [K in keyof RetryOptions]-?: NonNullable<Re
 
 const DEFAULT: RetryPolicy = Object.freeze({ maxRetries: 10, baseDelay: 10, minDelay: 0, maxDelay: 1_000 })
 
-/** @throws InvalidArgumentError */
-export function retryPolicy(options: RetryOptions | undefined): RetryPolicy {
-  if (options === undefined) return DEFAULT
+/** @param defaults for what is left out; the least delay is then no more than the greatest. @throws InvalidArgumentError */
+export function retryPolicy(options: RetryOptions | undefined, defaults = DEFAULT): RetryPolicy {
+  if (options === undefined) return defaults
   checkOptions(options, 'retry', ['maxRetries', 'baseDelay', 'minDelay', 'maxDelay'])
   const {
-    maxRetries = DEFAULT.maxRetries,
-    baseDelay = DEFAULT.baseDelay,
-    minDelay = DEFAULT.minDelay,
-    maxDelay = DEFAULT.maxDelay,
+    maxRetries = defaults.maxRetries,
+    baseDelay = defaults.baseDelay,
+    maxDelay = defaults.maxDelay,
+    minDelay = Math.min(defaults.minDelay, maxDelay),
   } = options
   const policy: RetryPolicy = { maxRetries, baseDelay, minDelay, maxDelay }
   checkWhole(policy.maxRetries, 'retry.maxRetries', 0)
-  for (const name of ['baseDelay', 'minDelay', 'maxDelay'] as const) {
+  for (const name of ['baseDelay', 'maxDelay', 'minDelay'] as const) {
     if (typeof (policy[name] as unknown) !== 'number' || !(policy[name] >= 0 && policy[name] < MAX_TIMER)) {
       throw new InvalidArgumentError(`retry.${name}`, `milliseconds, from 0 to ${String(MAX_TIMER - 1)}`)
     }

@@ -38,6 +38,16 @@ describe('the policy', () => {
     expect(retryPolicy({ maxRetries: 3 })).toMatchObject({ maxRetries: 3, baseDelay: 10 })
   })
 
+  test('has other defaults where it is told so, and a least delay that fits the greatest one given', () => {
+    const defaults = { maxRetries: 5, baseDelay: 100, minDelay: 50, maxDelay: 10_000 }
+    expect(retryPolicy(undefined, defaults)).toEqual(defaults)
+    expect(retryPolicy({ maxDelay: 20, baseDelay: undefined }, defaults)).toEqual({
+      ...defaults,
+      ...{ minDelay: 20, maxDelay: 20 },
+    })
+    expect(() => retryPolicy({ minDelay: 21, maxDelay: 20 }, defaults)).toThrow(/minDelay must be at most/)
+  })
+
   test('doubles the greatest delay with each retry, up to the maximum', () => {
     const policy = retryPolicy({ baseDelay: 10, maxDelay: 1_000 })
     expect(times(9, (i) => retryDelay(policy, i + 1, 1))).toEqual([

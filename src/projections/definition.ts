@@ -105,7 +105,7 @@ export function checkDefinition(given: ProjectionDefinition<readonly Source[], u
     reset,
     handlers,
     onError,
-    retry: retryPolicy({ maxRetries: 5, baseDelay: 100, minDelay: 50, maxDelay: 10_000, ...given.retry }),
+    retry: retryPolicy(given.retry, RETRY),
   }
 }
 
@@ -126,6 +126,9 @@ function checkTables(tables: readonly string[], setup: unknown): void {
 }
 
 /** Written alike with and without quotes; short enough for what a rebuild adds. */
+/** A handler is tried again less often than a decision, and more patiently. */
+const RETRY = { maxRetries: 5, baseDelay: 100, minDelay: 50, maxDelay: 10_000 }
+
 const TABLE = /^(?:[a-z_][a-z0-9_]{0,47}\.)?[a-z_][a-z0-9_]{0,47}$/
 
 const KNOWN = [
