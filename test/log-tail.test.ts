@@ -256,7 +256,7 @@ describe('the tail of a log', () => {
     await until(() => one.taken.length > 0)
     const [before, began] = [log.scans, performance.now()]
     let took = 0
-    for (let n = 1; took < 300; n++) {
+    while (took < 300 || log.scans - before <= 3) {
       log.append(50)
       log.notify()
       await new Promise((resolve) => setImmediate(resolve))
@@ -264,7 +264,6 @@ describe('the tail of a log', () => {
     }
     // Three may begin at once.
     expect(log.scans - before).toBeLessThanOrEqual(3 + Math.ceil(took / every))
-    expect(log.scans - before).toBeGreaterThan(3)
     log.notify()
     await until(() => one.numbers().length === log.events.length)
     expect(one.numbers()).toEqual(times(log.events.length, (i) => i))

@@ -2,7 +2,7 @@ import pg from 'pg'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
 import { WireQuery, type Call, type Row } from '../../src/postgres/wire-query.ts'
-import { testDatabase } from './database.ts'
+import { testDatabase, type TestDatabase } from './database.ts'
 import { serverProblem } from './server.ts'
 
 const call = (name: string, text: string, ...values: Call['values']): Call => ({
@@ -15,8 +15,9 @@ const unparsed = call('unparsed', 'SELECT nothing FROM nowhere')
 const rows = call('rows', 'SELECT n, NULL FROM generate_series(1, $1::int) n', '3')
 
 describe.skipIf(serverProblem)('several statements in one round trip', () => {
-  async function connected() {
-    const client = new pg.Client({ connectionString: (await testDatabase()).url })
+  async function connected(database?: TestDatabase) {
+    const { url } = database ?? (await testDatabase())
+    const client = new pg.Client({ connectionString: url })
     await client.connect()
     onTestFinished(() => client.end())
     return (...calls: Call[]) =>
@@ -44,16 +45,19 @@ describe.skipIf(serverProblem)('several statements in one round trip', () => {
   })
 
   test('are one transaction, in which each sees what was committed before it', async () => {
-    const [ask, other] = [await connected(), await connected()]
+    const database = await testDatabase()
+    const [ask, other] = [await connected(database), await connected(database)]
     const set = call('set', `SELECT set_config('mneme.until', $1, true)`, '7')
     const current = call('current', `SELECT current_setting('mneme.until', true)`)
     expect(await ask(set, current)).toEqual([[['7']], [['7']]])
     expect(await ask(current)).toEqual([[['']]])
     const xid = call('xid', 'SELECT pg_current_xact_id()::text')
     const snapshot = call('snapshot', `SELECT pg_snapshot_xmax(pg_current_snapshot())::text`)
-    const both = ask(snapshot, call('sleep', 'SELECT pg_sleep(0.3)'), snapshot)
-    await new Promise((resolve) => setTimeout(resolve, 100))
+    await other(call('hold', 'SELECT pg_advisory_lock(1)'))
+    const both = ask(snapshot, call('wait', 'SELECT pg_advisory_xact_lock(1)'), snapshot)
+    await database.waiting(1)
     await other(xid)
+    await other(call('release', 'SELECT pg_advisory_unlock(1)'))
     const [[[before]], , [[after]]] = (await both) as [[[string]], unknown, [[string]]]
     expect(Number(after)).toBeGreaterThan(Number(before))
   })
