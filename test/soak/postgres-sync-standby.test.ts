@@ -14,7 +14,14 @@ const server = soakServer()
 const statementTimeout = 800
 const isolations = isBrief ? ['read committed'] : ['read committed', 'serializable']
 
-const demand = () => server().configure({ synchronous_standby_names: 'gone' })
+/** Commits heed it once the checkpointer has told them, a moment after the server has the setting. */
+async function demand(): Promise<void> {
+  await server().configure({ synchronous_standby_names: 'gone' })
+  for (let isHeeded = false; !isHeeded;) {
+    const commit = server().query(`SELECT pg_logical_emit_message(true, 'commit', '')`)
+    isHeeded = (await toWaiting('pg_cancel_backend', commit)) > 0
+  }
+}
 
 async function lift(): Promise<void> {
   await server().query('ALTER SYSTEM RESET synchronous_standby_names')
@@ -30,14 +37,15 @@ async function waiting(): Promise<number[]> {
   return rows.map(({ pid }) => pid as number)
 }
 
-/** Has the server do something to every session that waits, until an append has ended. */
+/** Has the server do something to every session that waits, until what is to come has come. */
 async function toWaiting(
   what: 'pg_cancel_backend' | 'pg_terminate_backend',
   outcome: Promise<unknown>,
 ): Promise<number> {
   let isOver = false
   let done = 0
-  void outcome.finally(() => (isOver = true))
+  const end = () => (isOver = true)
+  void outcome.then(end, end)
   while (!isOver) {
     for (const pid of await waiting()) {
       await server().query(`SELECT ${what}(${pid})`)
