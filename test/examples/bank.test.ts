@@ -63,6 +63,7 @@ describe('the bundled file', () => {
 
   test.each(['SIGKILL', 'SIGINT'] as const)(
     'is done in full by a run after one ended by %s',
+    { timeout: 120_000 },
     async (signal) => {
       const expected = calculate(await readFile(bundled, 'utf8'))
       const ended = await bank([], { signal, afterEvents: 100 })
@@ -81,20 +82,24 @@ describe('the bundled file', () => {
     },
   )
 
-  test.skipIf(serverProblem)('runs on PostgreSQL by its URL, and is found done by the next run', async () => {
-    const server = await testServer()
-    const url = await server.createDatabase()
-    const expected = calculate(await readFile(bundled, 'utf8'))
-    const first = await bank(['--store', url])
-    expect(first.code).toBe(0)
-    expect(first.stderr).toMatch(PROGRESS)
-    expect(first.stdout).not.toContain(server.password)
-    expect(await balancesInStore(url)).toEqual(expected.balances)
-    expect((await readModelsIn(url)).balances).toEqual(expected.balances)
-    const again = await bank(['--store', url])
-    expect(figures(again.stdout)).toMatchObject({ done: 0, written: 0 })
-    expect(accountsPart(again.stdout)).toBe(accountsPart(first.stdout))
-  })
+  test.skipIf(serverProblem)(
+    'runs on PostgreSQL by its URL, and is found done by the next run',
+    { timeout: 120_000 },
+    async () => {
+      const server = await testServer()
+      const url = await server.createDatabase()
+      const expected = calculate(await readFile(bundled, 'utf8'))
+      const first = await bank(['--store', url])
+      expect(first.code).toBe(0)
+      expect(first.stderr).toMatch(PROGRESS)
+      expect(first.stdout).not.toContain(server.password)
+      expect(await balancesInStore(url)).toEqual(expected.balances)
+      expect((await readModelsIn(url)).balances).toEqual(expected.balances)
+      const again = await bank(['--store', url])
+      expect(figures(again.stdout)).toMatchObject({ done: 0, written: 0 })
+      expect(accountsPart(again.stdout)).toBe(accountsPart(first.stdout))
+    },
+  )
 
   const where = realServer === undefined ? 'on the stand-in' : 'on the real server'
   test(
