@@ -23,7 +23,10 @@ export interface RunOptions {
    * transaction may do nothing. 10,000.
    */
   readonly lease?: number | undefined
-  /** Called with whatever goes wrong, each time: also where it is tried again. Log it. */
+  /**
+   * Called with whatever goes wrong, each time: also where it is tried again; and with why a projection is blocked,
+   * where an earlier run or another process left it so. Log it.
+   */
   readonly onFailure?: ((failure: Failure, projection: Projection) => void) | undefined
 }
 

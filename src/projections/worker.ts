@@ -26,12 +26,18 @@ export class Worker {
   readonly #holder: Holder
   #failures = 0
   #renewed = -Infinity
+  /** What it has told of last, as it is kept in the target. */
+  #told = ''
 
   constructor(task: Task) {
-    const { lease, moved } = task
+    const { lease, moved, failed } = task
     this.#holder = { owner: crypto.randomUUID(), lease }
     this.#task = {
       ...task,
+      failed: (failure) => {
+        this.#told = JSON.stringify(failure)
+        failed(failure)
+      },
       moved: (build) => {
         this.#failures = 0
         this.#renewed = performance.now()
@@ -89,8 +95,11 @@ export class Worker {
   }
 
   async #waitBlocked({ name, failure }: Build): Promise<void> {
-    if (this.#task.isAwaited) throw new ProjectionBlockedError(name, failure?.message ?? 'unknown')
-    await pause(LOOK, this.#task.signal)
+    const { isAwaited, failed, signal } = this.#task
+    if (isAwaited) throw new ProjectionBlockedError(name, failure?.message ?? 'unknown')
+    // Another worker may have met it, long ago: its process is not the only one to know.
+    if (failure && JSON.stringify(failure) !== this.#told) failed(failure)
+    await pause(LOOK, signal)
   }
 
   async #take(build: Build): Promise<boolean> {

@@ -114,6 +114,37 @@ describe.each(places)('a handler that fails, into $name', ({ open, problem }) =>
       await running.stop()
     })
 
+    test('and was blocked by another process: whoever finds it so is told, once', async () => {
+      const { store, target } = await open()
+      let isBroken = true
+      const before = () => {
+        if (isBroken) throw new Error('broken')
+      }
+      await deposit(store, 1)
+      const told: Record<string, string[]> = { first: [], second: [], third: [] }
+      const begin = (name: string) =>
+        runProjections(store, [balances(target, { before, maxRetries: 0 })], {
+          onFailure: ({ message, event }) => told[name]!.push(`${message} ${event?.stream}`),
+        })
+      const first = await begin('first')
+      await expect(first.caughtUp()).rejects.toThrow(ProjectionBlockedError)
+      const second = await begin('second')
+      await until(() => told.second!.length > 0, 'the second is told')
+      await first.stop()
+      const third = await begin('third')
+      await until(() => told.third!.length > 0, 'the third is told')
+      // Each looks again and again.
+      await new Promise((resolve) => setTimeout(resolve, 1_200))
+      const once = ['broken Account-a0']
+      expect(told).toEqual({ first: once, second: once, third: once })
+      expect(await balances(target).unblock()).toBe(true)
+      await until(() => told.second!.length === 2 && told.third!.length === 2, 'it is blocked anew')
+      isBroken = false
+      await balances(target).unblock()
+      await third.caughtUp()
+      await Promise.all([second.stop(), third.stop()])
+    })
+
     test('is tried again visibly, and stopped meanwhile it is stopped', async () => {
       const { store, target } = await open()
       const projection = balances(target, {
