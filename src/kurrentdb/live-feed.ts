@@ -42,24 +42,22 @@ export class LiveFeed {
   }
 
   /**
-   * What has come behind a place; `undefined` where that is not what this one has. @throws what it failed with: nothing
-   * more comes then.
+   * What has come behind a place, and events before it that came with that; `undefined` where something behind it may be
+   * missing, or it is no place in this history. @throws what it failed with: nothing more comes then.
    */
   take({ after, ...filter }: ScanRequest): readonly ScannedPage[] | undefined {
     if (!isOf(this.#wanted, filter)) return undefined
-    const next = isSamePlace(after, this.#start) ? 0 : this.#indexBehind(after)
-    if (next === undefined) return undefined
     if (this.#failure) throw this.#failure.error
+    if (isBehind(after, this.#start)) return undefined
+    const next = this.#pages.findLastIndex(({ through }) => !isBehind(after, through)) + 1
+    const [before, within] = [this.#pages[next - 1]?.through ?? this.#start, this.#pages[next]?.events ?? []]
+    const known = [before, ...within].find((place) => place?.position === after?.position)
+    if (known && known.id !== after?.id) return undefined
     return this.#pages.slice(next)
   }
 
   close(): void {
     this.#ending.abort()
-  }
-
-  #indexBehind(place: LogPlace | undefined): number | undefined {
-    const index = this.#pages.findLastIndex(({ through }) => isSamePlace(place, through))
-    return index < 0 ? undefined : index + 1
   }
 
   async #run(): Promise<void> {
@@ -116,10 +114,6 @@ export class LiveFeed {
 /** Whether it is the very same filter. */
 function isOf(wanted: LogFilter, { streams, categories, types }: LogFilter): boolean {
   return wanted.streams === streams && wanted.categories === categories && wanted.types === types
-}
-
-function isSamePlace(a: LogPlace | undefined, b: LogPlace | undefined): boolean {
-  return a?.position === b?.position && a?.id === b?.id
 }
 
 function unitsOf({ events }: ScannedPage): number {

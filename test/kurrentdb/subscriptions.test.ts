@@ -153,6 +153,32 @@ describe(`a subscription whose connection breaks, ${where}`, () => {
     expect(missed).toEqual([])
   }, 60_000)
 
+  test('goes on where others have come to it meanwhile, from between two of its events', async () => {
+    const { proxy, adapter, direct } = await behindProxy(2_000)
+    const [few, many] = [unique('few'), unique('many')]
+    let written = 0
+    const both = async () => {
+      await write(direct, many, 1)
+      await write(direct, few, 1)
+      written++
+    }
+    const followers = [new Follower(adapter, { streams: [few] })]
+    await followers[0]!.isLive()
+    for (let round = 0; round < 8; round++) {
+      for (let i = 0; i < 5; i++) {
+        followers.push(new Follower(adapter, { streams: [few] }))
+        for (let n = 0; n < 6; n++) await both()
+      }
+      await Promise.all(followers.map((follower) => follower.first(written)))
+      proxy.cut()
+      await sleep(100)
+      await both()
+      await Promise.all(followers.map((follower) => follower.first(written, 5_000)))
+    }
+    const log = (await logOf(direct, [few])).map(({ id }) => id)
+    for (const { ids } of followers) expect(ids).toEqual(log)
+  }, 60_000)
+
   test('without a word notices within twice the deadline', async () => {
     const { proxy, adapter, direct } = await behindProxy(400)
     const stream = unique('mute')

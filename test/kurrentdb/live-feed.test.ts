@@ -1,0 +1,58 @@
+import { describe, expect, onTestFinished, test } from 'vitest'
+
+import { Calls } from '../../src/kurrentdb/calls.ts'
+import { makeClient } from '../../src/kurrentdb/driver.ts'
+import { loadDriverParts } from '../../src/kurrentdb/driver-parts.ts'
+import { LiveFeed } from '../../src/kurrentdb/live-feed.ts'
+import { Places } from '../../src/kurrentdb/places.ts'
+import { Reader } from '../../src/kurrentdb/reader.ts'
+import type { LogPlace, StoredEvent } from '../../src/store-adapter.ts'
+import { appendOf, behindProxy, happened, logOf, unique, until, where } from './rig.ts'
+
+describe(`what a subscription of the server has brought, ${where}`, () => {
+  test('is given from any place since it began, whoever comes from there; or else why it has ended', async () => {
+    const { proxy, through, direct } = await behindProxy(2_000)
+    const client = await makeClient(through)
+    const calls = new Calls(client, { deadline: 2_000, requiresLeader: true }, await loadDriverParts(client))
+    onTestFinished(() => calls.close())
+    const [asked, other] = [unique('asked'), unique('other')]
+    const write = async (stream: string) => {
+      await direct.append(appendOf({ [stream]: 'any' }, [happened(stream)]))
+      const position = (await direct.logHead())!
+      return { position, id: (await direct.idAt(position))! }
+    }
+    const before = await write(asked)
+    const start = await write(other)
+    const filter = { streams: [asked], categories: undefined, types: undefined }
+    const feed = new LiveFeed(calls, new Places(calls, new Reader(calls)), { after: start, ...filter }, () => 0)
+    onTestFinished(() => {
+      feed.close()
+    })
+    const places: LogPlace[] = [start]
+    for (const stream of [asked, other, asked, other, other, asked, other]) places.push(await write(stream))
+    const log = await logOf(direct, [asked], start.position)
+    const behind = (after: LogPlace): readonly StoredEvent[] | undefined =>
+      feed
+        .take({ after, ...filter })
+        ?.flatMap(({ events }) => events)
+        .filter(({ position }) => position > after.position)
+    await until(() => behind(start)?.length === log.length, 'all has come')
+    for (const after of places) {
+      expect(behind(after)).toEqual(log.filter(({ position }) => position > after.position))
+    }
+    expect(behind(before)).toBeUndefined()
+    expect(feed.take({ after: start, ...filter, streams: [asked] })).toBeUndefined()
+    expect(behind({ ...places[3]!, id: crypto.randomUUID() })).toBeUndefined()
+
+    proxy.cut()
+    const failed = () => {
+      try {
+        return behind(places[4]!) === undefined
+      } catch (error) {
+        return (error as { code?: unknown }).code === 'STORE_UNAVAILABLE'
+      }
+    }
+    await until(failed, 'it has ended')
+    for (const after of [before, ...places]) expect(() => behind(after)).toThrow()
+  })
+})
