@@ -61,7 +61,10 @@ export function selection(
     finds.push(find(byStream, from, ['e.revision']))
   }
   if (finds.length === 0 && byType) finds.push(findRuns(byType, 'type_run', 'r.type'))
-  const rows = finds.length > 0 ? `(${finds.join(' UNION ALL ')}) e` : `SCHEMA.events e WHERE ${range}`
+  // Who looks again and again where nothing is new has nothing looked up by name.
+  const isAny = `${after} ${isForwards ? '<' : '>'} ${until}`
+  const rows =
+    finds.length > 0 ? `(${finds.join(' UNION ALL ')}) e WHERE ${isAny}` : `SCHEMA.events e WHERE ${range}`
   const statements = page(`SELECT e.* FROM ${rows} ORDER BY e.${order} LIMIT ${limit}`, order)
   return { statements: isStandby ? withNoted(statements) : statements, values }
 }

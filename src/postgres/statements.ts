@@ -54,8 +54,9 @@ export const UNTIL = `nullif(current_setting('mneme.until', true), '')::bigint`
  * The id of the event at the horizon, which is $1 or what was found before, and whether something stands above it: by the
  * last one of all, since whether there is any such event the planner may look up in every event before.
  */
-export const AT_HORIZON = `SELECT e.id, e.position < (SELECT max(last.position) FROM SCHEMA.events last)
-  FROM SCHEMA.events e WHERE e.position = coalesce($1::bigint, ${UNTIL})`
+export const AT_HORIZON = `SELECT (SELECT e.id FROM SCHEMA.events e WHERE e.position = horizon.position),
+    horizon.position < (SELECT max(last.position) FROM SCHEMA.events last)
+  FROM (SELECT coalesce($1::bigint, ${UNTIL}) AS position) horizon`
 
 /** The last event up to a position. */
 export const LAST_UP_TO =

@@ -90,7 +90,9 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
         `set_config('idle_in_transaction_session_timeout', '${String(patience)}', true)`
       const all = first ? `${begin}; ${this.#textOf(first.sql, first.values)}` : begin
       try {
-        const begun = await query(all)
+        const begun = await query(all).catch((error: unknown) => {
+          throw asMnemeError(error)
+        })
         const rows = first ? (begun as unknown as { readonly rows: Row[] }[]).at(-1)!.rows : []
         // The driver's connection has more than what is needed of it elsewhere: handlers see all of it.
         const value = await this.#runAll(work(session.client as unknown as Client, rows), query)

@@ -125,10 +125,10 @@ function checkTables(tables: readonly string[], setup: unknown): void {
   if (tables.length > 0 && !setup) throw new InvalidArgumentError('setup', 'a function that makes the tables')
 }
 
-/** Written alike with and without quotes; short enough for what a rebuild adds. */
 /** A handler is tried again less often than a decision, and more patiently. */
 const RETRY = { maxRetries: 5, baseDelay: 100, minDelay: 50, maxDelay: 10_000 }
 
+/** Written alike with and without quotes; short enough for what a rebuild adds. */
 const TABLE = /^(?:[a-z_][a-z0-9_]{0,47}\.)?[a-z_][a-z0-9_]{0,47}$/
 
 const KNOWN = [

@@ -26,8 +26,9 @@ export class Worker {
   readonly #holder: Holder
   #failures = 0
   #renewed = -Infinity
-  /** What it has told of last, as it is kept in the target. */
+  /** What it has told of last, and of what is blocked, as it is kept in the target. */
   #told = ''
+  #toldBlocked = ''
 
   constructor(task: Task) {
     const { lease, moved, failed } = task
@@ -98,7 +99,9 @@ export class Worker {
     const { isAwaited, failed, signal } = this.#task
     if (isAwaited) throw new ProjectionBlockedError(name, failure?.message ?? 'unknown')
     // Another worker may have met it, long ago: its process is not the only one to know.
-    if (failure && JSON.stringify(failure) !== this.#told) failed(failure)
+    const why = JSON.stringify(failure)
+    if (failure && why !== this.#told && why !== this.#toldBlocked) failed(failure)
+    this.#toldBlocked = why
     await pause(LOOK, signal)
   }
 

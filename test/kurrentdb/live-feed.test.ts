@@ -24,7 +24,12 @@ describe(`what a subscription of the server has brought, ${where}`, () => {
     const before = await write(asked)
     const start = await write(other)
     const filter = { streams: [asked], categories: undefined, types: undefined }
-    const feed = new LiveFeed(calls, new Places(calls, new Reader(calls)), { after: start, ...filter }, () => 0)
+    const feed = new LiveFeed(
+      calls,
+      new Places(calls, new Reader(calls)),
+      { after: start, ...filter },
+      () => 0,
+    )
     onTestFinished(() => {
       feed.close()
     })

@@ -259,7 +259,7 @@ describe.skipIf(serverProblem)("a unique violation of the user's own", () => {
   })
 })
 
-describe.skipIf(serverProblem)('where statements may take 50 ms', () => {
+describe.skipIf(serverProblem)('where statements may take 200 ms', () => {
   async function limited(milliseconds: string) {
     const database = await testDatabase()
     const before: EventStore = await database.open()
@@ -268,12 +268,12 @@ describe.skipIf(serverProblem)('where statements may take 50 ms', () => {
       CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN PERFORM pg_sleep(CASE WHEN NEW.data::json->>'n' = '99' THEN 1 ELSE ${milliseconds} / 1000.0 END); RETURN NEW; END $$;
       CREATE TRIGGER slow BEFORE INSERT ON mneme.events FOR EACH ROW EXECUTE FUNCTION public.slow()`)
-    await database.set("statement_timeout = '50ms'")
+    await database.set("statement_timeout = '200ms'")
     return { database, store: await database.open() }
   }
 
   test('a batch that takes longer is halved, and later ones are smaller', async () => {
-    const { database, store } = await limited('2')
+    const { database, store } = await limited('8')
     const round = (n: number) =>
       Promise.all(numbers(64).map((i) => store.append({ stream: `s-${i}`, events: [happened(n)] })))
     const calls: number[] = []

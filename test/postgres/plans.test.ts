@@ -1,9 +1,9 @@
-import type { EventStore, ReadAllOptions } from 'mneme'
+import type { EventStore, ReadAllOptions, SubscribeOptions } from 'mneme'
 import { postgresStore } from 'mneme/postgres'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
-import { TestDatabase } from './database.ts'
+import { TestDatabase, until } from './database.ts'
 import { serverProblem, testServer } from './server.ts'
 
 describe.skipIf(serverProblem)('plans on 200,000 events', () => {
@@ -119,22 +119,52 @@ describe.skipIf(serverProblem)('plans on 200,000 events', () => {
     }
   })
 
-  test('what is new to a subscriber at the end of the log: no more rows than there are', async () => {
-    await using subscription = store.subscribe({ from: 'end' })
-    const next = subscription.next()
-    await subscription.caughtUp()
-    plans.length = 0
-    const { events } = await store.append({ stream: 'new', events: [{ type: 'New', data: {} }] })
-    expect(await next).toEqual({ done: false, value: events[0] })
-    const its = plans.filter((plan) => plan.includes('events'))
-    expect(its.some((plan) => plan.includes('mneme.until'))).toBe(true)
-    for (const plan of its) {
-      expect(plan).not.toMatch(/Seq Scan|Bitmap/)
-      for (const [, rows, loops] of plan.matchAll(
-        /Index (?:Only )?Scan.*actual rows=([\d.]+) loops=(\d+)/g,
-      )) {
-        expect(Number(rows) * Number(loops)).toBeLessThanOrEqual(1)
+  describe('of a subscriber at the end of the log', () => {
+    const rowsOf = (plan: string) =>
+      [...plan.matchAll(/Index (?:Only )?Scan.*actual rows=([\d.]+) loops=(\d+)/g)].map(
+        ([, rows, loops]) => Number(rows) * Number(loops),
+      )
+    const many = Array.from({ length: 300 }, (_, i) => `odd-${2 * i + 3}`)
+
+    test.each<[string, SubscribeOptions, number]>([
+      ['to everything', {}, 1],
+      ['to a stream', { streams: ['new'] }, 1],
+      ['to many streams', { streams: [...many, 'new'] }, 1],
+      ['to a category', { categories: ['even', 'new'] }, 2],
+      ['to types', { types: ['Common1', 'New'] }, 2],
+    ])('%s: what is new, no more rows than there are', async (_, options, most) => {
+      await using subscription = store.subscribe({ ...options, from: 'end' })
+      const next = subscription.next()
+      await subscription.caughtUp()
+      plans.length = 0
+      const { events } = await store.append({ stream: 'new', events: [{ type: 'New', data: {} }] })
+      expect(await next).toEqual({ done: false, value: events[0] })
+      const its = plans.filter((plan) => plan.includes('events'))
+      expect(its.some((plan) => plan.includes('octet_length'))).toBe(true)
+      for (const plan of its) {
+        expect(plan).not.toMatch(/Seq Scan|Bitmap/)
+        for (const rows of rowsOf(plan)) expect(rows).toBeLessThanOrEqual(most)
       }
-    }
+    })
+
+    test.each<[string, SubscribeOptions]>([
+      ['many streams', { streams: many }],
+      ['a category', { categories: ['even'] }],
+      ['types', { types: ['Common1'] }],
+    ])('that asks for %s: where nothing is new, nothing is looked up', async (_, options) => {
+      await using subscription = store.subscribe({ ...options, from: 'end' })
+      const next = subscription.next()
+      await subscription.caughtUp()
+      plans.length = 0
+      const pages = () => plans.filter((plan) => plan.includes('octet_length'))
+      await until(() => pages().length > 0, 'it looks again')
+      for (const plan of pages()) {
+        expect(plan).toContain('One-Time Filter')
+        expect(rowsOf(plan)).toEqual([])
+        expect(plan).not.toMatch(/Function Scan.*actual/)
+      }
+      await subscription.return?.()
+      expect(await next).toMatchObject({ done: true })
+    })
   })
 })

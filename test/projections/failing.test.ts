@@ -1,6 +1,8 @@
 import { defineEvents, event, ProjectionBlockedError } from 'mneme'
 import { defineProjection, runProjections, type Failure } from 'mneme/projections'
-import { describe, expect, test } from 'vitest'
+import { postgresTarget } from 'mneme/postgres'
+import pg from 'pg'
+import { describe, expect, onTestFinished, test } from 'vitest'
 
 import type { ProjectionTarget } from '../../src/projection-target.ts'
 import { Account, balances, deposit, folded, places, run, sql, until } from './rig.ts'
@@ -315,6 +317,31 @@ describe.skipIf(postgres.problem)('a handler in PostgreSQL', () => {
     await running.caughtUp()
     expect(await projection.parked()).toMatchObject([{ event: { revision: 7 } }])
     expect(await place.balances()).toEqual({ 'Account-a0': 19 })
+    await running.stop()
+  })
+
+  test('is not to blame for a batch that could not begin', async () => {
+    const { store, url, ...place } = await postgres.open()
+    const target = postgresTarget({ connectionString: url!, statement_timeout: 200 })
+    const holder = new pg.Client({ connectionString: url })
+    await holder.connect()
+    onTestFinished(async () => {
+      await holder.end()
+      await target.close()
+    })
+    const projection = balances(target, { onError: 'park', maxRetries: 3 })
+    const failures: Failure[] = []
+    const running = await runProjections(store, [projection], { onFailure: (one) => failures.push(one) })
+    await running.caughtUp()
+    // As a reset does that takes long.
+    await holder.query('BEGIN; SELECT FROM mneme.projections FOR UPDATE')
+    await deposit(store, 3)
+    await until(() => failures.length >= 2, 'it is tried again')
+    await holder.query('ROLLBACK')
+    await projection.caughtUpTo(await store.logHead())
+    for (const failure of failures) expect(failure).toMatchObject({ code: 'STORE_TIMEOUT', event: undefined })
+    expect(await projection.parked()).toEqual([])
+    expect(await place.balances()).toEqual(await folded(store))
     await running.stop()
   })
 
