@@ -51,6 +51,27 @@ describe.skipIf(serverProblem)('subscribers and writers that are not done', () =
     expect(median(delays)).toBeLessThan(POLL_BEHIND / 4)
   })
 
+  test('nor does one that is given up before anything was appended', async () => {
+    const delays: number[] = []
+    for (let round = 0; round < 5; round++) {
+      const database = await testDatabase()
+      const store = await database.open()
+      const subscriber = new Subscriber(store)
+      await subscriber.subscription.caughtUp()
+      await listening(database, 1)
+      const open = await begin(database, 'given-up')
+      await open.append()
+      await store.append({ stream: 's', events: [happened()] })
+      await sleep(150)
+      expect(subscriber.seen).toEqual([])
+      await open.end('ROLLBACK')
+      const ended = performance.timeOrigin + performance.now()
+      await subscriber.has(1)
+      delays.push(subscriber.times[0]! - ended)
+    }
+    expect(median(delays)).toBeLessThan(POLL_BEHIND / 4)
+  })
+
   test('eight writers, rollbacks and ended backends: who comes and goes sees each event once, in order', async () => {
     const database = await testDatabase()
     const stores = await Promise.all([1, 2, 3].map(() => database.open({}, { max: 5 })))
