@@ -3,6 +3,7 @@ import { isSameFilter, selectFrom, unionOf } from './log-filter.ts'
 import { onAbort } from './on-abort.ts'
 import { Pace } from './pace.ts'
 import { retryDelay } from './retry.ts'
+import { rewound } from './rewound.ts'
 import type {
   LogFilter,
   LogPlace,
@@ -73,6 +74,8 @@ class LogTail {
   #watched: LogFilter | undefined
   #unwatch: (() => void) | undefined
   #isChanged = false
+  /** Whether it is known that there is something for one of the members. */
+  #isDue = false
   /** A pass over what is new, while one is under way. */
   #pass: Promise<void> | undefined
   readonly #pace = new Pace(EVERY, BURST)
@@ -141,15 +144,19 @@ class LogTail {
   /** After a pass: lets those in that wait for it, and begins another if it is due. */
   #goOn(): void {
     for (const join of this.#joining.splice(0)) join()
-    if (this.#isChanged) this.#changed()
+    if (this.#isDue && !this.#pass) this.#begin()
+    else if (this.#isChanged) this.#changed()
   }
 
   /** @returns whether its place is near where the others are: no further behind than what the last pass has brought. */
   #admit(member: Member, place: LogPlace | undefined): boolean {
     if (this.#members.size === 0) this.#at = this.#since = place
     if (isBehind(place, this.#since)) return false
-    // The others take nothing twice.
-    if (isBehind(place, this.#at)) this.#at = place
+    if (isBehind(place, this.#at)) {
+      // The others take nothing twice.
+      this.#at = place
+      this.#isDue = true
+    }
     this.#members.add(member)
     this.#union = undefined
     // Something may have been appended before it was watched.
@@ -177,6 +184,7 @@ class LogTail {
     if (this.#members.size > 0) return
     clearTimeout(this.#timer)
     this.#timer = undefined
+    this.#isDue = false
     this.#unwatch?.()
     this.#unwatch = undefined
     this.#watched = undefined
@@ -191,12 +199,13 @@ class LogTail {
       return
     }
     this.#timer = setTimeout(() => {
-      this.#timer = undefined
       this.#begin()
     }, wait)
   }
 
   #begin(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
     this.#pace.take()
     this.#pass = this.#run().finally(() => {
       this.#pass = undefined
@@ -206,7 +215,7 @@ class LogTail {
 
   /** Hands what is new to the members. */
   async #run(): Promise<void> {
-    this.#isChanged = false
+    this.#isChanged = this.#isDue = false
     this.#since = this.#at
     let count = 0
     try {
@@ -249,9 +258,15 @@ class Member {
   }
 
   /** Takes what it asked for of a page, unless that would be too much: then it takes no more at all. */
-  offer({ events, through }: ScannedPage): void {
-    if (this.#isDetached || !isBehind(this.#at, through)) return
-    const wanted = selectFrom(eventsBehind(this.#at, events), this.filter)
+  offer(page: ScannedPage): void {
+    if (this.#isDetached || this.#failure) return
+    const [place, { events, through }] = [this.#at, page]
+    if (place && isAnother(place, page)) {
+      this.fail(rewound(place.position))
+      return
+    }
+    if (!isBehind(place, through)) return
+    const wanted = selectFrom(eventsBehind(place, events), this.filter)
     const all = this.#events.length === 0 ? wanted : [...this.#events, ...wanted]
     if (all !== wanted && isTooMuch(all)) {
       this.detach()
@@ -316,6 +331,14 @@ function eventsBehind(place: LogPlace | undefined, events: readonly StoredEvent[
   const [first] = events
   if (!first || !place || place.position < first.position) return events
   return events.filter(({ position }) => position > place.position)
+}
+
+/** Whether a page that began before a place has another event there: the log was rewound meanwhile. */
+function isAnother(place: LogPlace, { events, through }: ScannedPage): boolean {
+  const [first] = events
+  if (first && place.position < first.position) return false
+  const there = [...events, through].find(({ position }) => position === place.position)
+  return there !== undefined && there.id !== place.id
 }
 
 /** What one that has caught up may be given before it takes it. */

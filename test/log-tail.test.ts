@@ -1,4 +1,11 @@
-import { StoreFailedError, StoreUnavailableError, tailLog, type LogSource, type StoredEvent } from 'mneme'
+import {
+  HistoryRewoundError,
+  StoreFailedError,
+  StoreUnavailableError,
+  tailLog,
+  type LogSource,
+  type StoredEvent,
+} from 'mneme'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
 import type { LogFilter, LogPlace, SubscribedPage } from '../src/store-adapter.ts'
@@ -214,36 +221,65 @@ describe('the tail of a log', () => {
     await until(() => one.numbers().length === 1)
   })
 
-  test('one whose place was passed while it came is let in before the next look, and nobody is given anything twice', async () => {
-    const log = new TestLog()
-    log.append(10)
-    const tail = tailLog(log)
-    const first = subscriber(log, {}, tail)
-    void first.run()
-    await until(() => first.numbers().length === 10)
-    await settle()
-    const held: (() => void)[] = []
-    log.delay = () => new Promise((resolve) => void held.push(resolve))
-    const second = subscriber(log, {}, tail)
-    void second.run()
-    await until(() => held.length === 1)
-    log.append(5)
-    log.notify()
-    await until(() => held.length === 2)
-    // It has seen ten, and the others are given what is behind them meanwhile.
-    const [own, pass] = held.splice(0)
-    own!()
-    await settle()
-    log.append(1)
-    log.notify()
-    const before = log.scans
-    pass!()
-    await until(() => held.length === 1)
-    held.shift()!()
-    await until(() => second.numbers().length === 16)
-    expect(log.scans - before).toBe(1)
-    expect(first.numbers()).toEqual(times(16, (i) => i))
-    expect(second.numbers()).toEqual(times(16, (i) => i))
+  describe('one whose place was passed while it came', () => {
+    /** Two subscribers: the first is given up to 15 and on while the second has seen 10, and joins. */
+    async function passed() {
+      // Where a busy log is looked at rarely.
+      const log = Object.assign(new TestLog(), { isSparing: true })
+      log.append(10)
+      const tail = tailLog(log)
+      const first = subscriber(log, {}, tail)
+      const over = first.run().catch((error: unknown) => error)
+      await until(() => first.taken.at(-1)?.isCaughtUp === true)
+      const held: (() => void)[] = []
+      log.delay = () => new Promise((resolve) => void held.push(resolve))
+      const second = subscriber(log, {}, tail)
+      void second.run()
+      await until(() => held.length === 1)
+      log.append(500)
+      log.notify()
+      await until(() => held.length === 2)
+      const [own, pass] = held.splice(0)
+      own!()
+      await settle()
+      log.append(1)
+      log.notify()
+      return { log, first, second, over, held, pass: pass! }
+    }
+
+    test('is let in before the next look, which comes at once, and nobody is given anything twice', async () => {
+      const { log, first, second, held, pass } = await passed()
+      const before = log.scans
+      pass()
+      // No timer comes meanwhile.
+      for (let i = 0; i < 50; i++) await Promise.resolve()
+      expect(held).toHaveLength(1)
+      held.shift()!()
+      await until(() => second.numbers().length === 511)
+      expect(log.scans - before).toBe(1)
+      expect(first.numbers()).toEqual(times(511, (i) => i))
+      expect(second.numbers()).toEqual(times(511, (i) => i))
+    })
+
+    test('has others look again at what they were given: where another event is there now, that is an error', async () => {
+      const { log, first, second, over, held, pass } = await passed()
+      pass()
+      await until(() => held.length === 1)
+      log.events.splice(10)
+      log.append(600)
+      log.events.splice(
+        10,
+        600,
+        ...log.events.slice(10).map((event) => ({ ...event, id: `new-${event.id}` })),
+      )
+      log.delay = () => Promise.resolve()
+      // What is held reads this.
+      held.shift()!()
+      log.notify()
+      expect(await over).toBeInstanceOf(HistoryRewoundError)
+      expect(first.numbers()).toEqual(times(510, (i) => i))
+      await until(() => second.numbers().length === 610)
+    })
   })
 
   test.each([
