@@ -103,12 +103,15 @@ function copyRecord(
   return result
 }
 
-/** Freezes what was parsed from JSON, deeply; what is frozen already is taken to be so deeply. */
+/** Freezes what was parsed from JSON, deeply, however deep; what is frozen already is taken to be so deeply. */
 export function freezeJson(value: object): void {
-  Object.freeze(value)
-  for (const key in value) {
-    const item: unknown = value[key as keyof typeof value]
-    if (typeof item === 'object' && item !== null && !Object.isFrozen(item)) freezeJson(item)
+  const waiting = [value]
+  for (let next = waiting.pop(); next; next = waiting.pop()) {
+    Object.freeze(next)
+    for (const key in next) {
+      const item: unknown = next[key as keyof typeof next]
+      if (typeof item === 'object' && item !== null && !Object.isFrozen(item)) waiting.push(item)
+    }
   }
 }
 

@@ -56,9 +56,15 @@ export class EventSubscription implements Subscription {
     if (this.#over) return Promise.resolve({ done: true, value: undefined })
     const stored = this.#page[this.#next]
     if (!stored) return this.#turnPage()
-    this.#next++
-    this.#checkpoint = stored
-    return Promise.resolve({ done: false, value: this.#decode(stored) })
+    try {
+      const value = this.#decode(stored)
+      this.#next++
+      this.#checkpoint = stored
+      return Promise.resolve({ done: false, value })
+    } catch (error) {
+      this.#end({ error })
+      return this.return().then(() => this.#failure({ error }))
+    }
   }
 
   async return(): Promise<IteratorResult<Recorded, undefined>> {

@@ -129,7 +129,9 @@ function sourceOf(data: MemoryData): LogSource {
       let next = after ? parsePosition(after.position) : 0
       for (const end = log.length; next < end; next += PAGE) {
         const looked = log.slice(next, Math.min(next + PAGE, end))
-        yield { events: looked.filter(matches), through: looked.at(-1)! }
+        // What is decoded of an event is kept with it: not for as long as the log is.
+        const events = looked.filter(matches).map((event) => ({ ...event }))
+        yield { events, through: looked.at(-1)! }
       }
     },
     watch: (changed) => {

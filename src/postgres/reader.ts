@@ -255,7 +255,7 @@ export class Reader {
       }
       const page = this.#pageOf(await this.#ask(measured, values))
       const size = sizeOf(page.events)
-      areSmall = size / page.events.length < SMALL / 2
+      areSmall = page.events.every((event) => sizeOf([event]) <= SMALL)
       // Characters are counted, of which each is up to 3 bytes.
       return { ...page, isCut: size * 3 >= PAGE_BYTES }
     }

@@ -180,9 +180,11 @@ function takeMeasured(
   values: readonly (string | number)[],
   sizes: Sizes,
 ): Page {
-  const { count, size } = connection.prepare(MEASURE.replace('ROWS', rows)).get(...values) as Measured
+  const { count, size, largest } = connection
+    .prepare(MEASURE.replace('ROWS', rows))
+    .get(...values) as Measured
   if (count === 0) return { events: [], isWhole: true }
-  sizes.areSmall = size / count < SMALL / 2
+  sizes.areSmall = largest <= SMALL
   const select = connection.prepare(`${SELECT_EVENTS} ${rows}`)
   // Others may have appended since: no more than what was measured.
   const measured = [...values.slice(0, -1), count]
@@ -199,12 +201,13 @@ function takeMeasured(
 }
 
 const MEASURE =
-  'SELECT count(*) AS count, sum(size) AS size FROM ' +
+  'SELECT count(*) AS count, sum(size) AS size, max(size) AS largest FROM ' +
   '(SELECT octet_length(data) + octet_length(metadata) AS size FROM mneme_events ROWS)'
 
 interface Measured {
   readonly count: number
   readonly size: number
+  readonly largest: number
 }
 
 interface Page {

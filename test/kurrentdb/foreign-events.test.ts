@@ -91,6 +91,23 @@ describe(`what others wrote, ${where}`, () => {
     expect(read).toEqual([JSON.parse(data)])
   })
 
+  test('as deep as it may be, comes live', async () => {
+    const server = await served()
+    const [store, raw, stream] = [
+      createStore(await opened(server)),
+      new RawClient(addressOf(server)),
+      unique(),
+    ]
+    const deep = 20_000
+    const data = `{"a":${'['.repeat(deep)}${']'.repeat(deep)}}`
+    const events = ['{}', data, '{}'].map((each) => ({ id: crypto.randomUUID(), type: 'Other', data: each }))
+    const subscription = store.subscribe({ streams: [stream] })
+    expect(await raw.append(stream, 'any', events)).toHaveProperty('answer')
+    raw.close()
+    for (const { id } of events) expect((await subscription.next()).value?.id).toBe(id)
+    await subscription.return?.()
+  })
+
   test('with ids as the driver makes them, and types of any kind', async () => {
     const server = await served()
     const [adapter, client, stream] = [await opened(server), rawClient(server), unique()]
