@@ -9,17 +9,19 @@ export const SELECT_EVENTS =
 /** Bytes of JSON up to which an event is a small one. */
 export const SMALL = 1024
 
+/** It is in no name, and in JSON it is escaped. */
+const SEPARATOR = '\u001f'
+const IF_SMALL = `CASE WHEN octet_length(data) + octet_length(metadata) <= ${String(SMALL)} THEN`
+
 /**
- * Begins a statement whose rows {@link smallEventOf} takes: an event as one text, since each column costs a driver as
- * much again as the row. Larger ones are null, so that reading many at once takes little memory whatever they are; nor
- * do parts of such a text, which keep the whole of it, ever keep much.
- *
- * What separates its parts is in none of them: a name has no control characters, and in JSON they are escaped.
+ * Begins a statement whose rows {@link smallEventOf} takes: an event as two texts, since each column costs a driver as
+ * much again as the row. Of larger ones the second is null, so that reading many at once takes little memory whatever they
+ * are. A part of a text keeps the whole of it: so whoever keeps an id keeps the names, but not what the event holds.
  */
 export const SELECT_SMALL_EVENTS =
-  `SELECT CASE WHEN octet_length(data) + octet_length(metadata) <= ${String(SMALL)} THEN ` +
-  `printf('%s%s%016d%d\u001f%d\u001f%s\u001f%s\u001f%s\u001f%s', ` +
-  'id, time, position, revision, version, type, stream, metadata, data) END AS event FROM mneme_events'
+  `SELECT printf('%s%s%016d%d${SEPARATOR}%d${SEPARATOR}%s${SEPARATOR}%s', ` +
+  'id, time, position, revision, version, type, stream) AS names, ' +
+  `${IF_SMALL} metadata || '${SEPARATOR}' || data END AS content FROM mneme_events`
 
 /** Prepares a statement for events, however it is to be used. */
 export function prepareAny(database: SqliteDatabase, sql: string): SqliteStatement {
@@ -50,30 +52,36 @@ export function eventOf(row: unknown): StoredEvent {
 
 /** The event of a row, if it is a small one. */
 export function smallEventOf(row: unknown): StoredEvent | undefined {
-  const text = Array.isArray(row) ? (row as SmallRow)[0] : (row as { readonly event: string | null }).event
-  if (text === null) return undefined
-  const revision = text.indexOf(SEPARATOR, POSITION_END)
-  const version = text.indexOf(SEPARATOR, revision + 1)
-  const type = text.indexOf(SEPARATOR, version + 1)
-  const stream = text.indexOf(SEPARATOR, type + 1)
-  const metadata = text.indexOf(SEPARATOR, stream + 1)
+  const { names, content } = Array.isArray(row) ? smallRowOf(row as SmallRow) : (row as SmallObject)
+  if (content === null) return undefined
+  const revision = names.indexOf(SEPARATOR, POSITION_END)
+  const version = names.indexOf(SEPARATOR, revision + 1)
+  const type = names.indexOf(SEPARATOR, version + 1)
+  const metadata = content.indexOf(SEPARATOR)
   return {
-    position: text.slice(TIME_END, POSITION_END),
-    stream: text.slice(type + 1, stream),
-    revision: Number(text.slice(POSITION_END, revision)),
-    id: text.slice(0, ID_END),
-    type: text.slice(version + 1, type),
-    version: Number(text.slice(revision + 1, version)),
-    time: text.slice(ID_END, TIME_END),
-    data: text.slice(metadata + 1),
-    metadata: text.slice(stream + 1, metadata),
+    position: names.slice(TIME_END, POSITION_END),
+    stream: names.slice(type + 1),
+    revision: Number(names.slice(POSITION_END, revision)),
+    id: names.slice(0, ID_END),
+    type: names.slice(version + 1, type),
+    version: Number(names.slice(revision + 1, version)),
+    time: names.slice(ID_END, TIME_END),
+    data: content.slice(metadata + 1),
+    metadata: content.slice(0, metadata),
   }
 }
 
-const SEPARATOR = '\u001f'
+function smallRowOf([names, content]: SmallRow): SmallObject {
+  return { names, content }
+}
+
 /** A UUID, a time in ISO 8601 and a position have fixed widths: where each of them ends. */
 const [ID_END, TIME_END, POSITION_END] = [36, 60, 76] as const
 
-type SmallRow = [string | null]
+type SmallRow = [string, string | null]
+interface SmallObject {
+  readonly names: string
+  readonly content: string | null
+}
 type EventRow = [number, string, number, string, string, number, string, string, string]
 type EventObject = Omit<StoredEvent, 'position'> & { readonly position: number }
