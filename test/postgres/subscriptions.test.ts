@@ -1,4 +1,6 @@
-import { describe, expect, test } from 'vitest'
+import { postgresStore } from 'mneme/postgres'
+import pg from 'pg'
+import { describe, expect, onTestFinished, test } from 'vitest'
 
 import { POLL_BEHIND } from '../../src/postgres/log-watch.ts'
 import { happened } from '../sqlite/history.ts'
@@ -147,6 +149,37 @@ describe.skipIf(serverProblem)('events come live', () => {
     }
     expect(median(own)).toBeLessThan(POLL_BEHIND / 4)
     expect(await subscriber.stop()).toEqual(await idsIn(database))
+  })
+
+  test('by one round trip each', async () => {
+    const database = await testDatabase()
+    const writer = await database.open()
+    const pool = new pg.Pool({ connectionString: database.url })
+    let trips = 0
+    pool.on('connect', (client: { query: (...sent: unknown[]) => unknown }) => {
+      const query = client.query.bind(client)
+      client.query = (...sent) => {
+        trips++
+        return query(...sent)
+      }
+    })
+    const store = await postgresStore(pool)
+    onTestFinished(async () => {
+      await store.close()
+      await pool.end()
+    })
+    const subscriber = new Subscriber(store, { streams: ['s'] })
+    await subscriber.subscription.caughtUp()
+    await listening(database, 1)
+    await sleep(100)
+    const [before, started] = [trips, performance.now()]
+    for (let i = 1; i <= 30; i++) {
+      await writer.append({ stream: 's', events: [happened(i)] })
+      await subscriber.has(i)
+    }
+    const polls = Math.ceil((performance.now() - started) / POLL_BEHIND)
+    // Without that it would be three.
+    expect(trips - before).toBeLessThan(30 * 2 + polls)
   })
 
   test('also where the notifications are lost, by the poll behind them', async () => {

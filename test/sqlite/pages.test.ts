@@ -1,4 +1,6 @@
 import { join } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import type { StoredEvent } from 'mneme'
 import { sqliteStore } from 'mneme/sqlite'
 import { describe, expect, test } from 'vitest'
@@ -42,6 +44,23 @@ describe.each(drivers)('reading pages with $name', ({ driver }) => {
         expect(revisions).toEqual(direction === 'forwards' ? expected : expected.reverse())
       }
     }
+    await store.close()
+  })
+
+  test('an id that is kept does not keep what its event holds', async () => {
+    const store = await sqliteStore(join(testFolder(), 'bank.db'), { driver })
+    const [count, size] = [10_000, 900]
+    const events = Array.from({ length: count }, (_, i) => happened(i, size))
+    await store.append({ stream: 's', events })
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    collect()
+    const before = process.memoryUsage().heapUsed
+    const ids: string[] = []
+    for await (const { id } of store.readAll()) ids.push(id)
+    collect()
+    expect((process.memoryUsage().heapUsed - before) / count).toBeLessThan(size / 2)
+    expect(ids).toHaveLength(count)
     await store.close()
   })
 
