@@ -42,18 +42,20 @@ export class LiveFeed {
   }
 
   /**
-   * What has come behind a place, and events before it that came with that; `undefined` where something behind it may be
-   * missing, or it is no place in this history. @throws what it failed with: nothing more comes then.
+   * What has come behind a place; `undefined` where something behind it may be missing, or it is no place in this
+   * history. @throws what it failed with: nothing more comes then.
    */
   take({ after, ...filter }: ScanRequest): readonly ScannedPage[] | undefined {
     if (!isOf(this.#wanted, filter)) return undefined
     if (this.#failure) throw this.#failure.error
     if (isBehind(after, this.#start)) return undefined
     const next = this.#pages.findLastIndex(({ through }) => !isBehind(after, through)) + 1
-    const [before, within] = [this.#pages[next - 1]?.through ?? this.#start, this.#pages[next]?.events ?? []]
-    const known = [before, ...within].find((place) => place?.position === after?.position)
+    const [before, within] = [this.#pages[next - 1]?.through ?? this.#start, this.#pages[next]]
+    const known = [before, ...(within?.events ?? [])].find((place) => place?.position === after?.position)
     if (known && known.id !== after?.id) return undefined
-    return this.#pages.slice(next)
+    if (!within) return []
+    const events = within.events.filter((event) => isBehind(after, event))
+    return [{ ...within, events }, ...this.#pages.slice(next + 1)]
   }
 
   close(): void {

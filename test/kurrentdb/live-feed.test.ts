@@ -7,7 +7,7 @@ import { LiveFeed } from '../../src/kurrentdb/live-feed.ts'
 import { Places } from '../../src/kurrentdb/places.ts'
 import { Reader } from '../../src/kurrentdb/reader.ts'
 import type { LogPlace, StoredEvent } from '../../src/store-adapter.ts'
-import { appendOf, behindProxy, happened, logOf, unique, until, where } from './rig.ts'
+import { appendOf, behindProxy, happened, logOf, times, unique, until, where } from './rig.ts'
 
 describe(`what a subscription of the server has brought, ${where}`, () => {
   test('is given from any place since it began, whoever comes from there; or else why it has ended', async () => {
@@ -17,7 +17,13 @@ describe(`what a subscription of the server has brought, ${where}`, () => {
     onTestFinished(() => calls.close())
     const [asked, other] = [unique('asked'), unique('other')]
     const write = async (stream: string) => {
-      await direct.append(appendOf({ [stream]: 'any' }, [happened(stream)]))
+      // They come together, as one page.
+      await direct.append(
+        appendOf(
+          { [stream]: 'any' },
+          times(5, () => happened(stream)),
+        ),
+      )
       const position = (await direct.logHead())!
       return { position, id: (await direct.idAt(position))! }
     }
@@ -37,12 +43,9 @@ describe(`what a subscription of the server has brought, ${where}`, () => {
     for (const stream of [asked, other, asked, other, other, asked, other]) places.push(await write(stream))
     const log = await logOf(direct, [asked], start.position)
     const behind = (after: LogPlace): readonly StoredEvent[] | undefined =>
-      feed
-        .take({ after, ...filter })
-        ?.flatMap(({ events }) => events)
-        .filter(({ position }) => position > after.position)
+      feed.take({ after, ...filter })?.flatMap(({ events }) => events)
     await until(() => behind(start)?.length === log.length, 'all has come')
-    for (const after of places) {
+    for (const after of [...places, ...log]) {
       expect(behind(after)).toEqual(log.filter(({ position }) => position > after.position))
     }
     expect(behind(before)).toBeUndefined()
