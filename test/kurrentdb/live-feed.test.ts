@@ -1,7 +1,7 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
 
 import { Calls } from '../../src/kurrentdb/calls.ts'
-import { makeClient } from '../../src/kurrentdb/driver.ts'
+import { makeClient, type KurrentRecorded } from '../../src/kurrentdb/driver.ts'
 import { loadDriverParts } from '../../src/kurrentdb/driver-parts.ts'
 import { LiveFeed } from '../../src/kurrentdb/live-feed.ts'
 import { Places } from '../../src/kurrentdb/places.ts'
@@ -17,7 +17,6 @@ describe(`what a subscription of the server has brought, ${where}`, () => {
     onTestFinished(() => calls.close())
     const [asked, other] = [unique('asked'), unique('other')]
     const write = async (stream: string) => {
-      // They come together, as one page.
       await direct.append(
         appendOf(
           { [stream]: 'any' },
@@ -30,17 +29,27 @@ describe(`what a subscription of the server has brought, ${where}`, () => {
     const before = await write(asked)
     const start = await write(other)
     const filter = { streams: [asked], categories: undefined, types: undefined }
+    const places: LogPlace[] = [start]
+    for (const stream of [asked, other, asked, other, other, asked, other]) places.push(await write(stream))
+    // Where much is going on, several come at once, as one page.
+    const follow = calls.follow.bind(calls)
+    calls.follow = async function* (...asked) {
+      const records: KurrentRecorded[] = []
+      for await (const followed of follow(...asked)) {
+        records.push(...followed.records)
+        if (records.length >= 3) yield { ...followed, records: records.splice(0) }
+      }
+      return undefined
+    }
     const feed = new LiveFeed(
       calls,
       new Places(calls, new Reader(calls)),
       { after: start, ...filter },
-      () => 0,
+      () => undefined,
     )
     onTestFinished(() => {
       feed.close()
     })
-    const places: LogPlace[] = [start]
-    for (const stream of [asked, other, asked, other, other, asked, other]) places.push(await write(stream))
     const log = await logOf(direct, [asked], start.position)
     const behind = (after: LogPlace): readonly StoredEvent[] | undefined =>
       feed.take({ after, ...filter })?.flatMap(({ events }) => events)
