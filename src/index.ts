@@ -1,4 +1,4 @@
-export { aggregateFromClass, defineAggregate } from './aggregate.ts'
+export { aggregateFromClass, defineAggregate } from './model/aggregate.ts'
 export type {
   Aggregate,
   AggregateDefinition,
@@ -9,7 +9,7 @@ export type {
   RecordedIn,
   StateOf,
   StreamEventIn,
-} from './aggregate.ts'
+} from './model/aggregate.ts'
 export type {
   Boundary,
   Context,
@@ -22,11 +22,11 @@ export type {
   Seen,
   StatesOf,
   Streams,
-} from './boundary.ts'
+} from './model/boundary.ts'
 export type { ExecuteOptions, Retry } from './execution/call.ts'
-export { defineCommand } from './command.ts'
-export type { Command, CommandType, RejectionOf } from './command.ts'
-export { createStore } from './create-store.ts'
+export { defineCommand } from './model/command.ts'
+export type { Command, CommandType, RejectionOf } from './model/command.ts'
+export { createStore } from './store/create-store.ts'
 export {
   CheckpointFromAnotherStoreError,
   ConflictError,
@@ -55,11 +55,11 @@ export {
   StreamTruncatedError,
   UnknownEventError,
   UnsupportedError,
-} from './errors.ts'
-export type { AnyMnemeError, DataIssue, ErrorCode, OpenFailure } from './errors.ts'
-export { event } from './event-spec.ts'
-export type { EventSpec } from './event-spec.ts'
-export { defineEvents } from './event-type.ts'
+} from './base/errors.ts'
+export type { AnyMnemeError, DataIssue, ErrorCode, OpenFailure } from './base/errors.ts'
+export { event } from './model/event-spec.ts'
+export type { EventSpec } from './model/event-spec.ts'
+export { defineEvents } from './model/event-type.ts'
 export type {
   AnyEventType,
   EventType,
@@ -67,30 +67,38 @@ export type {
   EventTypes,
   Parsed,
   ParsedEventType,
-} from './event-type.ts'
-export { execute, tryExecute } from './execute.ts'
-export type { Executed, NotExecuted, Outcome, Rest } from './execute.ts'
-export type { Event, NoData, Recorded, RecordedAs, StreamEvent } from './event.ts'
-export type { Json, JsonObject } from './json.ts'
-export { limits } from './limits.ts'
-export type { Limits } from './limits.ts'
-export { tailLog } from './log-tail.ts'
-export type { LogSource, ScannedPage, ScanRequest } from './log-tail.ts'
-export type { Metadata } from './metadata.ts'
+} from './model/event-type.ts'
+export { execute, tryExecute } from './execution/execute.ts'
+export type { Executed, NotExecuted, Outcome, Rest } from './execution/execute.ts'
+export type { Event, NoData, Recorded, RecordedAs, StreamEvent } from './model/event.ts'
+export type { Json, JsonObject } from './model/json-type.ts'
+export { limits } from './base/limits.ts'
+export type { Limits } from './base/limits.ts'
+export { tailLog } from './adapter/subscription-hub.ts'
+export type { LogSource, ScannedPage, ScanRequest } from './adapter/subscription-hub.ts'
+export type { Metadata } from './model/metadata.ts'
 export { openStore } from './open-store.ts'
-export type { ProjectionTarget, Query, Returned, Row, Step, Steps, Value } from './projection-target.ts'
-export { reject } from './rejection.ts'
-export type { Rejection } from './rejection.ts'
-export type { RetryOptions } from './retry.ts'
-export type { ExpectedRevision, Position, Revision } from './revision.ts'
-export { type } from './standard-schema.ts'
+export type {
+  ProjectionTarget,
+  Query,
+  Returned,
+  Row,
+  Step,
+  Steps,
+  Value,
+} from './adapter/projection-target.ts'
+export { reject } from './model/rejection.ts'
+export type { Rejection } from './model/rejection.ts'
+export type { RetryOptions } from './base/retry.ts'
+export type { ExpectedRevision, Position, Revision } from './base/revision.ts'
+export { type } from './base/standard-schema.ts'
 export type {
   InferInput,
   InferOutput,
   SchemaIssue,
   SchemaResult,
   StandardSchemaV1,
-} from './standard-schema.ts'
+} from './base/standard-schema.ts'
 export type {
   AppendOptions,
   AppendResult,
@@ -104,7 +112,7 @@ export type {
   StreamWrite,
   SubscribeOptions,
   Subscription,
-} from './store.ts'
+} from './store/event-store.ts'
 export type {
   Appended,
   AppendRequest,
@@ -125,5 +133,5 @@ export type {
   StoredEvent,
   SubscribedPage,
   SubscribeRequest,
-} from './store-adapter.ts'
-export type { AnyStream, Fold, Stream } from './stream.ts'
+} from './adapter/store-adapter.ts'
+export type { AnyStream, Fold, Stream } from './model/stream.ts'

@@ -1,5 +1,5 @@
-import { InvalidArgumentError, quote } from './errors.ts'
-import type { EventStore, StoreOptions } from './store.ts'
+import { InvalidArgumentError, quote } from './base/errors.ts'
+import type { EventStore, StoreOptions } from './store/event-store.ts'
 
 /**
  * Opens a store by URL: `memory:`, `sqlite:bank.db`, `sqlite::memory:`, `postgres://user@host/database` or
@@ -17,17 +17,17 @@ export async function openStore(url: string, options: StoreOptions = {}): Promis
   const scheme = /^([a-z]+(?:\+discover)?):/.exec(url)?.[1]
   switch (scheme) {
     case 'memory': {
-      const { memoryStore } = await import('./memory/index.ts')
+      const { memoryStore } = await import('./stores/memory/index.ts')
       return memoryStore(options)
     }
     case 'sqlite':
     case 'file': {
-      const { sqliteStore } = await import('./sqlite/index.ts')
+      const { sqliteStore } = await import('./stores/sqlite/index.ts')
       return sqliteStore(url, options)
     }
     case 'postgres':
     case 'postgresql': {
-      const { postgresStore } = await import('./postgres/index.ts')
+      const { postgresStore } = await import('./stores/postgres/index.ts')
       return postgresStore(url, options)
     }
     case 'kurrentdb':
@@ -38,7 +38,7 @@ export async function openStore(url: string, options: StoreOptions = {}): Promis
     case 'kdb+discover':
     case 'esdb':
     case 'esdb+discover': {
-      const { kurrentdbStore } = await import('./kurrentdb/index.ts')
+      const { kurrentdbStore } = await import('./stores/kurrentdb/index.ts')
       return kurrentdbStore(url, options)
     }
     default: {

@@ -9,7 +9,7 @@ import {
   StoreFailedError,
   tryExecute,
 } from 'mneme'
-import { MemoryData } from '../src/memory/adapter.ts'
+import { MemoryData } from '../src/stores/memory/adapter.ts'
 import type { StoredEvent } from 'mneme'
 import { observedStore, times } from './observed-store.ts'
 

@@ -28,7 +28,7 @@ import {
   UnknownEventError,
   UnsupportedError,
 } from 'mneme'
-import { memoryAdapter } from '../src/memory/adapter.ts'
+import { memoryAdapter } from '../src/stores/memory/adapter.ts'
 import { BankAccount, Deposited, open, Opened } from './bank.ts'
 import { observedStore } from './observed-store.ts'
 

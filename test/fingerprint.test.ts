@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { fingerprint } from '../src/fingerprint.ts'
+import { fingerprint } from '../src/model/fingerprint.ts'
 import { BankAccount } from './bank.ts'
 
 const equal = (a: unknown, b: unknown) => expect(fingerprint(a)).toBe(fingerprint(b))

@@ -13,11 +13,11 @@ import {
   type Executed,
 } from 'mneme'
 import { Call } from '../src/execution/call.ts'
-import { Executor } from '../src/execution/executor.ts'
-import { HotStream } from '../src/execution/hot-stream.ts'
-import { JointDecision } from '../src/execution/joint-decision.ts'
-import { memoryAdapter } from '../src/memory/adapter.ts'
-import { StoreCore } from '../src/store-core.ts'
+import { Executor } from '../src/execution/context.ts'
+import { HotStream } from '../src/execution/single-stream.ts'
+import { JointDecision } from '../src/execution/multi-stream.ts'
+import { memoryAdapter } from '../src/stores/memory/adapter.ts'
+import { StoreCore } from '../src/store/lifecycle.ts'
 import { BankAccount, deposit, Deposited, open, Opened, transfer, withdraw } from './bank.ts'
 import { eventsOf, gate, observedStore, settle, times, type ObservedStore } from './observed-store.ts'
 

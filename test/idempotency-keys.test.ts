@@ -10,7 +10,7 @@ import {
   tryExecute,
   UnsupportedError,
 } from 'mneme'
-import { memoryAdapter } from '../src/memory/adapter.ts'
+import { memoryAdapter } from '../src/stores/memory/adapter.ts'
 import { BankAccount, deposit, Deposited, open, Opened, transfer, withdraw } from './bank.ts'
 import { eventsOf, gate, observedStore, settle, times } from './observed-store.ts'
 

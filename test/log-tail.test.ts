@@ -8,7 +8,7 @@ import {
 } from 'mneme'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
-import type { LogFilter, LogPlace, SubscribedPage } from '../src/store-adapter.ts'
+import type { LogFilter, LogPlace, SubscribedPage } from '../src/adapter/store-adapter.ts'
 import { settle, times } from './observed-store.ts'
 
 /** A log whose reading and watching are in the test's hands. */

@@ -1,6 +1,6 @@
 import { createStore, type EventStore, type StoreAdapter, type StoreOptions } from 'mneme'
 import type { AppendRequest, AppendVerdict, ReadRequest, Recorded, StoredEvent } from 'mneme'
-import { memoryAdapter, MemoryData } from '../src/memory/adapter.ts'
+import { memoryAdapter, MemoryData } from '../src/stores/memory/adapter.ts'
 
 /** A memory store that tells what reached its adapter, and can come in between. */
 export interface ObservedStore extends EventStore {

@@ -8,7 +8,7 @@ import {
   type RetryOptions,
 } from 'mneme'
 import { memoryStore } from 'mneme/memory'
-import { retryDelay, retryPolicy } from '../src/retry.ts'
+import { retryDelay, retryPolicy } from '../src/base/retry.ts'
 import { BankAccount, deposit, Deposited, open, Opened, transfer } from './bank.ts'
 import { eventsOf, observedStore, times, type ObservedStore } from './observed-store.ts'
 

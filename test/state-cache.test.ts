@@ -11,7 +11,7 @@ import {
   type Executed,
 } from 'mneme'
 import { memoryStore } from 'mneme/memory'
-import { memoryAdapter, MemoryData } from '../src/memory/adapter.ts'
+import { memoryAdapter, MemoryData } from '../src/stores/memory/adapter.ts'
 import { BankAccount, deposit, Deposited, open, Opened, transfer, withdraw } from './bank.ts'
 import { observedStore, times, type ObservedStore } from './observed-store.ts'
 

@@ -7,7 +7,7 @@ import {
   StoreClosedError,
   type Recorded,
 } from 'mneme'
-import { memoryAdapter } from '../src/memory/adapter.ts'
+import { memoryAdapter } from '../src/stores/memory/adapter.ts'
 import { BankAccount, deposit, Deposited, open, Opened, transfer } from './bank.ts'
 import { gate, observedStore, settle, times } from './observed-store.ts'
 

@@ -1,9 +1,9 @@
-import type { Boundary, Streams } from '../boundary.ts'
+import type { Boundary, Streams } from '../model/boundary.ts'
 import { RETURNED, type Place } from './call.ts'
-import { InvalidArgumentError, quote } from '../errors.ts'
-import type { Event } from '../event.ts'
-import { checkStreamName } from '../names.ts'
-import { isStream, type AnyStream } from '../stream.ts'
+import { InvalidArgumentError, quote } from '../base/errors.ts'
+import type { Event } from '../model/event.ts'
+import { checkStreamName } from '../model/names.ts'
+import { isStream, type AnyStream } from '../model/stream.ts'
 
 /** Something for every stream of a boundary, in the boundary's shape. @throws InvalidArgumentError */
 export function mapStreams(streams: Streams, map: (stream: AnyStream) => unknown): Record<string, unknown> {

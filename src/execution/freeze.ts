@@ -1,4 +1,4 @@
-import { isPlain } from '../plain-data.ts'
+import { isPlain } from '../model/json.ts'
 
 /**
  * Freezes a state deeply, so that it can be kept and handed out again and again: plain objects, arrays, Maps,

@@ -1,7 +1,7 @@
-import type { EncodedEvent } from '../encode.ts'
-import { fromVerdict } from '../recorded.ts'
-import type { Revision } from '../revision.ts'
-import type { Appended, Repeated } from '../store-adapter.ts'
+import type { EncodedEvent } from '../store/encode.ts'
+import { fromVerdict } from '../store/decode.ts'
+import type { Revision } from '../base/revision.ts'
+import type { Appended, Repeated } from '../adapter/store-adapter.ts'
 import type { Call, Decided } from './call.ts'
 
 /** A decision that stands. */

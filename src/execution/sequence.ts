@@ -1,12 +1,12 @@
-import { after } from '../append-rules.ts'
-import { checkEvents } from '../append-request.ts'
-import type { EncodedEvent } from '../encode.ts'
-import { limits } from '../limits.ts'
-import { streamEventOfNew } from '../recorded.ts'
-import type { AnyStream } from '../stream.ts'
+import { after } from '../adapter/append-rules.ts'
+import { checkEvents } from '../store/append-request.ts'
+import type { EncodedEvent } from '../store/encode.ts'
+import { limits } from '../base/limits.ts'
+import { streamEventOfNew } from '../store/decode.ts'
+import type { AnyStream } from '../model/stream.ts'
 import { placeOnOne } from './boundary-shape.ts'
 import type { Call, Decided } from './call.ts'
-import { evolve, isShareable, see, seeAfter, type FoldedState } from './fold-state.ts'
+import { evolve, isShareable, see, seeAfter, type FoldedState } from './fold.ts'
 
 /** A command that waits for the stream. */
 export interface Waiting {

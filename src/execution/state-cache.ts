@@ -1,5 +1,5 @@
-import { isShareable, type FoldedState } from './fold-state.ts'
-import type { AnyStream } from '../stream.ts'
+import { isShareable, type FoldedState } from './fold.ts'
+import type { AnyStream } from '../model/stream.ts'
 
 /**
  * The states of the streams used last, so that a command need not read its stream again: it appends under the

@@ -1,8 +1,8 @@
 import { mapStreams } from './boundary-shape.ts'
-import type { Boundary } from '../boundary.ts'
-import type { StreamEvent } from '../event.ts'
-import { evolve, see, type FoldedState } from './fold-state.ts'
-import { isStream, type AnyStream } from '../stream.ts'
+import type { Boundary } from '../model/boundary.ts'
+import type { StreamEvent } from '../model/event.ts'
+import { evolve, see, type FoldedState } from './fold.ts'
+import { isStream, type AnyStream } from '../model/stream.ts'
 
 /** The folded states of a boundary: one for each stream and each fold of it, however often it is named. */
 export class StateSet {

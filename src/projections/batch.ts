@@ -1,9 +1,9 @@
-import { isMnemeError } from '../errors.ts'
-import { HandlerMisuse, isThenable, type Query, type Row, type Steps } from '../projection-target.ts'
-import type { Checkpoint } from '../store.ts'
-import type { StoredEvent } from '../store-adapter.ts'
-import { advance, checkpointAt, movedTo, pinOf, suffixOf, type Build } from './build.ts'
-import { tableNames, type Definition, type ProjectionContext } from './definition.ts'
+import { isMnemeError } from '../base/errors.ts'
+import { HandlerMisuse, isThenable, type Query, type Row, type Steps } from '../adapter/projection-target.ts'
+import type { Checkpoint } from '../store/event-store.ts'
+import type { StoredEvent } from '../adapter/store-adapter.ts'
+import { advance, checkpointAt, movedTo, pinOf, suffixOf, type Build } from './builds.ts'
+import { tableNames, type Definition, type ProjectionContext } from './define.ts'
 
 /** Events that are handled together, and where the log was looked through to with them. */
 export interface Batch {

@@ -1,7 +1,7 @@
-import { isMnemeError } from '../errors.ts'
-import { currentTime } from '../clock.ts'
-import type { StoredEvent } from '../store-adapter.ts'
-import type { Failure } from './build.ts'
+import { isMnemeError } from '../base/errors.ts'
+import { currentTime } from '../base/clock.ts'
+import type { StoredEvent } from '../adapter/store-adapter.ts'
+import type { Failure } from './builds.ts'
 
 /** What is kept of an error, in words: beside the event, where it was on one. */
 export function failureOf(error: unknown, attempts: number, event?: StoredEvent): Failure {

@@ -1,7 +1,7 @@
-import { ProjectionVersionError } from '../errors.ts'
-import { ask, settle, type Steps } from '../projection-target.ts'
-import type { Checkpoint } from '../store.ts'
-import type { StoredEvent } from '../store-adapter.ts'
+import { ProjectionVersionError } from '../base/errors.ts'
+import { ask, settle, type Steps } from '../adapter/projection-target.ts'
+import type { Checkpoint } from '../store/event-store.ts'
+import type { StoredEvent } from '../adapter/store-adapter.ts'
 import { contextOf, failedAt, HandlerFailure, handling, Overtaken, type Holder } from './batch.ts'
 import {
   advance,
@@ -12,11 +12,11 @@ import {
   pinLive,
   type Build,
   type Failure,
-} from './build.ts'
-import type { Definition } from './definition.ts'
+} from './builds.ts'
+import type { Definition } from './define.ts'
 import { failureOf } from './failures.ts'
-import type { Recorded } from '../event.ts'
-import { fromStored } from '../recorded.ts'
+import type { Recorded } from '../model/event.ts'
+import { fromStored } from '../store/decode.ts'
 
 /** An event that was set aside, because the handler failed on it again and again. */
 export interface ParkedEvent {

@@ -1,4 +1,4 @@
-import type { LogPlace, SubscribedPage } from '../store-adapter.ts'
+import type { LogPlace, SubscribedPage } from '../adapter/store-adapter.ts'
 
 /**
  * Passing over what is not asked for: the checkpoint is to follow, so that nothing of it is looked through again and

@@ -1,8 +1,8 @@
-import { ProjectionVersionError, UnsupportedError } from '../errors.ts'
-import { ask, settle, type Steps } from '../projection-target.ts'
+import { ProjectionVersionError, UnsupportedError } from '../base/errors.ts'
+import { ask, settle, type Steps } from '../adapter/projection-target.ts'
 import { contextOf, Overtaken } from './batch.ts'
-import { beginBuild, findBuilds, promote, restart, retire, type Build } from './build.ts'
-import type { Definition } from './definition.ts'
+import { beginBuild, findBuilds, promote, restart, retire, type Build } from './builds.ts'
+import type { Definition } from './define.ts'
 import { dropParked } from './parked.ts'
 import { Worker, type Task } from './worker.ts'
 

@@ -1,5 +1,5 @@
-import { OpenError } from '../errors.ts'
-import { ask, type ProjectionTarget, type Steps } from '../projection-target.ts'
+import { OpenError } from '../base/errors.ts'
+import { ask, type ProjectionTarget, type Steps } from '../adapter/projection-target.ts'
 
 /**
  * Step n takes Mneme's tables in a target from version n to n + 1. A step that was published never changes.

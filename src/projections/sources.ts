@@ -1,11 +1,11 @@
-import type { AnyAggregate, EventsOf } from '../aggregate.ts'
-import { decode } from '../decode.ts'
-import { InvalidArgumentError } from '../errors.ts'
-import { eventTypeRecord, type AnyEventType, type EventTypeRecord } from '../event-type.ts'
-import type { Recorded, RecordedAs } from '../event.ts'
-import { categoryOf } from '../names.ts'
-import { fromStored } from '../recorded.ts'
-import type { LogFilter, StoredEvent } from '../store-adapter.ts'
+import type { AnyAggregate, EventsOf } from '../model/aggregate.ts'
+import { decode } from '../model/upcast.ts'
+import { InvalidArgumentError } from '../base/errors.ts'
+import { eventTypeRecord, type AnyEventType, type EventTypeRecord } from '../model/event-type.ts'
+import type { Recorded, RecordedAs } from '../model/event.ts'
+import { categoryOf } from '../model/names.ts'
+import { fromStored } from '../store/decode.ts'
+import type { LogFilter, StoredEvent } from '../adapter/store-adapter.ts'
 
 /** What a projection listens to: an aggregate, for the events on its streams, or event types on any stream. */
 export type Source = AnyAggregate | Readonly<Record<string, AnyEventType>>

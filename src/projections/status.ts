@@ -1,8 +1,8 @@
-import type { StoreCore } from '../store-core.ts'
-import type { Position } from '../revision.ts'
-import type { Checkpoint } from '../store.ts'
-import { findBuilds, type Build, type Failure } from './build.ts'
-import type { Definition } from './definition.ts'
+import type { StoreCore } from '../store/lifecycle.ts'
+import type { Position } from '../base/revision.ts'
+import type { Checkpoint } from '../store/event-store.ts'
+import { findBuilds, type Build, type Failure } from './builds.ts'
+import type { Definition } from './define.ts'
 import { countParked } from './parked.ts'
 
 /** Where a projection stands. */

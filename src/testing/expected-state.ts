@@ -1,6 +1,6 @@
-import type { Seen } from '../boundary.ts'
-import { isPlain } from '../plain-data.ts'
-import type { Stream } from '../stream.ts'
+import type { Seen } from '../model/boundary.ts'
+import { isPlain } from '../model/json.ts'
+import type { Stream } from '../model/stream.ts'
 
 /** The states of a boundary, as an expectation states them. */
 export type StatesToExpect<B> =

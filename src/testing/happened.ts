@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import type { Recorded } from '../event.ts'
+import type { Recorded } from '../model/event.ts'
 
 /** What came of a command. */
 export type Happened =

@@ -2,8 +2,8 @@ import type { AppendRequest, AppendVerdict, StoreAdapter, StoredEvent } from 'mn
 import { storeContract } from 'mneme/testing'
 import { describe, expect, test } from 'vitest'
 
-import { conflictOf } from '../../src/append-rules.ts'
-import { memoryAdapter, MemoryData } from '../../src/memory/adapter.ts'
+import { conflictOf } from '../../src/adapter/append-rules.ts'
+import { memoryAdapter, MemoryData } from '../../src/stores/memory/adapter.ts'
 
 /** Makes an adapter that breaks a promise, over data that others share. */
 type Break = (adapter: StoreAdapter, data: MemoryData) => StoreAdapter

@@ -1,4 +1,4 @@
-import { memoryAdapter, MemoryData } from '../../src/memory/adapter.ts'
+import { memoryAdapter, MemoryData } from '../../src/stores/memory/adapter.ts'
 import { storeContract } from 'mneme/testing'
 import { describe, test } from 'vitest'
 

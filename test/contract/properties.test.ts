@@ -18,7 +18,7 @@ import { postgresStore } from 'mneme/postgres'
 import { sqliteStore } from 'mneme/sqlite'
 import { describe, expect, test } from 'vitest'
 
-import { memoryAdapter, MemoryData } from '../../src/memory/adapter.ts'
+import { memoryAdapter, MemoryData } from '../../src/stores/memory/adapter.ts'
 import { serverProblem, testServer } from '../postgres/server.ts'
 
 /** A store over data of its own, which can be opened again. */

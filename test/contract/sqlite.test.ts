@@ -5,9 +5,9 @@ import type { StoreAdapter } from 'mneme'
 import { storeContract } from 'mneme/testing'
 import { describe, test } from 'vitest'
 
-import { sqliteAdapter } from '../../src/sqlite/adapter.ts'
-import { openConnection } from '../../src/sqlite/open.ts'
-import { fileOf, openShared, type SharedFile } from '../../src/sqlite/shared-file.ts'
+import { sqliteAdapter } from '../../src/stores/sqlite/adapter.ts'
+import { openConnection } from '../../src/stores/sqlite/open.ts'
+import { fileOf, openShared, type SharedFile } from '../../src/stores/sqlite/shared-file.ts'
 
 const settings = { driver: undefined, synchronous: 'full', busyTimeout: 5_000 } as const
 const runner = { describe, test, skip: (name: string, reason: string) => test.skip(`${name} (${reason})`) }

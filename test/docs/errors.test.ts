@@ -20,9 +20,9 @@ test('there is a section for every code, and for no other, in the order of the t
   expect(sections).toEqual(inCode.map(({ code }) => code))
 })
 
-/** What src/errors.ts declares, by code. */
+/** What src/base/errors.ts declares, by code. */
 function errorClasses(): { code: string; name: string; isRetryable: boolean }[] {
-  const path = join(root, 'src/errors.ts')
+  const path = join(root, 'src/base/errors.ts')
   const source = ts.createSourceFile(path, readFileSync(path, 'utf8'), ts.ScriptTarget.Latest, true)
   const classes = source.statements.filter(ts.isClassDeclaration).flatMap(({ name, members }) => {
     const code = initial(members, 'code')

@@ -59,11 +59,11 @@ declare const doors: Projection
 /** The entry points, and which files they are. */
 export const entryPoints: Readonly<Record<string, string>> = {
   mneme: 'src/index.ts',
-  'mneme/memory': 'src/memory/index.ts',
-  'mneme/kurrentdb': 'src/kurrentdb/index.ts',
-  'mneme/postgres': 'src/postgres/index.ts',
+  'mneme/memory': 'src/stores/memory/index.ts',
+  'mneme/kurrentdb': 'src/stores/kurrentdb/index.ts',
+  'mneme/postgres': 'src/stores/postgres/index.ts',
   'mneme/projections': 'src/projections/index.ts',
-  'mneme/sqlite': 'src/sqlite/index.ts',
+  'mneme/sqlite': 'src/stores/sqlite/index.ts',
   'mneme/testing': 'src/testing/index.ts',
 }
 

@@ -7,7 +7,7 @@ import type {
   StoredEvent,
   SubscribedPage,
   SubscribeRequest,
-} from '../../src/store-adapter.ts'
+} from '../../src/adapter/store-adapter.ts'
 
 /** A part of a server that others use, too: streams with names of its own, after what is there already. */
 export interface Apart {

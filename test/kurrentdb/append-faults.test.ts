@@ -1,9 +1,9 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
 
-import { kurrentdbAdapter } from '../../src/kurrentdb/adapter.ts'
-import { readConnection } from '../../src/kurrentdb/connection.ts'
-import { makeClient } from '../../src/kurrentdb/driver.ts'
-import type { AppendRequest, StoreAdapter } from '../../src/store-adapter.ts'
+import { kurrentdbAdapter } from '../../src/stores/kurrentdb/adapter.ts'
+import { readConnection } from '../../src/stores/kurrentdb/options.ts'
+import { makeClient } from '../../src/stores/kurrentdb/driver.ts'
+import type { AppendRequest, StoreAdapter } from '../../src/adapter/store-adapter.ts'
 import type { Proxy } from '../proxy.ts'
 import {
   appendOf,

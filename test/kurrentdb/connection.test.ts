@@ -3,7 +3,7 @@ import { openStore } from 'mneme'
 import { kurrentdbStore } from 'mneme/kurrentdb'
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 
-import { environmentConnection, readConnection } from '../../src/kurrentdb/connection.ts'
+import { environmentConnection, readConnection } from '../../src/stores/kurrentdb/options.ts'
 import { fateOf, rawClient, served, storeOf, unique, where } from './rig.ts'
 
 const SECRET = 'pa55w0rd'

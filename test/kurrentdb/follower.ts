@@ -1,7 +1,12 @@
 import type { MnemeError } from 'mneme'
 import { onTestFinished } from 'vitest'
 
-import type { LogPlace, StoreAdapter, StoredEvent, SubscribeRequest } from '../../src/store-adapter.ts'
+import type {
+  LogPlace,
+  StoreAdapter,
+  StoredEvent,
+  SubscribeRequest,
+} from '../../src/adapter/store-adapter.ts'
 import { until } from './rig.ts'
 
 /** A subscriber that takes what comes. It ends with the test. */

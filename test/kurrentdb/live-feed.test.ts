@@ -1,12 +1,12 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
 
-import { Calls } from '../../src/kurrentdb/calls.ts'
-import { makeClient, type KurrentRecorded } from '../../src/kurrentdb/driver.ts'
-import { loadDriverParts } from '../../src/kurrentdb/driver-parts.ts'
-import { LiveFeed } from '../../src/kurrentdb/live-feed.ts'
-import { Places } from '../../src/kurrentdb/places.ts'
-import { Reader } from '../../src/kurrentdb/reader.ts'
-import type { LogPlace, StoredEvent } from '../../src/store-adapter.ts'
+import { Calls } from '../../src/stores/kurrentdb/connection.ts'
+import { makeClient, type KurrentRecorded } from '../../src/stores/kurrentdb/driver.ts'
+import { loadDriverParts } from '../../src/stores/kurrentdb/driver-internals.ts'
+import { LiveFeed } from '../../src/stores/kurrentdb/live-feed.ts'
+import { Places } from '../../src/stores/kurrentdb/locate.ts'
+import { Reader } from '../../src/stores/kurrentdb/read.ts'
+import type { LogPlace, StoredEvent } from '../../src/adapter/store-adapter.ts'
 import { appendOf, behindProxy, happened, logOf, times, unique, until, where } from './rig.ts'
 
 describe(`what a subscription of the server has brought, ${where}`, () => {

@@ -1,9 +1,9 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
 
-import { kurrentdbAdapter } from '../../src/kurrentdb/adapter.ts'
-import { readConnection } from '../../src/kurrentdb/connection.ts'
-import { makeClient } from '../../src/kurrentdb/driver.ts'
-import type { Appended, NewEvent, StoreAdapter } from '../../src/store-adapter.ts'
+import { kurrentdbAdapter } from '../../src/stores/kurrentdb/adapter.ts'
+import { readConnection } from '../../src/stores/kurrentdb/options.ts'
+import { makeClient } from '../../src/stores/kurrentdb/driver.ts'
+import type { Appended, NewEvent, StoreAdapter } from '../../src/adapter/store-adapter.ts'
 import { appendOf, happened, logOf, opened, served, streamOf, times, unique, where } from './rig.ts'
 
 const long = `${'ä'.repeat(100)}-${'x'.repeat(130)}`

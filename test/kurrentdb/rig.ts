@@ -2,7 +2,7 @@ import { KurrentDBClient } from '@kurrent/kurrentdb-client'
 import { createStore, type AppendVerdict, type EventStore, type ExpectedRevision } from 'mneme'
 import { onTestFinished } from 'vitest'
 
-import type { AppendRequest, NewEvent, StoreAdapter, StoredEvent } from '../../src/store-adapter.ts'
+import type { AppendRequest, NewEvent, StoreAdapter, StoredEvent } from '../../src/adapter/store-adapter.ts'
 import { startProxy, type Proxy } from '../proxy.ts'
 import { adapterOf, realServer } from './server.ts'
 import { standIn, type StandIn, type StandInOptions } from './stand-in/server.ts'

@@ -1,9 +1,9 @@
 import type { ContractRealm } from 'mneme/testing'
 
-import { kurrentdbAdapter } from '../../src/kurrentdb/adapter.ts'
-import { readConnection } from '../../src/kurrentdb/connection.ts'
-import { makeClient } from '../../src/kurrentdb/driver.ts'
-import type { StoreAdapter } from '../../src/store-adapter.ts'
+import { kurrentdbAdapter } from '../../src/stores/kurrentdb/adapter.ts'
+import { readConnection } from '../../src/stores/kurrentdb/options.ts'
+import { makeClient } from '../../src/stores/kurrentdb/driver.ts'
+import type { StoreAdapter } from '../../src/adapter/store-adapter.ts'
 import { setApart } from './apart.ts'
 import { standIn } from './stand-in/server.ts'
 

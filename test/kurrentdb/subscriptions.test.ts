@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 
-import type { LogPlace, StoreAdapter, StoredEvent } from '../../src/store-adapter.ts'
+import type { LogPlace, StoreAdapter, StoredEvent } from '../../src/adapter/store-adapter.ts'
 import { Follower } from './follower.ts'
 import {
   appendOf,

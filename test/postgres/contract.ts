@@ -1,6 +1,6 @@
 import type { ContractRealm } from 'mneme/testing'
-import { postgresAdapter, type AdapterSettings } from '../../src/postgres/adapter.ts'
-import { makePool } from '../../src/postgres/driver.ts'
+import { postgresAdapter, type AdapterSettings } from '../../src/stores/postgres/adapter.ts'
+import { makePool } from '../../src/stores/postgres/driver.ts'
 import type { TestServer } from './server.ts'
 
 let schemas = 0

@@ -1,7 +1,7 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
 
-import { PROBE } from '../../src/postgres/listener.ts'
-import { POLL } from '../../src/postgres/log-watch.ts'
+import { PROBE } from '../../src/stores/postgres/listener.ts'
+import { POLL } from '../../src/stores/postgres/subscribe.ts'
 import { happened } from '../sqlite/history.ts'
 import { sleep, testDatabase, until } from './database.ts'
 import { poolerProblem, startPooler } from './pooler.ts'

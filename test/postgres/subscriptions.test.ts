@@ -2,7 +2,7 @@ import { postgresStore } from 'mneme/postgres'
 import pg from 'pg'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
-import { POLL_BEHIND } from '../../src/postgres/log-watch.ts'
+import { POLL_BEHIND } from '../../src/stores/postgres/subscribe.ts'
 import { happened } from '../sqlite/history.ts'
 import { sleep, testDatabase } from './database.ts'
 import { begin } from './open-append.ts'

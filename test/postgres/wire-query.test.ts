@@ -1,7 +1,7 @@
 import pg from 'pg'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
-import { WireQuery, type Call, type Row } from '../../src/postgres/wire-query.ts'
+import { WireQuery, type Call, type Row } from '../../src/stores/postgres/wire.ts'
 import { testDatabase, type TestDatabase } from './database.ts'
 import { serverProblem } from './server.ts'
 

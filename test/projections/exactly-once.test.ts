@@ -2,9 +2,9 @@ import { StoreUnavailableError, type EventStore } from 'mneme'
 import { runProjections } from 'mneme/projections'
 import { describe, expect, test } from 'vitest'
 
-import type { ProjectionTarget } from '../../src/projection-target.ts'
+import type { ProjectionTarget } from '../../src/adapter/projection-target.ts'
 import { startProxy } from '../proxy.ts'
-import { postgresTarget } from '../../src/postgres/index.ts'
+import { postgresTarget } from '../../src/stores/postgres/index.ts'
 import { faultyTarget } from './faulty-target.ts'
 import { Account, balances, deposit, folded, places, sql, until } from './rig.ts'
 

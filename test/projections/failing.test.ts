@@ -4,7 +4,7 @@ import { postgresTarget } from 'mneme/postgres'
 import pg from 'pg'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
-import type { ProjectionTarget } from '../../src/projection-target.ts'
+import type { ProjectionTarget } from '../../src/adapter/projection-target.ts'
 import { Account, balances, deposit, folded, places, run, sql, until } from './rig.ts'
 
 describe.each(places)('a handler that fails, into $name', ({ open, problem }) => {

@@ -1,4 +1,4 @@
-import type { ProjectionTarget, Query, Row, Step, Steps } from '../../src/projection-target.ts'
+import type { ProjectionTarget, Query, Row, Step, Steps } from '../../src/adapter/projection-target.ts'
 
 /** Where something is done to a transaction of a target. */
 export interface Interference {

@@ -16,7 +16,7 @@ import { sqliteStore, sqliteTarget } from 'mneme/sqlite'
 import pg from 'pg'
 import { expect, test } from 'vitest'
 
-import { ask } from '../../src/projection-target.ts'
+import { ask } from '../../src/adapter/projection-target.ts'
 import { serverProblem, testServer } from '../postgres/server.ts'
 import { drivers } from '../sqlite/drivers.ts'
 import { testFolder } from '../sqlite/folder.ts'

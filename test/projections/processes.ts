@@ -4,7 +4,7 @@ import { postgresStore, postgresTarget } from 'mneme/postgres'
 import { sqliteStore, sqliteTarget } from 'mneme/sqlite'
 import { onTestFinished } from 'vitest'
 
-import { ask, type ProjectionTarget } from '../../src/projection-target.ts'
+import { ask, type ProjectionTarget } from '../../src/adapter/projection-target.ts'
 import { ScriptProcess } from '../processes.ts'
 import { serverProblem, testServer } from '../postgres/server.ts'
 import { testFolder } from '../sqlite/folder.ts'

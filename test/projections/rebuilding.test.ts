@@ -2,7 +2,7 @@ import { ProjectionBlockedError, ProjectionVersionError, UnsupportedError } from
 import { defineProjection, runProjections } from 'mneme/projections'
 import { describe, expect, test } from 'vitest'
 
-import type { ProjectionTarget } from '../../src/projection-target.ts'
+import type { ProjectionTarget } from '../../src/adapter/projection-target.ts'
 import { Account, add, balances, deposit, folded, makeBalances, places, run, until } from './rig.ts'
 
 describe.each(places)('a rebuild of a projection of $name', ({ open, problem }) => {

@@ -5,9 +5,9 @@ import { defineProjection, type Projection } from 'mneme/projections'
 import { sqliteStore, sqliteTarget, type SqliteDatabase } from 'mneme/sqlite'
 import { onTestFinished } from 'vitest'
 
-import { ask, type ProjectionTarget, type Row } from '../../src/projection-target.ts'
-import { memoryAdapter, MemoryData } from '../../src/memory/adapter.ts'
-import { postgresStore } from '../../src/postgres/index.ts'
+import { ask, type ProjectionTarget, type Row } from '../../src/adapter/projection-target.ts'
+import { memoryAdapter, MemoryData } from '../../src/stores/memory/adapter.ts'
+import { postgresStore } from '../../src/stores/postgres/index.ts'
 import { serverProblem, testServer } from '../postgres/server.ts'
 import { testFolder } from '../sqlite/folder.ts'
 

@@ -5,7 +5,7 @@ import type { StoredEvent } from 'mneme'
 import { sqliteStore } from 'mneme/sqlite'
 import { describe, expect, test } from 'vitest'
 
-import { coreOf } from '../../src/create-store.ts'
+import { coreOf } from '../../src/store/create-store.ts'
 import { drivers } from './drivers.ts'
 import { testFolder } from './folder.ts'
 import { happened } from './history.ts'

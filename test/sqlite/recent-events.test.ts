@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 
-import { RecentEvents } from '../../src/sqlite/recent-events.ts'
+import { RecentEvents } from '../../src/stores/sqlite/recent-events.ts'
 import { happened } from './history.ts'
 
 /** Appends so many events, of which the first has this position. */

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 
-import { defineAggregate, type StateOf } from '../../aggregate.ts'
-import { defineCommand } from '../../command.ts'
-import { event } from '../../event-spec.ts'
-import type { Recorded } from '../../event.ts'
-import { reject } from '../../rejection.ts'
-import type { AppendRequest } from '../../store-adapter.ts'
-import type { EventStore } from '../../store.ts'
+import { defineAggregate, type StateOf } from '../../model/aggregate.ts'
+import { defineCommand } from '../../model/command.ts'
+import { event } from '../../model/event-spec.ts'
+import type { Recorded } from '../../model/event.ts'
+import { reject } from '../../model/rejection.ts'
+import type { AppendRequest } from '../../adapter/store-adapter.ts'
+import type { EventStore } from '../../store/event-store.ts'
 
 /** What the cases about commands decide on: an account that must never be overdrawn. */
 export const Account = defineAggregate({

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 
-import { ConflictError, InvalidDataError } from '../../errors.ts'
+import { ConflictError, InvalidDataError } from '../../base/errors.ts'
 import { drain, everything, failureOf, nothingWritten, race } from './outcomes.ts'
 import type { Prove } from './prove.ts'
 import { happened, happenings, numbersOf, positionsOf, revisionsOf, upTo } from './sample-events.ts'

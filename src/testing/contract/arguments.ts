@@ -1,9 +1,15 @@
 import assert from 'node:assert/strict'
 import { inspect } from 'node:util'
 
-import { InvalidArgumentError, UnsupportedError } from '../../errors.ts'
-import { createStore } from '../../create-store.ts'
-import type { AppendOptions, EventStore, ReadAllOptions, ReadOptions, StreamWrite } from '../../store.ts'
+import { InvalidArgumentError, UnsupportedError } from '../../base/errors.ts'
+import { createStore } from '../../store/create-store.ts'
+import type {
+  AppendOptions,
+  EventStore,
+  ReadAllOptions,
+  ReadOptions,
+  StreamWrite,
+} from '../../store/event-store.ts'
 import { changed } from './faults.ts'
 import { drain, failureOf, nothingWritten } from './outcomes.ts'
 import type { Prove } from './prove.ts'

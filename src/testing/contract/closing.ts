@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 
-import { StoreClosedError } from '../../errors.ts'
+import { StoreClosedError } from '../../base/errors.ts'
 import { beforeAppend, gate } from './faults.ts'
 import { drain, everything, failureOf, race } from './outcomes.ts'
 import type { Prove } from './prove.ts'

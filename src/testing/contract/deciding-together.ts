@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 
-import { OutcomeUnknownError, OverloadedError } from '../../errors.ts'
-import { execute, tryExecute } from '../../execute.ts'
+import { OutcomeUnknownError, OverloadedError } from '../../base/errors.ts'
+import { execute, tryExecute } from '../../execution/execute.ts'
 import {
   Account,
   assertNeverOverdrawn,

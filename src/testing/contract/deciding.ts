@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 
-import { defineCommand } from '../../command.ts'
-import { execute, tryExecute } from '../../execute.ts'
-import { reject } from '../../rejection.ts'
+import { defineCommand } from '../../model/command.ts'
+import { execute, tryExecute } from '../../execution/execute.ts'
+import { reject } from '../../model/rejection.ts'
 import {
   Account,
   audit,

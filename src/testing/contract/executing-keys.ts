@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 
-import { KeyReusedError, OutcomeUnknownError } from '../../errors.ts'
-import { execute, tryExecute } from '../../execute.ts'
+import { KeyReusedError, OutcomeUnknownError } from '../../base/errors.ts'
+import { execute, tryExecute } from '../../execution/execute.ts'
 import { Account, deposit, depositDirectly, transfer, withdraw } from './accounts.ts'
 import { afterAppend } from './faults.ts'
 import { everything, failureOf, race } from './outcomes.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 
-import { ConflictError } from '../../errors.ts'
-import type { ExpectedRevision } from '../../revision.ts'
+import { ConflictError } from '../../base/errors.ts'
+import type { ExpectedRevision } from '../../base/revision.ts'
 import { drain, everything, failureOf, nothingWritten, race } from './outcomes.ts'
 import type { Prove } from './prove.ts'
 import { happened, happenings, positionsOf, revisionsOf, upTo } from './sample-events.ts'

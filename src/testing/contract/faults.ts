@@ -1,5 +1,5 @@
 import type { Change, Realm } from './realm.ts'
-import type { AppendRequest, AppendVerdict, StoreAdapter, StoredEvent } from '../../store-adapter.ts'
+import type { AppendRequest, AppendVerdict, StoreAdapter, StoredEvent } from '../../adapter/store-adapter.ts'
 
 /** An adapter that does as another one, but for what is changed. */
 export function changed(adapter: StoreAdapter, changes: Partial<StoreAdapter>): StoreAdapter {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 
-import { OutcomeUnknownError, StoreFailedError } from '../../errors.ts'
+import { OutcomeUnknownError, StoreFailedError } from '../../base/errors.ts'
 import { afterAppend, beforeAppend } from './faults.ts'
 import { everything, failureOf, nothingWritten } from './outcomes.ts'
 import type { Prove } from './prove.ts'

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 
 import { drain, everything } from './outcomes.ts'
 import type { Prove } from './prove.ts'
-import type { Recorded } from '../../event.ts'
-import type { EventToAppend } from '../../store.ts'
+import type { Recorded } from '../../model/event.ts'
+import type { EventToAppend } from '../../store/event-store.ts'
 
 /** W6: an event is never a live reference. */
 export function isolation(prove: Prove): void {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 
-import { ConflictError, KeyReusedError } from '../../errors.ts'
-import type { StreamWrite } from '../../store.ts'
+import { ConflictError, KeyReusedError } from '../../base/errors.ts'
+import type { StreamWrite } from '../../store/event-store.ts'
 import { everything, failureOf, nothingWritten, race } from './outcomes.ts'
 import type { Proof, Prove } from './prove.ts'
 import { happened, happenings, idsOf, upTo } from './sample-events.ts'

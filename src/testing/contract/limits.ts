@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 
-import { LimitError } from '../../errors.ts'
-import { limits as most, type Limits } from '../../limits.ts'
-import type { EventStore, EventToAppend, StreamWrite } from '../../store.ts'
+import { LimitError } from '../../base/errors.ts'
+import { limits as most, type Limits } from '../../base/limits.ts'
+import type { EventStore, EventToAppend, StreamWrite } from '../../store/event-store.ts'
 import { drain, failureOf } from './outcomes.ts'
 import type { Prove } from './prove.ts'
 import { happened, happenings, upTo } from './sample-events.ts'

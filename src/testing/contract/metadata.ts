@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 
-import { InvalidDataError } from '../../errors.ts'
-import type { Metadata } from '../../metadata.ts'
+import { InvalidDataError } from '../../base/errors.ts'
+import type { Metadata } from '../../model/metadata.ts'
 import { drain, everything, failureOf, nothingWritten } from './outcomes.ts'
 import type { Prove } from './prove.ts'
 import { happened, happenings } from './sample-events.ts'

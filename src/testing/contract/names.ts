@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 
-import { InvalidArgumentError } from '../../errors.ts'
+import { InvalidArgumentError } from '../../base/errors.ts'
 import { drain, everything, failureOf, nothingWritten } from './outcomes.ts'
 import type { Prove } from './prove.ts'
 import { happened, numbersOf, upTo } from './sample-events.ts'

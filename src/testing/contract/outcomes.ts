@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { inspect } from 'node:util'
 
-import { ConflictError } from '../../errors.ts'
-import type { Recorded } from '../../event.ts'
-import type { EventStore } from '../../store.ts'
+import { ConflictError } from '../../base/errors.ts'
+import type { Recorded } from '../../model/event.ts'
+import type { EventStore } from '../../store/event-store.ts'
 
 /** Everything that an iteration gives. */
 export async function drain<T>(iteration: AsyncIterable<T>): Promise<T[]> {

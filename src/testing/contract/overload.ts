@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 
-import { InvalidArgumentError, OverloadedError } from '../../errors.ts'
+import { InvalidArgumentError, OverloadedError } from '../../base/errors.ts'
 import { beforeAppend, gate } from './faults.ts'
 import { everything, failureOf, nextTurn, race } from './outcomes.ts'
 import type { Prove } from './prove.ts'

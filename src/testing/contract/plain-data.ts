@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 
-import { defineAggregate } from '../../aggregate.ts'
-import { InvalidDataError } from '../../errors.ts'
-import { event } from '../../event-spec.ts'
-import type { StandardSchemaV1 } from '../../standard-schema.ts'
+import { defineAggregate } from '../../model/aggregate.ts'
+import { InvalidDataError } from '../../base/errors.ts'
+import { event } from '../../model/event-spec.ts'
+import type { StandardSchemaV1 } from '../../base/standard-schema.ts'
 import { drain, everything, failureOf, nothingWritten } from './outcomes.ts'
 import type { Prove } from './prove.ts'
 

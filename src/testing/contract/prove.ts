@@ -1,5 +1,5 @@
-import type { EventStore } from '../../store.ts'
-import type { Capabilities } from '../../store-adapter.ts'
+import type { EventStore } from '../../store/event-store.ts'
+import type { Capabilities } from '../../adapter/store-adapter.ts'
 import type { Realm } from './realm.ts'
 
 /** The functions of a test runner that the suite needs. Those of Vitest, Jest and `node:test` fit. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 
-import type { Recorded } from '../../event.ts'
-import type { EventStore, ReadAllOptions } from '../../store.ts'
+import type { Recorded } from '../../model/event.ts'
+import type { EventStore, ReadAllOptions } from '../../store/event-store.ts'
 import { drain, everything } from './outcomes.ts'
 import type { Prove } from './prove.ts'
 import { happenings, idsOf, numbersOf, positionsOf, revisionsOf, upTo } from './sample-events.ts'

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 
-import type { ReadOptions } from '../../store.ts'
+import type { ReadOptions } from '../../store/event-store.ts'
 import { watchPages, type Watched } from './faults.ts'
 import { drain } from './outcomes.ts'
 import type { Prove } from './prove.ts'

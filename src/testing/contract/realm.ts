@@ -1,6 +1,6 @@
-import { createStore } from '../../create-store.ts'
-import type { EventStore, StoreOptions } from '../../store.ts'
-import type { Capabilities, StoreAdapter } from '../../store-adapter.ts'
+import { createStore } from '../../store/create-store.ts'
+import type { EventStore, StoreOptions } from '../../store/event-store.ts'
+import type { Capabilities, StoreAdapter } from '../../adapter/store-adapter.ts'
 import type { Proof } from './prove.ts'
 
 /** A store to be proved. */

@@ -1,5 +1,5 @@
-import type { Recorded } from '../../event.ts'
-import type { EventToAppend } from '../../store.ts'
+import type { Recorded } from '../../model/event.ts'
+import type { EventToAppend } from '../../store/event-store.ts'
 
 /** An event that is told from others by its number. */
 export function happened(n: number): EventToAppend {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 
-import { ConflictError } from '../../errors.ts'
-import type { EventStore } from '../../store.ts'
+import { ConflictError } from '../../base/errors.ts'
+import type { EventStore } from '../../store/event-store.ts'
 import { drain, everything, failureOf, nextTurn, nothingWritten, race } from './outcomes.ts'
 import type { Demands, Proof, Prove } from './prove.ts'
 import { happened, happenings, numbersOf, positionsOf, revisionsOf, upTo } from './sample-events.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 
-import { StoreFailedError } from '../../errors.ts'
-import type { EventStore } from '../../store.ts'
+import { StoreFailedError } from '../../base/errors.ts'
+import type { EventStore } from '../../store/event-store.ts'
 import { gate, watchPages, type Watched } from './faults.ts'
 import { drain, failureOf, nextTurn } from './outcomes.ts'
 import type { Prove } from './prove.ts'

@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict'
 
-import { defineAggregate } from '../../aggregate.ts'
+import { defineAggregate } from '../../model/aggregate.ts'
 import {
   CheckpointFromAnotherStoreError,
   ConflictError,
   HistoryRewoundError,
   InvalidArgumentError,
   StoreClosedError,
-} from '../../errors.ts'
-import { event } from '../../event-spec.ts'
-import type { Recorded } from '../../event.ts'
-import type { EventStore, SubscribeOptions, Subscription } from '../../store.ts'
+} from '../../base/errors.ts'
+import { event } from '../../model/event-spec.ts'
+import type { Recorded } from '../../model/event.ts'
+import type { EventStore, SubscribeOptions, Subscription } from '../../store/event-store.ts'
 import { everything, failureOf, race } from './outcomes.ts'
 import type { Prove } from './prove.ts'
 import { happened, happenings, idsOf, numbersOf, positionsOf, upTo } from './sample-events.ts'

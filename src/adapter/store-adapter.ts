@@ -1,0 +1,247 @@
+import type { MnemeError } from '../base/errors.ts'
+import type { ExpectedRevision, Position, Revision } from '../base/revision.ts'
+
+/**
+ * What a store must do to be one of Mneme's. The public face (`createStore`) validates, defaults, encodes and
+ * decodes, so an adapter receives exact, checked arguments and only stores.
+ *
+ * Each promise below is proved by a case of the contract suite (`mneme/testing`) of the same number, whose
+ * name begins with it. An adapter throws nothing but Mneme's errors.
+ */
+export interface StoreAdapter {
+  readonly capabilities: Capabilities
+
+  /** A UUID, made once for a store's data and kept with it: also after a restart, a move or a copy of the data. */
+  identity(): Promise<string>
+
+  /**
+   * Appends all of the events or none (W1), if every condition holds at that very moment (W2); nothing else
+   * may come between the conditions and the events. Resolves once it is durable (W5).
+   *
+   * - The events get consecutive revisions in their streams and adjacent positions, in the order given (R1).
+   * - Without events it only checks its conditions.
+   * - The same event ids again, with the same exact expectation (`'none'` or a revision) on at least one stream
+   *   that they are written to: nothing is written, and the answer is `repeated`, with what the first append stored
+   *   (W4), whatever was appended since. The first events of an earlier append count as a repeat of it, too.
+   * - A key that is known already: nothing is written, and the answer is `used`; judged before the conditions.
+   * - Where the commit's outcome is in doubt, the adapter finds it out; if it cannot: `OutcomeUnknownError`.
+   * - `signal` may be honoured as long as nothing was sent. Afterwards the true outcome is awaited.
+   *
+   * Calls made at once may be committed together. Each has a verdict of its own, as if made one after the other.
+   */
+  append(request: AppendRequest, signal?: AbortSignal): Promise<AppendVerdict>
+
+  /**
+   * A stream's events in pages, in the order asked for: of those there at the first page, all; of those that
+   * come later, any prefix. A page is asked for when the one before it is consumed; between pages nothing is
+   * held open. `return()` frees what is held at once (R4).
+   *
+   * Where `truncation` is declared, a stream of which nothing is left is not taken for one that never was: read
+   * forwards from its beginning, it gives one empty page.
+   */
+  read(request: ReadRequest): AsyncIterable<readonly StoredEvent[]>
+
+  /** The events of all streams in the order of the store, in pages as `read`. Filters run in the store. */
+  readAll(request: ReadAllRequest): AsyncIterable<readonly StoredEvent[]>
+
+  /** Where a stream stands. */
+  head(stream: string): Promise<Revision>
+
+  /** The position of the last event of the store; `undefined` where it has none. */
+  logHead(): Promise<Position | undefined>
+
+  /** The id of the event at a position; `undefined` where none stands there. */
+  idAt(position: Position): Promise<string | undefined>
+
+  /**
+   * Events as they come: first those that are there behind a place, then each as it is appended, by whomever, without
+   * an end (R2). Each of those asked for once, in the order of the store: none that becomes visible late is passed over.
+   * `tailLog` makes it of a log that can be looked through and watched.
+   *
+   * - A page is asked for when the one before it is consumed. However slow that is, no more than a few pages are held.
+   * - A page without events says how far the log was looked through meanwhile, or that all of it was.
+   * - While it is behind it never sleeps; an event that is appended then comes within milliseconds (R3).
+   * - Where the store cannot be had for a while, it tells `interrupted`, waits, and goes on by itself.
+   * - Ends, without an error and with nothing held, once `signal` is aborted, also while a page is waited for.
+   *
+   * @throws HistoryRewoundError where no event with that id stands at `after`, at the beginning or at any time.
+   */
+  subscribe(request: SubscribeRequest): AsyncIterable<SubscribedPage>
+
+  /** Waits for calls in flight, then frees everything, so that a process can end by itself. Called once. */
+  close(): Promise<void>
+}
+
+/** In what stores differ; in anything else they are alike. */
+export interface Capabilities {
+  /** Several streams in one append, and conditions on streams that are only read. */
+  readonly severalStreams: boolean
+  /** Idempotency keys. */
+  readonly keys: boolean
+  /** Whether an append with `'any'` or `'exists'` whose commit was in doubt is settled. */
+  readonly settlesAny: boolean
+  /** Whether a stream's beginning can be missing. */
+  readonly truncation: boolean
+  /** What it would take to have what is lacking, for the error that says so. */
+  readonly needed?: string
+}
+
+/** One append, checked and encoded. */
+export interface AppendRequest {
+  /** Each stream once, written or only read. Names that differ only in case never come together. */
+  readonly conditions: readonly Condition[]
+  /** In the order in which they are to be stored. Each one's stream is among the conditions. */
+  readonly events: readonly NewEvent[]
+  /** Idempotency keys, with the events that each one covers. Usually none or one. */
+  readonly keys: readonly KeyClaim[]
+  /**
+   * `'given'`: the caller gave the ids of some events, so that they may be a repeat of an earlier append. `'made'`:
+   * all of them were made for this one.
+   */
+  readonly ids: 'given' | 'made'
+}
+
+/** Where a stream is expected to stand. */
+export interface Condition {
+  readonly stream: string
+  readonly expected: ExpectedRevision
+}
+
+/** An event on its way into the store. */
+export interface NewEvent {
+  readonly stream: string
+  readonly id: string
+  readonly type: string
+  readonly version: number
+  /** JSON text of an object. */
+  readonly data: string
+  /** JSON text of an object of strings. */
+  readonly metadata: string
+}
+
+/** An idempotency key, kept with the events `first` to `first + count - 1` of its append; none keep no key. */
+export interface KeyClaim {
+  readonly key: string
+  /** Of what the key stands for; compared by the public face. */
+  readonly fingerprint: string
+  readonly first: number
+  readonly count: number
+}
+
+/** An event as the store keeps it. The public face changes nothing of it. */
+export interface StoredEvent extends NewEvent {
+  readonly revision: number
+  readonly position: Position
+  readonly time: string
+}
+
+/** What became of an append. */
+export type AppendVerdict = Appended | Repeated | Conflict | KeyUsed
+
+/** It was appended. */
+export interface Appended {
+  readonly kind: 'appended'
+  /** The revision of each event of the request. */
+  readonly revisions: readonly number[]
+  /** The position of each event of the request. */
+  readonly positions: readonly Position[]
+  /** When the store took them: ISO 8601, UTC, milliseconds. */
+  readonly time: string
+  /** Where the stream of each condition stands after it. */
+  readonly heads: readonly Revision[]
+}
+
+/** It had been appended before. Nothing was written. */
+export interface Repeated {
+  readonly kind: 'repeated'
+  /** The events as the first append stored them. */
+  readonly events: readonly StoredEvent[]
+  /**
+   * Where the stream of each condition stood after it; of one that is only read under `'any'` or `'exists'`,
+   * where it stands now.
+   */
+  readonly heads: readonly Revision[]
+}
+
+/** A condition did not hold. Nothing was written. */
+export interface Conflict {
+  readonly kind: 'conflict'
+  readonly stream: string
+  readonly expected: ExpectedRevision
+  readonly actual: Revision
+}
+
+/** Keys were used before. Nothing was written. */
+export interface KeyUsed {
+  readonly kind: 'used'
+  readonly uses: readonly KeyUse[]
+}
+
+/** What an earlier append with this key gave. */
+export interface KeyUse {
+  readonly key: string
+  readonly fingerprint: string
+  /** The events that the key covered. */
+  readonly events: readonly StoredEvent[]
+  /** Where each stream of that append's conditions stood after those events. */
+  readonly heads: readonly (readonly [stream: string, revision: Revision])[]
+}
+
+/** Which events of a stream to read. */
+export interface ReadRequest {
+  readonly stream: string
+  readonly direction: Direction
+  /** The first revision to read, inclusive; `undefined`: from the end that the direction begins at. */
+  readonly from: number | undefined
+  /** How many events at most; `undefined`: all. */
+  readonly limit: number | undefined
+}
+
+/** Which events of the log are asked for. */
+export interface LogFilter {
+  /** Only streams of these names or categories; `undefined`: all. Either is enough. */
+  readonly streams: readonly string[] | undefined
+  readonly categories: readonly string[] | undefined
+  /** Only events of these types; `undefined`: all. */
+  readonly types: readonly string[] | undefined
+}
+
+/** Which events of the store to read. */
+export interface ReadAllRequest extends LogFilter {
+  readonly direction: Direction
+  /** Read what follows this position in the direction; `undefined`: from the end that it begins at. */
+  readonly after: Position | undefined
+  readonly limit: number | undefined
+}
+
+/** A place in the log: right behind this event. */
+export interface LogPlace {
+  readonly position: Position
+  /** The id of the event there, by which another history is recognised. */
+  readonly id: string
+}
+
+/** Which events to subscribe to. */
+export interface SubscribeRequest extends LogFilter {
+  /** Only what lies behind it; `undefined`: from the beginning. */
+  readonly after: LogPlace | undefined
+  /** Ends it. */
+  readonly signal: AbortSignal
+  /** Told of each failure after which it goes on by itself. */
+  readonly interrupted: (error: MnemeError) => void
+}
+
+/** What a subscription gives at a time. */
+export interface SubscribedPage {
+  /** Of those asked for; possibly none. */
+  readonly events: readonly StoredEvent[]
+  /** Up to where the log was looked through: never before the last of the events. `undefined`: it is empty. */
+  readonly through: LogPlace | undefined
+  /** Whether there was nothing behind it. */
+  readonly isCaughtUp: boolean
+  /** Whether other subscriptions are given the same objects: then each is decoded once for all of them. */
+  readonly isShared?: boolean
+}
+
+/** The order of reading. */
+export type Direction = 'forwards' | 'backwards'

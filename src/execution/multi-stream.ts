@@ -1,0 +1,178 @@
+import { checkEvents, checkRequest, idsOf } from '../store/append-request.ts'
+import { after } from '../adapter/append-rules.ts'
+import { listStreams, onStreams, placeOnSeveral } from './boundary-shape.ts'
+import type { Streams } from '../model/boundary.ts'
+import type { Call, Decided } from './call.ts'
+import type { EncodedEvent } from '../store/encode.ts'
+import type { Executor } from './context.ts'
+import { foldStream, seeAfter, type FoldedState } from './fold.ts'
+import { readBoundary, type Reading } from './boundary.ts'
+import { streamEventOfNew } from '../store/decode.ts'
+import { report } from './report.ts'
+import type { StateSet } from './state-set.ts'
+import type { Appended, Condition, Conflict, Repeated } from '../adapter/store-adapter.ts'
+import type { AnyStream } from '../model/stream.ts'
+
+/** A decision with its events, and the states with them. */
+interface Candidate {
+  readonly decided: Decided
+  readonly events: readonly EncodedEvent[]
+  readonly reading: Reading
+  readonly after: StateSet
+  /** The same as the caller gets it; made before the append, because making it may fail. */
+  readonly result: unknown
+}
+
+/**
+ * A command over several streams: read, decided and appended as one, under a condition on each of them. It
+ * stands on nothing that other commands decided but did not commit. It is tried at once; after a conflict it
+ * takes its turn among this process's commands on the streams in question, so that they do not starve it.
+ */
+export class JointDecision {
+  readonly #executor: Executor
+  readonly #call: Call
+  readonly #boundary: Streams
+  /** Streams at which another command came first. */
+  #contended: readonly string[] = []
+  /** States that turned out to be old, to read on from. */
+  readonly #old = new Map<string, FoldedState>()
+
+  constructor(executor: Executor, call: Call, boundary: Streams) {
+    this.#executor = executor
+    this.#call = call
+    this.#boundary = boundary
+  }
+
+  /** Settles the call. */
+  async run(): Promise<void> {
+    const { turns } = this.#executor
+    try {
+      const named = listStreams(this.#boundary).map(({ stream }) => stream)
+      while (!this.#call.isSettled) {
+        const taken = named.filter((name) => turns.isTaken(name))
+        const release = await turns.take([...this.#contended, ...taken])
+        const delay = await this.#attempt().finally(release)
+        if (delay > 0) await new Promise((resolve) => setTimeout(resolve, delay))
+      }
+    } catch (error) {
+      this.#call.reject(error)
+    }
+  }
+
+  /** @returns how long to wait before the next attempt, if the call is not settled. */
+  async #attempt(): Promise<number> {
+    const call = this.#call
+    if (call.isOver) return 0
+    const { cache } = this.#executor
+    const reading = await this.#read()
+    if (!reading) return 0
+    const bases = reading.states.byStream()
+    const conditions = conditionsOf(reading.states)
+    const candidate = await this.#decide(reading)
+    if (call.isSettled) return 0
+    const { events } = candidate
+    const { key, fingerprint } = call
+    const keys = key === undefined ? [] : [{ key, fingerprint, first: 0, count: events.length }]
+    if (events.length === 0 && keys.length === 0 && bases.length < 2 && !bases.some(({ cached }) => cached)) {
+      this.#report(candidate)
+      return 0
+    }
+    try {
+      const verdict = await this.#executor.append({ conditions, events, keys, ids: idsOf(events) }, [call])
+      if (verdict.kind === 'conflict') return this.#conflicted(verdict, candidate)
+      if (verdict.kind === 'used') {
+        for (const base of bases) if (!base.cached) cache.set(base)
+        await this.#executor.repeated.settle(call, this.#boundary, verdict.uses[0]!)
+      } else this.#report(candidate, verdict)
+      return 0
+    } catch (error) {
+      for (const { stream } of bases) cache.delete(stream.stream)
+      throw error
+    }
+  }
+
+  /**
+   * Reads all streams. What fails there may come of an old state, which follows what it should not: then it is
+   * read anew.
+   *
+   * @returns undefined where it is to be read anew.
+   */
+  async #read(): Promise<Reading | undefined> {
+    const { core, cache } = this.#executor
+    const call = this.#call
+    const named = listStreams(this.#boundary)
+    const atHand = named.filter((stream) => cache.get(stream) !== undefined)
+    try {
+      const reading = await readBoundary(call.command, this.#boundary, (...args) => this.#load(...args))
+      checkRequest(conditionsOf(reading.states), [], core.capabilities)
+      return reading
+    } catch (error) {
+      if (atHand.length === 0) throw error
+      for (const { stream } of atHand) cache.delete(stream)
+      return undefined
+    }
+  }
+
+  /** From the cache, or from the store; up to the revision at which another fold of the stream stands. */
+  async #load(stream: AnyStream, beside?: FoldedState): Promise<FoldedState> {
+    const { core, cache } = this.#executor
+    const cached = cache.get(stream)
+    if (cached && (!beside || beside.revision === cached.revision)) return cached
+    if (beside) return foldStream(core, stream, { upTo: beside.revision })
+    const known = this.#old.get(stream.stream)
+    return foldStream(core, stream, { known })
+  }
+
+  async #decide(reading: Reading): Promise<Candidate> {
+    const { states, boundary } = reading
+    const nothing = { events: [], reading, after: states, result: undefined }
+    try {
+      const on = onStreams(boundary as Streams)
+      const streams = states.all().map(({ stream }) => stream)
+      const decided: Decided = reading.threw
+        ? { kind: 'threw', ...reading.threw }
+        : await this.#call.decide(states.shape(boundary), { on }, placeOnSeveral(streams))
+      if (decided.kind !== 'events') return { decided, ...nothing }
+      const { events } = decided
+      checkEvents(events, states.byStream().length)
+      const after = this.#fold(states, events)
+      return { decided, events, reading, after, result: after.shape(boundary, seeAfter) }
+    } catch (error) {
+      return { decided: { kind: 'threw', error }, ...nothing }
+    }
+  }
+
+  /** The states with the decision's events: what an aggregate cannot fold is never stored. */
+  #fold(states: StateSet, events: readonly EncodedEvent[]): StateSet {
+    const heads = new Map(states.byStream().map(({ stream, revision }) => [stream.stream, revision]))
+    const placed = events.map((event) => {
+      const revision = after(heads.get(event.stream)!)
+      heads.set(event.stream, revision)
+      return streamEventOfNew(event, revision, this.#call.metadata)
+    })
+    return states.evolve(placed)
+  }
+
+  #conflicted(conflict: Conflict, { events, reading }: Candidate): number {
+    const behind = reading.states.of(conflict.stream)
+    this.#executor.cache.delete(conflict.stream)
+    if (behind[0]) this.#old.set(conflict.stream, behind[0])
+    this.#contended = [conflict.stream, ...events.map(({ stream }) => stream)]
+    return this.#call.conflicted(conflict, !behind.some(({ cached }) => cached), Math.random()) ?? 0
+  }
+
+  #report(candidate: Candidate, verdict?: Appended | Repeated): void {
+    const states = candidate.after.byStream()
+    for (const folded of states) {
+      if (verdict?.kind === 'repeated') this.#executor.cache.delete(folded.stream.stream)
+      else this.#executor.cache.set(folded)
+    }
+    const revisions = new Map(states.map(({ stream, revision }) => [stream.stream, revision]))
+    report(this.#call, { ...candidate, first: 0, revisions }, verdict)
+  }
+}
+
+/** Each stream is to stand where its state does. */
+function conditionsOf(states: StateSet): Condition[] {
+  return states.byStream().map(({ stream, revision }) => ({ stream: stream.stream, expected: revision }))
+}

@@ -1,0 +1,58 @@
+import type { Boundary } from '../model/boundary.ts'
+import { decode } from '../model/upcast.ts'
+import { KeyReusedError } from '../base/errors.ts'
+import { fromUse, streamEventOf } from '../store/decode.ts'
+import type { Revision } from '../base/revision.ts'
+import type { KeyUse } from '../adapter/store-adapter.ts'
+import type { StoreCore } from '../store/lifecycle.ts'
+import type { Call } from './call.ts'
+import { foldStream, seeAfter } from './fold.ts'
+import { readBoundary } from './boundary.ts'
+import { StateCache } from './state-cache.ts'
+
+/** Answers calls whose idempotency key was used before with what the first append gave. */
+export class RepeatedCalls {
+  readonly #core: StoreCore
+  /** States right after the appends repeated last: who repeats one often repeats the next one, too. */
+  readonly #past: StateCache
+
+  constructor(core: StoreCore) {
+    this.#core = core
+    this.#past = new StateCache(core.options.cachedStates)
+  }
+
+  /**
+   * Settles a call. Its streams are read as they were right before the first append, so that `follow` names the
+   * same ones, and the events are applied to them again.
+   */
+  async settle(call: Call, boundary: Boundary, use: KeyUse): Promise<void> {
+    try {
+      if (use.fingerprint !== call.fingerprint) throw new KeyReusedError(use.key)
+      const before = headsBefore(use)
+      const reading = await readBoundary(call.command, boundary, async (stream) => {
+        const upTo = before.get(stream.stream)
+        if (upTo === undefined) return foldStream(this.#core, stream)
+        return foldStream(this.#core, stream, { known: this.#past.get(stream), upTo })
+      })
+      const { states } = reading
+      // Of another command with an equal input: what that wrote is no answer to this one.
+      if (use.events.some(({ stream }) => states.of(stream).length === 0)) throw new KeyReusedError(use.key)
+      const after = states.evolve(use.events.map(streamEventOf))
+      for (const folded of after.all()) this.#past.set(folded)
+      const { events, ...result } = fromUse(use)
+      const decoded = events.map((event) => decode(states.of(event.stream)[0]!.stream.fold, event))
+      const state = after.shape(reading.boundary, seeAfter)
+      call.resolve({ ok: true, ...result, events: decoded, state, attempts: call.attempts })
+    } catch (error) {
+      call.reject(error)
+    }
+  }
+}
+
+/** Where each stream of the first append stood right before it. */
+function headsBefore({ heads, events }: KeyUse): Map<string, Revision> {
+  const before = new Map<string, Revision>(heads)
+  for (const { stream, revision } of events.toReversed())
+    before.set(stream, revision === 0 ? 'none' : revision - 1)
+  return before
+}

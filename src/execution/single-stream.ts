@@ -1,0 +1,184 @@
+import { idsOf } from '../store/append-request.ts'
+import type { EncodedEvent } from '../store/encode.ts'
+import type {
+  Appended,
+  AppendRequest,
+  AppendVerdict,
+  Conflict,
+  KeyClaim,
+  Repeated,
+} from '../adapter/store-adapter.ts'
+import type { AnyStream } from '../model/stream.ts'
+import type { Call } from './call.ts'
+import type { Executor } from './context.ts'
+import { foldStream, type FoldedState } from './fold.ts'
+import { report } from './report.ts'
+import { decideInSequence, withoutGivenUp, type Candidate, type Waiting } from './sequence.ts'
+
+/**
+ * The commands of this process that wait for one stream. They are decided in sequence, each on the state that
+ * the one before it left, and go as one append with one expectation: it succeeds whole, or fails whole and all
+ * are decided anew. (A revision is a number, not an identity: a decision that stands on another's uncommitted
+ * event must fall with it.) Nothing is reported before what it stands on is committed.
+ */
+export class HotStream {
+  readonly #executor: Executor
+  readonly #name: string
+  readonly #waiting: Waiting[] = []
+  #isRunning = false
+  /** How many groups wait for the end of a delay. */
+  #delayed = 0
+  /** A state that turned out to be old, to read on from. */
+  #old: FoldedState | undefined
+
+  constructor(executor: Executor, name: string) {
+    this.#executor = executor
+    this.#name = name
+  }
+
+  add(call: Call, stream: AnyStream): void {
+    this.#waiting.push({ call, stream })
+    if (!this.#isRunning) void this.#run()
+  }
+
+  async #run(): Promise<void> {
+    this.#isRunning = true
+    while (this.#waiting.length > 0) this.#waiting.unshift(...(await this.#turn()))
+    this.#isRunning = false
+    if (this.#delayed === 0) this.#executor.forget(this.#name)
+  }
+
+  /** Takes those that wait at the front, decides them and reports what stands; returns who is decided anew. */
+  async #turn(): Promise<readonly Waiting[]> {
+    const release = await this.#executor.turns.take([this.#name])
+    const group = this.#takeGroup()
+    try {
+      return group.length > 0 ? await this.#decide(group) : []
+    } catch (error) {
+      for (const { call } of group) call.reject(error)
+      return []
+    } finally {
+      release()
+    }
+  }
+
+  #takeGroup(): Waiting[] {
+    const fold = this.#waiting[0]?.stream.fold
+    const other = this.#waiting.findIndex(({ stream }) => stream.fold !== fold)
+    const group = this.#waiting.splice(0, Math.min(other < 0 ? Infinity : other, MOST_AT_ONCE))
+    return group.filter(({ call }) => !call.isOver)
+  }
+
+  async #decide(group: readonly Waiting[]): Promise<readonly Waiting[]> {
+    const { cache, core } = this.#executor
+    const { stream } = group[0]!
+    const base = cache.get(stream) ?? (await foldStream(core, stream, { known: this.#old }))
+    const { candidates, rest } = withoutGivenUp(await decideInSequence(group, base))
+    if (candidates.length === 0) return rest
+    const events = candidates.flatMap((candidate) => candidate.events)
+    const keys = candidates.flatMap(claimOf)
+    if (events.length === 0 && keys.length === 0 && !base.cached) {
+      // The state was read just now and nothing was added to it: that is its verification.
+      for (const candidate of candidates) reportOne(candidate)
+      cache.set(base)
+      return rest
+    }
+    const conditions = [{ stream: this.#name, expected: base.revision }]
+    const again = await this.#append({ conditions, events, keys, ids: idsOf(events) }, candidates, base)
+    return [...again, ...rest]
+  }
+
+  async #append(
+    request: AppendRequest & { readonly events: readonly EncodedEvent[] },
+    candidates: readonly Candidate[],
+    base: FoldedState,
+  ): Promise<readonly Waiting[]> {
+    const { cache } = this.#executor
+    let verdict: AppendVerdict
+    try {
+      verdict = await this.#executor.append(
+        request,
+        candidates.map(({ call }) => call),
+      )
+    } catch (error) {
+      cache.delete(this.#name)
+      // Those without events wrote nothing that could be in doubt: they are decided without the others'.
+      const [failed, others] = partition(
+        candidates,
+        ({ events }) => events.length > 0 || request.events.length === 0,
+      )
+      for (const { call } of failed) call.reject(error)
+      return others
+    }
+    if (verdict.kind === 'conflict') {
+      cache.delete(this.#name)
+      this.#old = base
+      return this.#conflicted(verdict, candidates, !base.cached)
+    }
+    if (verdict.kind === 'used') {
+      if (!base.cached) cache.set(base)
+      const uses = new Map(verdict.uses.map((use) => [use.key, use]))
+      const [repeated, others] = partition(
+        candidates,
+        ({ call: { key } }) => key !== undefined && uses.has(key),
+      )
+      for (const { call, stream } of repeated) {
+        const use = uses.get(call.key!)
+        if (use) void this.#executor.repeated.settle(call, stream, use)
+      }
+      return others
+    }
+    if (verdict.kind === 'repeated') {
+      // Events with ids of their own that were stored before. Others stand on a state that has moved on since.
+      cache.delete(this.#name)
+      const [writers, others] = partition(candidates, ({ events }) => events.length > 0)
+      for (const writer of writers) reportOne(writer, verdict)
+      return others
+    }
+    this.#old = undefined
+    cache.set(candidates.at(-1)!.state)
+    for (const candidate of candidates) reportOne(candidate, verdict)
+    return []
+  }
+
+  /** Those of one delay wait together, to be one group again; meanwhile others have their turn. */
+  #conflicted(conflict: Conflict, candidates: readonly Candidate[], counts: boolean): readonly Waiting[] {
+    const jitter = Math.random()
+    const byDelay = new Map<number, Waiting[]>([[0, []]])
+    for (const candidate of candidates) {
+      const delay = candidate.call.conflicted(conflict, counts, jitter)
+      if (delay === undefined) continue
+      const same = byDelay.get(delay)
+      if (same) same.push(candidate)
+      else byDelay.set(delay, [candidate])
+    }
+    for (const [delay, waiting] of byDelay) if (delay > 0) this.#later(waiting, delay)
+    return byDelay.get(0) ?? []
+  }
+
+  #later(waiting: readonly Waiting[], delay: number): void {
+    this.#delayed++
+    setTimeout(() => {
+      this.#delayed--
+      this.#waiting.unshift(...waiting)
+      if (!this.#isRunning) void this.#run()
+    }, delay)
+  }
+}
+
+/** How many commands are decided for one append. */
+const MOST_AT_ONCE = 250
+
+function claimOf({ call, events, first }: Candidate): KeyClaim[] {
+  const { key, fingerprint } = call
+  return key === undefined ? [] : [{ key, fingerprint, first, count: events.length }]
+}
+
+function reportOne(candidate: Candidate, verdict?: Appended | Repeated): void {
+  const { stream, revision } = candidate.state
+  report(candidate.call, { ...candidate, revisions: new Map([[stream.stream, revision]]) }, verdict)
+}
+
+function partition<T>(items: readonly T[], belongs: (item: T) => boolean): [T[], T[]] {
+  return [items.filter(belongs), items.filter((item) => !belongs(item))]
+}

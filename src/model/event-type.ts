@@ -1,0 +1,206 @@
+import { InvalidArgumentError, InvalidDataError, type DataIssue } from '../base/errors.ts'
+import type { Event, NoData } from './event.ts'
+import { specRecord, type SpecRecord } from './event-spec.ts'
+import type { Json, JsonObject } from './json-type.ts'
+import { madeEvent } from './made-event.ts'
+import { checkDefinitionName, checkEventType } from './names.ts'
+import { copyEventData } from './json.ts'
+import type { SchemaIssue, StandardSchemaV1 } from '../base/standard-schema.ts'
+
+/** An event's constructor, its type name and its guard. */
+export interface EventType<Type extends string, Data> extends EventTypeBase<Type, Data> {
+  /** @throws InvalidDataError where the data is not JSON, or the event's schema refuses it. */
+  (...args: DataArgs<Data>): Event<Type, Data>
+}
+
+/** The same, where a schema takes something else than it returns. */
+export interface ParsedEventType<Type extends string, Data, Input> extends EventTypeBase<Type, Data> {
+  /** @throws InvalidDataError where the schema refuses the input, or what it returns is not JSON. */
+  (...args: DataArgs<Input>): Event<Type, Data>
+}
+
+/** What every event constructor has. */
+export interface EventTypeBase<Type extends string, Data> {
+  /** The full type name, like `'BankAccount.Opened'`. */
+  readonly type: Type
+  /** The version of the data's shape that this program writes: one more than it has upcasts. */
+  readonly version: number
+  /** Whether an event is of this type, in its present version. */
+  is<E extends Event>(event: E): event is E & Event<Type, Data>
+}
+
+/** Any event constructor. */
+export type AnyEventType = EventTypeBase<string, unknown>
+
+type DataArgs<In> = [In] extends [NoData] ? [] : {} extends In ? [data?: In] : [data: In]
+
+/** What `events` may hold: a spec made by `event`, any Standard Schema, or another aggregate's event. */
+export type EventDefinitions = Readonly<Record<string, StandardSchemaV1 | AnyEventType>>
+
+/** Refuses definitions whose data could not be stored, in words: they are what the compiler prints. */
+export type CheckDefinitions<D> = {
+  readonly [K in keyof D]: D[K] extends AnyEventType
+    ? unknown
+    : D[K] extends StandardSchemaV1<unknown, infer Output>
+      ? [Output] extends [JsonObject<Output>]
+        ? [Output] extends [object]
+          ? NoArray<Output>
+          : NoObject
+        : `the data is not JSON: ${ProblemIn<Output>}`
+      : unknown
+}
+type NoObject = "an event's data must be an object"
+type NoArray<T> = T extends readonly unknown[] ? NoObject : unknown
+/** Where the data of a schema is not JSON, and why. */
+type ProblemIn<T> = T extends readonly (infer Item)[]
+  ? ProblemIn<{ '[]': Item }>
+  : {
+      [K in keyof T & string]: [T[K]] extends [Json<T[K]>]
+        ? never
+        : Json<T[K]> extends infer Problem extends string
+          ? `${K}: ${Problem}`
+          : `${K} holds ${ProblemIn<T[K]>}`
+    }[keyof T & string]
+
+/** In a hover: a schema parses `input` to `data`. */
+export interface Parsed<Input, Data> {
+  readonly input: Input
+  readonly data: Data
+  readonly '~parsed': true
+}
+
+/** What a hover shows of an event: its data, or that a schema parses it, or the type that another owns. */
+export type Payload<D> = D extends AnyEventType
+  ? D
+  : D extends StandardSchemaV1<infer Input, infer Output>
+    ? Same<Input, Output> extends true
+      ? Output
+      : Parsed<Input, Output>
+    : never
+// Two generic functions are the same type only where A and B are.
+// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+
+export type TypeOf<Name extends string, K, P> = [P] extends [AnyEventType]
+  ? P['type']
+  : `${Name}.${K & string}`
+export type DataOf<P> = [P] extends [(...args: never) => Event<string, infer Data>]
+  ? Data
+  : [P] extends [Parsed<unknown, infer Data>]
+    ? Data
+    : P
+export type EventTypeOf<Name extends string, K, P> = [P] extends [AnyEventType]
+  ? P
+  : [P] extends [Parsed<infer Input, infer Data>]
+    ? ParsedEventType<`${Name}.${K & string}`, Data, Input>
+    : EventType<`${Name}.${K & string}`, P>
+/** The constructors of an aggregate's events, by their short names. */
+export type EventTypes<Name extends string, E> = { readonly [K in keyof E]: EventTypeOf<Name, K, E[K]> }
+
+/** What the runtime knows of an event type. */
+export interface EventTypeRecord extends SpecRecord {
+  readonly type: string
+  readonly version: number
+}
+
+const records = new WeakMap<object, EventTypeRecord>()
+
+/**
+ * Events without an aggregate: to share them between aggregates, or to keep files free of circular imports.
+ *
+ * @example
+ * ```ts
+ * const Audit = defineEvents('Audit', { Flagged: event<{ why: string }>() })
+ * const flagged = Audit.Flagged({ why: 'late' }) // { type: 'Audit.Flagged', data: { why: 'late' } }
+ * ```
+ */
+export function defineEvents<const Name extends string, D extends EventDefinitions>(
+  name: Name,
+  events: D & CheckDefinitions<D>,
+): { readonly [K in keyof D]: EventTypeOf<Name, K, Payload<D[K]>> } {
+  checkDefinitionName(name, 'name')
+  if (typeof (events as unknown) !== 'object' || (events as unknown) === null) {
+    throw new InvalidArgumentError('events', 'an object of events by their names')
+  }
+  const types: Record<string, unknown> = {}
+  for (const [key, definition] of Object.entries<StandardSchemaV1 | AnyEventType>(events)) {
+    if (key === '' || key === '__proto__') throw new InvalidArgumentError(`events.${key}`, 'of another name')
+    if (!isSchema(definition)) {
+      throw new InvalidArgumentError(
+        `events.${key}`,
+        'event(), a Standard Schema or an event of another aggregate',
+      )
+    }
+    types[key] = isEventType(definition) ? definition : makeEventType(`${name}.${key}`, definition)
+  }
+  return Object.freeze(types) as never
+}
+
+/** The runtime's record of an event constructor. */
+export function eventTypeRecord(eventType: AnyEventType): EventTypeRecord {
+  const record = records.get(eventType)
+  if (!record) throw new InvalidArgumentError('events', 'made by defineAggregate or defineEvents')
+  return record
+}
+
+/** Makes an event: checks, copies and freezes its data. */
+export function makeEvent(record: EventTypeRecord, input: unknown): Event {
+  return madeEvent(record, copyEventData(validate(record.schema, input, record.type, 'data'), record.type))
+}
+
+/** What a schema returns for a value. @throws InvalidDataError */
+export function validate(
+  schema: StandardSchemaV1 | undefined,
+  value: unknown,
+  subject: string,
+  root: string,
+): unknown {
+  if (!schema) return value
+  const result = schema['~standard'].validate(value)
+  if (isThenable(result)) {
+    result.then(ignore, ignore)
+    throw new InvalidArgumentError(`the schema of ${subject}`, 'synchronous, but it returned a promise')
+  }
+  if (result.issues)
+    throw new InvalidDataError(
+      subject,
+      result.issues.map((issue) => toIssue(issue, root)),
+    )
+  return result.value
+}
+
+function toIssue({ message, path = [] }: SchemaIssue, root: string): DataIssue {
+  const keys = path.map((part) => String(typeof part === 'object' ? part.key : part))
+  return { path: [root, ...keys].join('.'), message }
+}
+
+/** Whether it is a Standard Schema; some libraries' are functions. An event constructor passes as well. */
+export function isSchema(value: unknown): value is StandardSchemaV1 {
+  if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return false
+  return '~standard' in value || isEventType(value)
+}
+
+function ignore(): void {
+  // What a refused promise comes to is nobody's business.
+}
+
+function isThenable(value: object): value is PromiseLike<unknown> {
+  return 'then' in value && typeof value.then === 'function'
+}
+
+function isEventType(definition: object): definition is AnyEventType {
+  return records.has(definition)
+}
+
+function makeEventType(type: string, definition: StandardSchemaV1): AnyEventType {
+  checkEventType(type, `the event type '${type}'`)
+  const spec = specRecord(definition)
+  const record: EventTypeRecord = { ...spec, type, version: spec.upcasts.length + 1 }
+  const eventType = Object.assign((data: unknown = {}) => makeEvent(record, data), {
+    type,
+    version: record.version,
+    is: (event: Event) => event.type === type && (event.version ?? 1) === record.version,
+  })
+  records.set(eventType, record)
+  return eventType as unknown as AnyEventType
+}

@@ -1,0 +1,55 @@
+import { InvalidArgumentError } from '../base/errors.ts'
+import { isPlain } from './json.ts'
+import { isStream } from './stream.ts'
+
+/**
+ * A short text that is the same for equal values, whatever the order of their keys: an idempotency key is
+ * kept with that of its input, so that the same key with another input is noticed. (SHA-256; the input itself
+ * is not kept.)
+ */
+export function fingerprint(value: unknown): string {
+  // Not by crypto.subtle, which answers later: commands would change places while they wait for it. Loaded by
+  // the first key, because it would make up a tenth of what importing Mneme costs.
+  crypto ??= process.getBuiltinModule('node:crypto')
+  return crypto.createHash('sha256').update(canonical(value, [])).digest('base64url')
+}
+
+/** The part of `node:crypto` used here. */
+interface Crypto {
+  createHash(algorithm: 'sha256'): { update(text: string): { digest(encoding: 'base64url'): string } }
+}
+
+let crypto: Crypto | undefined
+
+function canonical(value: unknown, parents: readonly object[]): string {
+  if (typeof value !== 'object' || value === null) {
+    if (typeof value === 'function' || typeof value === 'symbol') return ''
+    return `${typeof value}:${JSON.stringify(String(value))}`
+  }
+  if (parents.includes(value)) return 'cycle'
+  const within = [...parents, value]
+  if (isStream(value)) return `stream${JSON.stringify(value.stream)}`
+  if (Array.isArray(value)) return `[${value.map((item) => canonical(item, within)).join()}]`
+  if (value instanceof Map) return `map${unordered([...value], within)}`
+  if (value instanceof Set) return `set${unordered([...value], within)}`
+  if (!isPlain(value) && 'toJSON' in value && typeof value.toJSON === 'function') {
+    return `json${canonical((value.toJSON as () => unknown)(), within)}`
+  }
+  const isOpaque = !isPlain(value) && Object.keys(value).length === 0
+  if (isOpaque) {
+    throw new InvalidArgumentError(
+      'input',
+      'comparable, because there is a key: plain data, or what has toJSON; a command with private fields needs `input`',
+    )
+  }
+  const entries = Object.entries(value).filter(([, item]) => item !== undefined && typeof item !== 'function')
+  const members = entries.map(([key, item]) => `${JSON.stringify(key)}${canonical(item, within)}`)
+  return `{${members.sort().join()}}`
+}
+
+function unordered(items: readonly unknown[], parents: readonly object[]): string {
+  return `[${items
+    .map((item) => canonical(item, parents))
+    .sort()
+    .join()}]`
+}

@@ -1,0 +1,146 @@
+import { InvalidDataError, type DataIssue } from '../base/errors.ts'
+
+/** What JSON carries. */
+export type PlainData =
+  string | number | boolean | null | readonly PlainData[] | { readonly [key: string]: PlainData }
+
+/**
+ * An event's data as plain JSON data: a copy, so that what is read later equals what was written.
+ * Deeply frozen, but for the object itself, which is left for the caller to freeze.
+ * `undefined` properties are left out, as JSON does; whatever else JSON would lose or change is refused.
+ *
+ * @throws InvalidDataError which names each offending value by its path.
+ */
+export function copyEventData(value: unknown, eventType: string): Record<string, PlainData> {
+  const issues: DataIssue[] = []
+  const data = copyRoot(value, issues)
+  if (issues.length > 0) throw new InvalidDataError(eventType, issues)
+  return data
+}
+
+function copyRoot(value: unknown, issues: DataIssue[]): Record<string, PlainData> {
+  const root = { key: 'data', parent: undefined, object: undefined }
+  if (typeof value === 'object' && value !== null && isPlain(value)) {
+    return copyRecord(value as Readonly<Record<string, unknown>>, { ...root, object: value }, issues)
+  }
+  if (Array.isArray(value) || copy(value, root, issues) !== null || value === null) {
+    refuse(root, issues, 'must be an object')
+  }
+  return {}
+}
+
+/** Where a value is: written out as a path only when something is wrong with it. */
+interface Place {
+  readonly key: string | number
+  readonly parent: Place | undefined
+  /** The object that is there, to find cycles. */
+  readonly object: object | undefined
+}
+
+function copy(value: unknown, place: Place, issues: DataIssue[]): PlainData {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return value
+    case 'number':
+      if (!Number.isFinite(value)) return refuse(place, issues, `${String(value)} is not JSON`)
+      if (Object.is(value, -0)) return refuse(place, issues, '-0 is not JSON: it would be read as 0')
+      return value
+    case 'bigint':
+      return refuse(place, issues, 'a bigint is not JSON: store a string')
+    case 'object':
+      return value === null ? null : copyObject(value, place, issues)
+    case 'undefined':
+      return refuse(place, issues, 'undefined is not JSON')
+    default:
+      return refuse(place, issues, `a ${typeof value} is not JSON`)
+  }
+}
+
+function copyObject(object: object, { key, parent }: Place, issues: DataIssue[]): PlainData {
+  const place: Place = { key, parent, object }
+  let depth = 0
+  for (let above = parent; above; above = above.parent) {
+    if (above.object === object) return refuse(place, issues, 'is part of a cycle')
+    depth++
+  }
+  if (depth >= MAX_DEPTH) return refuse(place, issues, `is nested deeper than ${String(MAX_DEPTH)} levels`)
+  if (Array.isArray(object) && isPlain(Object.getPrototypeOf(object) as object)) {
+    return copyArray(object, place, issues)
+  }
+  if (isPlain(object)) {
+    return Object.freeze(copyRecord(object as Readonly<Record<string, unknown>>, place, issues))
+  }
+  return refuse(place, issues, `a ${nameOf(object)} is not plain JSON data`)
+}
+
+function copyArray(array: readonly unknown[], parent: Place, issues: DataIssue[]): PlainData {
+  const result: PlainData[] = []
+  if (Object.keys(array).length > array.length)
+    refuse(parent, issues, 'an array with named properties is not JSON')
+  for (let i = 0; i < array.length; i++) {
+    result.push(copy(array[i], { key: i, parent, object: undefined }, issues))
+  }
+  return Object.freeze(result)
+}
+
+function copyRecord(
+  record: Readonly<Record<string, unknown>>,
+  parent: Place,
+  issues: DataIssue[],
+): Record<string, PlainData> {
+  const result: Record<string, PlainData> = {}
+  for (const key of Object.keys(record)) {
+    const place = { key, parent, object: undefined }
+    const item = record[key]
+    if (key === '__proto__') refuse(place, issues, "a key named '__proto__' is refused")
+    else if (item !== undefined) result[key] = copy(item, place, issues)
+  }
+  for (const symbol of Object.getOwnPropertySymbols(record)) {
+    if (!Object.prototype.propertyIsEnumerable.call(record, symbol)) continue
+    refuse(parent, issues, 'a symbol as key is not JSON')
+  }
+  return result
+}
+
+/** Freezes what was parsed from JSON, deeply, however deep; what is frozen already is taken to be so deeply. */
+export function freezeJson(value: object): void {
+  const waiting = [value]
+  for (let next = waiting.pop(); next; next = waiting.pop()) {
+    Object.freeze(next)
+    for (const key in next) {
+      const item: unknown = next[key as keyof typeof next]
+      if (typeof item === 'object' && item !== null && !Object.isFrozen(item)) waiting.push(item)
+    }
+  }
+}
+
+/** So many say what is wrong; a thousand more would not say it better. */
+const MOST_ISSUES = 20
+/** Deeper data would overflow the stack of what reads it. */
+const MAX_DEPTH = 500
+
+/** Whether an object is a record of no class; of any realm, because test runners and workers have their own. */
+export function isPlain(object: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(object)
+  return prototype === null || Object.getPrototypeOf(prototype) === null
+}
+
+function refuse(place: Place, issues: DataIssue[], message: string): null {
+  if (issues.length < MOST_ISSUES) issues.push({ path: pathOf(place), message })
+  return null
+}
+
+function pathOf({ key, parent }: Place): string {
+  if (!parent) return String(key)
+  const before = pathOf(parent)
+  if (typeof key === 'number') return `${before}[${String(key)}]`
+  return /^[A-Za-z_$][\w$]*$/.test(key) ? `${before}.${key}` : `${before}[${JSON.stringify(key)}]`
+}
+
+function nameOf(object: object): string {
+  const { constructor } = object as { constructor?: { name?: unknown } }
+  return typeof constructor?.name === 'string' && constructor.name !== ''
+    ? constructor.name
+    : 'class instance'
+}

@@ -1,0 +1,96 @@
+import { InvalidArgumentError, UnsupportedError } from '../base/errors.ts'
+import { bytesOf, checkLimit, limits } from '../base/limits.ts'
+import type { Capabilities } from '../adapter/store-adapter.ts'
+
+/**
+ * Names are checked alike for every store: what one of them refuses, all refuse. (PostgreSQL keeps no NUL,
+ * KurrentDB reserves a leading `$` and restricts the characters of event types.)
+ */
+export function checkStreamName(name: string, argument: string): void {
+  if (checked.has(name)) return
+  checkText(name, argument, 'a stream name')
+  if (name.startsWith('$')) {
+    throw new InvalidArgumentError(
+      argument,
+      'a stream name that does not begin with $ (reserved by KurrentDB)',
+    )
+  }
+  if (name.startsWith(RESERVED_STREAMS)) {
+    throw new InvalidArgumentError(
+      argument,
+      `a stream name that does not begin with ${RESERVED_STREAMS} (reserved for what stores keep themselves)`,
+    )
+  }
+  checkLimit(argument, 'streamNameBytes', bytesOf(name, limits.streamNameBytes))
+  if (checked.size >= MAX_CHECKED) checked.clear()
+  checked.add(name)
+}
+
+/** What the names of streams begin with that a store keeps for itself beside the users'. */
+export const RESERVED_STREAMS = 'mneme:'
+
+/** Names that passed, so that a stream in use is not looked at again and again. */
+const checked = new Set<string>()
+const MAX_CHECKED = 10_000
+
+/** @throws InvalidArgumentError */
+export function checkEventType(type: string, argument: string): string {
+  if (typeof (type as unknown) !== 'string' || !EVENT_TYPE.test(type) || type !== type.normalize('NFC')) {
+    throw new InvalidArgumentError(
+      argument,
+      "an event type of letters, digits and '_.:-', like 'Account.Opened' (in Unicode's form NFC)",
+    )
+  }
+  checkLimit(argument, 'eventTypeBytes', bytesOf(type, limits.eventTypeBytes))
+  return type
+}
+
+/** Letters and digits of the Basic Multilingual Plane: KurrentDB knows no others in an event type. */
+const EVENT_TYPE = /^(?:(?![\u{10000}-\u{10FFFF}])[\p{L}\p{N}_.:-])+$/u
+
+/** The name of an aggregate, of its events or of a group of events. */
+export function checkDefinitionName(name: string, argument: string): void {
+  if (typeof (name as unknown) !== 'string' || !/^[\p{L}\p{N}_.]+$/u.test(name)) {
+    throw new InvalidArgumentError(argument, "a name of letters, digits and '_.', like 'BankAccount'")
+  }
+}
+
+function checkText(text: string, argument: string, what: string): void {
+  if (typeof (text as unknown) !== 'string' || text.trim() === '') {
+    throw new InvalidArgumentError(argument, `${what}: a string that is not blank`)
+  }
+  if (!isWellFormed(text)) {
+    throw new InvalidArgumentError(
+      argument,
+      `${what} of well-formed Unicode (it holds half a surrogate pair)`,
+    )
+  }
+  // eslint-disable-next-line no-control-regex -- they are what is looked for
+  if (/[\u0000-\u001F\u007F-\u009F]/.test(text)) {
+    throw new InvalidArgumentError(argument, `${what} without control characters`)
+  }
+}
+
+/** `String.prototype.isWellFormed`, which the library of ES2022 does not declare. */
+function isWellFormed(text: string): boolean {
+  return !/\p{Surrogate}/u.test(text)
+}
+
+/** The category of a stream: its name up to the first `-`, which is the name of its aggregate. */
+export function categoryOf(stream: string): string {
+  const dash = stream.indexOf('-')
+  return dash < 0 ? stream : stream.slice(0, dash)
+}
+
+/** An idempotency key. @throws InvalidArgumentError, LimitError, UnsupportedError */
+export function checkUsableKey(key: string, capabilities: Capabilities): string {
+  checkText(key, 'key', 'an idempotency key')
+  checkLimit('key', 'keyBytes', bytesOf(key, limits.keyBytes))
+  if (!capabilities.keys) throw lacking('this store keeps no idempotency keys', capabilities)
+  return key
+}
+
+/** The error of who asks for what a store lacks. */
+export function lacking(what: string, { needed }: Capabilities): UnsupportedError {
+  return new UnsupportedError(needed === undefined ? what : `${what}: ${needed}`)
+}

@@ -1,0 +1,275 @@
+import { ask, transactionEnded, type Query, type Row, type Steps } from '../adapter/projection-target.ts'
+import type { Checkpoint } from '../store/event-store.ts'
+import type { LogPlace } from '../adapter/store-adapter.ts'
+
+/**
+ * A read model that is being built, or was: the row in the target that says how far it has come. There is one that is
+ * live, and during a rebuild another beside it. Each has a generation of its own, which no later one has again.
+ */
+export interface Build {
+  readonly name: string
+  readonly generation: number
+  readonly version: number
+  readonly role: Role
+  /** Up to where it has come; `undefined`: nowhere yet. */
+  readonly checkpoint: Checkpoint | undefined
+  readonly state: 'running' | 'retrying' | 'blocked'
+  /** Why it is tried again, or blocked. */
+  readonly failure: Failure | undefined
+  /** How many events were handled. */
+  readonly applied: number
+  /** Whether it was reset, and has not caught up since. */
+  readonly isRebuilding: boolean
+  /** Who works on it. */
+  readonly owner: string | undefined
+  /** Milliseconds for which that is so, unless it is said again. */
+  readonly leaseLeft: number
+}
+
+/** `'live'` is read by users; `'building'` takes its place when it has caught up; what is `'retired'` is over. */
+type Role = 'live' | 'building' | 'retired'
+
+/** Why a projection does not go on. */
+export interface Failure {
+  readonly name: string
+  readonly message: string
+  /** Of Mneme's errors, or a database's. */
+  readonly code: string | undefined
+  /** How often it was tried. */
+  readonly attempts: number
+  /** When it failed last: ISO 8601. */
+  readonly time: string
+  /** The event on which the handler failed; none where the projection could not even begin. */
+  readonly event: FailedEvent | undefined
+}
+
+/** An event on which a handler failed. */
+export interface FailedEvent {
+  readonly position: string
+  readonly id: string
+  readonly type: string
+  readonly stream: string
+  readonly revision: number
+}
+
+/** What its tables' names end with while it is built. */
+export function suffixOf({ role, generation }: Pick<Build, 'role' | 'generation'>): string {
+  return role === 'live' ? '' : `__${String(generation)}`
+}
+
+/** The builds of a projection. */
+export interface Builds {
+  /** What users read. */
+  readonly live: Build | undefined
+  /** What is to take its place. */
+  readonly building: Build | undefined
+  /** The generation of the next one. */
+  readonly next: number
+}
+
+export function* findBuilds(name: string): Steps<Builds> {
+  const rows = yield* ask(`SELECT ${COLUMNS} FROM PROJECTIONS WHERE name = $1 ORDER BY generation`, name)
+  const builds = rows.map((row) => buildOf(name, row))
+  const ofRole = (wanted: Role) => builds.find(({ role }) => role === wanted)
+  return { live: ofRole('live'), building: ofRole('building'), next: (builds.at(-1)?.generation ?? 0) + 1 }
+}
+
+/** Begins a build, unless there is one of that role or a later one. Returns whether it was begun. */
+export function* beginBuild(build: Pick<Build, 'name' | 'generation' | 'version' | 'role'>): Steps<boolean> {
+  const { name, generation, version, role } = build
+  const rows = yield* ask(
+    `INSERT INTO PROJECTIONS (name, generation, version, role, state, applied, rebuilding, lease_until)
+      SELECT $1, CAST($2 AS INTEGER), CAST($3 AS INTEGER), $4, 'running', 0, 0, 0
+      WHERE NOT EXISTS (SELECT 1 FROM PROJECTIONS WHERE name = $1 AND (role = $4 OR generation >= $2))
+      ON CONFLICT DO NOTHING RETURNING name`,
+    ...[name, generation, version, role],
+  )
+  // The last one that was retired is kept until then: no generation comes twice.
+  yield* ask(
+    "DELETE FROM PROJECTIONS WHERE name = $1 AND role = 'retired' AND generation < $2",
+    ...[name, generation],
+  )
+  return rows.length > 0
+}
+
+/**
+ * Pins a build where it stands: until the transaction ends, it is neither reset nor replaced. There is a row if it stands
+ * there. Others may pin it, too; so it spares the work of who is late, and leaves it to {@link advance} to be the fence.
+ */
+export function pinOf({ name, generation, version, role, checkpoint }: Build): Query {
+  return {
+    sql: `SELECT name FROM PROJECTIONS WHERE name = $1 AND generation = $2 AND version = $3 AND role = $4
+      AND position IS NOT DISTINCT FROM $5 AND event_id IS NOT DISTINCT FROM $6 PINNED`,
+    values: [name, generation, version, role, checkpoint?.position ?? null, checkpoint?.id ?? null],
+  }
+}
+
+/** Pins the live build, wherever it stands. Returns whether it still is. */
+export function* pinLive({ name, generation }: Build): Steps<boolean> {
+  const rows = yield* ask(
+    "SELECT name FROM PROJECTIONS WHERE name = $1 AND generation = $2 AND role = 'live' PINNED",
+    ...[name, generation],
+  )
+  return rows.length > 0
+}
+
+/** Counts an event that was handled, but not in its turn. */
+export function* countHandled({ name, generation }: Build): Steps<void> {
+  const rows = yield* ask(
+    'UPDATE PROJECTIONS SET applied = applied + 1 WHERE name = $1 AND generation = $2 AND STANDS RETURNING name',
+    ...[name, generation],
+  )
+  if (rows.length === 0) throw transactionEnded()
+}
+
+/**
+ * The fence: moves a build's checkpoint from one place to another, if it still stands there. Whatever was written in
+ * the same transaction counts only if this does.
+ */
+export function* advance(
+  { name, generation, version, role, checkpoint }: Build,
+  to: Checkpoint,
+  { count, owner, lease }: { readonly count: number; readonly owner: string; readonly lease: number },
+): Steps<boolean> {
+  const rows = yield* ask(
+    `UPDATE PROJECTIONS SET store = $1, position = $2, event_id = $3, applied = applied + $4,
+        state = 'running', failure = NULL,
+        lease_until = CASE WHEN owner = $5 THEN NOW + $6 ELSE lease_until END
+      WHERE name = $7 AND generation = $8 AND version = $9 AND role = $10
+        AND position IS NOT DISTINCT FROM $11 AND event_id IS NOT DISTINCT FROM $12 AND STANDS RETURNING name`,
+    ...[to.store, to.position, to.id, count, owner, lease, name, generation, version, role],
+    ...[checkpoint?.position ?? null, checkpoint?.id ?? null],
+  )
+  if (rows.length > 0) return true
+  const [row] = yield* ask('SELECT STANDS AS stands')
+  // Whatever was written before that is committed, or lost, without the checkpoint.
+  if (row?.stands !== true && row?.stands !== 1) throw transactionEnded()
+  return false
+}
+
+/** Takes or keeps the lease of a build: who has it works, the others stand by. It only saves work. */
+export function* takeLease(build: Build, owner: string, lease: number): Steps<boolean> {
+  const rows = yield* ask(
+    `UPDATE PROJECTIONS SET owner = $1, lease_until = NOW + $2
+      WHERE name = $3 AND generation = $4 AND (owner = $1 OR lease_until <= NOW) RETURNING name`,
+    ...[owner, lease, build.name, build.generation],
+  )
+  return rows.length > 0
+}
+
+/** Gives a lease back. */
+export function* giveLease(build: Build, owner: string): Steps<void> {
+  yield* ask(
+    'UPDATE PROJECTIONS SET owner = NULL, lease_until = 0 WHERE name = $1 AND generation = $2 AND owner = $3',
+    ...[build.name, build.generation, owner],
+  )
+}
+
+/** Says why a build is tried again or blocked, if it stands where it did and nobody else works on it. */
+export function* noteFailure(
+  { name, generation, checkpoint }: Build,
+  owner: string,
+  { state, failure }: { readonly state: 'retrying' | 'blocked'; readonly failure: Failure },
+): Steps<void> {
+  yield* ask(
+    `UPDATE PROJECTIONS SET state = $1, failure = $2
+      WHERE name = $3 AND generation = $4 AND position IS NOT DISTINCT FROM $5 AND owner = $6`,
+    ...[state, JSON.stringify(failure), name, generation, checkpoint?.position ?? null, owner],
+  )
+}
+
+/** Lets a blocked projection try again. Returns whether it was blocked. */
+export function* clearBlock(name: string): Steps<boolean> {
+  const rows = yield* ask(
+    `UPDATE PROJECTIONS SET state = 'running', failure = NULL WHERE name = $1 AND state = 'blocked' RETURNING name`,
+    name,
+  )
+  return rows.length > 0
+}
+
+/**
+ * Puts the live build back to the start, as one of another generation: whoever is at work on it is waited for, or
+ * notices.
+ */
+export function* restart(
+  { name, generation }: Build,
+  to: { generation: number; version: number },
+): Steps<boolean> {
+  const rows = yield* ask(
+    `UPDATE PROJECTIONS SET generation = $1, version = $2, store = NULL, position = NULL, event_id = NULL,
+        state = 'running', failure = NULL, applied = 0, rebuilding = 1
+      WHERE name = $3 AND generation = $4 RETURNING name`,
+    ...[to.generation, to.version, name, generation],
+  )
+  return rows.length > 0
+}
+
+/** It has caught up: if it was being rebuilt in place, or tried again, that is done. */
+export function* settleDown({ name, generation }: Build): Steps<void> {
+  yield* ask(
+    `UPDATE PROJECTIONS SET rebuilding = 0, state = 'running', failure = NULL
+      WHERE name = $1 AND generation = $2 AND state <> 'blocked'`,
+    ...[name, generation],
+  )
+}
+
+/**
+ * Ends a build: whoever is at work on it is waited for, or notices. Returns up to where it had come, and nothing where it
+ * had ended before.
+ */
+export function* retire({
+  name,
+  generation,
+  role,
+}: Build): Steps<{ position: string | undefined } | undefined> {
+  yield* ask('SELECT name FROM PROJECTIONS WHERE name = $1 AND generation = $2 CLAIMED', name, generation)
+  const [row] = yield* ask(
+    `UPDATE PROJECTIONS SET role = 'retired', owner = NULL WHERE name = $1 AND generation = $2 AND role = $3
+      RETURNING position`,
+    ...[name, generation, role],
+  )
+  return row && { position: (row.position as string | null) ?? undefined }
+}
+
+/** Makes a build the live one, if it still stands where it did. */
+export function* promote({ name, generation, checkpoint }: Build): Steps<boolean> {
+  const rows = yield* ask(
+    `UPDATE PROJECTIONS SET role = 'live', rebuilding = 0 WHERE name = $1 AND generation = $2 AND role = 'building'
+      AND position IS NOT DISTINCT FROM $3 RETURNING name`,
+    ...[name, generation, checkpoint?.position ?? null],
+  )
+  return rows.length > 0
+}
+
+/** Where a build stands when it has come to a place. */
+export function movedTo(build: Build, checkpoint: Checkpoint, count: number): Build {
+  return { ...build, checkpoint, applied: build.applied + count, state: 'running', failure: undefined }
+}
+
+/** A place of a store as a checkpoint. */
+export function checkpointAt(store: string, { position, id }: LogPlace): Checkpoint {
+  return { store, position, id }
+}
+
+const COLUMNS =
+  'generation, version, role, store, position, event_id, state, failure, applied, rebuilding, owner, lease_until - NOW AS lease_left'
+
+function buildOf(name: string, row: Row): Build {
+  const text = (column: string) => (row[column] as string | null) ?? undefined
+  const [store, position, id] = ['store', 'position', 'event_id'].map(text)
+  const isSomewhere = store !== undefined && position !== undefined && id !== undefined
+  const failure = text('failure')
+  return {
+    name,
+    generation: Number(row.generation),
+    version: Number(row.version),
+    role: row.role as Role,
+    checkpoint: isSomewhere ? { store, position, id } : undefined,
+    state: row.state as Build['state'],
+    failure: failure === undefined ? undefined : (JSON.parse(failure) as Failure),
+    applied: Number(row.applied),
+    isRebuilding: Number(row.rebuilding) === 1,
+    owner: text('owner'),
+    leaseLeft: Number(row.lease_left),
+  }
+}

@@ -1,0 +1,78 @@
+import { InvalidArgumentError } from '../base/errors.ts'
+import { checkStreamName } from '../model/names.ts'
+import type { ExpectedRevision } from '../base/revision.ts'
+import type { Direction } from '../adapter/store-adapter.ts'
+import { isStream, type AnyStream } from '../model/stream.ts'
+
+/** The name of a stream given by name or as `BankAccount('alice')`. @throws InvalidArgumentError */
+export function streamName(stream: string | AnyStream, argument: string): string {
+  const name: unknown =
+    typeof stream === 'object' && (stream as unknown) !== null && isStream(stream) ? stream.stream : stream
+  checkStreamName(name as string, argument)
+  return name as string
+}
+
+/** @throws InvalidArgumentError */
+export function checkExpected(expected: ExpectedRevision, argument: string): ExpectedRevision {
+  if (expected === 'none' || expected === 'any' || expected === 'exists') return expected
+  return checkWhole(expected, argument, 0, "'none', 'any', 'exists' or a revision (a whole number from 0)")
+}
+
+/** @throws InvalidArgumentError */
+export function checkWhole(
+  value: number,
+  argument: string,
+  least: number,
+  expected = `a whole number from ${String(least)}`,
+): number {
+  if (!Number.isSafeInteger(value) || value < least) throw new InvalidArgumentError(argument, expected)
+  return value
+}
+
+/** @throws InvalidArgumentError */
+export function checkDirection(direction: Direction | undefined): Direction {
+  if (direction === undefined) return 'forwards'
+  if (DIRECTIONS.includes(direction)) return direction
+  throw new InvalidArgumentError('direction', "'forwards' or 'backwards'")
+}
+
+const DIRECTIONS: readonly Direction[] = ['forwards', 'backwards']
+
+/** Options are an object without names that nobody knows: a misspelt one would be silently without effect. */
+export function checkOptions<T extends object>(
+  options: T,
+  argument: string,
+  known: readonly (keyof T & string)[],
+): T {
+  if (typeof (options as unknown) !== 'object' || (options as unknown) === null) {
+    throw new InvalidArgumentError(argument, 'an object')
+  }
+  for (const key of Object.keys(options)) {
+    if (!(known as readonly string[]).includes(key)) {
+      throw new InvalidArgumentError(`${argument}.${key}`, `a known name: ${known.join(', ')}`)
+    }
+  }
+  return options
+}
+
+/** @throws InvalidArgumentError */
+export function checkSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
+  if (signal === undefined) return signal
+  const { aborted, addEventListener } = Object(signal) as Partial<AbortSignal>
+  if (typeof aborted !== 'boolean' || typeof addEventListener !== 'function') {
+    throw new InvalidArgumentError('signal', 'an AbortSignal')
+  }
+  return signal
+}
+
+/** A list with each of its items checked; `undefined` where there is none. @throws InvalidArgumentError */
+export function checkList<T, R>(
+  list: readonly T[] | undefined,
+  argument: string,
+  check: (item: T, argument: string) => R,
+): R[] | undefined {
+  if (list === undefined) return undefined
+  if (!Array.isArray(list)) throw new InvalidArgumentError(argument, 'an array')
+  // Not `map`, which passes over holes.
+  return Array.from(list as readonly T[], (item, i) => check(item, `${argument}[${String(i)}]`))
+}

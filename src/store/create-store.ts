@@ -1,0 +1,239 @@
+import { encodeWrites, type EncodedAppend } from './append-request.ts'
+import { checkDirection, checkList, checkOptions, checkSignal, checkWhole, streamName } from './arguments.ts'
+import { decode } from '../model/upcast.ts'
+import { ConflictError, InvalidArgumentError, KeyReusedError } from '../base/errors.ts'
+import { eventTypeRecord, type AnyEventType } from '../model/event-type.ts'
+import type { Recorded } from '../model/event.ts'
+import { EventIterator } from './read-iterator.ts'
+import { fingerprint } from '../model/fingerprint.ts'
+import { checkMetadata, NO_METADATA, type Metadata } from '../model/metadata.ts'
+import { checkEventType, checkUsableKey } from '../model/names.ts'
+import { fromUse, fromVerdict } from './decode.ts'
+import type { Position, Revision } from '../base/revision.ts'
+import { StoreCore } from './lifecycle.ts'
+import { EventSubscription } from './subscription.ts'
+import type {
+  AppendOptions,
+  AppendResult,
+  Checkpoint,
+  EventStore,
+  From,
+  ReadAllOptions,
+  ReadOptions,
+  StoreOptions,
+  StreamWrite,
+  SubscribeOptions,
+  Subscription,
+} from './event-store.ts'
+import type {
+  Appended,
+  AppendRequest,
+  Capabilities,
+  KeyUse,
+  LogFilter,
+  Repeated,
+  StoreAdapter,
+} from '../adapter/store-adapter.ts'
+import type { AnyStream } from '../model/stream.ts'
+
+/**
+ * Makes a store of an adapter: the public face, which checks, defaults, encodes and decodes for all of them.
+ *
+ * @throws InvalidArgumentError where an option is wrong.
+ */
+export function createStore(adapter: StoreAdapter, options: StoreOptions = {}): EventStore {
+  const known = ['maxPending', 'cachedStates'] as const
+  const { maxPending = 10_000, cachedStates = 1_000 } = checkOptions(options, 'options', known)
+  const core = new StoreCore(adapter, {
+    maxPending: checkWhole(maxPending, 'maxPending', 1),
+    cachedStates: checkWhole(cachedStates, 'cachedStates', 0),
+  })
+  const store = new Store(core)
+  cores.set(store, core)
+  return store
+}
+
+/** What is behind a store's public face. @throws InvalidArgumentError where `createStore` did not make it. */
+export function coreOf(store: EventStore): StoreCore {
+  const core = cores.get(store)
+  if (!core)
+    throw new InvalidArgumentError('store', 'a store of Mneme, like that of memoryStore() or sqliteStore()')
+  return core
+}
+
+const cores = new WeakMap<EventStore, StoreCore>()
+
+class Store implements EventStore {
+  readonly #core: StoreCore
+
+  constructor(core: StoreCore) {
+    this.#core = core
+  }
+
+  get capabilities(): Capabilities {
+    return this.#core.capabilities
+  }
+
+  identity(): Promise<string> {
+    return this.#core.identity()
+  }
+
+  async append(writes: StreamWrite | readonly StreamWrite[], options?: AppendOptions): Promise<AppendResult> {
+    const { key, signal, metadata } = checkAppendOptions(options, this.capabilities)
+    const encoded = encodeWrites(writes, JSON.stringify(metadata), this.capabilities)
+    const request = key === undefined ? encoded : withKey(encoded, key)
+    this.#core.enter()
+    try {
+      signal?.throwIfAborted()
+      const verdict = await this.#core.commit(request, signal)
+      if (verdict.kind === 'conflict') throw new ConflictError(verdict)
+      if (verdict.kind === 'used') return usedResult(request, verdict.uses)
+      return appendResult(request, verdict, metadata)
+    } finally {
+      this.#core.leave()
+    }
+  }
+
+  read(stream: string | AnyStream, options: ReadOptions = {}): AsyncIterableIterator<Recorded> {
+    const name = streamName(stream, 'stream')
+    checkOptions(options, 'options', ['direction', 'from', 'limit', 'signal'])
+    const { from, limit } = options
+    const signal = checkSignal(options.signal)
+    const pages = this.#core.readForUser({
+      stream: name,
+      direction: checkDirection(options.direction),
+      from: from === undefined ? undefined : checkWhole(from, 'from', 0),
+      limit: limit === undefined ? undefined : checkWhole(limit, 'limit', 1),
+    })
+    const fold = typeof stream === 'string' ? undefined : stream.fold
+    return new EventIterator(pages, { decode: fold && ((event) => decode(fold, event)), signal })
+  }
+
+  readAll(options: ReadAllOptions = {}): AsyncIterableIterator<Recorded> {
+    checkOptions(options, 'options', [
+      'direction',
+      'after',
+      'limit',
+      'streams',
+      'categories',
+      'types',
+      'signal',
+    ])
+    const { after, limit } = options
+    const signal = checkSignal(options.signal)
+    if (after !== undefined && typeof (after as unknown) !== 'string') {
+      throw new InvalidArgumentError('after', 'a position that this store gave')
+    }
+    const pages = this.#core.readAllForUser({
+      direction: checkDirection(options.direction),
+      after,
+      limit: limit === undefined ? undefined : checkWhole(limit, 'limit', 1),
+      ...checkFilter(options),
+    })
+    return new EventIterator(pages, { signal })
+  }
+
+  subscribe(options: SubscribeOptions = {}): Subscription {
+    checkOptions(options, 'options', ['from', 'streams', 'categories', 'types', 'signal', 'onInterrupted'])
+    const { from = 'start', onInterrupted = () => undefined } = options
+    if (typeof (onInterrupted as unknown) !== 'function') {
+      throw new InvalidArgumentError('onInterrupted', 'a function')
+    }
+    const wanted = { from: checkFrom(from), ...checkFilter(options), interrupted: onInterrupted }
+    return new EventSubscription(this.#core, wanted, checkSignal(options.signal))
+  }
+
+  async head(stream: string | AnyStream): Promise<Revision> {
+    const name = streamName(stream, 'stream')
+    return this.#core.track(() => this.#core.adapter.head(name))
+  }
+
+  logHead(): Promise<Position | undefined> {
+    return this.#core.logHead()
+  }
+
+  close(): Promise<void> {
+    return this.#core.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+function checkFilter({ streams, categories, types }: ReadAllOptions | SubscribeOptions): LogFilter {
+  return {
+    streams: checkList(streams, 'streams', streamName),
+    categories: checkList(categories, 'categories', streamName),
+    types: checkList(types, 'types', typeNames)?.flat(),
+  }
+}
+
+function checkFrom(from: From): From {
+  const { store, position, id } = Object(from) as Partial<Checkpoint>
+  const isCheckpoint = [store, position, id].every((text) => typeof text === 'string')
+  if (isCheckpoint || (typeof from === 'string' && from !== '')) return from
+  throw new InvalidArgumentError('from', "'start', 'end', a position that this store gave, or a checkpoint")
+}
+
+/** The names under which events of a type are stored. */
+function typeNames(type: string | AnyEventType, argument: string): readonly string[] {
+  if (typeof type === 'string' || typeof (type as unknown) !== 'function') {
+    return [checkEventType(type as string, argument)]
+  }
+  const record = eventTypeRecord(type)
+  return [record.type, ...record.formerly]
+}
+
+interface CheckedAppendOptions {
+  readonly key: string | undefined
+  readonly signal: AbortSignal | undefined
+  readonly metadata: Metadata
+}
+
+const NO_OPTIONS: CheckedAppendOptions = { key: undefined, signal: undefined, metadata: NO_METADATA }
+
+function checkAppendOptions(
+  options: AppendOptions | undefined,
+  capabilities: Capabilities,
+): CheckedAppendOptions {
+  if (options === undefined) return NO_OPTIONS
+  checkOptions(options, 'options', ['metadata', 'key', 'signal'])
+  const { key } = options
+  return {
+    key: key === undefined ? undefined : checkUsableKey(key, capabilities),
+    signal: checkSignal(options.signal),
+    metadata: checkMetadata(options.metadata),
+  }
+}
+
+function withKey(request: EncodedAppend, key: string): EncodedAppend {
+  const { conditions, events } = request
+  const written = events.map(({ stream, type, version, event }) => [stream, type, version, event.data])
+  const read = conditions.map(({ stream }) => stream)
+  const claim = { key, fingerprint: fingerprint([written, read]), first: 0, count: events.length }
+  return { ...request, keys: [claim] }
+}
+
+function appendResult(
+  request: EncodedAppend,
+  verdict: Appended | Repeated,
+  metadata: Metadata,
+): AppendResult {
+  const events = fromVerdict(request.events, verdict, metadata)
+  const revisions = new Map<string, Revision>()
+  request.conditions.forEach(({ stream }, i) => revisions.set(stream, verdict.heads[i]!))
+  return {
+    events,
+    revisions,
+    position: events.at(-1)?.position,
+    repeated: verdict.kind === 'repeated',
+  }
+}
+
+function usedResult(request: AppendRequest, uses: readonly KeyUse[]): AppendResult {
+  const use = uses[0]
+  const claim = request.keys[0]
+  if (!use || use.fingerprint !== claim?.fingerprint) throw new KeyReusedError(String(claim?.key))
+  return fromUse(use)
+}

@@ -1,0 +1,101 @@
+import type { Recorded, StreamEvent } from '../model/event.ts'
+import type { EncodedEvent } from './encode.ts'
+import { Given } from '../base/tag.ts'
+import { NO_METADATA, type Metadata } from '../model/metadata.ts'
+import { freezeJson } from '../model/json.ts'
+import type { AppendResult } from './event-store.ts'
+import type { Appended, KeyUse, Repeated, StoredEvent } from '../adapter/store-adapter.ts'
+
+/** A stored event, decoded: a fresh object each time. */
+export function fromStored(stored: StoredEvent): Recorded {
+  const { metadata } = stored
+  return {
+    type: stored.type,
+    data: JSON.parse(stored.data) as unknown,
+    version: stored.version,
+    id: stored.id,
+    stream: stored.stream,
+    revision: stored.revision,
+    position: stored.position,
+    time: stored.time,
+    metadata: metadata === '{}' ? NO_METADATA : (JSON.parse(metadata) as Metadata),
+  }
+}
+
+/** The same deeply frozen, as subscriptions hand it out. */
+export function frozenFromStored(stored: StoredEvent): Recorded {
+  const recorded = fromStored(stored)
+  freezeJson(recorded)
+  return recorded
+}
+
+/** The same, decoded once for all that are given this very event. */
+export function sharedFromStored(stored: StoredEvent): Recorded {
+  return Decoded.of(stored) ?? Decoded.keep(stored, frozenFromStored(stored))
+}
+
+/** Keeps with a stored event what was decoded of it. */
+class Decoded extends Given {
+  readonly #recorded: Recorded
+
+  constructor(stored: StoredEvent, recorded: Recorded) {
+    super(stored)
+    this.#recorded = recorded
+  }
+
+  static of(stored: StoredEvent): Recorded | undefined {
+    return #recorded in stored ? (stored as unknown as Decoded).#recorded : undefined
+  }
+
+  static keep(stored: StoredEvent, recorded: Recorded): Recorded {
+    new Decoded(stored, recorded)
+    return recorded
+  }
+}
+
+/** A stored event as `apply` sees it: without what is not known of a decision's events before they are stored. */
+export function streamEventOf(stored: StoredEvent): StreamEvent {
+  const { type, version, id, stream, revision, metadata } = stored
+  return {
+    type,
+    data: JSON.parse(stored.data) as unknown,
+    version,
+    id,
+    stream,
+    revision,
+    metadata: metadata === '{}' ? NO_METADATA : (JSON.parse(metadata) as Metadata),
+  }
+}
+
+/** The same of an event on its way into the store: its data is a fresh object too, as when it is read again. */
+export function streamEventOfNew(encoded: EncodedEvent, revision: number, metadata: Metadata): StreamEvent {
+  const { type, data, version, id, stream } = encoded
+  return { type, data: JSON.parse(data) as unknown, version, id, stream, revision, metadata }
+}
+
+/** The events of an append as stored; `first` is the index of the first of them in the append. */
+export function fromVerdict(
+  events: readonly EncodedEvent[],
+  verdict: Appended | Repeated,
+  metadata: Metadata,
+  first = 0,
+): Recorded[] {
+  if (verdict.kind === 'repeated') return verdict.events.slice(first, first + events.length).map(fromStored)
+  return events.map(({ event, id, stream, version }, i) => ({
+    type: event.type,
+    data: event.data,
+    version,
+    id,
+    stream,
+    revision: verdict.revisions[first + i]!,
+    position: verdict.positions[first + i]!,
+    time: verdict.time,
+    metadata,
+  }))
+}
+
+/** What the first append with a key gave. */
+export function fromUse(use: KeyUse): AppendResult {
+  const events = use.events.map(fromStored)
+  return { events, revisions: new Map(use.heads), position: events.at(-1)?.position, repeated: true }
+}

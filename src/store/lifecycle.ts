@@ -1,0 +1,151 @@
+import { OverloadedError, StoreClosedError } from '../base/errors.ts'
+import type { Position } from '../base/revision.ts'
+import type {
+  AppendRequest,
+  AppendVerdict,
+  Capabilities,
+  ReadAllRequest,
+  ReadRequest,
+  StoreAdapter,
+  StoredEvent,
+  SubscribedPage,
+  SubscribeRequest,
+} from '../adapter/store-adapter.ts'
+
+type Pages<Page> = AsyncIterableIterator<Page, undefined>
+
+/** The options of a store, complete. */
+export interface StoreSettings {
+  readonly maxPending: number
+  readonly cachedStates: number
+}
+
+/** An adapter, with what is counted for it: calls in flight, the bound on those that wait, and the closing. */
+export class StoreCore {
+  readonly adapter: StoreAdapter
+  readonly options: StoreSettings
+  #pending = 0
+  #running = 0
+  #idle: (() => void) | undefined
+  #closing: Promise<void> | undefined
+  readonly #atClose = new Set<() => Promise<unknown>>()
+
+  constructor(adapter: StoreAdapter, options: StoreSettings) {
+    this.adapter = adapter
+    this.options = options
+  }
+
+  get capabilities(): Capabilities {
+    return this.adapter.capabilities
+  }
+
+  /**
+   * Begins a user's append or command, unless too many wait already; {@link leave} ends it.
+   *
+   * @throws StoreClosedError, OverloadedError
+   */
+  enter(): void {
+    if (this.#closing) throw new StoreClosedError()
+    if (this.#pending >= this.options.maxPending) throw new OverloadedError(this.#pending)
+    this.#pending++
+    this.#running++
+  }
+
+  /** Ends what {@link enter} began. */
+  leave(): void {
+    this.#pending--
+    this.#ended()
+  }
+
+  /** Runs another call while the store is open; closing waits for it. @throws StoreClosedError */
+  async track<T>(call: () => Promise<T>): Promise<T> {
+    if (this.#closing) throw new StoreClosedError()
+    this.#running++
+    try {
+      return await call()
+    } finally {
+      this.#ended()
+    }
+  }
+
+  /** Appends what is checked and encoded already, on behalf of a call that entered. */
+  commit(request: AppendRequest, signal?: AbortSignal): Promise<AppendVerdict> {
+    return this.adapter.append(request, signal)
+  }
+
+  /** A stream's pages, on behalf of a call that entered. */
+  read(request: ReadRequest): AsyncIterable<readonly StoredEvent[]> {
+    return this.adapter.read(request)
+  }
+
+  /** A stream's pages for a user, who may stop between two of them for ever: closing waits for no consumer. */
+  readForUser(request: ReadRequest): Pages<readonly StoredEvent[]> {
+    return this.#whileOpen(this.adapter.read(request))
+  }
+
+  /** The store's pages for a user. */
+  readAllForUser(request: ReadAllRequest): Pages<readonly StoredEvent[]> {
+    return this.#whileOpen(this.adapter.readAll(request))
+  }
+
+  identity(): Promise<string> {
+    return this.track(() => this.adapter.identity())
+  }
+
+  logHead(): Promise<Position | undefined> {
+    return this.track(() => this.adapter.logHead())
+  }
+
+  /** The id of the event at a position. */
+  idAt(position: Position): Promise<string | undefined> {
+    return this.track(() => this.adapter.idAt(position))
+  }
+
+  /** A subscription's pages. Whoever asks for them ends them when the store is closed: see {@link atClose}. */
+  subscribe(request: SubscribeRequest): AsyncIterator<SubscribedPage, undefined> {
+    if (this.#closing) throw new StoreClosedError()
+    const pages = this.adapter.subscribe(request)
+    return pages[Symbol.asyncIterator]() as AsyncIterator<SubscribedPage, undefined>
+  }
+
+  /** Calls back when the store is being closed, which waits for it. @returns what ends that. @throws StoreClosedError */
+  atClose(callback: () => Promise<unknown>): () => void {
+    if (this.#closing) throw new StoreClosedError()
+    this.#atClose.add(callback)
+    return () => this.#atClose.delete(callback)
+  }
+
+  /** Waits for what runs, then closes the adapter; the same promise each time. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all([...this.#atClose].map((callback) => callback()))
+    if (this.#running > 0) {
+      await new Promise<void>((resolve) => {
+        this.#idle = resolve
+      })
+    }
+    await this.adapter.close()
+  }
+
+  #ended(): void {
+    if (--this.#running === 0) this.#idle?.()
+  }
+
+  #whileOpen(pages: AsyncIterable<readonly StoredEvent[]>): Pages<readonly StoredEvent[]> {
+    const iterator = pages[Symbol.asyncIterator]() as AsyncIterator<readonly StoredEvent[], undefined>
+    return {
+      next: () => this.track(() => iterator.next()),
+      return: async () => {
+        await iterator.return?.()
+        return { done: true, value: undefined }
+      },
+      [Symbol.asyncIterator]() {
+        return this
+      },
+    }
+  }
+}

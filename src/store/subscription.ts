@@ -1,0 +1,187 @@
+import { CheckpointFromAnotherStoreError, StoreClosedError } from '../base/errors.ts'
+import type { Recorded } from '../model/event.ts'
+import { onAbort } from '../base/abort.ts'
+import { frozenFromStored, sharedFromStored } from './decode.ts'
+import { rewound } from '../base/rewound.ts'
+import type { StoreCore } from './lifecycle.ts'
+import type { Checkpoint, From, Subscription } from './event-store.ts'
+import type { LogPlace, StoredEvent, SubscribedPage, SubscribeRequest } from '../adapter/store-adapter.ts'
+
+/** What a subscription asks for. */
+export type Wanted = Omit<SubscribeRequest, 'after' | 'signal'> & { readonly from: From }
+
+/** Hands out the events of a store's subscription one by one. */
+export class EventSubscription implements Subscription {
+  readonly #wanted: Wanted
+  readonly #core: StoreCore
+  /** Looked up at once where it is the end that is moving. */
+  #place: Promise<LogPlace | undefined> | undefined
+  #pages: AsyncIterator<SubscribedPage, undefined> | undefined
+  #identity = ''
+  #page: readonly StoredEvent[] = []
+  #decode = frozenFromStored
+  #next = 0
+  #through: LogPlace | undefined
+  #checkpoint: LogPlace | undefined
+  #isCaughtUp = false
+  #isWaiting = false
+  #over: { readonly error?: unknown } | undefined
+  readonly #ending = new AbortController()
+  readonly #unlisten: (() => void)[] = []
+  /** Set while a page is on its way: calls that come meanwhile line up behind it. */
+  #turning: Promise<unknown> | undefined
+  #interrupt: (() => void) | undefined
+  #listeners: { readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = []
+
+  constructor(core: StoreCore, wanted: Wanted, signal: AbortSignal | undefined) {
+    this.#core = core
+    this.#wanted = wanted
+    if (signal) {
+      this.#unlisten.push(onAbort(signal, () => void this.return()))
+      if (signal.aborted) void this.return()
+    }
+    if (wanted.from === 'end' && !this.#over) {
+      this.#place = placeOf(core, 'end')
+      this.#place.catch(() => undefined)
+    }
+  }
+
+  get checkpoint(): Checkpoint | undefined {
+    const place = this.#checkpoint
+    return place && { store: this.#identity, position: place.position, id: place.id }
+  }
+
+  next(): Promise<IteratorResult<Recorded, undefined>> {
+    if (this.#turning) return this.#turning.then(() => this.next())
+    if (this.#over) return Promise.resolve({ done: true, value: undefined })
+    const stored = this.#page[this.#next]
+    if (!stored) return this.#turnPage()
+    try {
+      const value = this.#decode(stored)
+      this.#next++
+      this.#checkpoint = stored
+      return Promise.resolve({ done: false, value })
+    } catch (error) {
+      this.#end({ error })
+      return this.return().then(() => this.#failure({ error }))
+    }
+  }
+
+  async return(): Promise<IteratorResult<Recorded, undefined>> {
+    this.#end({})
+    this.#ending.abort()
+    await this.#pages?.return?.()
+    return { done: true, value: undefined }
+  }
+
+  caughtUp(): Promise<void> {
+    if (this.#over) return this.#failure(this.#over)
+    if (this.#isWaiting && this.#isCaughtUp) return Promise.resolve()
+    return new Promise((resolve, reject) => this.#listeners.push({ resolve, reject }))
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await -- whatever was thrown, rejects
+  async #failure({ error = new StoreClosedError() }: { readonly error?: unknown }): Promise<never> {
+    throw error
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return()
+  }
+
+  async #turnPage(): Promise<IteratorResult<Recorded, undefined>> {
+    const turning = this.#waitForPage()
+    this.#turning = turning.catch(() => undefined)
+    try {
+      await turning
+    } catch (error) {
+      this.#end({ error })
+      throw error
+    } finally {
+      this.#turning = undefined
+    }
+    return this.next()
+  }
+
+  /** Resolves with a page that has events, or when it is over. */
+  async #waitForPage(): Promise<void> {
+    this.#pages ??= await this.#unlessOver(this.#begin())
+    this.#isWaiting = true
+    while (this.#pages && !this.#over) {
+      // Nothing that was asked for lies between the last event and here.
+      this.#checkpoint = this.#through
+      if (this.#isCaughtUp) for (const { resolve } of this.#listeners.splice(0)) resolve()
+      const result = await this.#unlessOver(this.#pages.next())
+      if (!result) break
+      if (result.done) {
+        this.#end({})
+        break
+      }
+      const { events, through, isCaughtUp, isShared } = result.value
+      this.#through = through
+      this.#isCaughtUp = isCaughtUp
+      if (events.length === 0) continue
+      this.#page = events
+      this.#decode = isShared === true ? sharedFromStored : frozenFromStored
+      this.#next = 0
+      break
+    }
+    this.#isWaiting = false
+  }
+
+  async #begin(): Promise<AsyncIterator<SubscribedPage, undefined>> {
+    const { from, ...wanted } = this.#wanted
+    this.#identity = await this.#core.identity()
+    const after = await (this.#place ?? placeOf(this.#core, from))
+    this.#through = after
+    const pages = this.#core.subscribe({ ...wanted, after, signal: this.#ending.signal })
+    if (!this.#over) this.#unlisten.push(this.#core.atClose(() => this.return()))
+    return pages
+  }
+
+  /** What is on its way is not waited for once it is over. */
+  #unlessOver<T>(call: Promise<T>): Promise<T | undefined> {
+    return new Promise((resolve, reject) => {
+      this.#interrupt = () => {
+        resolve(undefined)
+      }
+      call.then(resolve, reject)
+    })
+  }
+
+  #end(over: { readonly error?: unknown }): void {
+    if (this.#over) return
+    this.#over = over
+    this.#page = []
+    for (const stop of this.#unlisten.splice(0)) stop()
+    for (const { reject } of this.#listeners.splice(0)) reject(over.error ?? new StoreClosedError())
+    this.#interrupt?.()
+  }
+}
+
+/**
+ * The place in a store's log from which a subscription goes on.
+ *
+ * @throws CheckpointFromAnotherStoreError, HistoryRewoundError, InvalidArgumentError
+ */
+export async function placeOf(core: StoreCore, from: From): Promise<LogPlace | undefined> {
+  if (from === 'start') return undefined
+  if (from === 'end') {
+    const position = await core.logHead()
+    return position === undefined ? undefined : placeOf(core, position)
+  }
+  if (typeof from !== 'string') {
+    const { store, position, id } = from
+    const identity = await core.identity()
+    if (store !== identity) throw new CheckpointFromAnotherStoreError(store, identity)
+    if ((await core.idAt(position)) !== id) throw rewound(position)
+    return { position, id }
+  }
+  const id = await core.idAt(from)
+  if (id === undefined) throw rewound(from)
+  return { position: from, id }
+}

@@ -1,0 +1,56 @@
+import type { StoreAdapter } from '../../adapter/store-adapter.ts'
+import { Appender } from './append.ts'
+import { Calls, type CallSettings } from './connection.ts'
+import type { KurrentClient } from './driver.ts'
+import { loadDriverParts } from './driver-internals.ts'
+import { NEEDED } from './errors.ts'
+import { readIdentity } from './server.ts'
+import { knowsAppendRecords } from './open.ts'
+import { Places } from './locate.ts'
+import { parseLogPosition } from './position.ts'
+import { Reader } from './read.ts'
+import { subscriptionsTo } from './subscribe.ts'
+
+/**
+ * Opens a store on a server, which is asked what it can do.
+ *
+ * @param connect makes another client of the same kind; without it, the one given is left open.
+ * @throws OpenError, StoreUnavailableError
+ */
+export async function kurrentdbAdapter(
+  client: KurrentClient,
+  settings: CallSettings,
+  connect?: () => Promise<KurrentClient>,
+): Promise<StoreAdapter> {
+  const calls = new Calls(client, settings, await loadDriverParts(client), connect)
+  try {
+    const isModern = await knowsAppendRecords(calls)
+    const common = { severalStreams: isModern, keys: isModern, settlesAny: false, truncation: true }
+    const capabilities = isModern ? common : { ...common, needed: NEEDED }
+    const reader = new Reader(calls)
+    const places = new Places(calls, reader)
+    const appender = new Appender(calls, reader, capabilities)
+    let identity: Promise<string> | undefined
+    return {
+      capabilities,
+      identity: () => {
+        identity ??= readIdentity(calls, reader).catch((error: unknown) => {
+          identity = undefined
+          throw error
+        })
+        return identity
+      },
+      append: (request, signal) => appender.append(request, signal),
+      read: (request) => reader.stream(request),
+      readAll: (request) => reader.all(request),
+      head: (stream) => reader.head(stream),
+      logHead: () => reader.logHead(),
+      idAt: (position) => places.idAt(parseLogPosition(position, 'from')),
+      subscribe: subscriptionsTo(calls, reader, places),
+      close: () => calls.close(),
+    }
+  } catch (error) {
+    await calls.close()
+    throw error
+  }
+}

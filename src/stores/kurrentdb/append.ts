@@ -1,0 +1,160 @@
+import {
+  isMnemeError,
+  LimitError,
+  OutcomeUnknownError,
+  StoreBusyError,
+  StoreUnavailableError,
+  StreamDeletedError,
+} from '../../base/errors.ts'
+import { currentTime } from '../../base/clock.ts'
+import type { AppendRequest, AppendVerdict, Capabilities } from '../../adapter/store-adapter.ts'
+import { AppendQueue, type Waiting } from './append-queue.ts'
+import { Batch } from './batch.ts'
+import type { Calls } from './connection.ts'
+import { Expectations, isPlain } from './expectations.ts'
+import type { Violation } from './errors.ts'
+import { findUses, markerStream } from './idempotency.ts'
+import { pauses, sleep } from './patience.ts'
+import { findRepeat, isOfAppend } from './repeats.ts'
+import type { Reader } from './read.ts'
+import { Writer } from './write.ts'
+
+/** Appends: what waits together goes together, and each gets a verdict of its own. */
+export class Appender {
+  readonly #reader: Reader
+  readonly #writer: Writer
+  readonly #expectations: Expectations
+  readonly #queue: AppendQueue
+  /** Milliseconds. */
+  readonly #patience: number
+
+  constructor(calls: Calls, reader: Reader, { severalStreams }: Capabilities) {
+    this.#patience = calls.deadline
+    this.#reader = reader
+    this.#writer = new Writer(calls, reader, severalStreams)
+    this.#expectations = new Expectations(calls, reader)
+    this.#queue = new AppendQueue(
+      (batch) => this.#settle(batch),
+      (request) => severalStreams && isPlain(request),
+    )
+  }
+
+  append(request: AppendRequest, signal?: AbortSignal): Promise<AppendVerdict> {
+    if (request.events.length > 0) return this.#queue.append(request, signal)
+    return signal?.aborted ? Promise.reject(signal.reason as Error) : this.#verify(request)
+  }
+
+  async #verify(request: AppendRequest): Promise<AppendVerdict> {
+    const verdict = await this.#expectations.verify(request)
+    // A key answers before the expectations; asked afterwards, none can have come between.
+    const uses = await findUses(this.#reader, request.keys)
+    return uses.length > 0 ? { kind: 'used', uses } : verdict
+  }
+
+  /** Settles appends that go together. Gives back who is to be sent again. */
+  async #settle(batch: readonly Waiting[]): Promise<readonly Waiting[]> {
+    try {
+      if (batch.length > 1) return await this.#together(batch)
+      batch[0]!.resolve(await this.#alone(batch[0]!.request))
+    } catch (error) {
+      if (batch.length > 1 && isOfOne(error)) return apart(batch)
+      for (const waiting of batch) waiting.reject(error)
+      const isAway = error instanceof StoreUnavailableError || error instanceof OutcomeUnknownError
+      if (isAway) this.#queue.giveUp(new StoreUnavailableError('KurrentDB cannot be reached'), this.#patience)
+    }
+    return []
+  }
+
+  async #together(waiting: readonly Waiting[]): Promise<readonly Waiting[]> {
+    const batch = new Batch(
+      waiting.map(({ request }) => request),
+      { time: currentTime() },
+    )
+    const outcome = await this.#writer.write(batch)
+    if (outcome.kind === 'written') {
+      batch.verdicts(outcome).forEach((verdict, i) => {
+        waiting[i]!.resolve(verdict)
+      })
+      return []
+    }
+    const verdicts = await Promise.all(waiting.map(({ request }) => this.#judge(request, outcome.violations)))
+    verdicts.forEach((verdict, i) => {
+      if (verdict) waiting[i]!.resolve(verdict)
+    })
+    const others = waiting.filter((_, i) => !verdicts[i])
+    return others.length < waiting.length ? others : apart(waiting)
+  }
+
+  /** Makes one append, again while it stands on what moved on since it was looked up. */
+  async #alone(request: AppendRequest): Promise<AppendVerdict> {
+    const started = performance.now()
+    for (const pause of pauses()) {
+      const resolved = await this.#expectations.resolve(request)
+      if ('kind' in resolved) return resolved
+      const append = request.ids === 'given' ? crypto.randomUUID() : undefined
+      const batch = new Batch([{ ...request, conditions: resolved }], { time: currentTime(), append })
+      const outcome = await this.#writer.write(batch)
+      if (outcome.kind === 'violated') {
+        const verdict = await this.#judge(request, outcome.violations)
+        if (verdict) return verdict
+        await this.#wait(started, pause)
+        continue
+      }
+      const [verdict] = batch.verdicts(outcome)
+      if (append === undefined || (await isOfAppend(this.#reader, batch, verdict!, append))) return verdict!
+      const repeat = await findRepeat(this.#reader, request)
+      if (repeat) return repeat
+      const conflict = await this.#expectations.check(request)
+      if (conflict) return conflict
+      await this.#wait(started, pause)
+    }
+    throw new Error('pauses never end')
+  }
+
+  /** Before another attempt, since others were sooner. @throws StoreBusyError */
+  #wait(started: number, pause: number): Promise<void> {
+    const waited = performance.now() - started
+    if (waited > this.#patience) throw new StoreBusyError(waited)
+    return sleep(pause)
+  }
+
+  /** What an append's part in violations comes to; `undefined` where nothing that it said itself is violated. */
+  async #judge(request: AppendRequest, violations: readonly Violation[]): Promise<AppendVerdict | undefined> {
+    const { conditions, keys } = request
+    const found = new Map(violations.map(({ stream, actual }) => [stream, actual]))
+    if (keys.some(({ key }) => found.has(markerStream(key)))) {
+      const uses = await findUses(this.#reader, keys)
+      if (uses.length > 0) return { kind: 'used', uses }
+    }
+    if (request.ids === 'given') {
+      const repeat = await findRepeat(this.#reader, request)
+      if (repeat) return repeat
+    }
+    for (const { stream, expected } of conditions) {
+      if (!found.has(stream)) continue
+      const actual = found.get(stream)
+      if (actual === 'tombstoned') throw new StreamDeletedError(stream)
+      const head = actual === 'deleted' ? 'none' : (actual ?? (await this.#reader.head(stream)))
+      const isMet = expected === 'any' || (expected === 'exists' ? head !== 'none' : expected === head)
+      if (!isMet) return { kind: 'conflict', stream, expected, actual: head }
+    }
+    return undefined
+  }
+}
+
+/** Whether an error concerns one append of several that went together, and not the others: it was the server's verdict. */
+function isOfOne(error: unknown): boolean {
+  if (!isMnemeError(error) || error instanceof OutcomeUnknownError) return false
+  return (
+    error instanceof LimitError ||
+    error.code === 'STREAM_DELETED' ||
+    error.code === 'CANNOT_OPEN' ||
+    error.code === 'STORE_FAILED'
+  )
+}
+
+/** The same, each by itself from now on. */
+function apart(batch: readonly Waiting[]): readonly Waiting[] {
+  for (const waiting of batch) waiting.isAlone = true
+  return batch
+}

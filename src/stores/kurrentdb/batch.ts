@@ -1,0 +1,120 @@
+import { place } from '../../adapter/append-rules.ts'
+import type { Revision } from '../../base/revision.ts'
+import type { Appended, AppendRequest, Condition } from '../../adapter/store-adapter.ts'
+import type { StreamExpectation } from './connection.ts'
+import { MARKER_TYPE, markerOf, markerStream } from './idempotency.ts'
+import type { LaidRecord } from './log-layout.ts'
+import { formatLogPosition } from './position.ts'
+import { toKurrent, type AppendMark } from './rows.ts'
+import type { Placed } from './write.ts'
+
+/** Appends that go together, as the server gets them. */
+export class Batch {
+  readonly requests: readonly AppendRequest[]
+  /** The events of each append, its keys' markers before them. */
+  readonly records: readonly LaidRecord[]
+  /** What has to hold: of each stream once, unless nothing is expected of it. */
+  readonly expectations: readonly StreamExpectation[]
+  readonly #time: string
+  /** The index of each request's first event among the records. */
+  readonly #firsts: readonly number[]
+
+  constructor(requests: readonly AppendRequest[], mark: AppendMark) {
+    this.requests = requests
+    this.#time = mark.time
+    const records: LaidRecord[] = []
+    const expectations: StreamExpectation[] = []
+    const firsts: number[] = []
+    for (const request of requests) {
+      for (const claim of request.keys.filter(({ count }) => count > 0)) {
+        const stream = markerStream(claim.key)
+        const data = JSON.stringify(markerOf(request, claim))
+        const marker = {
+          stream,
+          id: crypto.randomUUID(),
+          type: MARKER_TYPE,
+          version: 1,
+          data,
+          metadata: '{}',
+        }
+        records.push(laid(marker, mark))
+        expectations.push({ stream, expected: 'none' })
+      }
+      firsts.push(records.length)
+      for (const event of request.events) records.push(laid(event, mark))
+      for (const condition of request.conditions)
+        if (condition.expected !== 'any') expectations.push(condition)
+    }
+    this.records = records
+    this.expectations = expectations
+    this.#firsts = firsts
+  }
+
+  /** Of all data together. */
+  get bytes(): number {
+    return this.records.reduce((bytes, { dataBytes }) => bytes + dataBytes, 0)
+  }
+
+  /** The ids of the records for each stream. */
+  get idsByStream(): ReadonlyMap<string, readonly string[]> {
+    const ids = new Map<string, string[]>()
+    for (const { stream, event } of this.records) {
+      const own = ids.get(stream)
+      if (own) own.push(event.id)
+      else ids.set(stream, [event.id])
+    }
+    return ids
+  }
+
+  /** The one stream that it is about, if that is all. */
+  get onlyStream(): StreamExpectation | undefined {
+    const [first] = this.records
+    if (!first) return undefined
+    const { stream } = first
+    const isOnly =
+      this.records.every((record) => record.stream === stream) &&
+      this.expectations.every((expectation) => expectation.stream === stream)
+    return isOnly ? (this.expectations[0] ?? { stream, expected: 'any' }) : undefined
+  }
+
+  /** Whether all ids were made for it, so that none of it can have been written before. */
+  get isNew(): boolean {
+    return this.requests.every(({ ids }) => ids === 'made')
+  }
+
+  /** Whether the server can tell by itself, ever after, that it was made before: if so it may be sent again. */
+  get isRepeatable(): boolean {
+    return this.expectations.some(
+      ({ stream, expected }) =>
+        expected !== 'exists' && this.records.some((record) => record.stream === stream),
+    )
+  }
+
+  /** What came of each append, once they are written. */
+  verdicts({ heads, positions }: Placed): Appended[] {
+    const now = new Map<string, Revision>(heads)
+    for (const { stream } of this.records) now.set(stream, earlier(now.get(stream)!))
+    return this.requests.map((request, i) => {
+      const { conditions, events } = request
+      const before = conditions.map(({ stream, expected }) => now.get(stream) ?? known(expected))
+      const { revisions, heads: after } = place(request, before)
+      conditions.forEach(({ stream }, j) => now.set(stream, after[j]!))
+      const first = this.#firsts[i]!
+      const own = positions.slice(first, first + events.length).map(formatLogPosition)
+      return { kind: 'appended', revisions, positions: own, time: this.#time, heads: after }
+    })
+  }
+}
+
+function known(expected: Condition['expected']): Revision {
+  return expected === 'any' || expected === 'exists' ? 'none' : expected
+}
+
+/** Where a stream stood before one more event. */
+function earlier(revision: Revision): Revision {
+  return revision === 'none' || revision === 0 ? 'none' : revision - 1
+}
+
+function laid(event: Parameters<typeof toKurrent>[0], mark: AppendMark): LaidRecord {
+  return { stream: event.stream, event: toKurrent(event, mark), dataBytes: Buffer.byteLength(event.data) }
+}

@@ -1,0 +1,346 @@
+import { onAbort } from '../../base/abort.ts'
+import type { ExpectedRevision } from '../../base/revision.ts'
+import type {
+  AppendRecordsResult,
+  AppendToStreamResult,
+  FollowOptions,
+  KurrentClient,
+  KurrentCredentials,
+  KurrentEvent,
+  KurrentRecorded,
+  KurrentResolved,
+  LogPosition,
+  ReadAllOptions,
+  ReadStreamOptions,
+  StreamState,
+} from './driver.ts'
+import type { DriverParts } from './driver-internals.ts'
+import { LateError } from './errors.ts'
+import { followLog, type Followed } from './follow.ts'
+import { Gate } from './gate.ts'
+import { FIRST_PAGE } from './page.ts'
+import { QuickRead } from './grpc.ts'
+
+/** How a store calls the server. */
+export interface CallSettings {
+  /** Milliseconds to wait for an answer. */
+  readonly deadline: number
+  /** Whether only the leader may answer reads. */
+  readonly requiresLeader: boolean
+  /** Who reads; where left out, whom the client was made for. */
+  readonly credentials?: KurrentCredentials | undefined
+}
+
+/** A record of an append, and the stream that it is for. */
+export interface StreamRecord {
+  readonly stream: string
+  readonly event: KurrentEvent
+}
+
+/** Where a stream has to stand. */
+export interface StreamExpectation {
+  readonly stream: string
+  readonly expected: ExpectedRevision
+}
+
+/** What an append gave. */
+export interface Written {
+  /** Where each stream that was written stands. */
+  readonly heads: ReadonlyMap<string, number>
+  /** That of the last record; servers leave it out of the answer to a repeat that they found in memory only. */
+  readonly position: LogPosition | undefined
+}
+
+/** Which part of a stream or of the log is read: so many events at most. */
+export type Part<Options> = Pick<
+  Options,
+  Exclude<keyof Options, 'requiresLeader' | 'resolvesLink' | 'credentials'>
+>
+
+/**
+ * The calls that a store makes of the client, each with a deadline: of the client's own some have none, and
+ * others never settle when the connection goes away beneath them.
+ */
+export class Calls {
+  readonly #settings: CallSettings
+  readonly #connect: (() => Promise<KurrentClient>) | undefined
+  readonly #parts: DriverParts | undefined
+  readonly #quick: QuickRead | undefined
+  readonly #messages = new Gate(MOST_MESSAGES)
+  #client: KurrentClient
+  #reconnecting: Promise<void> | undefined
+  #reconnected = -Infinity
+  /** What ends the subscriptions under way. */
+  readonly #followers = new Set<AbortController>()
+  /** Clients that were replaced, until what was under way with them is through. */
+  readonly #old = new Set<() => Promise<void>>()
+
+  /** @param connect makes another client; without it, the one that there is was handed in, and is not to be closed. */
+  constructor(
+    client: KurrentClient,
+    settings: CallSettings,
+    parts?: DriverParts,
+    connect?: () => Promise<KurrentClient>,
+  ) {
+    this.#client = client
+    this.#settings = settings
+    this.#parts = parts
+    this.#quick = parts && new QuickRead(parts)
+    this.#connect = connect
+  }
+
+  get deadline(): number {
+    return this.#settings.deadline
+  }
+
+  /** Whether only the leader answers reads. */
+  get requiresLeader(): boolean {
+    return this.#settings.requiresLeader
+  }
+
+  /** Whether the driver has what {@link follow} needs. */
+  get canFollow(): boolean {
+    return this.#parts !== undefined
+  }
+
+  /** Appends to one stream. Without events it only asks whether the stream stands there. */
+  async appendToStream(
+    { stream, expected }: StreamExpectation,
+    events: KurrentEvent[],
+    bytes = 0,
+  ): Promise<Written> {
+    const streamState = stateOf(expected)
+    const messages = Math.min(2 + Math.floor(bytes / MESSAGE), MOST_MESSAGES)
+    const { success, nextExpectedRevision, position } = await this.#messages.run(messages, () =>
+      this.#within<AppendToStreamResult>(
+        this.#client.appendToStream(stream, events, { streamState, deadline: LONG }),
+      ),
+    )
+    // A client that was told not to throw; the revision that it gives then is wrong.
+    if (!success) throw Object.assign(new Error(), { type: 'wrong-expected-version', streamName: stream })
+    return { heads: new Map([[stream, Number(nextExpectedRevision)]]), position }
+  }
+
+  /** Appends to any number of streams, under any number of expectations. */
+  async appendRecords(
+    records: readonly StreamRecord[],
+    expectations: readonly StreamExpectation[],
+  ): Promise<Written> {
+    const { position, responses } = await this.#within<AppendRecordsResult>(
+      this.#client.appendRecords(
+        records.map(({ stream, event }) => ({ streamName: stream, record: event })),
+        expectations.map(({ stream, expected }) => ({
+          type: 'stream_state',
+          streamName: stream,
+          expectedState: stateOf(expected),
+        })),
+      ),
+    )
+    const heads = responses.map(({ streamName, revision }) => [streamName, Number(revision)] as const)
+    // Of a repeat whose events are gone by now there is none.
+    return {
+      heads: new Map(heads),
+      position: position < 0n ? undefined : { commit: position, prepare: position },
+    }
+  }
+
+  /** Events of a stream, in batches. A fault names no stream if there is none. */
+  async *readStream(
+    stream: string,
+    part: Part<ReadStreamOptions>,
+  ): AsyncGenerator<readonly KurrentRecorded[], undefined> {
+    const options = { ...part, ...(await this.#readOptions()) }
+    if (!this.#quick || part.maxCount > FEW) {
+      return yield* this.#batches(this.#client.rustClient.readStream(stream, options))
+    }
+    const late = new AbortController()
+    yield await this.#within(this.#quick.stream(this.#client, stream, options, late.signal), { late })
+    return undefined
+  }
+
+  /** Events of the log, in batches. */
+  async *readAll(part: Part<ReadAllOptions>): AsyncGenerator<readonly KurrentRecorded[], undefined> {
+    const options = { ...part, ...(await this.#readOptions()) }
+    const isAlive = () => this.#isAlive()
+    if (!this.#quick || part.maxCount > FEW) {
+      return yield* this.#batches(this.#client.rustClient.readAll(options), isAlive)
+    }
+    const late = new AbortController()
+    yield await this.#within(this.#quick.all(this.#client, options, late.signal), { isAlive, late })
+    return undefined
+  }
+
+  /**
+   * Events of the log behind a place, and then those that come, until it is left or `signal` is aborted. Where nothing
+   * comes for as long as the deadline, the server is asked whether it is there.
+   */
+  async *follow(part: Part<FollowOptions>, signal: AbortSignal): AsyncGenerator<Followed, undefined> {
+    const options = { ...part, ...(await this.#readOptions()) }
+    const ending = new AbortController()
+    const end = () => {
+      ending.abort()
+    }
+    const stop = onAbort(signal, end)
+    if (signal.aborted) end()
+    this.#followers.add(ending)
+    const iterator = followLog(this.#client, this.#parts!, options, ending.signal)
+    try {
+      for (;;) {
+        const next = await this.#within(iterator.next(), { isAlive: () => this.#isAlive(), late: ending })
+        if (signal.aborted) return undefined
+        if (next.done) throw new Error('the subscription has ended')
+        yield next.value
+      }
+    } finally {
+      stop()
+      this.#followers.delete(ending)
+      end()
+    }
+  }
+
+  /**
+   * Looks for the server anew: the client keeps to one that is not the leader any more, and to a connection that
+   * does not answer. What is under way with the old client may go on as long as anything may.
+   */
+  reconnect(): Promise<void> {
+    this.#reconnecting ??= this.#replaceClient().finally(() => {
+      this.#reconnecting = undefined
+    })
+    return this.#reconnecting
+  }
+
+  async close(): Promise<void> {
+    await this.#reconnecting
+    this.#endFollowers()
+    if (!this.#connect) return
+    await Promise.all([closeClient(this.#client), ...[...this.#old].map((close) => close())])
+  }
+
+  async #replaceClient(): Promise<void> {
+    if (!this.#connect || performance.now() < this.#reconnected + PAUSE) return
+    this.#reconnected = performance.now()
+    const old = this.#client
+    this.#client = await this.#connect()
+    this.#endFollowers()
+    const close = () => {
+      clearTimeout(timer)
+      this.#old.delete(close)
+      return closeClient(old)
+    }
+    const timer = setTimeout(() => void close(), this.#settings.deadline)
+    this.#old.add(close)
+  }
+
+  #endFollowers(): void {
+    for (const ending of this.#followers) ending.abort()
+  }
+
+  /** Whether the server answers: what takes longer than the deadline then is still being looked for. */
+  async #isAlive(): Promise<boolean> {
+    const part = { direction: 'backwards', fromPosition: 'end', maxCount: 1n } as const
+    const options = { ...part, ...(await this.#readOptions()) }
+    const late = new AbortController()
+    try {
+      const call =
+        this.#quick?.all(this.#client, options, late.signal) ??
+        this.#client.rustClient.readAll(options)[Symbol.asyncIterator]().next()
+      await this.#within<unknown>(call, { late })
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  async *#batches(
+    source: AsyncIterable<readonly KurrentResolved[]>,
+    isAlive?: () => Promise<boolean>,
+  ): AsyncGenerator<readonly KurrentRecorded[], undefined> {
+    const iterator = source[Symbol.asyncIterator]()
+    for (;;) {
+      const next = await this.#within<IteratorResult<readonly KurrentResolved[], unknown>>(iterator.next(), {
+        isAlive,
+      })
+      if (next.done) return undefined
+      const records: KurrentRecorded[] = []
+      for (const { event } of next.value) if (event) records.push(event)
+      yield records
+    }
+  }
+
+  async #readOptions() {
+    const { requiresLeader } = this.#settings
+    const credentials = (await this.#client.credentialsProvider?.()) ?? this.#settings.credentials
+    return { requiresLeader, resolvesLink: false, ...(credentials !== undefined && { credentials }) }
+  }
+
+  /**
+   * What comes after the deadline is not waited for, whatever becomes of it.
+   *
+   * @param options `isAlive`: whether to go on waiting. `late`: aborted then.
+   */
+  #within<T>(call: Promise<T>, options: Waiting = {}): Promise<T> {
+    return new Promise((resolve, reject) => {
+      let isSettled = false
+      const isLate = async () => {
+        if (await options.isAlive?.()) {
+          if (!isSettled) timer = setTimeout(() => void isLate(), this.#settings.deadline)
+          return
+        }
+        reject(new LateError('no answer within the deadline'))
+        options.late?.abort()
+      }
+      let timer = setTimeout(() => void isLate(), this.#settings.deadline)
+      void call.then(resolve, reject).finally(() => {
+        isSettled = true
+        clearTimeout(timer)
+      })
+    })
+  }
+}
+
+interface Waiting {
+  readonly isAlive?: (() => Promise<boolean>) | undefined
+  readonly late?: AbortController | undefined
+}
+
+/** The client ends its calls, but not its connection. */
+async function closeClient(client: KurrentClient): Promise<void> {
+  await client.dispose()
+  // Not documented: without it, the connection ends when it was idle for half an hour, or with the process.
+  const { getChannel } = client as { getChannel?: () => Promise<{ close(): void }> }
+  const channel = await getChannel?.().catch(() => undefined)
+  channel?.close()
+}
+
+/** Bytes of data after which the driver begins another message for the same append. */
+const MESSAGE = 3 * 1024 * 1024
+/**
+ * Messages on their way at once. From 16 on the driver makes others wait for the connection to drain, and where it
+ * breaks meanwhile, it rejects a promise that nobody has hold of, which ends the process.
+ */
+const MOST_MESSAGES = 15
+
+/** Milliseconds between two clients. */
+const PAUSE = 500
+
+/** How many events the driver's JavaScript part reads sooner than its native one: a first page and what it follows. */
+const FEW = BigInt(FIRST_PAGE + 1)
+
+function stateOf(expected: ExpectedRevision): StreamState {
+  switch (expected) {
+    case 'any':
+      return 'any'
+    case 'none':
+      return 'no_stream'
+    case 'exists':
+      return 'stream_exists'
+    default:
+      return BigInt(expected)
+  }
+}
+
+/**
+ * A day, in milliseconds. The server is told the time of the deadline by the client's clock and compares it with
+ * its own: it is not to refuse because the two differ.
+ */
+const LONG = 86_400_000

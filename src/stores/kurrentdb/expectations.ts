@@ -1,0 +1,83 @@
+import { conflictOf } from '../../adapter/append-rules.ts'
+import type { Revision } from '../../base/revision.ts'
+import type { Appended, AppendRequest, Condition, Conflict } from '../../adapter/store-adapter.ts'
+import type { Calls } from './connection.ts'
+import { asMnemeError, faultOf } from './errors.ts'
+import { patiently } from './patience.ts'
+import type { Reader } from './read.ts'
+
+/** Whether an append needs nothing looked up before it is sent. */
+export function isPlain({ conditions, events, ids }: AppendRequest): boolean {
+  if (ids === 'given') return false
+  return conditions.every(({ stream, expected }) => {
+    if (expected !== 'any') return expected !== 'exists'
+    return events.some((event) => event.stream === stream)
+  })
+}
+
+/** What appends expect, as far as the server does not judge it in the append itself. */
+export class Expectations {
+  readonly #calls: Calls
+  readonly #reader: Reader
+
+  constructor(calls: Calls, reader: Reader) {
+    this.#calls = calls
+    this.#reader = reader
+  }
+
+  /** An append's conditions as the server can judge them; or the first that does not hold. */
+  async resolve(request: AppendRequest): Promise<readonly Condition[] | Conflict> {
+    if (isPlain(request)) return request.conditions
+    const written = new Set(request.events.map(({ stream }) => stream))
+    const conditions = await Promise.all(
+      request.conditions.map(async (condition): Promise<Condition | Conflict> => {
+        const { stream, expected } = condition
+        const isExact = expected !== 'any' && expected !== 'exists'
+        const isFresh = request.ids === 'made' && written.has(stream)
+        if (isExact || (expected === 'any' && isFresh)) return condition
+        const actual = await this.#reader.head(stream)
+        // The server takes a stream for one that exists as soon as it has metadata.
+        if (expected === 'exists' && actual === 'none') return { kind: 'conflict', stream, expected, actual }
+        // Where it stands is asked for, too; and ids that are given again it would pass over in silence.
+        return isFresh ? condition : { stream, expected: actual }
+      }),
+    )
+    const conflict = conditions.find((condition): condition is Conflict => 'kind' in condition)
+    return conflict ?? conditions
+  }
+
+  /** The first condition that does not hold now. */
+  async check(request: AppendRequest): Promise<Conflict | undefined> {
+    const heads = await Promise.all(request.conditions.map(({ stream }) => this.#reader.head(stream)))
+    return conflictOf(request, heads)
+  }
+
+  /**
+   * Whether all conditions hold at one moment, without writing anything. Several streams are asked twice: revisions
+   * only rise, so if each stood there both times, all did in between.
+   */
+  async verify(request: AppendRequest): Promise<Appended | Conflict> {
+    const { conditions } = request
+    for (let rounds = conditions.length > 1 ? 2 : 1; ; rounds--) {
+      const heads = await Promise.all(conditions.map((condition) => this.#ask(condition)))
+      const conflict = conflictOf(request, heads)
+      if (conflict) return conflict
+      if (rounds === 1) return { kind: 'appended', revisions: [], positions: [], time: '', heads }
+    }
+  }
+
+  /** Where a stream stands; asked by an append without events where that tells, because reading takes longer. */
+  async #ask({ stream, expected }: Condition): Promise<Revision> {
+    if (typeof expected !== 'number') return this.#reader.head(stream)
+    try {
+      await patiently(this.#calls, () => this.#calls.appendToStream({ stream, expected }, []))
+      return expected
+    } catch (error) {
+      const fault = faultOf(error)
+      const actual = fault.kind === 'violated' ? fault.violations[0]?.actual : undefined
+      if (typeof actual === 'number' || actual === 'none') return actual
+      if (fault.kind === 'violated') return this.#reader.head(stream)
+      throw asMnemeError(error, { stream })
+    }
+  }
+}

@@ -1,0 +1,80 @@
+import { StoreFailedError } from '../../base/errors.ts'
+import { rewound } from '../../base/rewound.ts'
+import type { LogPlace } from '../../adapter/store-adapter.ts'
+import type { Calls } from './connection.ts'
+import type { KurrentRecorded, LogPosition } from './driver.ts'
+import { asMnemeError } from './errors.ts'
+import { clientFilter } from './filter.ts'
+import { readPage } from './page.ts'
+import { patiently, pauses, sleep } from './patience.ts'
+import { formatLogPosition, isSamePosition, parseLogPosition } from './position.ts'
+import { EVERYTHING, type Reader } from './read.ts'
+import { toStored } from './rows.ts'
+
+/** Places in the log, and what stands there. */
+export class Places {
+  readonly #calls: Calls
+  readonly #reader: Reader
+
+  constructor(calls: Calls, reader: Reader) {
+    this.#calls = calls
+    this.#reader = reader
+  }
+
+  /** The id of the event at a position, whoever's it is. */
+  async idAt(position: LogPosition): Promise<string | undefined> {
+    return (await this.#recordAt(position))?.id
+  }
+
+  /**
+   * That a place is one in this history. The server itself gives nothing behind one beyond its log, and does not say so.
+   *
+   * @throws HistoryRewoundError
+   */
+  async confirm({ position, id }: LogPlace): Promise<void> {
+    const until = performance.now() + this.#calls.deadline
+    for (const pause of pauses()) {
+      const found = await this.idAt(parseLogPosition(position))
+      if (found === id) return
+      // A node that does not lead may not have got it yet.
+      const mayCome = found === undefined && !this.#calls.requiresLeader && performance.now() < until
+      if (!mayCome) throw rewound(position)
+      await sleep(pause)
+    }
+  }
+
+  /** The last event at a position or before that is not the store's or the server's own. */
+  async upTo(position: LogPosition): Promise<LogPlace | undefined> {
+    const record = await this.#recordAt(position)
+    if (record && isUsers(toStored(record))) return placeOf(record)
+    const before = {
+      ...EVERYTHING,
+      after: formatLogPosition(position),
+      direction: 'backwards',
+      limit: 1,
+    } as const
+    for await (const [last] of this.#reader.all(before))
+      return last && { position: last.position, id: last.id }
+    return undefined
+  }
+
+  async #recordAt(position: LogPosition): Promise<KurrentRecorded | undefined> {
+    const part = { direction: 'forwards', fromPosition: position, maxCount: 1n } as const
+    try {
+      const { records } = await patiently(this.#calls, () => readPage(this.#calls.readAll(part)))
+      return isSamePosition(records[0]?.position, position) ? records[0] : undefined
+    } catch (error) {
+      const failure = asMnemeError(error)
+      // The server fails where no event begins there.
+      if (failure instanceof StoreFailedError) return undefined
+      throw failure
+    }
+  }
+}
+
+/** Right behind a record. */
+export function placeOf({ position, id }: KurrentRecorded): LogPlace {
+  return { position: formatLogPosition(position!), id }
+}
+
+const isUsers = clientFilter(EVERYTHING)

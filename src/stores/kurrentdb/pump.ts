@@ -1,0 +1,93 @@
+import type { StoredEvent } from '../../adapter/store-adapter.ts'
+import type { KurrentRecorded } from './driver.ts'
+import { bytesOf, MOST_BYTES } from './page.ts'
+import { toStored } from './rows.ts'
+
+/** What a call gave at once: the events, and the last of its records. */
+export interface Batch {
+  readonly events: StoredEvent[]
+  readonly last: KurrentRecorded
+}
+
+/**
+ * A call that is read to its end, also if nobody takes what it gives any more: what comes is handed on while more
+ * comes, and the rest waits here. It holds as much as a page; of more, the rest is read and dropped.
+ */
+export class Pump {
+  /** Whether the end has come, and all that the call gave was kept. */
+  isWhole = true
+  /** How many records were kept. */
+  records = 0
+  #bytes = 0
+  readonly #batches: Batch[] = []
+  #isOver = false
+  #error: Error | undefined
+  #wake: () => void = () => undefined
+
+  /**
+   * @param known a record that may come again, and is not handed on.
+   * @param ended told when the call is over without a fault, with the last of what was kept.
+   */
+  constructor(
+    source: AsyncIterable<readonly KurrentRecorded[]>,
+    known: KurrentRecorded,
+    ended: (last: KurrentRecorded) => void,
+  ) {
+    void this.#run(source, known, ended)
+  }
+
+  /** What came next; `undefined` at the end. @throws what the call threw. */
+  async next(): Promise<Batch | undefined> {
+    for (;;) {
+      const batch = this.#batches.shift()
+      if (batch) return batch
+      if (this.#error) throw this.#error
+      if (this.#isOver) return undefined
+      await this.#change()
+    }
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve
+    })
+  }
+
+  async #run(
+    source: AsyncIterable<readonly KurrentRecorded[]>,
+    known: KurrentRecorded,
+    ended: (last: KurrentRecorded) => void,
+  ): Promise<void> {
+    let last: KurrentRecorded | undefined
+    try {
+      for await (const batch of source) {
+        const kept = batch.filter(
+          (record) => (record.id !== known.id || record.revision !== known.revision) && this.#fits(record),
+        )
+        const end = kept.at(-1)
+        if (!end) continue
+        last = end
+        this.#batches.push({ events: kept.map(toStored), last })
+        this.#wake()
+      }
+      this.#isOver = true
+      if (last) ended(last)
+    } catch (error) {
+      this.#error = error as Error
+      this.#isOver = true
+    }
+    this.#wake()
+  }
+
+  #fits(record: KurrentRecorded): boolean {
+    this.#bytes += bytesOf(record)
+    if (this.records > 0 && this.#bytes > MOST_BYTES) this.isWhole = false
+    if (this.isWhole) this.records++
+    return this.isWhole
+  }
+
+  /** Bytes of data and metadata, of all that came. */
+  get bytes(): number {
+    return this.#bytes
+  }
+}

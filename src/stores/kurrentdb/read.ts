@@ -1,0 +1,235 @@
+import { InvalidArgumentError, StoreFailedError, StreamDeletedError } from '../../base/errors.ts'
+import type { Position, Revision } from '../../base/revision.ts'
+import type { Direction, ReadAllRequest, ReadRequest, StoredEvent } from '../../adapter/store-adapter.ts'
+import type { Calls } from './connection.ts'
+import type { KurrentRecorded } from './driver.ts'
+import { asMnemeError, faultOf } from './errors.ts'
+import { clientFilter, isExact, isNothing, serverFilter } from './filter.ts'
+import { PageSize, readPage, type Page } from './page.ts'
+import { isPassing, patiently } from './patience.ts'
+import { isSamePosition, parseLogPosition } from './position.ts'
+import { Pump } from './pump.ts'
+import { toStored } from './rows.ts'
+
+/** Which part of a stream is read. */
+interface StreamPart {
+  readonly direction: Direction
+  /** `undefined`: from the end that the direction begins at. */
+  readonly from: number | undefined
+  readonly count: number
+}
+
+/**
+ * Reads in pages, each of them a call of its own that is read to its end: the driver cannot end one early, and all
+ * calls share a connection, on which those that nobody reads on would hold up the others.
+ */
+export class Reader {
+  readonly #calls: Calls
+
+  constructor(calls: Calls) {
+    this.#calls = calls
+  }
+
+  /** Where a stream stands; of one that was deleted and can begin again, `'none'`. @throws StreamDeletedError */
+  async head(stream: string): Promise<Revision> {
+    const page = await this.page(stream, { direction: 'backwards', from: undefined, count: 1 })
+    if (page === undefined) return 'none'
+    const [last] = page.records
+    return last ? Number(last.revision) : this.#headOfEmptied(stream)
+  }
+
+  /** The position of the last event of the log. */
+  async logHead(): Promise<Position | undefined> {
+    for await (const [last] of this.all({ ...EVERYTHING, direction: 'backwards', limit: 1 })) {
+      return last?.position
+    }
+    return undefined
+  }
+
+  /** A stream's events in pages. An empty page: there is such a stream, but nothing is left of what is asked for. */
+  async *stream({
+    stream,
+    direction,
+    from,
+    limit = Infinity,
+  }: ReadRequest): AsyncGenerator<StoredEvent[], undefined> {
+    const size = new PageSize()
+    const count = size.upTo(limit)
+    const page = await this.page(stream, { direction, from, count })
+    const last = page?.records.at(-1)
+    if (!page || !last) {
+      const isAll = direction === 'forwards' && (from ?? 0) === 0
+      if (isAll && (page || (await this.#isDeleted(stream)))) yield []
+      return undefined
+    }
+    yield size.saw(page.records).map(toStored)
+    if (page.isWhole && page.records.length < count) return undefined
+    const step = direction === 'forwards' ? 1n : -1n
+    yield* this.#onwards({
+      last,
+      left: limit - page.records.length,
+      size,
+      isExact: true,
+      isAskedFor: () => true,
+      open: ({ revision }, count) =>
+        revision + step < 0n
+          ? undefined
+          : this.#calls.readStream(stream, {
+              direction,
+              fromRevision: revision + step,
+              maxCount: BigInt(count),
+            }),
+    })
+    return undefined
+  }
+
+  /** The store's events in pages. */
+  async *all(request: ReadAllRequest): AsyncGenerator<StoredEvent[], undefined> {
+    const { direction, after, limit = Infinity } = request
+    const filter = serverFilter(request)
+    const isAskedFor = clientFilter(request)
+    const size = new PageSize()
+    const from = after === undefined ? undefined : parseLogPosition(after)
+    if (!isNothing(request)) {
+      // Forwards, what lies at a position comes with it.
+      const known = from && direction === 'forwards' ? 1 : 0
+      const count = size.upTo(isExact(request) ? limit : Infinity) + known
+      const fromPosition = from ?? (direction === 'forwards' ? 'start' : 'end')
+      const page = await this.#call(() =>
+        this.#calls.readAll({ direction, fromPosition, maxCount: BigInt(count), filter }),
+      ).catch((error: unknown) => {
+        // The server fails where no event begins there.
+        const isGiven = after !== undefined && size.isFirst && error instanceof StoreFailedError
+        throw isGiven ? new InvalidArgumentError('after', 'a position that this store gave') : error
+      })
+      const records = page.records.filter(({ position }) => known === 0 || !isSamePosition(position, from))
+      const last = records.at(-1)
+      if (!last?.position) return undefined
+      const events = size.saw(records).map(toStored).filter(isAskedFor).slice(0, limit)
+      if (events.length > 0) yield events
+      if (page.isWhole && page.records.length < count) return undefined
+      yield* this.#onwards({
+        last,
+        left: limit - events.length,
+        size,
+        isExact: isExact(request),
+        isAskedFor,
+        open: ({ position }, count) => {
+          const maxCount = BigInt(direction === 'forwards' ? count + 1 : count)
+          return position && this.#calls.readAll({ direction, fromPosition: position, maxCount, filter })
+        },
+      })
+    }
+    return undefined
+  }
+
+  /** What comes after a first page: handed on while it comes, and the next page asked for when one has arrived. */
+  async *#onwards({ open, size, isExact, ...begun }: Onwards): AsyncGenerator<StoredEvent[], undefined> {
+    let { last, left } = begun
+    const ahead: Pump[] = []
+    const start = (after: KurrentRecorded, wanted: number): void => {
+      const count = size.upTo(wanted)
+      const source = open(after, count)
+      if (!source) return
+      const pump = new Pump(source, after, (end) => {
+        size.learn(pump.records, pump.bytes)
+        const rest = wanted - pump.records
+        if (rest > 0 && (!pump.isWhole || pump.records >= count)) start(end, rest)
+      })
+      ahead.push(pump)
+    }
+    start(last, isExact ? left : Infinity)
+    for (let pump = ahead.shift(); pump && left > 0; pump = ahead.shift()) {
+      try {
+        for (let batch = await pump.next(); batch && left > 0; batch = await pump.next()) {
+          last = batch.last
+          const events = batch.events.filter(begun.isAskedFor).slice(0, left)
+          left -= events.length
+          if (events.length > 0) yield events
+        }
+      } catch (error) {
+        if (!isPassing(error)) throw asMnemeError(error)
+        // It begins again behind what was handed on, once there is a server.
+        const behind = last
+        await this.#ask(async () => {
+          const source = open(behind, 1)
+          if (source) await readPage(source)
+        })
+        start(last, isExact ? left : Infinity)
+      }
+    }
+    return undefined
+  }
+
+  /** A part of a stream, in one call; `undefined` where there is no such stream. @throws StreamDeletedError */
+  async page(stream: string, { direction, from, count }: StreamPart): Promise<Page | undefined> {
+    const fromRevision = from === undefined ? (direction === 'forwards' ? 'start' : 'end') : BigInt(from)
+    const part = { direction, fromRevision, maxCount: BigInt(count) } as const
+    try {
+      return await this.#call(() => this.#calls.readStream(stream, part))
+    } catch (error) {
+      const { kind } = faultOf(error)
+      if (kind === 'no-stream') return undefined
+      throw kind === 'tombstoned' ? new StreamDeletedError(stream) : error
+    }
+  }
+
+  /** Whether a stream that is not there was deleted: then its metadata cuts off whatever it had. */
+  async #isDeleted(stream: string): Promise<boolean> {
+    const page = await this.page(`$$${stream}`, { direction: 'backwards', from: undefined, count: 1 })
+    const [metadata] = page?.records ?? []
+    return metadata !== undefined && toStored(metadata).data.includes('"$tb"')
+  }
+
+  async #call(open: () => AsyncIterable<readonly KurrentRecorded[]>): Promise<Page> {
+    return this.#ask(() => readPage(open()))
+  }
+
+  /** Makes a call, again where the connection was lost meanwhile. Faults of a stream pass; others are Mneme's. */
+  async #ask<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      return await patiently(this.#calls, call)
+    } catch (error) {
+      const { kind } = faultOf(error)
+      throw kind === 'no-stream' || kind === 'tombstoned' ? error : asMnemeError(error)
+    }
+  }
+
+  /** Nothing is left of the stream to be read: the server tells where it stands when that was not expected. */
+  async #headOfEmptied(stream: string): Promise<Revision> {
+    try {
+      await patiently(this.#calls, () => this.#calls.appendToStream({ stream, expected: 'none' }, []))
+      return 'none'
+    } catch (error) {
+      const fault = faultOf(error)
+      const actual = fault.kind === 'violated' ? fault.violations[0]?.actual : undefined
+      if (typeof actual === 'number') return actual
+      throw asMnemeError(error, { stream })
+    }
+  }
+}
+
+/** How to read on. */
+interface Onwards {
+  /** What was read last. */
+  readonly last: KurrentRecorded
+  /** How many events are still wanted. */
+  readonly left: number
+  readonly size: PageSize
+  /** Reads on behind a record, which may come again; `undefined` where nothing can be behind it. */
+  readonly open: (
+    after: KurrentRecorded,
+    count: number,
+  ) => AsyncIterable<readonly KurrentRecorded[]> | undefined
+  /** Whether hardly anything comes but what is asked for. */
+  readonly isExact: boolean
+  readonly isAskedFor: (event: StoredEvent) => boolean
+}
+
+/** What to read where nothing is left out. */
+export const EVERYTHING = {
+  after: undefined,
+  streams: undefined,
+  categories: undefined,
+  types: undefined,
+} as const

@@ -1,0 +1,36 @@
+import { StoreFailedError } from '../../base/errors.ts'
+import { RESERVED_STREAMS } from '../../model/names.ts'
+import type { Calls } from './connection.ts'
+import { asMnemeError, faultOf } from './errors.ts'
+import { patiently } from './patience.ts'
+import type { Reader } from './read.ts'
+
+/** The stream whose first event has the store's identity for an id. */
+const STREAM = `${RESERVED_STREAMS}identity`
+
+/** The store's identity, made where there is none yet. Of several processes that do so at once one does it. */
+export async function readIdentity(calls: Calls, reader: Reader): Promise<string> {
+  const known = await look(reader)
+  if (known !== undefined) return known
+  const event = {
+    id: crypto.randomUUID(),
+    type: 'mneme:Identity',
+    contentType: 'application/json',
+    data: {},
+    metadata: {},
+  } as const
+  try {
+    await patiently(calls, () => calls.appendToStream({ stream: STREAM, expected: 'none' }, [event]))
+  } catch (error) {
+    if (faultOf(error).kind !== 'violated') throw asMnemeError(error, { stream: STREAM })
+  }
+  const made = await look(reader)
+  if (made === undefined)
+    throw new StoreFailedError(`the stream ${STREAM}, which holds the store's identity, is empty`)
+  return made
+}
+
+async function look(reader: Reader): Promise<string | undefined> {
+  const page = await reader.page(STREAM, { direction: 'forwards', from: 0, count: 1 })
+  return page?.records[0]?.id
+}

@@ -1,0 +1,201 @@
+import { isMnemeError, OutcomeUnknownError, StoreFailedError } from '../../base/errors.ts'
+import type { ExpectedRevision } from '../../base/revision.ts'
+import type { Batch } from './batch.ts'
+import type { Calls, Written } from './connection.ts'
+import type { LogPosition } from './driver.ts'
+import { asMnemeError, causeOf, faultOf, type Violation } from './errors.ts'
+import { History } from './history.ts'
+import { positionsBefore, type MetadataForm } from './log-layout.ts'
+import { pauses, sleep } from './patience.ts'
+import type { Reader } from './read.ts'
+
+/** What came of a batch. */
+export type Outcome = Placed | { readonly kind: 'violated'; readonly violations: readonly Violation[] }
+
+/** It was written. */
+export interface Placed {
+  readonly kind: 'written'
+  /** Where each stream that was written stands. */
+  readonly heads: ReadonlyMap<string, number>
+  /** The position of each record. */
+  readonly positions: readonly LogPosition[]
+}
+
+/** Writes batches, and finds out what became of those whose answer did not come. */
+export class Writer {
+  readonly #calls: Calls
+  readonly #reader: Reader
+  readonly #isModern: boolean
+  readonly #history = new History()
+  /** Whether records lie in the log as they are thought to, by the form of their metadata, once that was looked at. */
+  readonly #isLaidOut = new Map<MetadataForm, boolean>()
+
+  /** @param isModern whether the server is 26.1 or newer. */
+  constructor(calls: Calls, reader: Reader, isModern: boolean) {
+    this.#calls = calls
+    this.#reader = reader
+    this.#isModern = isModern
+  }
+
+  /**
+   * Writes a batch, again as long as the deadline gives where it certainly did not arrive. Where that is not certain,
+   * it is written again only if the server can tell that it was written before, because a stream was expected
+   * exactly where it was; for as long again.
+   *
+   * @throws OutcomeUnknownError where what became of it was not to be found out.
+   * @throws HistoryRewoundError
+   */
+  async write(batch: Batch): Promise<Outcome> {
+    let until = performance.now() + this.#calls.deadline
+    let doubt: unknown
+    for (const pause of pauses()) {
+      this.#history.check()
+      const { head } = this.#history
+      try {
+        const written = await this.#send(batch)
+        if (written.position)
+          this.#history.saw(written.position, doubt === undefined && batch.isNew ? head : undefined)
+        return await this.#placed(batch, written)
+      } catch (error) {
+        if (isMnemeError(error)) throw error
+        const fault = faultOf(error)
+        switch (fault.kind) {
+          case 'violated': {
+            // Others have moved the streams on. It cannot be written any more, but may have been.
+            const found = doubt === undefined ? undefined : await this.#find(batch, doubt)
+            return found ?? fault
+          }
+          case 'lost':
+          case 'thrown':
+          case 'late':
+            if (fault.kind === 'late') await this.#calls.reconnect()
+            this.#isLaidOut.clear()
+            if (doubt === undefined) until = performance.now() + this.#calls.deadline
+            doubt ??= error
+            if (!batch.isRepeatable) throw inDoubt(doubt)
+            break
+          case 'not-leader':
+            await this.#calls.reconnect()
+            break
+          case 'not-sent':
+            break
+          default:
+            if (doubt !== undefined) throw inDoubt(doubt)
+            throw asMnemeError(error, { stream: batch.records[0]?.stream, bytes: batch.bytes })
+        }
+        if (performance.now() + pause > until) {
+          throw doubt === undefined ? asMnemeError(error) : inDoubt(doubt)
+        }
+      }
+      await sleep(pause)
+    }
+    throw new Error('pauses never end')
+  }
+
+  /** One stream goes the quicker way, which is the only one that older servers know. */
+  async #send(batch: Batch): Promise<Written & { readonly form: MetadataForm }> {
+    const { onlyStream, records, expectations } = batch
+    if (onlyStream) {
+      const written = await this.#calls.appendToStream(
+        onlyStream,
+        records.map(({ event }) => event),
+        batch.bytes,
+      )
+      return { ...written, form: 'json' }
+    }
+    return { ...(await this.#calls.appendRecords(records, expectations)), form: 'properties' }
+  }
+
+  async #placed(
+    batch: Batch,
+    { heads, position, form }: Written & { readonly form: MetadataForm },
+  ): Promise<Placed> {
+    const { records } = batch
+    if (position && records.length === 1) return { kind: 'written', heads, positions: [position] }
+    const laid = position && this.#isModern ? positionsBefore(position, records, form) : undefined
+    if (laid && this.#isLaidOut.get(form)) return { kind: 'written', heads, positions: laid }
+    const positions = await this.#readPositions(batch, heads).catch((error: unknown) => {
+      throw new OutcomeUnknownError('the events are stored, but where could not be read', { cause: error })
+    })
+    if (laid && !this.#isLaidOut.has(form)) {
+      this.#isLaidOut.set(
+        form,
+        laid.every(({ commit }, i) => commit === positions[i]!.commit),
+      )
+    }
+    return { kind: 'written', heads, positions }
+  }
+
+  async #readPositions({ records }: Batch, heads: ReadonlyMap<string, number>): Promise<LogPosition[]> {
+    const found = new Map<string, LogPosition>()
+    for (const [stream, head] of heads) {
+      const own = records.filter((record) => record.stream === stream)
+      let from = head - own.length + 1
+      while (from <= head) {
+        const page = await this.#reader.page(stream, { direction: 'forwards', from, count: head - from + 1 })
+        if (!page || page.records.length === 0) break
+        for (const { id, position } of page.records) if (position) found.set(id, position)
+        from += page.records.length
+      }
+    }
+    return records.map(({ event }) => {
+      const position = found.get(event.id)
+      if (!position) throw new StoreFailedError(`${event.type} is not where it was stored`)
+      return position
+    })
+  }
+
+  /** Where a batch was written that may have been, and whose streams have moved on since. */
+  async #find(batch: Batch, doubt: unknown): Promise<Placed | undefined> {
+    try {
+      return await this.#lookFor(batch)
+    } catch {
+      throw inDoubt(doubt)
+    }
+  }
+
+  async #lookFor(batch: Batch): Promise<Placed | undefined> {
+    const heads = new Map<string, number>()
+    const expectations = new Map(batch.expectations.map(({ stream, expected }) => [stream, expected]))
+    // Those that are expected somewhere tell at once.
+    const streams = [...batch.idsByStream].sort(
+      ([a], [b]) => Number(expectations.has(b)) - Number(expectations.has(a)),
+    )
+    for (const [stream, ids] of streams) {
+      const expected = expectations.get(stream) ?? 'any'
+      const last = await this.#lastOf(stream, ids, expected)
+      if (last === undefined) return undefined
+      heads.set(stream, last)
+    }
+    return { kind: 'written', heads, positions: await this.#readPositions(batch, heads) }
+  }
+
+  /** The revision of the last of some events that were written to a stream together, if they were. */
+  async #lastOf(
+    stream: string,
+    ids: readonly string[],
+    expected: ExpectedRevision,
+  ): Promise<number | undefined> {
+    const last = ids.at(-1)
+    if (expected !== 'any' && expected !== 'exists') {
+      const revision = (expected === 'none' ? -1 : expected) + ids.length
+      const page = await this.#reader.page(stream, { direction: 'forwards', from: revision, count: 1 })
+      return page?.records[0]?.id === last ? revision : undefined
+    }
+    const pages = this.#reader.stream({ stream, direction: 'backwards', from: undefined, limit: undefined })
+    for await (const page of pages) {
+      const found = page.find(({ id }) => id === last)
+      if (found) return found.revision
+    }
+    return undefined
+  }
+}
+
+function inDoubt(error: unknown): OutcomeUnknownError {
+  return new OutcomeUnknownError(
+    'the connection to KurrentDB was lost, or it did not answer, while it was appending',
+    {
+      cause: causeOf(error),
+    },
+  )
+}

@@ -1,0 +1,192 @@
+import { anchorOf, conflictOf, place, repeatOf } from '../../adapter/append-rules.ts'
+import { currentTime } from '../../base/clock.ts'
+import { matcherOf } from '../../adapter/log-filter.ts'
+import { tailLog, type LogSource } from '../../adapter/subscription-hub.ts'
+import { formatPosition, parsePosition } from '../../adapter/position.ts'
+import { rewound } from '../../base/rewound.ts'
+import type { Position, Revision } from '../../base/revision.ts'
+import type {
+  AppendRequest,
+  AppendVerdict,
+  KeyUse,
+  ReadAllRequest,
+  ReadRequest,
+  Repeated,
+  StoreAdapter,
+  StoredEvent,
+} from '../../adapter/store-adapter.ts'
+
+/** What a memory store keeps. Two adapters over the same data are like two processes over one database. */
+export class MemoryData {
+  readonly identity = crypto.randomUUID()
+  /** Every event; position n is at index n - 1. */
+  readonly log: StoredEvent[] = []
+  readonly streams = new Map<string, StoredEvent[]>()
+  readonly keys = new Map<string, KeyUse>()
+  /** Told when something was appended. */
+  readonly watchers = new Set<() => void>()
+}
+
+/** The minimal reference of what an adapter does, and the model in property tests. */
+export function memoryAdapter(data = new MemoryData()): StoreAdapter {
+  return {
+    capabilities: { severalStreams: true, keys: true, settlesAny: true, truncation: false },
+    identity: () => Promise.resolve(data.identity),
+    append: (request) => {
+      const verdict = append(data, request)
+      if (verdict.kind === 'appended') for (const changed of data.watchers) changed()
+      return Promise.resolve(verdict)
+    },
+    read: (request) => pagesOfStream(data, request),
+    readAll: (request) => pagesOfAll(data, request),
+    head: (stream) => Promise.resolve(headOf(data, stream)),
+    logHead: () => Promise.resolve(data.log.at(-1)?.position),
+    idAt: (position) => Promise.resolve(idAt(data, position)),
+    subscribe: tailLog(sourceOf(data)),
+    close: () => Promise.resolve(),
+  }
+}
+
+function append(data: MemoryData, request: AppendRequest): AppendVerdict {
+  if (request.keys.length > 0) {
+    const uses = request.keys.flatMap(({ key }) => data.keys.get(key) ?? [])
+    if (uses.length > 0) return { kind: 'used', uses }
+  }
+  const before = request.conditions.map(({ stream }) => headOf(data, stream))
+  const repeated = firstAppendOf(data, request, before)
+  if (repeated) return repeated
+  const conflict = conflictOf(request, before)
+  if (conflict) return conflict
+  const { revisions, heads } = place(request, before)
+  const time = currentTime()
+  const stored = request.events.map(
+    ({ stream, id, type, version, data: json, metadata }, i): StoredEvent => ({
+      stream,
+      id,
+      type,
+      version,
+      data: json,
+      metadata,
+      time,
+      revision: revisions[i]!,
+      position: formatPosition(data.log.length + i + 1),
+    }),
+  )
+  for (const event of stored) {
+    data.log.push(event)
+    streamOf(data, event.stream).push(event)
+  }
+  for (const { key, fingerprint, first, count } of request.keys) {
+    if (count === 0) continue
+    const { heads } = place({ ...request, events: request.events.slice(0, first + count) }, before)
+    const named = request.conditions.map(({ stream }, i) => [stream, heads[i]!] as const)
+    data.keys.set(key, { key, fingerprint, events: stored.slice(first, first + count), heads: named })
+  }
+  return {
+    kind: 'appended',
+    revisions,
+    positions: stored.map(({ position }) => position),
+    time,
+    heads,
+  }
+}
+
+/** The answer to an append whose events are stored already. */
+function firstAppendOf(
+  { streams, log }: MemoryData,
+  request: AppendRequest,
+  now: readonly Revision[],
+): Repeated | undefined {
+  const anchor = anchorOf(request)
+  const stream = anchor && request.events[anchor.index]!.stream
+  const known = stream === undefined ? undefined : streams.get(stream)?.[anchor!.revision]
+  if (!known) return undefined
+  const first = parsePosition(known.position) - 1 - anchor!.index
+  return first < 0 ? undefined : repeatOf(request, log.slice(first, first + request.events.length), now)
+}
+
+function streamOf({ streams }: MemoryData, stream: string): StoredEvent[] {
+  let events = streams.get(stream)
+  if (!events) streams.set(stream, (events = []))
+  return events
+}
+
+function headOf(data: MemoryData, stream: string): Revision {
+  return data.streams.get(stream)?.at(-1)?.revision ?? 'none'
+}
+
+function idAt({ log }: MemoryData, position: Position): string | undefined {
+  return log[parsePosition(position, 'from') - 1]?.id
+}
+
+function sourceOf(data: MemoryData): LogSource {
+  const { log, watchers } = data
+  return {
+    // eslint-disable-next-line @typescript-eslint/require-await -- all of it is at hand
+    async *scan({ after, ...filter }) {
+      if (after && idAt(data, after.position) !== after.id) throw rewound(after.position)
+      const matches = matcherOf(filter)
+      let next = after ? parsePosition(after.position) : 0
+      for (const end = log.length; next < end; next += PAGE) {
+        const looked = log.slice(next, Math.min(next + PAGE, end))
+        // What is decoded of an event is kept with it: not for as long as the log is.
+        const events = looked.filter(matches).map((event) => ({ ...event }))
+        yield { events, through: looked.at(-1)! }
+      }
+    },
+    watch: (changed) => {
+      watchers.add(changed)
+      return () => watchers.delete(changed)
+    },
+  }
+}
+
+// What there is, is looked up when the first page is asked for, as every store does.
+// eslint-disable-next-line @typescript-eslint/require-await -- all of it is at hand
+async function* pagesOfStream(
+  { streams }: MemoryData,
+  request: ReadRequest,
+): AsyncGenerator<StoredEvent[], undefined> {
+  const { stream, direction, from, limit } = request
+  const events = streams.get(stream) ?? []
+  yield* direction === 'forwards'
+    ? pages(events, from ?? 0, 1, limit)
+    : pages(events, Math.min(from ?? Infinity, events.length - 1), -1, limit)
+  return undefined
+}
+
+// eslint-disable-next-line @typescript-eslint/require-await -- as above
+async function* pagesOfAll(
+  { log }: MemoryData,
+  request: ReadAllRequest,
+): AsyncGenerator<StoredEvent[], undefined> {
+  const { direction, after, limit } = request
+  const start = after === undefined ? undefined : parsePosition(after)
+  yield* direction === 'forwards'
+    ? pages(log, start ?? 0, 1, limit, matcherOf(request))
+    : pages(log, Math.min((start ?? Infinity) - 2, log.length - 1), -1, limit, matcherOf(request))
+  return undefined
+}
+
+function* pages(
+  events: readonly StoredEvent[],
+  start: number,
+  step: 1 | -1,
+  limit = Infinity,
+  matches: (event: StoredEvent) => boolean = () => true,
+): Generator<StoredEvent[], undefined> {
+  let left = limit
+  let page: StoredEvent[] = []
+  for (let i = start; i >= 0 && i < events.length && left > 0; i += step) {
+    const event = events[i]!
+    if (!matches(event)) continue
+    left--
+    if (page.push(event) < PAGE) continue
+    yield page
+    page = []
+  }
+  if (page.length > 0) yield page
+  return undefined
+}
+
+const PAGE = 256

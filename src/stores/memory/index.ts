@@ -1,0 +1,17 @@
+import { checkOptions } from '../../store/arguments.ts'
+import { createStore } from '../../store/create-store.ts'
+import type { EventStore, StoreOptions } from '../../store/event-store.ts'
+import { memoryAdapter } from './adapter.ts'
+
+/**
+ * A store in this process's memory, gone with it: for tests and for trying things out. It keeps every promise
+ * but durability.
+ *
+ * @example
+ * ```ts
+ * const store = memoryStore()
+ * ```
+ */
+export function memoryStore(options: StoreOptions = {}): EventStore {
+  return createStore(memoryAdapter(), checkOptions(options, 'options', ['maxPending', 'cachedStates']))
+}

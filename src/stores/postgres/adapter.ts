@@ -1,0 +1,72 @@
+import { tailLog } from '../../adapter/subscription-hub.ts'
+import type { StoreAdapter } from '../../adapter/store-adapter.ts'
+import { Appender } from './appender.ts'
+import { Connections, type CallSettings } from './connection.ts'
+import type { PostgresPool } from './driver.ts'
+import { History } from './history.ts'
+import { HorizonNotes } from './standby.ts'
+import { LogWatch } from './subscribe.ts'
+import { openSchema } from './migrate.ts'
+import { Reader } from './read.ts'
+import { quoteSchema } from './schema.ts'
+import { Statements } from './statements.ts'
+
+/** How a store is kept in a database. */
+export interface AdapterSettings extends CallSettings {
+  readonly schema: string
+  readonly busyTimeout: number
+  readonly migrate: boolean
+  readonly standbys: boolean
+}
+
+/**
+ * Opens a store in a schema of a database.
+ *
+ * @param end ends what was made for it alone.
+ * @throws OpenError, StoreUnavailableError, InvalidArgumentError
+ */
+export async function postgresAdapter(
+  pool: PostgresPool,
+  settings: AdapterSettings,
+  end: () => Promise<void> = () => Promise.resolve(),
+): Promise<StoreAdapter> {
+  const { schema, busyTimeout, migrate, standbys, statementTimeout } = settings
+  const quoted = quoteSchema(schema)
+  const statements = new Statements(quoted)
+  const history = new History(statements)
+  const connections = new Connections(pool, settings, (session) => history.check(session))
+  const identity = await openSchema(connections, quoted, { mayMigrate: migrate, notesHorizon: standbys })
+  const notes = standbys ? new HorizonNotes(connections, statements, history) : undefined
+  // So that a standby can be read before anything is appended.
+  await notes?.note()
+  const waits = { busyTimeout, settleTimeout: statementTimeout }
+  const log = new LogWatch(connections, statements, identity)
+  const appender = new Appender(connections, statements, history, waits, () => {
+    notes?.due()
+    log.appended()
+  })
+  const reader = new Reader(connections, statements, history, busyTimeout)
+  return {
+    capabilities: { severalStreams: true, keys: true, settlesAny: true, truncation: false },
+    identity: () => Promise.resolve(identity),
+    append: (request, signal) => appender.append(request, signal),
+    read: (request) => reader.stream(request),
+    readAll: (request) => reader.all(request),
+    head: (stream) => reader.head(stream),
+    logHead: () => reader.logHead(),
+    idAt: (position) => reader.idAt(position),
+    subscribe: tailLog({
+      scan: (request) =>
+        reader.scan(request, (isHeldBack) => {
+          log.looked(isHeldBack)
+        }),
+      watch: log.watch,
+      isSparing: true,
+    }),
+    close: async () => {
+      await Promise.all([notes?.close(), log.close()])
+      connections.close()
+      await end()
+    },
+  }
+}

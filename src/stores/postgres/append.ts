@@ -1,0 +1,192 @@
+import { anchorOf, conflictOf, place } from '../../adapter/append-rules.ts'
+import { currentTime, timeOf } from '../../base/clock.ts'
+import { categoryOf } from '../../model/names.ts'
+import type { ExpectedRevision, Position, Revision } from '../../base/revision.ts'
+import type { AppendRequest, AppendVerdict, NewEvent } from '../../adapter/store-adapter.ts'
+import { bools, int4s, int8s, texts, uuids } from './binary.ts'
+import { formatNumber, positionOf } from './position.ts'
+import { numbersIn } from './rows.ts'
+import type { Parameter, Row } from './wire.ts'
+
+/** What the server said of one append. */
+export type Judgement =
+  /** It is done with: nothing more has to be asked. */
+  | { readonly kind: 'verdict'; readonly verdict: AppendVerdict }
+  /** Its events are there already, the first of them at this position. */
+  | { readonly kind: 'there'; readonly first: string; readonly heads: readonly Revision[] }
+  /** One of its keys was used. */
+  | { readonly kind: 'used' }
+  /** It was not judged: one of its streams or keys is not free (`isBusy`), or hangs on others of the same call. */
+  | { readonly kind: 'unjudged'; readonly isBusy: boolean }
+  /** Somebody else settled it: this is an attempt that came too late. */
+  | { readonly kind: 'settled' }
+
+/** How a call with appends waits and what it does beside. */
+export interface CallOptions {
+  /** Names the attempt, where a repeat of one of its appends would not be recognised by revisions. */
+  readonly call: string | undefined
+  /** Milliseconds to wait for streams; `undefined`: what is not free at once is left. */
+  readonly wait: number | undefined
+  /** To settle an earlier attempt: its events are looked for above this position. */
+  readonly after?: Position | undefined
+}
+
+/** Whether an append fits the short statement. */
+export function isSimple({ conditions, events, keys }: AppendRequest): boolean {
+  return conditions.length === 1 && events.length === 1 && keys.length === 0
+}
+
+/** Whether a repeat of it is recognised by the revisions that it expects. */
+export function isAnchored(request: AppendRequest): boolean {
+  return request.events.length === 0 || anchorOf(request) !== undefined
+}
+
+/** The parameters of the short statement. */
+export function simpleParameters(
+  { conditions, events }: AppendRequest,
+  call: string | undefined,
+  wait: number,
+): Parameter[] {
+  const { stream, id, type, version, data, metadata } = events[0]!
+  const expected = String(expectedNumber(conditions[0]!.expected))
+  return [stream, expected, call ?? null, String(wait), id, type, String(version), data, metadata]
+}
+
+/** What the short statement said; `undefined` where the other one is to say more. */
+export function simpleJudgement(request: AppendRequest, row: Row): Judgement | undefined {
+  if (typeof row[0] !== 'string') return undefined
+  const [number, revision, milliseconds] = numbersIn(row[0]) as [number, number, number]
+  if (number === 0) {
+    return { kind: 'verdict', verdict: conflictOf(request, [revisionOf(revision)])! }
+  }
+  const verdict: AppendVerdict = {
+    kind: 'appended',
+    revisions: [revision],
+    positions: [positionOf(number, 0)],
+    time: timeOf(milliseconds),
+    heads: [revision],
+  }
+  return { kind: 'verdict', verdict }
+}
+
+/** The parameters of the statement for any appends. */
+export function parameters(requests: readonly AppendRequest[], options: CallOptions): Parameter[] {
+  const events: NewEvent[] = []
+  const lastEvents: number[] = []
+  const conditions: { stream: string; expected: number }[] = []
+  const lastConditions: number[] = []
+  const anchors: { event: number; revision: number }[] = []
+  const keys: { key: string; append: number; fingerprint: string; first: number; count: number }[] = []
+  const written = new Map<string, boolean>()
+  requests.forEach((request, append) => {
+    const anchor = anchorOf(request)
+    anchors.push({ event: anchor ? events.length + anchor.index + 1 : 0, revision: anchor?.revision ?? 0 })
+    for (const { stream, expected } of request.conditions) {
+      if (!written.has(stream)) written.set(stream, false)
+      conditions.push({ stream, expected: expectedNumber(expected) })
+    }
+    for (const event of request.events) {
+      written.set(event.stream, true)
+      events.push(event)
+    }
+    for (const claim of request.keys) keys.push({ ...claim, append: append + 1 })
+    lastConditions.push(conditions.length)
+    lastEvents.push(events.length)
+  })
+  // In one order for all callers: by their names.
+  const streams = [...written.keys()].sort()
+  const index = new Map(streams.map((stream, i) => [stream, i + 1]))
+  // A key is claimed by one append of a call, and the order of appends is kept: only a lone one waits.
+  if (requests.length === 1) keys.sort((a, b) => (a.key < b.key ? -1 : 1))
+  const { call, wait, after } = options
+  return [
+    texts(streams),
+    bools(streams.map((stream) => written.get(stream)!)),
+    texts(keys.map(({ key }) => key)),
+    call ?? null,
+    wait === undefined ? null : String(wait),
+    after ?? null,
+    int4s(lastConditions),
+    int4s(conditions.map(({ stream }) => index.get(stream)!)),
+    int8s(conditions.map(({ expected }) => expected)),
+    int4s(lastEvents),
+    int4s(events.map(({ stream }) => index.get(stream)!)),
+    uuids(events.map(({ id }) => id)),
+    texts(events.map(({ type }) => type)),
+    int8s(events.map(({ version }) => version)),
+    int4s(requests.flatMap(({ events }) => runsOf(events, (event) => event.type))),
+    int4s(requests.flatMap(({ events }) => runsOf(events, (event) => categoryOf(event.stream)))),
+    texts(events.map(({ data }) => data)),
+    texts(events.map(({ metadata }) => metadata)),
+    int4s(anchors.map(({ event }) => event)),
+    int8s(anchors.map(({ revision }) => revision)),
+    int4s(keys.map(({ append }) => append)),
+    texts(keys.map(({ fingerprint }) => fingerprint)),
+    int4s(keys.map(({ first }) => first)),
+    int4s(keys.map(({ count }) => count)),
+  ]
+}
+
+/** What that statement said of each append. */
+export function judgements(requests: readonly AppendRequest[], row: Row): Judgement[] {
+  const verdicts = numbersIn(row[0]!)
+  const standing = numbersIn(row[1]!)
+  const number = Number(row[2])
+  const time = timeOf(Number(row[3]))
+  const there = row[4]!.slice(1, -1).split(',')
+  let condition = 0
+  let event = 0
+  return requests.map((request, i) => {
+    const heads = request.conditions.map((_, c) => revisionOf(standing[condition + c]!))
+    const first = event
+    condition += request.conditions.length
+    event += request.events.length
+    switch (verdicts[i]) {
+      case 1: {
+        const { revisions, heads: after } = place(request, heads)
+        const positions = revisions.map((_, e) => positionOf(number, first + e))
+        const isWritten = positions.length > 0
+        const verdict = {
+          kind: 'appended',
+          revisions,
+          positions,
+          time: isWritten ? time : currentTime(),
+          heads: after,
+        } as const
+        return { kind: 'verdict', verdict }
+      }
+      case 2:
+        return { kind: 'there', first: formatNumber(there[i]!), heads }
+      case 3:
+        return { kind: 'unjudged', isBusy: false }
+      case 4:
+        return { kind: 'used' }
+      case 5:
+        return { kind: 'unjudged', isBusy: true }
+      case 6:
+        return { kind: 'settled' }
+      default:
+        return { kind: 'verdict', verdict: conflictOf(request, heads)! }
+    }
+  })
+}
+
+/** For the first of events of one kind that follow each other, how many they are; for the others 0. */
+function runsOf(events: readonly NewEvent[], kindOf: (event: NewEvent) => string): number[] {
+  const runs = events.map(() => 0)
+  let first = 0
+  events.forEach((event, i) => {
+    if (kindOf(event) !== kindOf(events[first]!)) first = i
+    runs[first]!++
+  })
+  return runs
+}
+
+function expectedNumber(expected: ExpectedRevision): number {
+  return expected === 'any' ? -3 : expected === 'exists' ? -2 : expected === 'none' ? -1 : expected
+}
+
+/** A revision as the server counts it: below 0 there is none. */
+export function revisionOf(number: number): Revision {
+  return number < 0 ? 'none' : number
+}

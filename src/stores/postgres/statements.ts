@@ -1,0 +1,125 @@
+import { fingerprint } from '../../model/fingerprint.ts'
+import { inSchema } from './schema.ts'
+import type { Statement } from './wire.ts'
+
+/** What every statement that selects events selects; {@link eventOf} takes its rows. */
+const HEADER = 'position, stream, revision, id, type, version, (extract(epoch FROM time) * 1000)::bigint'
+const COLUMNS = `${HEADER}, data, metadata`
+
+/** The statements of a store in one schema. Those of pages are made from what is asked for. */
+export class Statements {
+  readonly #quoted: string
+  readonly #known = new Map<string, Statement>()
+
+  constructor(quoted: string) {
+    this.#quoted = quoted
+  }
+
+  /** A statement, with the schema's names put in, and a name that depends on nothing but its text. */
+  of(sql: string): Statement {
+    let statement = this.#known.get(sql)
+    if (!statement) {
+      const text = inSchema(sql, this.#quoted)
+      statement = { name: `mneme_${fingerprint([text]).slice(0, 24)}`, text }
+      this.#known.set(sql, statement)
+    }
+    return statement
+  }
+}
+
+export const APPEND_ONE = 'SELECT SCHEMA.append_one($1, $2, $3, $4, $5, $6, $7, $8, $9)'
+
+export const APPEND = `SELECT verdict, heads, number, milliseconds, there FROM SCHEMA.append(
+  $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`
+
+export const HORIZON = 'SELECT reached, drawn, standby FROM SCHEMA.horizon()'
+
+/**
+ * The same for who goes on from a position ($1): the id of the event there, and up to where the statements that follow in
+ * this transaction can look ({@link UNTIL}): the horizon, in text; '' where they must not, since they would see no more
+ * than this one did (its isolation is not READ COMMITTED), or since it is a standby. To plan those anew for a few events takes
+ * several times as long as to find them.
+ */
+export const HORIZON_BEHIND = `SELECT h.reached, h.drawn, h.standby,
+    (SELECT e.id FROM SCHEMA.events e WHERE e.position = $1),
+    set_config('mneme.until', CASE WHEN h.standby OR current_setting('transaction_isolation') <> 'read committed'
+      THEN '' ELSE h.reached::text END, true),
+    set_config('plan_cache_mode', 'force_generic_plan', true)
+  FROM SCHEMA.horizon() h`
+
+/** Up to where {@link HORIZON_BEHIND} lets the statements behind it look; null where it stands not before them. */
+export const UNTIL = `nullif(current_setting('mneme.until', true), '')::bigint`
+
+/**
+ * The id of the event at the horizon, which is $1 or what was found before, and whether something stands above it: by the
+ * last one of all, since whether there is any such event the planner may look up in every event before.
+ */
+export const AT_HORIZON = `SELECT (SELECT e.id FROM SCHEMA.events e WHERE e.position = horizon.position),
+    horizon.position < (SELECT max(last.position) FROM SCHEMA.events last)
+  FROM (SELECT coalesce($1::bigint, ${UNTIL}) AS position) horizon`
+
+/** The last event up to a position. */
+export const LAST_UP_TO =
+  'SELECT position, id FROM SCHEMA.events WHERE position <= $1 ORDER BY position DESC LIMIT 1'
+
+export const ID_AT = 'SELECT id FROM SCHEMA.events WHERE position = $1'
+
+export const NOTE_HORIZON = 'SELECT SCHEMA.note_horizon()'
+
+/** The lock of this store's listeners, all of whom hold it: of a key that no stream's and no idempotency key's lock has. */
+const LISTENERS = `hashtextextended('', 'POSITIONS'::regclass::oid::bigint + 2)`
+
+/** Says that somebody listens, until the session ends. */
+export const SAY_LISTENING = `SELECT pg_advisory_lock_shared(${LISTENERS})`
+
+/** Notifies a channel ($1) of a text ($2), if anybody listens. Losing it costs nothing, so nothing waits for the disk. */
+export const NOTIFY_LISTENERS = `SELECT set_config('synchronous_commit', 'off', true),
+  CASE WHEN pg_try_advisory_xact_lock(${LISTENERS}) THEN NULL ELSE pg_notify($1, $2)::text END`
+
+/** The same in any case. */
+export const NOTIFY = `SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)`
+
+export const HEAD = 'SELECT revision FROM SCHEMA.events WHERE stream = $1 ORDER BY revision DESC LIMIT 1'
+
+/** The events from some positions up to others, which are few. */
+export const STORED = `SELECT ${COLUMNS} FROM unnest($1::bigint[], $2::bigint[]) AS range(first, last)
+  JOIN SCHEMA.events e ON e.position >= range.first AND e.position <= range.last`
+
+export const KEYS = `SELECT key, fingerprint, position, first, count, array_to_json(streams), heads
+  FROM SCHEMA.keys WHERE key = ANY ($1)`
+
+/** Whether an event that was seen is there, which a standby cannot be asked. */
+export const IS_THERE = `SELECT pg_is_in_recovery() OR EXISTS (
+  SELECT FROM SCHEMA.events WHERE position = $1 AND id = $2)`
+
+/** The statements of a page, of which the first does for nearly all. */
+export interface PageStatements {
+  /** As many rows as there are, but of those larger than {@link SMALL}, data and metadata are null. */
+  readonly small: string
+  /** It ends with the row that makes it larger than {@link PAGE_BYTES}; to add that up takes half as long again. */
+  readonly measured: string
+}
+
+/** A page of the rows that a query gives in `order`. How large a row is, is known without reading it. */
+export function page(rows: string, order: string): PageStatements {
+  const size = '(octet_length(e.data) + octet_length(e.metadata))'
+  const ifSmall = (column: string) => `CASE WHEN ${size} <= ${String(SMALL)} THEN e.${column} END`
+  return {
+    small: `SELECT ${HEADER}, ${ifSmall('data')}, ${ifSmall('metadata')} FROM (${rows}) e ORDER BY ${order}`,
+    measured: `SELECT ${COLUMNS} FROM (
+      SELECT e.*, sum(${size}) OVER (ORDER BY ${order} ROWS UNBOUNDED PRECEDING) - ${size} AS before
+      FROM (${rows}) e) p WHERE before < ${String(PAGE_BYTES)} ORDER BY ${order}`,
+  }
+}
+
+/** A page on a standby, and one row more: up to where the log was complete for this statement. */
+export function withNoted({ small, measured }: PageStatements): PageStatements {
+  const and = (page: string) => `(${page}) UNION ALL
+    SELECT h.position, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM SCHEMA.horizon h`
+  return { small: and(small), measured: and(measured) }
+}
+
+/** Bytes of JSON after which a page ends. */
+export const PAGE_BYTES = 1024 * 1024
+/** Bytes of JSON up to which an event is a small one. */
+export const SMALL = 1024

@@ -1,0 +1,39 @@
+import { tailLog } from '../../adapter/subscription-hub.ts'
+import { formatPosition, parsePosition } from '../../adapter/position.ts'
+import type { StoreAdapter } from '../../adapter/store-adapter.ts'
+import { headOf } from './append.ts'
+import { retryBusy } from './busy.ts'
+import type { Statements } from './connection.ts'
+import { isTurnDue, nextTurn } from './event-loop.ts'
+import { allPages, idAt, logHeadOf, scanPages, streamPages } from './read.ts'
+import type { SharedFile } from './shared-file.ts'
+
+/** A store's adapter on an open file, of which it is one user. Waits `busyTimeout` ms for other processes. */
+export function sqliteAdapter(file: SharedFile, busyTimeout: number): StoreAdapter {
+  const { connection, queue, signal, recent } = file
+  const reading = async <T>(read: (sql: Statements) => T): Promise<T> => {
+    if (isTurnDue()) await nextTurn()
+    return retryBusy(() => connection.reading(read), busyTimeout)
+  }
+  return {
+    capabilities: { severalStreams: true, keys: true, settlesAny: true, truncation: false },
+    identity: () => Promise.resolve(connection.identity),
+    append: (request, signal) => queue.append(request, busyTimeout, signal),
+    read: (request) => streamPages(connection, request, busyTimeout),
+    readAll: (request) => allPages(connection, request, busyTimeout),
+    head: (stream) => reading((sql) => headOf(sql, stream)),
+    logHead: async () => {
+      const position = await reading(logHeadOf)
+      return position > 0 ? formatPosition(position) : undefined
+    },
+    idAt: async (position) => {
+      const number = parsePosition(position, 'from')
+      return reading((sql) => idAt(sql, number))
+    },
+    subscribe: tailLog({
+      scan: (request) => scanPages(connection, recent, request, busyTimeout),
+      watch: (changed) => signal.watch(changed),
+    }),
+    close: () => file.release(),
+  }
+}

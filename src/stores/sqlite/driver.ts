@@ -1,0 +1,82 @@
+import { OpenError } from '../../base/errors.ts'
+
+/**
+ * Opens a SQLite database: `(file) => new Database(file)` with better-sqlite3, or
+ * `(file) => new DatabaseSync(file)` with `node:sqlite`.
+ */
+export type SqliteDriver = (file: string) => SqliteDatabase
+
+/** What a store needs of a driver's database: its calls return when they are done. */
+export interface SqliteDatabase {
+  exec(sql: string): unknown
+  prepare(sql: string): SqliteStatement
+  close(): unknown
+  /** Whether a transaction is open, as better-sqlite3 says it. */
+  readonly inTransaction?: boolean
+  /** Whether a transaction is open, as `node:sqlite` says it. */
+  readonly isTransaction?: boolean
+}
+
+/** What a store needs of a prepared statement. Rows are objects by column name; integers are numbers. */
+export interface SqliteStatement {
+  run(...values: (string | number | null)[]): {
+    readonly lastInsertRowid: number | bigint
+  }
+  get(...values: (string | number | null)[]): unknown
+  all(...values: (string | number | null)[]): unknown[]
+  iterate(...values: (string | number | null)[]): Iterable<unknown>
+  /** Rows as arrays from now on, as `node:sqlite` says it. Used where it is there, because it is faster. */
+  setReturnArrays?(isOn: boolean): unknown
+  /** The same, as better-sqlite3 says it. */
+  raw?(isOn: boolean): unknown
+}
+
+/**
+ * `node:sqlite` where the runtime has it (Node 22.13 or newer), else better-sqlite3.
+ *
+ * Where the runtime's SQLite is older than 3.51.3, better-sqlite3 goes first if it is installed: up to then
+ * SQLite could, very rarely, damage a file that two processes write and checkpoint at the same instant (the
+ * "WAL-reset bug").
+ *
+ * @throws OpenError where neither is there.
+ */
+export async function defaultDriver(): Promise<SqliteDriver> {
+  const builtIn = nodeSqlite()
+  if (builtIn && isSound(process.versions.sqlite)) return builtIn
+  try {
+    return await betterSqlite3()
+  } catch (cause) {
+    if (builtIn) return builtIn
+    const message =
+      'no SQLite driver: install better-sqlite3 (npm install better-sqlite3), or use Node 22.13 or newer, ' +
+      'which has SQLite built in'
+    throw new OpenError('driver-missing', message, { cause })
+  }
+}
+
+function nodeSqlite(): SqliteDriver | undefined {
+  // Not `import()`: bundlers would resolve it, and runtimes without it would fail.
+  const module = process.getBuiltinModule('node:sqlite') as NodeSqlite | undefined
+  // Before 22.13 it was behind a flag, and could not read row by row.
+  if (typeof module?.StatementSync.prototype.iterate !== 'function') return undefined
+  const { DatabaseSync } = module
+  return (file) => new DatabaseSync(file)
+}
+
+async function betterSqlite3(): Promise<SqliteDriver> {
+  const { default: Database } = await import('better-sqlite3')
+  // Its compiled part is loaded by the first database only, and may be missing or made for another Node.
+  new Database(':memory:').close()
+  return (file) => new Database(file)
+}
+
+function isSound(version: string | undefined): boolean {
+  const [major = 0, minor = 0, patch = 0] = (version ?? '').split('.').map(Number)
+  return major > 3 || (major === 3 && (minor > 51 || (minor === 51 && patch >= 3)))
+}
+
+/** The part of `node:sqlite` used here, which the types of Node 20 do not have. */
+interface NodeSqlite {
+  readonly DatabaseSync: new (file: string) => SqliteDatabase
+  readonly StatementSync: { readonly prototype: Partial<SqliteStatement> }
+}

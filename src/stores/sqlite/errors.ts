@@ -1,0 +1,59 @@
+import { MnemeError, StoreFailedError, StoreFullError } from '../../base/errors.ts'
+
+/** SQLite's primary result codes, as far as they are told apart. */
+const BUSY = 5
+const FULL = 13
+const CONSTRAINT = 19
+const PROTOCOL = 15
+
+/** Whether another connection held what was needed: nothing was done, and a later attempt can succeed. */
+export function isBusy(error: unknown): boolean {
+  return hasCode(error, BUSY, 'SQLITE_BUSY') || hasCode(error, PROTOCOL, 'SQLITE_PROTOCOL')
+}
+
+/** Whether there was no room. */
+export function isFull(error: unknown): boolean {
+  return hasCode(error, FULL, 'SQLITE_FULL')
+}
+
+/** Whether the file is to blame, or what it lies on: not the SQL, and not the data. */
+export function isOfFile(error: unknown): boolean {
+  return isBusy(error) || isFull(error) || isReadOnly(error) || isNoDatabase(error) || isUnreadable(error)
+}
+
+/** Whether reading or writing failed. */
+function isUnreadable(error: unknown): boolean {
+  return hasCode(error, 10, 'SQLITE_IOERR') || hasCode(error, 14, 'SQLITE_CANTOPEN')
+}
+
+/** Whether a unique index has such an entry already. */
+export function isTaken(error: unknown): boolean {
+  return hasCode(error, CONSTRAINT, 'SQLITE_CONSTRAINT')
+}
+
+/** What the driver threw, as an error of Mneme's. */
+export function faultOf(error: unknown): MnemeError {
+  if (error instanceof MnemeError) return error
+  if (isFull(error)) {
+    return new StoreFullError('there is no room left for the database', { cause: error })
+  }
+  return new StoreFailedError('SQLite failed: its error is the cause', { cause: error })
+}
+
+/** Whether the driver says that a file is no database, or a damaged one. */
+export function isNoDatabase(error: unknown): boolean {
+  return hasCode(error, 26, 'SQLITE_NOTADB') || hasCode(error, 11, 'SQLITE_CORRUPT')
+}
+
+/** Whether the driver says that a file cannot be written. */
+export function isReadOnly(error: unknown): boolean {
+  return hasCode(error, 8, 'SQLITE_READONLY')
+}
+
+/** better-sqlite3 names the extended code in `code`, `node:sqlite` gives its number in `errcode`. */
+function hasCode(error: unknown, primary: number, name: string): boolean {
+  if (typeof error !== 'object' || error === null) return false
+  const { code, errcode } = error as { code?: unknown; errcode?: unknown }
+  if (typeof errcode === 'number') return (errcode & 0xff) === primary
+  return typeof code === 'string' && (code === name || code.startsWith(`${name}_`))
+}

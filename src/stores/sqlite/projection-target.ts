@@ -1,0 +1,190 @@
+import { checkOptions } from '../../store/arguments.ts'
+import { StoreClosedError } from '../../base/errors.ts'
+import {
+  causesOf,
+  HandlerMisuse,
+  transactionEnded,
+  type ProjectionTarget,
+  type Query,
+  type Row,
+  type Step,
+  type Steps,
+  type Value,
+} from '../../adapter/projection-target.ts'
+import { retryBusy } from './busy.ts'
+import type { Connection } from './connection.ts'
+import type { SqliteDatabase } from './driver.ts'
+import { faultOf, isBusy, isOfFile } from './errors.ts'
+import { checkFileOptions, type FileOptions } from './options.ts'
+import { parseLocation } from './location.ts'
+import { openShared, type OpenSettings, type SharedFile } from './shared-file.ts'
+
+/**
+ * Keeps read models in a SQLite file: that of the store, or another one. It is opened when it is first used.
+ *
+ * Handlers are synchronous and are given the driver's database, with a transaction open that they must not end.
+ * Projections and a store on one file, in one process, take turns in one queue.
+ *
+ * @param location as of `sqliteStore`.
+ * @throws InvalidArgumentError where an argument is wrong.
+ * @example
+ * ```ts
+ * const readModels = sqliteTarget('bank.db')
+ * ```
+ */
+export function sqliteTarget<Database extends SqliteDatabase = SqliteDatabase>(
+  location: string,
+  options: FileOptions<Database> = {},
+): ProjectionTarget<Database> {
+  checkOptions(options, 'options', ['driver', 'synchronous', 'busyTimeout'])
+  return new SqliteTarget<Database>(parseLocation(location), checkFileOptions(options))
+}
+
+class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<Database> {
+  readonly dialect = 'sqlite'
+  readonly #path: string
+  readonly #settings: OpenSettings
+  #file: Promise<SharedFile> | undefined
+  #isClosed = false
+
+  constructor(path: string, settings: OpenSettings) {
+    this.#path = path
+    this.#settings = settings
+  }
+
+  async transaction<T>(
+    work: (tx: Database, rows: readonly Row[]) => Steps<T>,
+    _patience: number,
+    first?: Query,
+  ): Promise<T> {
+    const { connection, queue } = await this.#open()
+    // It was opened by the driver that says so; where it is shared, by the same one.
+    const tx = connection.database as Database
+    const query = (asked: Query) => {
+      if (!connection.isInTransaction()) throw transactionEnded()
+      return rowsOf(connection, asked)
+    }
+    return queue.write(() => runAll(work(tx, first ? query(first) : []), query), this.#settings.busyTimeout)
+  }
+
+  async query(sql: string, values: readonly Value[] = []): Promise<readonly Row[]> {
+    const { connection } = await this.#open()
+    return retryBusy(
+      () =>
+        connection.reading(() =>
+          connection.database
+            .prepare(sql)
+            .all(...values)
+            .map(plainRow),
+        ),
+      this.#settings.busyTimeout,
+    )
+  }
+
+  async read<T>(work: () => Steps<T>): Promise<T> {
+    const { connection } = await this.#open()
+    const query = (asked: Query) => rowsOf(connection, asked)
+    return retryBusy(() => connection.reading(() => runAll(work(), query)), this.#settings.busyTimeout)
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    const file = this.#file
+    this.#file = undefined
+    await (await file)?.release()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #open(): Promise<SharedFile> {
+    if (this.#isClosed) throw new StoreClosedError()
+    this.#file ??= openShared(this.#path, this.#settings).catch((error: unknown) => {
+      // The next attempt opens anew.
+      this.#file = undefined
+      throw error
+    })
+    return this.#file
+  }
+}
+
+/** Runs steps to their end, at once. @throws what a step throws, where the file is to blame as Mneme's error. */
+function runAll<T>(steps: Steps<T>, query: (asked: Query) => Row[]): T {
+  try {
+    let step = steps.next()
+    while (!step.done) {
+      step = 'sql' in step.value ? steps.next(query(step.value)) : refuse(steps, step.value.returned)
+    }
+    return step.value
+  } catch (error) {
+    // Also where it came by way of a handler.
+    const fault = [...causesOf(error)].find(isOfFile)
+    throw fault === undefined || isBusy(error) ? error : faultOf(fault)
+  }
+}
+
+function rowsOf(connection: Connection, { sql, values }: Query): Row[] {
+  const { text, order, givesRows } = translate(sql)
+  const inOrder = order.map((n) => values[n - 1] ?? null)
+  try {
+    const statement = connection.prepare(text)
+    // One of the drivers refuses to ask for rows where there can be none.
+    if (givesRows) return statement.all(...inOrder) as Row[]
+    statement.run(...inOrder)
+    return []
+  } catch (error) {
+    throw isBusy(error) ? error : faultOf(error)
+  }
+}
+
+/** Rows of node:sqlite have no prototype, which shows where they are printed or compared. */
+function plainRow(row: unknown): Row {
+  return { ...(row as Row) }
+}
+
+/** A query in SQLite's words. The drivers have no numbered parameters in common: they are given in the order of use. */
+function translate(sql: string): Translation {
+  let translation = translations.get(sql)
+  if (!translation) {
+    const order: number[] = []
+    const text = sql.replace(WORDS, (word, parameter?: string) => {
+      if (parameter === undefined) return TEXTS[word] ?? word
+      order.push(Number(parameter))
+      return '?'
+    })
+    translation = { text, order, givesRows: /^\s*SELECT|\bRETURNING\b/.test(text) }
+    translations.set(sql, translation)
+  }
+  return translation
+}
+
+interface Translation {
+  readonly text: string
+  readonly order: readonly number[]
+  readonly givesRows: boolean
+}
+
+/** Few: Mneme's own. */
+const translations = new Map<string, Translation>()
+
+/** What is awaited is not done by the end of the transaction. */
+function refuse<T>(steps: Steps<T>, returned: unknown): IteratorResult<Step, T> {
+  // Whatever becomes of it, nobody waits.
+  Promise.resolve(returned).catch(() => undefined)
+  return steps.throw(new HandlerMisuse('synchronous, as everything is in SQLite, but it returned a promise'))
+}
+
+const WORDS = /\$(\d+)|\b(?:NOW|STANDS|PINNED|CLAIMED|PROJECTIONS|PARKED|VERSIONS)\b/g
+
+const TEXTS: Readonly<Record<string, string | undefined>> = {
+  // Where it does not, nothing is asked.
+  STANDS: '1',
+  // In a transaction, there is nobody else.
+  PINNED: '',
+  CLAIMED: '',
+  NOW: "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+  PROJECTIONS: 'mneme_projections',
+  PARKED: 'mneme_parked',
+  VERSIONS: 'mneme_projection_versions',
+}

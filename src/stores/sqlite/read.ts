@@ -1,0 +1,268 @@
+import type { ScannedPage, ScanRequest } from '../../adapter/subscription-hub.ts'
+import { selectFrom } from '../../adapter/log-filter.ts'
+import { formatPosition, parsePosition } from '../../adapter/position.ts'
+import { rewound } from '../../base/rewound.ts'
+import type {
+  Direction,
+  LogFilter,
+  ReadAllRequest,
+  ReadRequest,
+  StoredEvent,
+} from '../../adapter/store-adapter.ts'
+import { retryBusy } from './busy.ts'
+import { dataVersionOf } from './subscribe.ts'
+import type { Connection, Statements } from './connection.ts'
+import { isTurnDue, nextTurn } from './event-loop.ts'
+import type { RecentEvents } from './recent-events.ts'
+import { eventOf, SELECT_EVENTS, SELECT_SMALL_EVENTS, SMALL, smallEventOf } from './rows.ts'
+
+/** A stream's events in pages. Nothing is held open between two of them. */
+export async function* streamPages(
+  connection: Connection,
+  { stream, direction, from, limit = Infinity }: ReadRequest,
+  timeout: number,
+): AsyncGenerator<StoredEvent[], undefined> {
+  const isForwards = direction === 'forwards'
+  const rows =
+    `WHERE stream = ? AND revision ` +
+    (isForwards ? '>= ? ORDER BY revision LIMIT ?' : '<= ? ORDER BY revision DESC LIMIT ?')
+  let next = from ?? (isForwards ? 0 : Number.MAX_SAFE_INTEGER)
+  let left = limit
+  const sizes = { areSmall: true }
+  while (left > 0) {
+    if (isTurnDue()) await nextTurn()
+    const wanted = Math.min(left, ROWS)
+    const page = await retryBusy(() => takePage(connection, rows, [stream, next, wanted], sizes), timeout)
+    const last = page.events.at(-1)
+    if (last) yield page.events
+    if (!last || (page.isWhole && page.events.length < wanted)) return undefined
+    left -= page.events.length
+    next = last.revision + (isForwards ? 1 : -1)
+  }
+  return undefined
+}
+
+/** The store's events in pages. Nothing is held open between two of them. */
+export async function* allPages(
+  connection: Connection,
+  request: ReadAllRequest,
+  timeout: number,
+): AsyncGenerator<StoredEvent[], undefined> {
+  const { direction, after, limit = Infinity } = request
+  const isForwards = direction === 'forwards'
+  const head = await retryBusy(() => connection.reading(logHeadOf), timeout)
+  let start = after === undefined ? (isForwards ? 0 : head + 1) : parsePosition(after)
+  if (!isForwards) start = Math.min(start, head + 1)
+  for await (const { events } of parts(connection, request, { start, head, limit, timeout })) {
+    if (events.length > 0) yield events
+  }
+  return undefined
+}
+
+/** What lies behind a place of the log, in pages, each with how far it was looked through. */
+export async function* scanPages(
+  connection: Connection,
+  recent: RecentEvents,
+  { after, ...filter }: ScanRequest,
+  timeout: number,
+): AsyncGenerator<ScannedPage, undefined> {
+  const start = after ? parsePosition(after.position) : 0
+  const begin = (sql: Statements) => {
+    const version = dataVersionOf(sql)
+    if (after && idAt(sql, start) !== after.id) throw rewound(after.position)
+    const head = logHeadOf(sql)
+    return { head, known: recent.take(start, head, version) }
+  }
+  const { head, known } = await retryBusy(() => connection.reading(begin), timeout)
+  const last = known?.at(-1)
+  if (known && last) {
+    yield { events: selectFrom(known, filter), through: last }
+    return undefined
+  }
+  const request = { ...filter, direction: 'forwards' } as const
+  for await (const { events, end } of parts(connection, request, { start, head, limit: Infinity, timeout })) {
+    const last = events.at(-1)
+    // Beyond the head lies what was appended since: of that, only what was seen is known to have been looked at.
+    const through = Math.min(end, head)
+    if (last && parsePosition(last.position) >= through) yield { events, through: last }
+    else {
+      const id = await retryBusy(() => connection.reading((sql) => idAt(sql, through)), timeout)
+      if (id === undefined) throw rewound(formatPosition(through))
+      yield { events, through: { position: formatPosition(through), id } }
+    }
+  }
+  return undefined
+}
+
+/** Which positions are looked at: from behind the start on, forwards no further than the head. */
+interface Range {
+  readonly start: number
+  readonly head: number
+  readonly limit: number
+  readonly timeout: number
+}
+
+/** What lies in a range, a part at a time: what is asked for of the positions up to `end`. */
+async function* parts(
+  connection: Connection,
+  request: LogFilter & { readonly direction: Direction },
+  { start, head, limit, timeout }: Range,
+): AsyncGenerator<{ readonly events: StoredEvent[]; readonly end: number }, undefined> {
+  const isForwards = request.direction === 'forwards'
+  const { where, values } = filterOf(request)
+  const rows =
+    (isForwards ? 'WHERE position > ? AND position <= ?' : 'WHERE position < ? AND position >= ?') +
+    `${where} ORDER BY position ${isForwards ? '' : 'DESC'} LIMIT ?`
+  let next = start
+  let left = limit
+  const sizes = { areSmall: true }
+  while (left > 0 && (isForwards ? next < head : next > 1)) {
+    if (isTurnDue()) await nextTurn()
+    const wanted = Math.min(left, ROWS)
+    // A filter may match nothing for a long while: a page looks at so many positions at most.
+    const end = isForwards ? next + SPAN : next - SPAN
+    const page = await retryBusy(
+      () => takePage(connection, rows, [next, end, ...values, wanted], sizes),
+      timeout,
+    )
+    const { events } = page
+    const last = events.at(-1)
+    next = last && (!page.isWhole || events.length === wanted) ? parsePosition(last.position) : end
+    left -= events.length
+    yield { events, end: next }
+  }
+  return undefined
+}
+
+/** The number of the last position; 0 where there is none. */
+export function logHeadOf(sql: Statements): number {
+  return (sql.logHead.get() as { position: number | null }).position ?? 0
+}
+
+/** The id of the event at a position. */
+export function idAt(sql: Statements, position: number): string | undefined {
+  return (sql.idAt.get(position) as { id: string } | undefined)?.id
+}
+
+/** What a reading has seen of the sizes of events. */
+interface Sizes {
+  areSmall: boolean
+}
+
+/** Takes rows until the page is large enough: at once where they are small, as they nearly always are. */
+function takePage(
+  connection: Connection,
+  rows: string,
+  values: readonly (string | number)[],
+  sizes: Sizes,
+): Page {
+  return connection.reading(() => {
+    if (sizes.areSmall) {
+      const events = smallEvents(connection.prepare(`${SELECT_SMALL_EVENTS} ${rows}`).all(...values))
+      if (events) return { events, isWhole: true }
+    }
+    return takeMeasured(connection, rows, values, sizes)
+  })
+}
+
+/** The events of rows, unless one of them is large. */
+function smallEvents(rows: readonly unknown[]): StoredEvent[] | undefined {
+  const events: StoredEvent[] = []
+  for (const row of rows) {
+    const event = smallEventOf(row)
+    if (!event) return undefined
+    events.push(event)
+  }
+  return events
+}
+
+/**
+ * Takes rows whose sizes are asked for first: rows taken one by one, which can be stopped, cost half as much again as
+ * all at once.
+ */
+function takeMeasured(
+  connection: Connection,
+  rows: string,
+  values: readonly (string | number)[],
+  sizes: Sizes,
+): Page {
+  const { count, size, largest } = connection
+    .prepare(MEASURE.replace('ROWS', rows))
+    .get(...values) as Measured
+  if (count === 0) return { events: [], isWhole: true }
+  sizes.areSmall = largest <= SMALL
+  const select = connection.prepare(`${SELECT_EVENTS} ${rows}`)
+  // Others may have appended since: no more than what was measured.
+  const measured = [...values.slice(0, -1), count]
+  if (size <= LARGEST) return { events: select.all(...measured).map(eventOf), isWhole: true }
+  const events: StoredEvent[] = []
+  let taken = 0
+  for (const row of select.iterate(...measured)) {
+    const event = eventOf(row)
+    events.push(event)
+    taken += event.data.length + event.metadata.length
+    if (taken >= LARGEST) return { events, isWhole: false }
+  }
+  return { events, isWhole: true }
+}
+
+const MEASURE =
+  'SELECT count(*) AS count, sum(size) AS size, max(size) AS largest FROM ' +
+  '(SELECT octet_length(data) + octet_length(metadata) AS size FROM mneme_events ROWS)'
+
+interface Measured {
+  readonly count: number
+  readonly size: number
+  readonly largest: number
+}
+
+interface Page {
+  readonly events: StoredEvent[]
+  /** Whether it holds all the rows that were asked for, rather than as many as are not too large. */
+  readonly isWhole: boolean
+}
+
+/**
+ * A name or two are compared one by one, which costs a fraction; longer lists go in as JSON, one parameter each, so that
+ * there are few statements for lists of any length.
+ */
+function filterOf({ streams, categories, types }: LogFilter): { where: string; values: string[] } {
+  const names: string[] = []
+  const values: string[] = []
+  if (streams) {
+    names.push(`stream ${LISTED}`)
+    values.push(JSON.stringify(streams))
+  }
+  // A category is the name up to the first '-'.
+  if (categories && isFew(categories) && categories.every((category) => !category.includes('-'))) {
+    for (const category of categories) {
+      // Whatever begins with it and a '-', which '.' follows in the order of characters. The signs keep it from going
+      // through the names of streams rather than through the positions.
+      names.push('(+stream >= ? AND +stream < ?)', '+stream = ?')
+      values.push(`${category}-`, `${category}.`, category)
+    }
+  } else if (categories) {
+    names.push(`substr(stream, 1, instr(stream || '-', '-') - 1) ${LISTED}`)
+    values.push(JSON.stringify(categories))
+  }
+  const ofType = types && (isFew(types) ? `type IN (${types.map(() => '?').join(', ')})` : `type ${LISTED}`)
+  if (types) values.push(...(isFew(types) ? types : [JSON.stringify(types)]))
+  const ofNames = names.length > 0 ? ` AND (${names.join(' OR ')})` : ''
+  return { where: ofType === undefined ? ofNames : `${ofNames} AND ${ofType}`, values }
+}
+
+const LISTED = 'IN (SELECT value FROM json_each(?))'
+
+/** Whether names are compared one by one. */
+function isFew(names: readonly string[]): boolean {
+  return names.length > 0 && names.length <= FEW
+}
+
+/** Names in a list that are compared one by one. */
+const FEW = 4
+/** Events in a page. */
+const ROWS = 1_000
+/** Bytes of JSON in a page; it ends with the event that passes it. */
+const LARGEST = 1024 * 1024
+/** Positions that a page looks at. */
+const SPAN = 8192

@@ -1,0 +1,87 @@
+import { formatPosition } from '../../adapter/position.ts'
+import type { StoredEvent } from '../../adapter/store-adapter.ts'
+import type { SqliteDatabase, SqliteStatement } from './driver.ts'
+
+/** Begins a statement whose rows {@link eventOf} takes. */
+export const SELECT_EVENTS =
+  'SELECT position, stream, revision, id, type, version, time, data, metadata FROM mneme_events'
+
+/** Bytes of JSON up to which an event is a small one. */
+export const SMALL = 1024
+
+/** It is in no name, and in JSON it is escaped. */
+const SEPARATOR = '\u001f'
+const IF_SMALL = `CASE WHEN octet_length(data) + octet_length(metadata) <= ${String(SMALL)} THEN`
+
+/**
+ * Begins a statement whose rows {@link smallEventOf} takes: an event as two texts, since each column costs a driver as
+ * much again as the row. Of larger ones the second is null, so that reading many at once takes little memory whatever they
+ * are. A part of a text keeps the whole of it: so whoever keeps an id keeps the names, but not what the event holds.
+ */
+export const SELECT_SMALL_EVENTS =
+  `SELECT printf('%s%s%016d%d${SEPARATOR}%d${SEPARATOR}%s${SEPARATOR}%s', ` +
+  'id, time, position, revision, version, type, stream) AS names, ' +
+  `${IF_SMALL} metadata || '${SEPARATOR}' || data END AS content FROM mneme_events`
+
+/** Prepares a statement for events, however it is to be used. */
+export function prepareAny(database: SqliteDatabase, sql: string): SqliteStatement {
+  const isOfEvents = sql.startsWith(SELECT_EVENTS) || sql.startsWith(SELECT_SMALL_EVENTS)
+  return isOfEvents ? prepareEvents(database, sql) : database.prepare(sql)
+}
+
+/**
+ * Its rows come as arrays where the driver can give them so: an object with nine names costs twice as much as an
+ * array and an object made of it here.
+ */
+function prepareEvents(database: SqliteDatabase, sql: string): SqliteStatement {
+  const statement = database.prepare(sql)
+  if (statement.setReturnArrays) statement.setReturnArrays(true)
+  else statement.raw?.(true)
+  return statement
+}
+
+/** The event of a row. */
+export function eventOf(row: unknown): StoredEvent {
+  if (Array.isArray(row)) {
+    const [position, stream, revision, id, type, version, time, data, metadata] = row as EventRow
+    return { position: formatPosition(position), stream, revision, id, type, version, time, data, metadata }
+  }
+  const { position, stream, revision, id, type, version, time, data, metadata } = row as EventObject
+  return { position: formatPosition(position), stream, revision, id, type, version, time, data, metadata }
+}
+
+/** The event of a row, if it is a small one. */
+export function smallEventOf(row: unknown): StoredEvent | undefined {
+  const { names, content } = Array.isArray(row) ? smallRowOf(row as SmallRow) : (row as SmallObject)
+  if (content === null) return undefined
+  const revision = names.indexOf(SEPARATOR, POSITION_END)
+  const version = names.indexOf(SEPARATOR, revision + 1)
+  const type = names.indexOf(SEPARATOR, version + 1)
+  const metadata = content.indexOf(SEPARATOR)
+  return {
+    position: names.slice(TIME_END, POSITION_END),
+    stream: names.slice(type + 1),
+    revision: Number(names.slice(POSITION_END, revision)),
+    id: names.slice(0, ID_END),
+    type: names.slice(version + 1, type),
+    version: Number(names.slice(revision + 1, version)),
+    time: names.slice(ID_END, TIME_END),
+    data: content.slice(metadata + 1),
+    metadata: content.slice(0, metadata),
+  }
+}
+
+function smallRowOf([names, content]: SmallRow): SmallObject {
+  return { names, content }
+}
+
+/** A UUID, a time in ISO 8601 and a position have fixed widths: where each of them ends. */
+const [ID_END, TIME_END, POSITION_END] = [36, 60, 76] as const
+
+type SmallRow = [string, string | null]
+interface SmallObject {
+  readonly names: string
+  readonly content: string | null
+}
+type EventRow = [number, string, number, string, string, number, string, string, string]
+type EventObject = Omit<StoredEvent, 'position'> & { readonly position: number }

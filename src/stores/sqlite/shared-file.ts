@@ -1,0 +1,109 @@
+import { InvalidArgumentError, StoreBusyError } from '../../base/errors.ts'
+import { CommitSignal } from './subscribe.ts'
+import type { Connection } from './connection.ts'
+import type { SqliteDriver } from './driver.ts'
+import { MEMORY } from './location.ts'
+import { openConnection, realFile } from './open.ts'
+import { RecentEvents } from './recent-events.ts'
+import { Turn } from './write-turns.ts'
+import { WriteQueue } from './write-queue.ts'
+
+/** A file that is open in this process: one connection and one write queue for all stores on it. */
+export interface SharedFile {
+  readonly connection: Connection
+  readonly queue: WriteQueue
+  /** Tells of commits. */
+  readonly signal: CommitSignal
+  /** What was appended last. */
+  readonly recent: RecentEvents
+  /** Given up by one store; the last one closes it. */
+  release(): Promise<void>
+}
+
+/** How a file is opened. */
+export interface OpenSettings {
+  readonly driver: SqliteDriver | undefined
+  readonly synchronous: 'full' | 'normal'
+  readonly busyTimeout: number
+}
+
+/**
+ * Opens a file, or shares it where this process has it open. Each `:memory:` is one of its own.
+ *
+ * @throws OpenError, StoreBusyError; InvalidArgumentError where it is open with other settings.
+ */
+export async function openShared(location: string, settings: OpenSettings): Promise<SharedFile> {
+  if (location === MEMORY) return fileOf(await openConnection(MEMORY, settings), undefined, () => true)
+  const path = realFile(location)
+  let entry = open.get(path)
+  if (entry) {
+    checkSettings(entry.settings, settings)
+    entry.users++
+  } else {
+    entry = { settings, users: 1, file: undefined }
+    open.set(path, entry)
+    entry.file = openFile(path, entry)
+    // A failure is not remembered: the next attempt opens anew.
+    entry.file.catch(() => open.delete(path))
+  }
+  try {
+    return await entry.file!
+  } catch (error) {
+    // Whoever came first may have been less patient.
+    const isPatient = settings.busyTimeout > entry.settings.busyTimeout
+    if (error instanceof StoreBusyError && isPatient) return openShared(location, settings)
+    throw error
+  }
+}
+
+interface Entry {
+  readonly settings: OpenSettings
+  users: number
+  file: Promise<SharedFile> | undefined
+}
+
+/** The files that this process has open, by their real paths. */
+const open = new Map<string, Entry>()
+
+async function openFile(path: string, entry: Entry): Promise<SharedFile> {
+  const connection = await openConnection(path, entry.settings)
+  return fileOf(connection, path, () => {
+    if (--entry.users > 0) return false
+    open.delete(path)
+    return true
+  })
+}
+
+/**
+ * What belongs to an open file.
+ *
+ * @param path of the file, beside which lie those by which processes find each other; none where there are no others.
+ * @param isLast whether the one that gives it up is the last one.
+ */
+export function fileOf(connection: Connection, path: string | undefined, isLast: () => boolean): SharedFile {
+  const turn = new Turn(path === undefined ? undefined : `${path}-turn`)
+  const signal = new CommitSignal(connection, path === undefined ? undefined : `${path}-signal`)
+  const recent = new RecentEvents()
+  const queue = new WriteQueue(connection, turn, signal, recent)
+  return {
+    connection,
+    queue,
+    signal,
+    recent,
+    release: async () => {
+      // The work of this store is done; that of others need not be waited for.
+      if (!isLast()) return
+      await queue.idle()
+      turn.close()
+      signal.close()
+      connection.close()
+    },
+  }
+}
+
+function checkSettings(first: OpenSettings, now: OpenSettings): void {
+  for (const name of ['driver', 'synchronous'] as const) {
+    if (first[name] === now[name]) continue
+    throw new InvalidArgumentError(`options.${name}`, 'the same for all stores of a process on one file')
+  }
+}

@@ -1,0 +1,248 @@
+import { OutcomeUnknownError, StoreBusyError } from '../../base/errors.ts'
+import { withdrawOnAbort } from '../../base/abort.ts'
+import type { AppendRequest, AppendVerdict } from '../../adapter/store-adapter.ts'
+import { commitBatch, hasWritten, tookEffect, type BatchOutcome } from './batch.ts'
+import { RETRY } from './busy.ts'
+import type { CommitSignal } from './subscribe.ts'
+import type { Connection } from './connection.ts'
+import { isTurnDue } from './event-loop.ts'
+import { faultOf, isBusy, isFull } from './errors.ts'
+import type { RecentEvents } from './recent-events.ts'
+import type { Turn } from './write-turns.ts'
+import { commitWorks, type WorksOutcome } from './transactions.ts'
+
+/**
+ * What one process writes to one file: appends, and other work. Appends that wait are committed together, and so
+ * is other work; nobody waits for company.
+ *
+ * A batch runs when the microtasks at hand are through: callers whose appends were just committed, and who go
+ * on to append again, so meet in the next one.
+ */
+export class WriteQueue {
+  readonly #connection: Connection
+  readonly #turn: Turn
+  readonly #signal: CommitSignal
+  readonly #recent: RecentEvents
+  #waiting: Waiting[] = []
+  /** Whether a run is to come, or a commit is being found out about. */
+  #isScheduled = false
+  #idle: (() => void)[] = []
+
+  /** @param recent is told of what was appended while somebody waits for the signal. */
+  constructor(connection: Connection, turn: Turn, signal: CommitSignal, recent: RecentEvents) {
+    this.#connection = connection
+    this.#turn = turn
+    this.#signal = signal
+    this.#recent = recent
+  }
+
+  /** Resolves with the verdict once it is committed. Until its batch begins, `signal` withdraws it. */
+  append(request: AppendRequest, timeout: number, signal?: AbortSignal): Promise<AppendVerdict> {
+    return new Promise((resolve, reject) => {
+      this.#add({ request, timeout, since: undefined, resolve, reject }, signal)
+    })
+  }
+
+  /**
+   * Does work in a transaction, all of it or nothing, and resolves with what it returns once that is committed. It may be
+   * done twice. Until its turn comes, `signal` withdraws it.
+   *
+   * @throws what the work throws, with nothing written.
+   */
+  write<T>(work: () => T, timeout: number, signal?: AbortSignal): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const done = (value: unknown) => {
+        resolve(value as T)
+      }
+      this.#add({ work, timeout, since: undefined, resolve: done, reject }, signal)
+    })
+  }
+
+  /** Resolves when nothing waits and nothing runs. */
+  async idle(): Promise<void> {
+    if (this.#isScheduled) await new Promise<void>((resolve) => this.#idle.push(resolve))
+  }
+
+  #add(waiting: Waiting, signal: AbortSignal | undefined): void {
+    this.#waiting.push(waiting)
+    if (signal) withdrawOnAbort(signal, waiting, () => this.#waiting)
+    if (!this.#isScheduled) this.#schedule()
+  }
+
+  #schedule(): void {
+    this.#isScheduled = true
+    // The next tick comes after all microtasks, but before timers and I/O: those get their turn now and then.
+    if (isTurnDue()) setImmediate(this.#run)
+    else process.nextTick(this.#run)
+  }
+
+  readonly #run = (): void => {
+    const [first] = this.#waiting
+    if (!first) this.#done()
+    else if (this.#turn.isAnothers()) this.#retryLater(undefined)
+    else if (isWork(first)) {
+      const works = leading(this.#waiting, isWork)
+      const outcome = commitWorks(
+        this.#connection,
+        works.map(({ work }) => work),
+      )
+      this.#concludeWorks(works, outcome)
+    } else {
+      const appends = leading(this.#waiting, isAppend)
+      this.#conclude(appends, commitBatch(this.#connection, appends))
+    }
+  }
+
+  #conclude(appends: WaitingAppend[], outcome: BatchOutcome): void {
+    if (outcome.kind === 'failed' && isBusy(outcome.error)) {
+      this.#retryLater(outcome.error)
+      return
+    }
+    const count = outcome.kind === 'failed' ? outcome.tried : outcome.verdicts.length
+    const batch = count === appends.length ? appends : appends.slice(0, count)
+    this.#taken(count)
+    if (outcome.kind === 'doubtful') {
+      void this.#settle(batch, outcome)
+      return
+    }
+    if (outcome.kind === 'committed') this.#release(batch, outcome.verdicts)
+    else refuse(batch, outcome.error)
+    this.#done()
+  }
+
+  #concludeWorks(works: WaitingWork[], outcome: WorksOutcome): void {
+    if (outcome.kind === 'failed') {
+      if (isBusy(outcome.error)) {
+        this.#retryLater(outcome.error)
+        return
+      }
+      this.#taken(1)
+      works[0]!.reject(faultOf(outcome.error))
+    } else {
+      this.#taken(outcome.outcomes.length)
+      for (const [i, one] of outcome.outcomes.entries()) {
+        if (one.kind === 'committed') works[i]!.resolve(one.value)
+        else works[i]!.reject(one.error)
+      }
+    }
+    this.#done()
+  }
+
+  /** The lock was had by the first of them: from here on the others wait for this process, and not for another. */
+  #taken(count: number): void {
+    this.#turn.taken()
+    this.#waiting = count === this.#waiting.length ? [] : this.#waiting.slice(count)
+    for (const waiting of this.#waiting) waiting.since = undefined
+  }
+
+  #release(batch: readonly WaitingAppend[], verdicts: readonly AppendVerdict[]): void {
+    for (const [i, { resolve }] of batch.entries()) resolve(verdicts[i]!)
+    if (!verdicts.some(hasWritten)) return
+    this.#note(batch, verdicts)
+    this.#signal.committed()
+  }
+
+  /** Keeps what was appended for those that wait for it. */
+  #note(batch: readonly WaitingAppend[], verdicts: readonly AppendVerdict[]): void {
+    if (!this.#signal.isWatched) {
+      this.#recent.clear()
+      return
+    }
+    for (const [i, { request }] of batch.entries()) {
+      const verdict = verdicts[i]!
+      if (hasWritten(verdict)) this.#recent.add(request, verdict)
+    }
+  }
+
+  #done(): void {
+    if (this.#waiting.length > 0) {
+      this.#schedule()
+      return
+    }
+    this.#isScheduled = false
+    for (const resolve of this.#idle.splice(0)) resolve()
+  }
+
+  /** Another process has the lock, or is to have it. */
+  #retryLater(error: unknown): void {
+    const now = performance.now()
+    this.#waiting = this.#waiting.filter((waiting) => {
+      const waited = now - (waiting.since ??= now)
+      if (waited < waiting.timeout) return true
+      waiting.reject(new StoreBusyError(waited, { cause: error }))
+      return false
+    })
+    if (this.#waiting.length === 0) {
+      this.#turn.givenUp()
+      this.#done()
+    } else {
+      this.#turn.wait()
+      setTimeout(this.#run, RETRY)
+    }
+  }
+
+  /** COMMIT failed: looks whether the batch is there all the same. Nothing else is written meanwhile. */
+  async #settle(batch: WaitingAppend[], outcome: BatchOutcome & { kind: 'doubtful' }): Promise<void> {
+    const { verdicts, error } = outcome
+    const deadline = performance.now() + Math.max(...batch.map(({ timeout }) => timeout))
+    for (let pause = RETRY; ; pause *= 2) {
+      try {
+        const settled = tookEffect(this.#connection, batch, verdicts)
+        if (settled) this.#release(batch, settled)
+        else if (isBusy(error)) this.#waiting.unshift(...batch)
+        else {
+          if (!isFull(error)) this.#connection.supersede()
+          refuse(batch, error)
+        }
+        break
+      } catch (cause) {
+        const left = deadline - performance.now()
+        if (left <= 0) {
+          const message = 'COMMIT failed, and so did looking whether it took effect'
+          for (const { reject } of batch) reject(new OutcomeUnknownError(message, { cause }))
+          break
+        }
+        await new Promise((resolve) => setTimeout(resolve, Math.min(pause, left)))
+      }
+    }
+    this.#done()
+  }
+}
+
+interface WaitsInTurn {
+  /** Milliseconds that it waits for other processes. */
+  readonly timeout: number
+  /** When it was first in the way of another process. */
+  since: number | undefined
+  reject: (reason: unknown) => void
+}
+
+interface WaitingAppend extends WaitsInTurn {
+  readonly request: AppendRequest
+  resolve: (verdict: AppendVerdict) => void
+}
+
+interface WaitingWork extends WaitsInTurn {
+  readonly work: () => unknown
+  resolve: (value: unknown) => void
+}
+
+type Waiting = WaitingAppend | WaitingWork
+
+function isWork(waiting: Waiting): waiting is WaitingWork {
+  return 'work' in waiting
+}
+
+function isAppend(waiting: Waiting): waiting is WaitingAppend {
+  return !isWork(waiting)
+}
+
+/** Those of a kind before the first of another. */
+function leading<W extends Waiting>(waiting: Waiting[], isOfKind: (one: Waiting) => one is W): W[] {
+  const end = waiting.findIndex((one) => !isOfKind(one))
+  return (end < 0 ? waiting : waiting.slice(0, end)) as W[]
+}
+
+function refuse(batch: readonly WaitingAppend[], error: unknown): void {
+  for (const { reject } of batch) reject(faultOf(error))
+}
