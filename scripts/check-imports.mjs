@@ -1,7 +1,7 @@
 // Holds src to its import rules:
-//   - the core (src/*.ts, and src/execution behind it) imports statically only itself; of Node it loads only node:crypto, lazily;
-//   - a folder under src imports the core, itself, and the folders named for it below;
-//   - nothing imports a package, but for the drivers, which src/sqlite, src/postgres and src/kurrentdb load lazily.
+//   - the folders are layers: a file imports its own folder and the folders that its layer may import, listed below;
+//   - no circle of files, types included;
+//   - nothing imports a package, except the drivers, which their store loads lazily.
 
 import { readFileSync } from 'node:fs'
 import { builtinModules } from 'node:module'
@@ -11,55 +11,100 @@ import ts from 'typescript'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
-const core = '(core)'
-const folders = {
-  [core]: { imports: ['execution'], node: false, lazy: ['node:crypto'] },
-  execution: { imports: [core], node: false, lazy: [] },
-  kurrentdb: { imports: [core], node: true, lazy: ['@kurrent/kurrentdb-client'] },
-  memory: { imports: [core], node: false, lazy: [] },
-  postgres: { imports: [core], node: true, lazy: ['pg'] },
-  projections: { imports: [core], node: false, lazy: [] },
-  sqlite: { imports: [core], node: true, lazy: ['node:sqlite', 'better-sqlite3'] },
-  testing: { imports: [core, 'memory'], node: true, lazy: [] },
+const [base, model, adapter, store] = ['base', 'model', 'adapter', 'store']
+const face = '(root)' // src/index.ts and src/open-store.ts
+
+/** What each folder may import, whether it may use Node's modules, and which modules it loads lazily. */
+const layers = {
+  [base]: { imports: [], node: false, lazy: [] },
+  [model]: { imports: [base], node: false, lazy: ['node:crypto'] },
+  [adapter]: { imports: [base, model], node: false, lazy: [] },
+  [store]: { imports: [base, model, adapter], node: false, lazy: [] },
+  execution: { imports: [base, model, adapter, store], node: false, lazy: [] },
+  projections: { imports: [base, model, adapter, store], node: false, lazy: [] },
+  'stores/memory': { imports: [base, model, adapter, store], node: false, lazy: [] },
+  'stores/sqlite': {
+    imports: [base, model, adapter, store],
+    node: true,
+    lazy: ['node:sqlite', 'better-sqlite3'],
+  },
+  'stores/postgres': { imports: [base, model, adapter, store], node: true, lazy: ['pg'] },
+  'stores/kurrentdb': {
+    imports: [base, model, adapter, store],
+    node: true,
+    lazy: ['@kurrent/kurrentdb-client'],
+  },
+  testing: {
+    imports: [base, model, adapter, store, 'execution', 'projections', 'stores/memory'],
+    node: true,
+    lazy: [],
+  },
+  [face]: { imports: [base, model, adapter, store, 'execution'], node: false, lazy: [] },
 }
 
 const problems = []
-let files = 0
+const graph = new Map()
 for (const file of sources()) {
-  files += 1
-  for (const found of importsOf(file)) {
-    const problem = judge(file, found)
-    if (problem) problems.push(`${file}:${found.line}: '${found.specifier}': ${problem}`)
+  const found = importsOf(file)
+  graph.set(
+    file,
+    found.flatMap(({ specifier, isLazy }) =>
+      specifier.startsWith('.') && !isLazy ? [targetOf(file, specifier)] : [],
+    ),
+  )
+  for (const one of found) {
+    const problem = judge(file, one)
+    if (problem) problems.push(`${file}:${one.line}: '${one.specifier}': ${problem}`)
   }
 }
+for (const circle of circles()) problems.push(`circle: ${circle.join(' -> ')}`)
 for (const problem of problems) console.error(problem)
-console.log(`imports: ${files} files, ${problems.length} problems`)
+console.log(`imports: ${graph.size} files, ${problems.length} problems`)
 process.exit(problems.length === 0 ? 0 : 1)
 
 function judge(file, { specifier, isLazy }) {
   const own = folderOf(file)
-  const rules = folders[own]
+  const rules = layers[own]
   if (!rules) return `src/${own} is not listed in scripts/check-imports.mjs`
   if (specifier.startsWith('.')) {
-    const target = posix.join(posix.dirname(file), specifier)
+    const target = targetOf(file, specifier)
     if (!target.startsWith('src/')) return 'src imports only what is in src'
     const other = folderOf(target)
-    if (other === own || isLazy || rules.imports.includes(other)) return undefined
-    return own === core
-      ? 'the core never imports what is built on it'
-      : `src/${own} does not import src/${other}`
+    if (other === own || (isLazy && own === face) || rules.imports.includes(other)) return undefined
+    return `src/${own} does not import src/${other}`
   }
   const isOf = (driver) => specifier === driver || specifier.startsWith(`${driver}/`)
   if (rules.lazy.some(isOf)) return isLazy ? undefined : 'load this driver lazily'
-  if (specifier === 'node:sqlite') return 'only src/sqlite loads a SQLite driver'
+  if (specifier === 'node:sqlite') return 'only src/stores/sqlite loads a SQLite driver'
   if (specifier.startsWith('node:')) return rules.node ? undefined : 'this part of src runs without Node'
   if (builtinModules.includes(specifier)) return 'write the node: prefix'
   return 'the library depends on no package'
 }
 
+/** The folder under src; of the stores, the folder of each one. */
 function folderOf(file) {
-  const parts = file.split('/')
-  return parts.length > 2 ? parts[1] : core
+  const folders = file.split('/').slice(1, -1)
+  if (folders.length === 0) return face
+  return folders[0] === 'stores' ? folders.slice(0, 2).join('/') : folders[0]
+}
+
+function targetOf(file, specifier) {
+  return posix.join(posix.dirname(file), specifier)
+}
+
+/** Each circle once, by a depth-first search that reports what leads back into its own path. */
+function circles() {
+  const found = []
+  const done = new Set()
+  const visit = (file, path) => {
+    const start = path.indexOf(file)
+    if (start >= 0) return found.push([...path.slice(start), file])
+    if (done.has(file)) return
+    for (const next of graph.get(file) ?? []) visit(next, [...path, file])
+    done.add(file)
+  }
+  for (const file of graph.keys()) visit(file, [])
+  return found
 }
 
 function importsOf(file) {

@@ -22,7 +22,7 @@ export type {
   Seen,
   StatesOf,
   Streams,
-} from './model/boundary.ts'
+} from './model/command.ts'
 export type { ExecuteOptions, Retry } from './execution/call.ts'
 export { defineCommand } from './model/command.ts'
 export type { Command, CommandType, RejectionOf } from './model/command.ts'
@@ -71,7 +71,7 @@ export type {
 export { execute, tryExecute } from './execution/execute.ts'
 export type { Executed, NotExecuted, Outcome, Rest } from './execution/execute.ts'
 export type { Event, NoData, Recorded, RecordedAs, StreamEvent } from './model/event.ts'
-export type { Json, JsonObject } from './model/json-type.ts'
+export type { Json, JsonObject } from './model/json.ts'
 export { limits } from './base/limits.ts'
 export type { Limits } from './base/limits.ts'
 export { tailLog } from './adapter/subscription-hub.ts'
@@ -87,8 +87,8 @@ export type {
   Steps,
   Value,
 } from './adapter/projection-target.ts'
-export { reject } from './model/rejection.ts'
-export type { Rejection } from './model/rejection.ts'
+export { reject } from './model/command.ts'
+export type { Rejection } from './model/command.ts'
 export type { RetryOptions } from './base/retry.ts'
 export type { ExpectedRevision, Position, Revision } from './base/revision.ts'
 export { type } from './base/standard-schema.ts'

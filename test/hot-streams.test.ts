@@ -13,9 +13,9 @@ import {
   type Executed,
 } from 'mneme'
 import { Call } from '../src/execution/call.ts'
-import { Executor } from '../src/execution/context.ts'
-import { HotStream } from '../src/execution/single-stream.ts'
-import { JointDecision } from '../src/execution/multi-stream.ts'
+import { Executor } from '../src/execution/executor.ts'
+import { SingleStreamDecisions } from '../src/execution/single-stream.ts'
+import { MultiStreamDecision } from '../src/execution/multi-stream.ts'
 import { memoryAdapter } from '../src/stores/memory/adapter.ts'
 import { StoreCore } from '../src/store/lifecycle.ts'
 import { BankAccount, deposit, Deposited, open, Opened, transfer, withdraw } from './bank.ts'
@@ -592,11 +592,11 @@ describe('memory', () => {
     expect(calls).toBe(100_000)
     await settle()
     const streams = times(calls, (i) => BankAccount(`${i}`))
-    expect(streams.filter((stream) => executor.turns.isTaken(stream.stream))).toEqual([])
-    expect(streams.filter((stream) => executor.cache.get(stream))).toHaveLength(100)
+    expect(streams.filter((stream) => executor.context.locks.isTaken(stream.stream))).toEqual([])
+    expect(streams.filter((stream) => executor.context.cache.get(stream))).toHaveLength(100)
     // Private maps are not to be seen from outside, but the heap tells what they would hold.
-    expect(queryObjects(HotStream, { format: 'count' })).toBe(0)
-    expect(queryObjects(JointDecision, { format: 'count' })).toBe(0)
+    expect(queryObjects(SingleStreamDecisions, { format: 'count' })).toBe(0)
+    expect(queryObjects(MultiStreamDecision, { format: 'count' })).toBe(0)
     expect(queryObjects(Call, { format: 'count' })).toBeLessThan(10)
   }, 60_000)
 })

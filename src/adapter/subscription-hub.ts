@@ -1,9 +1,8 @@
-import { isMnemeError, type MnemeError } from '../base/errors.ts'
+import { isMnemeError, type MnemeError, rewound } from '../base/errors.ts'
 import { isSameFilter, selectFrom, unionOf } from './log-filter.ts'
 import { onAbort } from '../base/abort.ts'
 import { Pace } from '../base/rate-limit.ts'
 import { retryDelay } from '../base/retry.ts'
-import { rewound } from '../base/rewound.ts'
 import type {
   LogFilter,
   LogPlace,

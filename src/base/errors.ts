@@ -1,5 +1,5 @@
 import type { Limits } from './limits.ts'
-import type { ExpectedRevision, Revision } from './revision.ts'
+import type { ExpectedRevision, Position, Revision } from './revision.ts'
 
 /**
  * What every failure of Mneme is: an error with a stable `code`, a `cause` where there is one, and whether
@@ -426,4 +426,12 @@ function describe(revision: ExpectedRevision): string {
 export function quote(name: string): string {
   const text = JSON.stringify(name)
   return text.length > 120 ? `${text.slice(0, 117)}..."` : text
+}
+
+/** The error of a place that is none in a store's history. */
+export function rewound(position: Position): HistoryRewoundError {
+  return new HistoryRewoundError(
+    `position ${position} is no place in this store's history: the event that was seen there is not there. The store ` +
+      'was restored to an earlier point, or the position is of another store',
+  )
 }

@@ -1,5 +1,3 @@
-import { LimitError } from './errors.ts'
-
 /**
  * What every store takes, alike: no more than the smallest of them can keep, so that history can always be
  * moved from one store to another.
@@ -31,11 +29,6 @@ export const limits: Limits = Object.freeze({
   appendEvents: 10_000,
   appendStreams: 256,
 })
-
-/** @throws LimitError */
-export function checkLimit(what: string, limit: keyof Limits, actual: number): void {
-  if (actual > limits[limit]) throw new LimitError(what, limit, limits[limit], actual)
-}
 
 /** The length of a text in UTF-8. Exact only above a third of `ceiling`: shorter text cannot pass it. */
 export function bytesOf(text: string, ceiling: number): number {

@@ -1,4 +1,4 @@
-import { checkOptions, checkWhole } from '../store/arguments.ts'
+import { checkOptions, checkWhole } from './arguments.ts'
 import { InvalidArgumentError } from './errors.ts'
 
 /**

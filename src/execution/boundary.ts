@@ -1,10 +1,10 @@
-import { checkBoundary, listStreams } from './boundary-shape.ts'
-import type { Boundary, Streams } from '../model/boundary.ts'
-import type { Command } from '../model/command.ts'
-import { InvalidArgumentError } from '../base/errors.ts'
-import type { FoldedState } from './fold.ts'
-import { StateSet } from './state-set.ts'
-import { isStream, type AnyStream } from '../model/stream.ts'
+import type { Boundary, Command, Streams } from '../model/command.ts'
+import { InvalidArgumentError, quote } from '../base/errors.ts'
+import { evolve, type FoldedState, see } from './fold.ts'
+import { type AnyStream, isStream } from '../model/stream.ts'
+import { type Place, RETURNED } from './call.ts'
+import type { Event, StreamEvent } from '../model/event.ts'
+import { checkStreamName } from '../model/names.ts'
 
 /** What a command stands on: its streams, those that it follows included, and their states. */
 export interface Reading {
@@ -57,4 +57,145 @@ export async function readBoundary(
   }
   await read(listStreams(followed))
   return { boundary: { ...boundary, ...followed }, states }
+}
+
+/** Something for every stream of a boundary, in the boundary's shape. @throws InvalidArgumentError */
+export function mapStreams(streams: Streams, map: (stream: AnyStream) => unknown): Record<string, unknown> {
+  const entries = Object.entries(streams).map(([key, entry]) => [key, mapEntry(entry, `reads.${key}`, map)])
+  return Object.fromEntries(entries) as Record<string, unknown>
+}
+
+/** The streams of a boundary; one that is named twice is there twice. @throws InvalidArgumentError, LimitError */
+export function listStreams(streams: Streams): AnyStream[] {
+  const list: AnyStream[] = []
+  mapStreams(streams, (stream) => list.push(stream))
+  for (const { stream } of list) checkStreamName(stream, 'the stream')
+  return list
+}
+
+/** What a boundary must be. @throws InvalidArgumentError, LimitError */
+export function checkBoundary(boundary: unknown): Boundary {
+  if (typeof boundary !== 'object' || boundary === null || Array.isArray(boundary) || 'then' in boundary) {
+    throw new InvalidArgumentError('reads', 'a stream, like BankAccount(id), or a record of streams')
+  }
+  if (isStream(boundary)) checkStreamName(boundary.stream, 'the stream')
+  return boundary as Boundary
+}
+
+/** `on`: for every key of the boundary a function that says on which stream events are recorded. */
+export function onStreams(streams: Streams): Record<string, unknown> {
+  const entries = Object.entries(streams).map(([key, entry]) => {
+    if (entry === undefined) return [key, undefined]
+    if (isStream(entry)) return [key, (...events: Event[]) => ({ stream: entry.stream, events })]
+    const list = entry as Readonly<Record<string | number, AnyStream>>
+    return [
+      key,
+      (which: string | number, ...events: Event[]) => {
+        const stream = Object.hasOwn(list, which) ? list[which] : undefined
+        if (!stream)
+          throw new InvalidArgumentError(`on.${key}(which, ...)`, `called with one of reads.${key}`)
+        return { stream: stream.stream, events }
+      },
+    ]
+  })
+  return Object.fromEntries(entries) as Record<string, unknown>
+}
+
+/** The events of a command over one stream. */
+export function placeOnOne(stream: AnyStream): Place {
+  return (item) => {
+    if (typeof item === 'object' && item !== null && 'type' in item) return [{ stream, event: item }]
+    throw new InvalidArgumentError(
+      RETURNED,
+      `an event, an array of events, or reject(...); for ${quote(stream.stream)} it was ${kindOf(item)}`,
+    )
+  }
+}
+
+/** The events of a command over several streams. */
+export function placeOnSeveral(streams: readonly AnyStream[]): Place {
+  return (item) => {
+    const { stream: name, events } = (item ?? {}) as { stream?: unknown; events?: unknown }
+    const candidates = streams.filter(({ stream }) => stream === name)
+    const [first] = candidates
+    if (!first || !Array.isArray(events)) {
+      throw new InvalidArgumentError(
+        RETURNED,
+        'on.<key>(event, ...) of a stream that was read, an array of these, or reject(...)',
+      )
+    }
+    return events.map((event: Event | undefined | null) => {
+      const knowing = event && candidates.find(({ fold }) => fold.eventTypes.has(event.type))
+      return { stream: knowing ?? first, event }
+    })
+  }
+}
+
+function mapEntry(entry: Streams[string], path: string, map: (stream: AnyStream) => unknown): unknown {
+  if (entry === undefined) return undefined
+  if (typeof entry !== 'object' || (entry as unknown) === null) throw notStreams(path)
+  if (isStream(entry)) return map(entry)
+  if (Array.isArray(entry)) return entry.map((item, i) => mapItem(item, `${path}[${String(i)}]`, map))
+  const items = Object.entries(entry).map(([key, item]) => [key, mapItem(item, `${path}.${key}`, map)])
+  return Object.fromEntries(items)
+}
+
+function mapItem(item: unknown, path: string, map: (stream: AnyStream) => unknown): unknown {
+  if (typeof item !== 'object' || item === null || !isStream(item)) throw notStreams(path)
+  return map(item)
+}
+
+function notStreams(path: string): InvalidArgumentError {
+  return new InvalidArgumentError(path, 'a stream, like BankAccount(id), an array or a record of streams')
+}
+
+function kindOf(value: unknown): string {
+  if (value === null || value === undefined) return String(value)
+  return typeof value === 'object' ? 'something else' : `a ${typeof value}`
+}
+
+/** The folded states of a boundary: one for each stream and each fold of it, however often it is named. */
+export class StateSet {
+  readonly #states = new Map<string, FoldedState[]>()
+
+  get({ stream, fold }: AnyStream): FoldedState | undefined {
+    return this.#states.get(stream)?.find((folded) => folded.stream.fold === fold)
+  }
+
+  /** The states of one stream: several where different aggregates fold it. */
+  of(stream: string): readonly FoldedState[] {
+    return this.#states.get(stream) ?? []
+  }
+
+  add(folded: FoldedState): void {
+    this.#states.set(folded.stream.stream, [...this.of(folded.stream.stream), folded])
+  }
+
+  /** One state of each stream. */
+  byStream(): FoldedState[] {
+    return [...this.#states.values()].flatMap(([first]) => first ?? [])
+  }
+
+  all(): FoldedState[] {
+    return [...this.#states.values()].flat()
+  }
+
+  /** The states with further events, each applied to the states of its stream. @throws FoldError */
+  evolve(events: readonly StreamEvent[]): StateSet {
+    const byStream = new Map<string, StreamEvent[]>()
+    for (const event of events) {
+      const own = byStream.get(event.stream)
+      if (own) own.push(event)
+      else byStream.set(event.stream, [event])
+    }
+    const result = new StateSet()
+    for (const folded of this.all()) result.add(evolve(folded, byStream.get(folded.stream.stream) ?? []))
+    return result
+  }
+
+  /** The states in the shape of the boundary, to be handed out. */
+  shape(boundary: Boundary, handOut = see): unknown {
+    const seen = (stream: AnyStream) => handOut(this.get(stream)!)
+    return isStream(boundary) ? seen(boundary) : mapStreams(boundary, seen)
+  }
 }

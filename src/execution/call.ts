@@ -1,19 +1,18 @@
-import type { Boundary } from '../model/boundary.ts'
-import { checkOptions, checkSignal } from '../store/arguments.ts'
-import type { Command } from '../model/command.ts'
-import { checkUsableKey } from '../model/names.ts'
-import { encodeEvent, type EncodedEvent } from '../store/encode.ts'
+import { type Boundary, type Command, isRejection } from '../model/command.ts'
+import { checkOptions, checkSignal } from '../base/arguments.ts'
+import { checkUsableKey } from '../store/arguments.ts'
+import { type EncodedEvent, encodeEvent } from '../store/encode.ts'
 import { ConflictError, InvalidArgumentError } from '../base/errors.ts'
 import type { Event, Recorded } from '../model/event.ts'
 import { fingerprint } from '../model/fingerprint.ts'
 import { checkMetadata, type Metadata } from '../model/metadata.ts'
 import { isPlain } from '../model/json.ts'
 import { onAbort } from '../base/abort.ts'
-import { isRejection } from '../model/rejection.ts'
-import { retryDelay, retryPolicy, type RetryOptions, type RetryPolicy } from '../base/retry.ts'
+import { retryDelay, type RetryOptions, retryPolicy, type RetryPolicy } from '../base/retry.ts'
 import type { Position, Revision } from '../base/revision.ts'
-import type { Capabilities, Conflict } from '../adapter/store-adapter.ts'
+import type { Appended, Capabilities, Conflict, Repeated } from '../adapter/store-adapter.ts'
 import type { AnyStream } from '../model/stream.ts'
+import { fromVerdict } from '../store/decode.ts'
 
 /** Options of `execute`. */
 export interface ExecuteOptions {
@@ -255,4 +254,36 @@ function checkNeeds(needs: unknown = {}): object {
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
+}
+
+/** A decision that stands. */
+export interface Standing {
+  readonly decided: Decided
+  readonly events: readonly EncodedEvent[]
+  /** The index of its first event among those of the append. */
+  readonly first: number
+  /** The state as the caller gets it. */
+  readonly result: unknown
+  /** Where each of its streams stands with its events. */
+  readonly revisions: ReadonlyMap<string, Revision>
+}
+
+/** Tells the caller what came of its command, now that all it stands on is committed. */
+export function report(call: Call, standing: Standing, verdict: Appended | Repeated | undefined): void {
+  const { decided, events, first, result, revisions } = standing
+  const { attempts, metadata } = call
+  if (decided.kind === 'threw') call.reject(decided.error)
+  else if (decided.kind === 'rejected') call.resolve({ ok: false, rejection: decided.rejection, attempts })
+  else {
+    const stored = verdict ? fromVerdict(events, verdict, metadata, first) : []
+    call.resolve({
+      ok: true,
+      events: stored,
+      state: result,
+      revisions,
+      position: stored.at(-1)?.position,
+      attempts,
+      repeated: verdict?.kind === 'repeated',
+    })
+  }
 }

@@ -1,11 +1,18 @@
-import { checkBoundary } from './boundary-shape.ts'
-import type { Boundary, Context, Decision, EventsIn, RejectionsIn, StatesOf } from '../model/boundary.ts'
+import { checkBoundary } from './boundary.ts'
+import type {
+  Boundary,
+  Command,
+  Context,
+  Decision,
+  EventsIn,
+  RejectionsIn,
+  StatesOf,
+} from '../model/command.ts'
 import { Call, type ExecuteOptions } from './call.ts'
-import type { Command } from '../model/command.ts'
+import { Executor } from './executor.ts'
 import { coreOf } from '../store/create-store.ts'
 import { Rejected } from '../base/errors.ts'
 import type { RecordedAs } from '../model/event.ts'
-import { Executor } from './context.ts'
 import type { Position, Revision } from '../base/revision.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import type { EventStore } from '../store/event-store.ts'

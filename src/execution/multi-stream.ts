@@ -1,15 +1,18 @@
-import { checkEvents, checkRequest, idsOf } from '../store/append-request.ts'
+import { checkEvents, checkRequest, type EncodedEvent, idsOf } from '../store/encode.ts'
 import { after } from '../adapter/append-rules.ts'
-import { listStreams, onStreams, placeOnSeveral } from './boundary-shape.ts'
-import type { Streams } from '../model/boundary.ts'
-import type { Call, Decided } from './call.ts'
-import type { EncodedEvent } from '../store/encode.ts'
-import type { Executor } from './context.ts'
-import { foldStream, seeAfter, type FoldedState } from './fold.ts'
-import { readBoundary, type Reading } from './boundary.ts'
+import {
+  listStreams,
+  onStreams,
+  placeOnSeveral,
+  readBoundary,
+  type Reading,
+  type StateSet,
+} from './boundary.ts'
+import type { Streams } from '../model/command.ts'
+import { type Call, type Decided, report } from './call.ts'
+import type { ExecutionContext } from './context.ts'
+import { type FoldedState, foldStream, seeAfter } from './fold.ts'
 import { streamEventOfNew } from '../store/decode.ts'
-import { report } from './report.ts'
-import type { StateSet } from './state-set.ts'
 import type { Appended, Condition, Conflict, Repeated } from '../adapter/store-adapter.ts'
 import type { AnyStream } from '../model/stream.ts'
 
@@ -28,8 +31,8 @@ interface Candidate {
  * stands on nothing that other commands decided but did not commit. It is tried at once; after a conflict it
  * takes its turn among this process's commands on the streams in question, so that they do not starve it.
  */
-export class JointDecision {
-  readonly #executor: Executor
+export class MultiStreamDecision {
+  readonly #context: ExecutionContext
   readonly #call: Call
   readonly #boundary: Streams
   /** Streams at which another command came first. */
@@ -37,20 +40,20 @@ export class JointDecision {
   /** States that turned out to be old, to read on from. */
   readonly #old = new Map<string, FoldedState>()
 
-  constructor(executor: Executor, call: Call, boundary: Streams) {
-    this.#executor = executor
+  constructor(context: ExecutionContext, call: Call, boundary: Streams) {
+    this.#context = context
     this.#call = call
     this.#boundary = boundary
   }
 
   /** Settles the call. */
   async run(): Promise<void> {
-    const { turns } = this.#executor
+    const { locks } = this.#context
     try {
       const named = listStreams(this.#boundary).map(({ stream }) => stream)
       while (!this.#call.isSettled) {
-        const taken = named.filter((name) => turns.isTaken(name))
-        const release = await turns.take([...this.#contended, ...taken])
+        const taken = named.filter((name) => locks.isTaken(name))
+        const release = await locks.take([...this.#contended, ...taken])
         const delay = await this.#attempt().finally(release)
         if (delay > 0) await new Promise((resolve) => setTimeout(resolve, delay))
       }
@@ -63,7 +66,7 @@ export class JointDecision {
   async #attempt(): Promise<number> {
     const call = this.#call
     if (call.isOver) return 0
-    const { cache } = this.#executor
+    const { cache } = this.#context
     const reading = await this.#read()
     if (!reading) return 0
     const bases = reading.states.byStream()
@@ -78,11 +81,11 @@ export class JointDecision {
       return 0
     }
     try {
-      const verdict = await this.#executor.append({ conditions, events, keys, ids: idsOf(events) }, [call])
+      const verdict = await this.#context.append({ conditions, events, keys, ids: idsOf(events) }, [call])
       if (verdict.kind === 'conflict') return this.#conflicted(verdict, candidate)
       if (verdict.kind === 'used') {
         for (const base of bases) if (!base.cached) cache.set(base)
-        await this.#executor.repeated.settle(call, this.#boundary, verdict.uses[0]!)
+        await this.#context.repeated.settle(call, this.#boundary, verdict.uses[0]!)
       } else this.#report(candidate, verdict)
       return 0
     } catch (error) {
@@ -98,7 +101,7 @@ export class JointDecision {
    * @returns undefined where it is to be read anew.
    */
   async #read(): Promise<Reading | undefined> {
-    const { core, cache } = this.#executor
+    const { core, cache } = this.#context
     const call = this.#call
     const named = listStreams(this.#boundary)
     const atHand = named.filter((stream) => cache.get(stream) !== undefined)
@@ -115,7 +118,7 @@ export class JointDecision {
 
   /** From the cache, or from the store; up to the revision at which another fold of the stream stands. */
   async #load(stream: AnyStream, beside?: FoldedState): Promise<FoldedState> {
-    const { core, cache } = this.#executor
+    const { core, cache } = this.#context
     const cached = cache.get(stream)
     if (cached && (!beside || beside.revision === cached.revision)) return cached
     if (beside) return foldStream(core, stream, { upTo: beside.revision })
@@ -155,7 +158,7 @@ export class JointDecision {
 
   #conflicted(conflict: Conflict, { events, reading }: Candidate): number {
     const behind = reading.states.of(conflict.stream)
-    this.#executor.cache.delete(conflict.stream)
+    this.#context.cache.delete(conflict.stream)
     if (behind[0]) this.#old.set(conflict.stream, behind[0])
     this.#contended = [conflict.stream, ...events.map(({ stream }) => stream)]
     return this.#call.conflicted(conflict, !behind.some(({ cached }) => cached), Math.random()) ?? 0
@@ -164,8 +167,8 @@ export class JointDecision {
   #report(candidate: Candidate, verdict?: Appended | Repeated): void {
     const states = candidate.after.byStream()
     for (const folded of states) {
-      if (verdict?.kind === 'repeated') this.#executor.cache.delete(folded.stream.stream)
-      else this.#executor.cache.set(folded)
+      if (verdict?.kind === 'repeated') this.#context.cache.delete(folded.stream.stream)
+      else this.#context.cache.set(folded)
     }
     const revisions = new Map(states.map(({ stream, revision }) => [stream.stream, revision]))
     report(this.#call, { ...candidate, first: 0, revisions }, verdict)

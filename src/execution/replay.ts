@@ -1,4 +1,4 @@
-import type { Boundary } from '../model/boundary.ts'
+import type { Boundary } from '../model/command.ts'
 import { decode } from '../model/upcast.ts'
 import { KeyReusedError } from '../base/errors.ts'
 import { fromUse, streamEventOf } from '../store/decode.ts'

@@ -1,5 +1,4 @@
-import { idsOf } from '../store/append-request.ts'
-import type { EncodedEvent } from '../store/encode.ts'
+import { checkEvents, type EncodedEvent, idsOf } from '../store/encode.ts'
 import type {
   Appended,
   AppendRequest,
@@ -9,11 +8,13 @@ import type {
   Repeated,
 } from '../adapter/store-adapter.ts'
 import type { AnyStream } from '../model/stream.ts'
-import type { Call } from './call.ts'
-import type { Executor } from './context.ts'
-import { foldStream, type FoldedState } from './fold.ts'
-import { report } from './report.ts'
-import { decideInSequence, withoutGivenUp, type Candidate, type Waiting } from './sequence.ts'
+import { type Call, type Decided, report } from './call.ts'
+import type { ExecutionContext } from './context.ts'
+import { evolve, type FoldedState, foldStream, isShareable, see, seeAfter } from './fold.ts'
+import { after } from '../adapter/append-rules.ts'
+import { limits } from '../base/limits.ts'
+import { streamEventOfNew } from '../store/decode.ts'
+import { placeOnOne } from './boundary.ts'
 
 /**
  * The commands of this process that wait for one stream. They are decided in sequence, each on the state that
@@ -21,8 +22,9 @@ import { decideInSequence, withoutGivenUp, type Candidate, type Waiting } from '
  * are decided anew. (A revision is a number, not an identity: a decision that stands on another's uncommitted
  * event must fall with it.) Nothing is reported before what it stands on is committed.
  */
-export class HotStream {
-  readonly #executor: Executor
+export class SingleStreamDecisions {
+  readonly #context: ExecutionContext
+  readonly #onIdle: () => void
   readonly #name: string
   readonly #waiting: Waiting[] = []
   #isRunning = false
@@ -31,8 +33,10 @@ export class HotStream {
   /** A state that turned out to be old, to read on from. */
   #old: FoldedState | undefined
 
-  constructor(executor: Executor, name: string) {
-    this.#executor = executor
+  /** @param onIdle called when no command waits for the stream any more. */
+  constructor(context: ExecutionContext, name: string, onIdle: () => void) {
+    this.#context = context
+    this.#onIdle = onIdle
     this.#name = name
   }
 
@@ -45,12 +49,12 @@ export class HotStream {
     this.#isRunning = true
     while (this.#waiting.length > 0) this.#waiting.unshift(...(await this.#turn()))
     this.#isRunning = false
-    if (this.#delayed === 0) this.#executor.forget(this.#name)
+    if (this.#delayed === 0) this.#onIdle()
   }
 
   /** Takes those that wait at the front, decides them and reports what stands; returns who is decided anew. */
   async #turn(): Promise<readonly Waiting[]> {
-    const release = await this.#executor.turns.take([this.#name])
+    const release = await this.#context.locks.take([this.#name])
     const group = this.#takeGroup()
     try {
       return group.length > 0 ? await this.#decide(group) : []
@@ -70,7 +74,7 @@ export class HotStream {
   }
 
   async #decide(group: readonly Waiting[]): Promise<readonly Waiting[]> {
-    const { cache, core } = this.#executor
+    const { cache, core } = this.#context
     const { stream } = group[0]!
     const base = cache.get(stream) ?? (await foldStream(core, stream, { known: this.#old }))
     const { candidates, rest } = withoutGivenUp(await decideInSequence(group, base))
@@ -93,10 +97,10 @@ export class HotStream {
     candidates: readonly Candidate[],
     base: FoldedState,
   ): Promise<readonly Waiting[]> {
-    const { cache } = this.#executor
+    const { cache } = this.#context
     let verdict: AppendVerdict
     try {
-      verdict = await this.#executor.append(
+      verdict = await this.#context.append(
         request,
         candidates.map(({ call }) => call),
       )
@@ -124,7 +128,7 @@ export class HotStream {
       )
       for (const { call, stream } of repeated) {
         const use = uses.get(call.key!)
-        if (use) void this.#executor.repeated.settle(call, stream, use)
+        if (use) void this.#context.repeated.settle(call, stream, use)
       }
       return others
     }
@@ -181,4 +185,116 @@ function reportOne(candidate: Candidate, verdict?: Appended | Repeated): void {
 
 function partition<T>(items: readonly T[], belongs: (item: T) => boolean): [T[], T[]] {
   return [items.filter(belongs), items.filter((item) => !belongs(item))]
+}
+
+/** A command that waits for the stream. */
+export interface Waiting {
+  readonly call: Call
+  readonly stream: AnyStream
+}
+
+/** A decided command: what it stands on are the events of those before it in its group. */
+export interface Candidate extends Waiting {
+  readonly decided: Decided
+  readonly events: readonly EncodedEvent[]
+  /** The index of its first event among those of the group. */
+  readonly first: number
+  /** The state with its events. */
+  readonly state: FoldedState
+  /** The same as the caller gets it; made before the append, because making it may fail. */
+  readonly result: unknown
+}
+
+/** Commands decided one after the other, and those that are left for another append. */
+export interface Sequence {
+  readonly candidates: readonly Candidate[]
+  readonly rest: readonly Waiting[]
+}
+
+/** Decides each command on the state that the one before it leaves, as far as they go into one append. */
+export async function decideInSequence(group: readonly Waiting[], base: FoldedState): Promise<Sequence> {
+  const candidates: Candidate[] = []
+  const deferred: Waiting[] = []
+  const events: EncodedEvent[] = []
+  const keys = new Set<string>()
+  const ids = new Set<string>()
+  let state = base
+  let isSeen = false
+  let total = 0
+  for (const [i, waiting] of group.entries()) {
+    const { call } = waiting
+    if (call.isOver) continue
+    if (call.key !== undefined && keys.has(call.key)) {
+      deferred.push(waiting)
+      continue
+    }
+    if (isSeen && !isShareable(state)) return { candidates, rest: [...deferred, ...group.slice(i)] }
+    isSeen = true
+    const deciding = decide(waiting, state)
+    const decided = deciding instanceof Promise ? await deciding : deciding
+    if (call.isSettled) continue
+    const own = decided.kind === 'events' ? decided.events : []
+    const size = sizeOf(own)
+    const isFull = events.length + own.length > limits.appendEvents || total + size > limits.appendBytes
+    if (own.some(({ id }) => ids.has(id)) || (events.length > 0 && own.length > 0 && isFull)) {
+      return { candidates, rest: [...deferred, ...group.slice(i)] }
+    }
+    const candidate = fold(waiting, decided, own, state, events.length)
+    candidates.push(candidate)
+    for (const event of candidate.events) {
+      events.push(event)
+      ids.add(event.id)
+    }
+    total += size
+    state = candidate.state
+    if (call.key !== undefined) keys.add(call.key)
+  }
+  return { candidates, rest: deferred }
+}
+
+function decide({ call, stream }: Waiting, state: FoldedState): Decided | Promise<Decided> {
+  try {
+    return call.decide(see(state), { revision: state.revision }, placeOnOne(stream))
+  } catch (error) {
+    // Of `clone()`: like an error of `handle`, it stands or falls with the state.
+    return { kind: 'threw', error }
+  }
+}
+
+/** At the most so many bytes of JSON in UTF-8; counting exactly, again and again, would cost too much. */
+function sizeOf(events: readonly EncodedEvent[]): number {
+  let size = 0
+  for (const { data, metadata } of events) size += 3 * (data.length + metadata.length)
+  return size
+}
+
+/**
+ * Without those given up while others were decided after them; these stand on what they left, and are decided
+ * anew.
+ */
+export function withoutGivenUp({ candidates, rest }: Sequence): Sequence {
+  const givenUp = candidates.findIndex(({ call }) => call.isSettled)
+  if (givenUp < 0) return { candidates, rest }
+  return { candidates: candidates.slice(0, givenUp), rest: [...candidates.slice(givenUp), ...rest] }
+}
+
+/** Checks and folds a decision's events: what the aggregate cannot fold is never stored. */
+function fold(
+  waiting: Waiting,
+  decided: Decided,
+  events: readonly EncodedEvent[],
+  state: FoldedState,
+  first: number,
+): Candidate {
+  try {
+    checkEvents(events, 1)
+    let { revision } = state
+    const placed = events.map((event) =>
+      streamEventOfNew(event, (revision = after(revision)), waiting.call.metadata),
+    )
+    const next = evolve(state, placed)
+    return { ...waiting, decided, events, first, state: next, result: seeAfter(next) }
+  } catch (error) {
+    return { ...waiting, decided: { kind: 'threw', error }, events: [], first, state, result: undefined }
+  }
 }

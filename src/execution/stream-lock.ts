@@ -2,7 +2,7 @@
  * Turns of this process's commands at a stream, in order of arrival. They only save conflicts between
  * commands of one process; that a decision stands is the store's to say.
  */
-export class StreamTurns {
+export class StreamLocks {
   readonly #last = new Map<string, Promise<void>>()
 
   /** Whether somebody has a turn at the stream, or waits for one. */

@@ -1,17 +1,17 @@
 import { InvalidArgumentError } from '../base/errors.ts'
 import {
-  defineEvents,
-  eventTypeRecord,
-  isSchema,
-  validate,
   type AnyEventType,
   type CheckDefinitions,
   type DataOf,
+  defineEvents,
   type EventDefinitions,
+  eventTypeRecord,
   type EventTypeRecord,
   type EventTypes,
+  isSchema,
   type Payload,
   type TypeOf,
+  validate,
 } from './event-type.ts'
 import type { Recorded, StreamEvent } from './event.ts'
 import { categoryOf, checkDefinitionName } from './names.ts'

@@ -1,10 +1,12 @@
-import type { Boundary, ContextOf, Decision, RejectionsIn, StatesOf, Streams } from './boundary.ts'
-import { checkOptions } from '../store/arguments.ts'
+import { checkOptions } from '../base/arguments.ts'
 import { InvalidArgumentError, Rejected } from '../base/errors.ts'
 import { isSchema, validate } from './event-type.ts'
 import { checkDefinitionName } from './names.ts'
 import type { StandardSchemaV1 } from '../base/standard-schema.ts'
-import type { AnyStream } from './stream.ts'
+import type { AnyStream, Stream } from './stream.ts'
+import type { Event } from './event.ts'
+import type { Metadata } from './metadata.ts'
+import type { Revision } from '../base/revision.ts'
 
 /**
  * A command ready to execute: what it reads, and how it decides. Any object or class with these two members is
@@ -124,4 +126,100 @@ export function defineCommand<
     rejected: (error: unknown): error is Rejected<RejectionsIn<Ret>> =>
       error instanceof Rejected && error.isOneOf(commands),
   })
+}
+
+/** Streams by name: one, an array or a record of them under each key; `undefined` where one is left out. */
+export interface Streams {
+  readonly [key: string]: AnyStream | readonly AnyStream[] | { readonly [key: string]: AnyStream } | undefined
+}
+
+/**
+ * What a decision stands on: one stream, or a record of streams, of arrays of streams, of records of streams.
+ * Its append is conditional on every one of them, those only read included.
+ */
+export type Boundary = AnyStream | Streams
+
+/** A state as a decision sees it. Shallow on purpose: so it can be given where the state's own type is asked. */
+export type Seen<State> = State extends { apply(event: never): unknown } ? State : Readonly<State>
+
+/** The states of a boundary, in its shape. */
+export type StatesOf<B> =
+  B extends Stream<infer State>
+    ? Seen<State>
+    : B extends undefined
+      ? undefined
+      : { readonly [K in keyof B]: StatesOf<B[K]> }
+
+/** Events that a decision records on one of its streams. */
+export interface OnStream<E = unknown> {
+  readonly stream: string
+  readonly events: readonly E[]
+}
+
+/** Says on which of the streams that were read an event is recorded; in the shape of the boundary. */
+export type On<B> = { readonly [K in keyof B]-?: OnOne<Exclude<B[K], undefined>> }
+type OnOne<T> =
+  T extends Stream<unknown, infer Types>
+    ? <E extends readonly Event<Types>[]>(...events: E) => OnStream<E[number]>
+    : T extends readonly Stream<unknown, infer Types>[]
+      ? <E extends readonly Event<Types>[]>(index: number, ...events: E) => OnStream<E[number]>
+      : T extends { readonly [key: string]: Stream<unknown, infer Types> }
+        ? <E extends readonly Event<Types>[]>(key: string, ...events: E) => OnStream<E[number]>
+        : never
+
+/** What `handle` finds in its context besides what the command needs. */
+export interface Context {
+  /** 1 at first, one more each time that the command is decided anew. */
+  readonly attempt: number
+  /** Aborted when the caller of `execute` gave up. */
+  readonly signal: AbortSignal
+  readonly metadata: Metadata
+}
+
+/** The context of a command over this boundary; for the `handle` of a class: `ContextOf<Transfer['reads']>`. */
+export type ContextOf<B, Needs = {}> = Context &
+  Needs &
+  (B extends AnyStream ? { readonly revision: Revision } : { readonly on: On<B> })
+
+/** What `handle` may return: events (none, one, several) or a rejection. */
+export type Decision<B> =
+  | (B extends Stream<unknown, infer Types>
+      ? Event<Types> | readonly Event<Types>[]
+      : OnStream | readonly OnStream[])
+  | Rejection<string, object>
+
+/** The events among what `handle` returns. */
+export type EventsIn<Ret> = Ret extends readonly (infer E)[]
+  ? EventsIn<E>
+  : Ret extends OnStream<infer E>
+    ? E
+    : Ret extends Event
+      ? Ret
+      : never
+
+/** The rejections among what `handle` returns. */
+export type RejectionsIn<Ret> =
+  Ret extends Rejection<infer Reason, infer Detail> ? Simplify<{ readonly reason: Reason } & Detail> : never
+type Simplify<T> = { [K in keyof T]: T[K] } & {}
+
+/** A refusal that the domain knows: what `handle` returns instead of events. */
+export interface Rejection<Reason extends string = string, Detail = {}> {
+  readonly rejection: { readonly reason: Reason } & Detail
+}
+
+/** Refuses a command, with a reason that callers can tell apart by type. Nothing is appended. */
+export function reject<const Reason extends string>(reason: Reason): Rejection<Reason>
+/** The same, with whatever the caller should know. */
+export function reject<const Reason extends string, Detail extends object & { readonly reason?: never }>(
+  reason: Reason,
+  detail: Detail,
+): Rejection<Reason, Detail>
+export function reject(reason: string, detail?: object): Rejection {
+  if (typeof (reason as unknown) !== 'string') throw new InvalidArgumentError('reason', 'a string')
+  return Object.freeze({ rejection: Object.freeze({ ...detail, reason }) })
+}
+
+/** Whether `handle` returned a rejection. */
+export function isRejection(value: unknown): value is Rejection {
+  return typeof value === 'object' && value !== null && 'rejection' in value
 }

@@ -1,8 +1,8 @@
-import type { JsonObject } from './json-type.ts'
+import type { JsonObject } from './json.ts'
 import type { NoData } from './event.ts'
 import { InvalidArgumentError } from '../base/errors.ts'
 import { checkEventType } from './names.ts'
-import { passes, type InferInput, type InferOutput, type StandardSchemaV1 } from '../base/standard-schema.ts'
+import { type InferInput, type InferOutput, passes, type StandardSchemaV1 } from '../base/standard-schema.ts'
 
 /**
  * What an entry of `events` is made of: the shape of an event's data, its earlier shapes and its earlier names.

@@ -1,11 +1,10 @@
-import { InvalidArgumentError, InvalidDataError, type DataIssue } from '../base/errors.ts'
+import { type DataIssue, InvalidArgumentError, InvalidDataError } from '../base/errors.ts'
 import type { Event, NoData } from './event.ts'
 import { specRecord, type SpecRecord } from './event-spec.ts'
-import type { Json, JsonObject } from './json-type.ts'
-import { madeEvent } from './made-event.ts'
+import { copyEventData, type Json, type JsonObject } from './json.ts'
 import { checkDefinitionName, checkEventType } from './names.ts'
-import { copyEventData } from './json.ts'
 import type { SchemaIssue, StandardSchemaV1 } from '../base/standard-schema.ts'
+import { Given } from '../base/tag.ts'
 
 /** An event's constructor, its type name and its guard. */
 export interface EventType<Type extends string, Data> extends EventTypeBase<Type, Data> {
@@ -203,4 +202,35 @@ function makeEventType(type: string, definition: StandardSchemaV1): AnyEventType
   })
   records.set(eventType, record)
   return eventType as unknown as AnyEventType
+}
+
+/**
+ * Marks the data of events that a constructor made: checked, copied and deeply frozen. The data rather than the
+ * event, so that it holds for a copy of the event, too: `{ ...Opened({ owner }), id }`.
+ */
+class Mark extends Given {
+  readonly #record: EventTypeRecord
+
+  constructor(data: object, record: EventTypeRecord) {
+    super(data)
+    this.#record = record
+  }
+
+  static of(data: unknown): EventTypeRecord | undefined {
+    return typeof data === 'object' && data !== null && #record in data ? data.#record : undefined
+  }
+}
+
+/** An event of marked data. The data is frozen here: what is frozen can take no mark any more. */
+export function madeEvent(record: EventTypeRecord, data: object): Event {
+  new Mark(data, record)
+  Object.freeze(data)
+  const { type, version } = record
+  return Object.freeze(version > 1 ? { type, data, version } : { type, data })
+}
+
+/** Whether an event has the data that a constructor made for one of its type and version. */
+export function isMade({ type, data, version = 1 }: Event): boolean {
+  const record = Mark.of(data)
+  return record?.type === type && record.version === version
 }

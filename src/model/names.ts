@@ -1,6 +1,6 @@
-import { InvalidArgumentError, UnsupportedError } from '../base/errors.ts'
-import { bytesOf, checkLimit, limits } from '../base/limits.ts'
-import type { Capabilities } from '../adapter/store-adapter.ts'
+import { InvalidArgumentError } from '../base/errors.ts'
+import { bytesOf, limits } from '../base/limits.ts'
+import { checkLimit } from '../base/arguments.ts'
 
 /**
  * Names are checked alike for every store: what one of them refuses, all refuse. (PostgreSQL keeps no NUL,
@@ -55,7 +55,7 @@ export function checkDefinitionName(name: string, argument: string): void {
   }
 }
 
-function checkText(text: string, argument: string, what: string): void {
+export function checkText(text: string, argument: string, what: string): void {
   if (typeof (text as unknown) !== 'string' || text.trim() === '') {
     throw new InvalidArgumentError(argument, `${what}: a string that is not blank`)
   }
@@ -80,17 +80,4 @@ function isWellFormed(text: string): boolean {
 export function categoryOf(stream: string): string {
   const dash = stream.indexOf('-')
   return dash < 0 ? stream : stream.slice(0, dash)
-}
-
-/** An idempotency key. @throws InvalidArgumentError, LimitError, UnsupportedError */
-export function checkUsableKey(key: string, capabilities: Capabilities): string {
-  checkText(key, 'key', 'an idempotency key')
-  checkLimit('key', 'keyBytes', bytesOf(key, limits.keyBytes))
-  if (!capabilities.keys) throw lacking('this store keeps no idempotency keys', capabilities)
-  return key
-}
-
-/** The error of who asks for what a store lacks. */
-export function lacking(what: string, { needed }: Capabilities): UnsupportedError {
-  return new UnsupportedError(needed === undefined ? what : `${what}: ${needed}`)
 }

@@ -1,14 +1,14 @@
-import { checkOptions, checkWhole } from '../store/arguments.ts'
+import { checkOptions, checkWhole } from '../base/arguments.ts'
 import { InvalidArgumentError } from '../base/errors.ts'
 import type { Recorded } from '../model/event.ts'
 import type { ProjectionTarget } from '../adapter/projection-target.ts'
-import { retryPolicy, type RetryOptions, type RetryPolicy } from '../base/retry.ts'
+import { type RetryOptions, retryPolicy, type RetryPolicy } from '../base/retry.ts'
 import {
-  selectionOf,
   type ByType,
   type EventsFrom,
   type Handlers,
   type Selection,
+  selectionOf,
   type Source,
 } from './sources.ts'
 

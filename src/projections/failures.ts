@@ -1,7 +1,22 @@
-import { isMnemeError } from '../base/errors.ts'
+import { isMnemeError, ProjectionVersionError } from '../base/errors.ts'
 import { currentTime } from '../base/clock.ts'
 import type { StoredEvent } from '../adapter/store-adapter.ts'
-import type { Failure } from './builds.ts'
+import {
+  advance,
+  type Build,
+  countHandled,
+  type Failure,
+  findBuilds,
+  movedTo,
+  pinLive,
+  pinOf,
+} from './builds.ts'
+import { ask, settle, type Steps } from '../adapter/projection-target.ts'
+import type { Checkpoint } from '../store/event-store.ts'
+import { contextOf, failedAt, HandlerFailure, handling, type Holder, Overtaken } from './batch.ts'
+import type { Definition } from './define.ts'
+import type { Recorded } from '../model/event.ts'
+import { fromStored } from '../store/decode.ts'
 
 /** What is kept of an error, in words: beside the event, where it was on one. */
 export function failureOf(error: unknown, attempts: number, event?: StoredEvent): Failure {
@@ -49,3 +64,140 @@ export function isOfHistory(error: unknown): boolean {
 
 /** UTF-16 units of a message. */
 const LONGEST = 2_000
+
+/** An event that was set aside, because the handler failed on it again and again. */
+export interface ParkedEvent {
+  /** As it is stored. */
+  readonly event: Recorded
+  readonly failure: Failure
+}
+
+/** An event that is to be set aside, and where the log was looked through to with it. */
+export interface Parking {
+  readonly event: StoredEvent
+  readonly through: Checkpoint
+  readonly failure: Failure
+}
+
+/** Sets an event aside, in the same transaction as the checkpoint passes it. @throws Overtaken */
+export function* park(build: Build, { event, through, failure }: Parking, holder: Holder): Steps<Build> {
+  if ((yield pinOf(build)).length === 0) throw new Overtaken()
+  yield* ask(
+    'INSERT INTO PARKED (name, generation, position, event, failure) VALUES ($1, $2, $3, $4, $5)',
+    ...[build.name, build.generation, event.position, JSON.stringify(event), JSON.stringify(failure)],
+  )
+  if (!(yield* advance(build, through, { count: 0, ...holder }))) throw new Overtaken()
+  return movedTo(build, through, 0)
+}
+
+/** What a live build has set aside, in the order of the store. */
+export function* findParked(name: string): Steps<ParkedEvent[]> {
+  const rows = yield* ask(
+    `SELECT k.event, k.failure FROM PARKED k
+      JOIN PROJECTIONS p ON p.name = k.name AND p.generation = k.generation AND p.role = 'live'
+      WHERE k.name = $1 ORDER BY k.position`,
+    name,
+  )
+  return rows.map(({ event, failure }) => ({
+    event: fromStored(JSON.parse(event as string) as StoredEvent),
+    failure: JSON.parse(failure as string) as Failure,
+  }))
+}
+
+/** How many a build has set aside. */
+export function* countParked({ name, generation }: Build): Steps<number> {
+  const [row] = yield* ask(
+    'SELECT count(*) AS parked FROM PARKED WHERE name = $1 AND generation = $2',
+    ...[name, generation],
+  )
+  return Number(row?.parked ?? 0)
+}
+
+/** Forgets what a build has set aside. */
+export function* dropParked({ name, generation }: Build): Steps<void> {
+  yield* ask('DELETE FROM PARKED WHERE name = $1 AND generation = $2', name, generation)
+}
+
+/** What became of events that were set aside, when they were tried again. */
+export interface Retried {
+  readonly handled: number
+  readonly failed: number
+}
+
+/**
+ * Handles again what was set aside, each in a transaction of its own, in the order of the store; what fails stays.
+ *
+ * @param patience milliseconds, as of a transaction.
+ * @throws ProjectionVersionError where the read model is of another version than the handlers.
+ */
+export async function retryParked(definition: Definition, patience: number): Promise<Retried> {
+  const { name, version, target } = definition
+  const { live } = await target.read(() => findBuilds(name))
+  if (!live) return { handled: 0, failed: 0 }
+  if (live.version !== version)
+    throw new ProjectionVersionError(
+      { projection: name, defined: version, built: live.version },
+      'its handlers are of that one',
+    )
+  const rows = await target.read(() =>
+    ask(
+      'SELECT position FROM PARKED WHERE name = $1 AND generation = $2 ORDER BY position',
+      ...[name, live.generation],
+    ),
+  )
+  let [handled, failed] = [0, 0]
+  for (const row of rows) {
+    const position = row.position as string
+    try {
+      const wasThere = await handling(
+        definition,
+        (tx) => handleParked(definition, live, { position, tx }),
+        patience,
+      )
+      if (wasThere) handled++
+    } catch (error) {
+      if (!(error instanceof HandlerFailure)) throw error
+      failed++
+      await target.transaction(() => noteAgain(live, position, error.cause), patience)
+    }
+  }
+  return { handled, failed }
+}
+
+function* handleParked(
+  definition: Definition,
+  live: Build,
+  { position, tx }: { readonly position: string; readonly tx: unknown },
+): Steps<boolean> {
+  // It is neither reset nor replaced meanwhile; of two that do this, one finds the event gone.
+  if (!(yield* pinLive(live))) return false
+  const [row] = yield* ask(
+    'DELETE FROM PARKED WHERE name = $1 AND generation = $2 AND position = $3 RETURNING event',
+    ...[live.name, live.generation, position],
+  )
+  if (!row) return false
+  const { selection, handlers } = definition
+  const stored = JSON.parse(row.event as string) as StoredEvent
+  const type = selection.typeOf(stored)
+  if (type === undefined) return true
+  try {
+    yield* settle(handlers.get(type)!(selection.decode(stored), tx, contextOf(definition, live)))
+  } catch (error) {
+    throw failedAt(0, error)
+  }
+  // Last, as whoever handles events does: otherwise each might wait for the other.
+  yield* countHandled(live)
+  return true
+}
+
+function* noteAgain({ name, generation }: Build, position: string, cause: unknown): Steps<void> {
+  const where = 'WHERE name = $1 AND generation = $2 AND position = $3'
+  const [row] = yield* ask(`SELECT event, failure FROM PARKED ${where}`, name, generation, position)
+  if (!row) return
+  const { attempts } = JSON.parse(row.failure as string) as Failure
+  const failure = failureOf(cause, attempts + 1, JSON.parse(row.event as string) as StoredEvent)
+  yield* ask(
+    `UPDATE PARKED SET failure = $4 ${where}`,
+    ...[name, generation, position, JSON.stringify(failure)],
+  )
+}

@@ -4,13 +4,11 @@ import { endingWith } from '../base/abort.ts'
 import { retryDelay } from '../base/retry.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import { placeOf } from '../store/subscription.ts'
-import type { SubscribedPage } from '../adapter/store-adapter.ts'
-import { applyBatch, HandlerFailure, type Batch, type Holder } from './batch.ts'
-import { checkpointAt, noteFailure, settleDown, type Build, type Failure } from './builds.ts'
+import type { LogPlace, SubscribedPage } from '../adapter/store-adapter.ts'
+import { applyBatch, type Batch, HandlerFailure, type Holder } from './batch.ts'
+import { type Build, checkpointAt, type Failure, noteFailure, settleDown } from './builds.ts'
 import type { Definition } from './define.ts'
-import { failureOf, isOfHistory } from './failures.ts'
-import { park } from './parked.ts'
-import { Passing } from './passing.ts'
+import { failureOf, isOfHistory, park } from './failures.ts'
 
 /** What follows a store's log, and who is told of it. */
 export interface Following {
@@ -197,3 +195,58 @@ function firstOf(batch: Batch, size: number): Batch {
 
 /** Events in a batch. */
 const MOST = 1_000
+
+/**
+ * Passing over what is not asked for: the checkpoint is to follow, so that nothing of it is looked through again and
+ * who waits for a position is told; but not for each such event.
+ */
+export class Passing {
+  #through: LogPlace | undefined
+  #passed: LogPlace | undefined
+  #moved = -Infinity
+
+  constructor(at: LogPlace | undefined) {
+    this.#passed = at
+  }
+
+  /** There is nothing up to there that was asked for. */
+  note(through: LogPlace): void {
+    if (through.position !== this.#passed?.position) this.#through = through
+  }
+
+  /** The checkpoint was moved. */
+  reached(place: LogPlace | undefined): void {
+    this.#through = undefined
+    this.#passed = place
+    this.#moved = performance.now()
+  }
+
+  /** Where it is to be moved to now, if anywhere. */
+  take(): LogPlace | undefined {
+    const through = this.#through
+    if (through) this.reached(through)
+    return through
+  }
+
+  /** The next page, `undefined` at the end; or that the checkpoint is to be moved meanwhile. */
+  async pageOrDue(
+    next: Promise<IteratorResult<SubscribedPage, undefined>>,
+  ): Promise<SubscribedPage | 'due' | undefined> {
+    if (!this.#through) return (await next).value
+    const left = this.#moved + EVERY - performance.now()
+    if (left <= 0) return 'due'
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const due = new Promise<'due'>((resolve) => {
+      timer = setTimeout(resolve, left, 'due')
+    })
+    try {
+      const first = await Promise.race([next, due])
+      return first === 'due' ? first : first.value
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+/** Milliseconds between two moves of the checkpoint past what is not asked for. */
+const EVERY = 100

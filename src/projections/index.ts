@@ -1,6 +1,6 @@
 export type { FailedEvent, Failure } from './builds.ts'
 export type { ProjectionContext, ProjectionDefinition } from './define.ts'
-export type { ParkedEvent, Retried } from './parked.ts'
+export type { ParkedEvent, Retried } from './failures.ts'
 export { defineProjection } from './projection.ts'
 export type { CaughtUpOptions, Projection, RebuildOptions } from './projection.ts'
 export { runProjections } from './run.ts'

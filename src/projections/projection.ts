@@ -1,4 +1,4 @@
-import { checkOptions, checkSignal, checkWhole } from '../store/arguments.ts'
+import { checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { coreOf } from '../store/create-store.ts'
 import { NotCaughtUpError, ProjectionBlockedError, StoreClosedError } from '../base/errors.ts'
 import { pause } from '../adapter/subscription-hub.ts'
@@ -6,13 +6,13 @@ import { endingWith } from '../base/abort.ts'
 import type { ProjectionTarget } from '../adapter/projection-target.ts'
 import type { Position } from '../base/revision.ts'
 import type { EventStore } from '../store/event-store.ts'
-import { clearBlock, findBuilds, type Build, type Failure } from './builds.ts'
+import { type Build, clearBlock, type Failure, findBuilds } from './builds.ts'
 import { checkDefinition, type Definition, type ProjectionDefinition } from './define.ts'
-import { findParked, retryParked, type ParkedEvent, type Retried } from './parked.ts'
+import { findParked, type ParkedEvent, type Retried, retryParked } from './failures.ts'
 import { beginBeside, ensureLive, finishBeside, restartLive } from './rebuild.ts'
 import { prepareTarget } from './schema.ts'
 import type { Source } from './sources.ts'
-import { statusOf, type ProjectionStatus } from './status.ts'
+import { type ProjectionStatus, statusOf } from './status.ts'
 
 /** A read model that follows from events. Made by `defineProjection`, run by `runProjections`. */
 export interface Projection {

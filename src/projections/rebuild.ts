@@ -1,10 +1,10 @@
 import { ProjectionVersionError, UnsupportedError } from '../base/errors.ts'
 import { ask, settle, type Steps } from '../adapter/projection-target.ts'
 import { contextOf, Overtaken } from './batch.ts'
-import { beginBuild, findBuilds, promote, restart, retire, type Build } from './builds.ts'
+import { beginBuild, type Build, findBuilds, promote, restart, retire } from './builds.ts'
 import type { Definition } from './define.ts'
-import { dropParked } from './parked.ts'
-import { Worker, type Task } from './worker.ts'
+import { dropParked } from './failures.ts'
+import { type Task, Worker } from './worker.ts'
 
 /** Makes a projection's first build, unless there is one. What `setup` throws, it throws. */
 export async function ensureLive(definition: Definition, lease: number): Promise<Build> {

@@ -1,7 +1,7 @@
 import type { AnyAggregate, EventsOf } from '../model/aggregate.ts'
 import { decode } from '../model/upcast.ts'
 import { InvalidArgumentError } from '../base/errors.ts'
-import { eventTypeRecord, type AnyEventType, type EventTypeRecord } from '../model/event-type.ts'
+import { type AnyEventType, eventTypeRecord, type EventTypeRecord } from '../model/event-type.ts'
 import type { Recorded, RecordedAs } from '../model/event.ts'
 import { categoryOf } from '../model/names.ts'
 import { fromStored } from '../store/decode.ts'

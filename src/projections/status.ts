@@ -1,9 +1,9 @@
 import type { StoreCore } from '../store/lifecycle.ts'
 import type { Position } from '../base/revision.ts'
 import type { Checkpoint } from '../store/event-store.ts'
-import { findBuilds, type Build, type Failure } from './builds.ts'
+import { type Build, type Failure, findBuilds } from './builds.ts'
 import type { Definition } from './define.ts'
-import { countParked } from './parked.ts'
+import { countParked } from './failures.ts'
 
 /** Where a projection stands. */
 export interface ProjectionStatus {

@@ -1,8 +1,10 @@
-import { InvalidArgumentError } from '../base/errors.ts'
-import { checkStreamName } from '../model/names.ts'
+import { InvalidArgumentError, UnsupportedError } from '../base/errors.ts'
+import { checkStreamName, checkText } from '../model/names.ts'
 import type { ExpectedRevision } from '../base/revision.ts'
-import type { Direction } from '../adapter/store-adapter.ts'
-import { isStream, type AnyStream } from '../model/stream.ts'
+import type { Capabilities, Direction } from '../adapter/store-adapter.ts'
+import { type AnyStream, isStream } from '../model/stream.ts'
+import { checkLimit, checkWhole } from '../base/arguments.ts'
+import { bytesOf, limits } from '../base/limits.ts'
 
 /** The name of a stream given by name or as `BankAccount('alice')`. @throws InvalidArgumentError */
 export function streamName(stream: string | AnyStream, argument: string): string {
@@ -19,17 +21,6 @@ export function checkExpected(expected: ExpectedRevision, argument: string): Exp
 }
 
 /** @throws InvalidArgumentError */
-export function checkWhole(
-  value: number,
-  argument: string,
-  least: number,
-  expected = `a whole number from ${String(least)}`,
-): number {
-  if (!Number.isSafeInteger(value) || value < least) throw new InvalidArgumentError(argument, expected)
-  return value
-}
-
-/** @throws InvalidArgumentError */
 export function checkDirection(direction: Direction | undefined): Direction {
   if (direction === undefined) return 'forwards'
   if (DIRECTIONS.includes(direction)) return direction
@@ -38,41 +29,15 @@ export function checkDirection(direction: Direction | undefined): Direction {
 
 const DIRECTIONS: readonly Direction[] = ['forwards', 'backwards']
 
-/** Options are an object without names that nobody knows: a misspelt one would be silently without effect. */
-export function checkOptions<T extends object>(
-  options: T,
-  argument: string,
-  known: readonly (keyof T & string)[],
-): T {
-  if (typeof (options as unknown) !== 'object' || (options as unknown) === null) {
-    throw new InvalidArgumentError(argument, 'an object')
-  }
-  for (const key of Object.keys(options)) {
-    if (!(known as readonly string[]).includes(key)) {
-      throw new InvalidArgumentError(`${argument}.${key}`, `a known name: ${known.join(', ')}`)
-    }
-  }
-  return options
+/** An idempotency key. @throws InvalidArgumentError, LimitError, UnsupportedError */
+export function checkUsableKey(key: string, capabilities: Capabilities): string {
+  checkText(key, 'key', 'an idempotency key')
+  checkLimit('key', 'keyBytes', bytesOf(key, limits.keyBytes))
+  if (!capabilities.keys) throw lacking('this store keeps no idempotency keys', capabilities)
+  return key
 }
 
-/** @throws InvalidArgumentError */
-export function checkSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
-  if (signal === undefined) return signal
-  const { aborted, addEventListener } = Object(signal) as Partial<AbortSignal>
-  if (typeof aborted !== 'boolean' || typeof addEventListener !== 'function') {
-    throw new InvalidArgumentError('signal', 'an AbortSignal')
-  }
-  return signal
-}
-
-/** A list with each of its items checked; `undefined` where there is none. @throws InvalidArgumentError */
-export function checkList<T, R>(
-  list: readonly T[] | undefined,
-  argument: string,
-  check: (item: T, argument: string) => R,
-): R[] | undefined {
-  if (list === undefined) return undefined
-  if (!Array.isArray(list)) throw new InvalidArgumentError(argument, 'an array')
-  // Not `map`, which passes over holes.
-  return Array.from(list as readonly T[], (item, i) => check(item, `${argument}[${String(i)}]`))
+/** The error of who asks for what a store lacks. */
+export function lacking(what: string, { needed }: Capabilities): UnsupportedError {
+  return new UnsupportedError(needed === undefined ? what : `${what}: ${needed}`)
 }

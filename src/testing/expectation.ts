@@ -1,12 +1,12 @@
-import assert, { type AssertPredicate } from 'node:assert'
+import assert from 'node:assert'
+import type { AssertPredicate } from 'node:assert'
 import { isDeepStrictEqual } from 'node:util'
-import type { Boundary, OnStream } from '../model/boundary.ts'
-import type { Command } from '../model/command.ts'
+import type { Boundary, Command, OnStream } from '../model/command.ts'
 import type { Event } from '../model/event.ts'
 import { isStream } from '../model/stream.ts'
 import { comparable } from './expected-state.ts'
 import { failing } from './failure.ts'
-import { isAccepted, isRejected, nameOf, typesOf, type Happened, type Rejection } from './happened.ts'
+import { type Happened, isAccepted, isRejected, nameOf, type Rejection, typesOf } from './happened.ts'
 
 /** An event as it is compared: where it makes no difference, without its stream. */
 type Compared = { readonly stream?: string; readonly type: string; readonly data: unknown }

@@ -1,4 +1,4 @@
-import type { Seen } from '../model/boundary.ts'
+import type { Seen } from '../model/command.ts'
 import { isPlain } from '../model/json.ts'
 import type { Stream } from '../model/stream.ts'
 

@@ -4,9 +4,8 @@ import { join } from 'node:path'
 import type { StoreAdapter } from 'mneme'
 import { storeContract } from 'mneme/testing'
 import { describe, test } from 'vitest'
-
 import { sqliteAdapter } from '../../src/stores/sqlite/adapter.ts'
-import { openConnection } from '../../src/stores/sqlite/open.ts'
+import { openConnection } from '../../src/stores/sqlite/connection.ts'
 import { fileOf, openShared, type SharedFile } from '../../src/stores/sqlite/shared-file.ts'
 
 const settings = { driver: undefined, synchronous: 'full', busyTimeout: 5_000 } as const

@@ -1,9 +1,8 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
-
 import { Calls } from '../../src/stores/kurrentdb/connection.ts'
-import { makeClient, type KurrentRecorded } from '../../src/stores/kurrentdb/driver.ts'
+import { type KurrentRecorded, makeClient } from '../../src/stores/kurrentdb/driver.ts'
 import { loadDriverParts } from '../../src/stores/kurrentdb/driver-internals.ts'
-import { LiveFeed } from '../../src/stores/kurrentdb/live-feed.ts'
+import { LiveFeed } from '../../src/stores/kurrentdb/subscribe.ts'
 import { Places } from '../../src/stores/kurrentdb/locate.ts'
 import { Reader } from '../../src/stores/kurrentdb/read.ts'
 import type { LogPlace, StoredEvent } from '../../src/adapter/store-adapter.ts'

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
-
-import { RecentEvents } from '../../src/stores/sqlite/recent-events.ts'
+import { RecentEvents } from '../../src/stores/sqlite/subscribe.ts'
 import { happened } from './history.ts'
 
 /** Appends so many events, of which the first has this position. */

@@ -1,7 +1,6 @@
 import { join } from 'node:path'
 import { StoreFailedError } from 'mneme'
 import { describe, expect, test } from 'vitest'
-
 import { openShared, type SharedFile } from '../../src/stores/sqlite/shared-file.ts'
 import type { SqliteDriver } from '../../src/stores/sqlite/index.ts'
 import { drivers } from './drivers.ts'

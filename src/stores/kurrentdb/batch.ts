@@ -5,8 +5,8 @@ import type { StreamExpectation } from './connection.ts'
 import { MARKER_TYPE, markerOf, markerStream } from './idempotency.ts'
 import type { LaidRecord } from './log-layout.ts'
 import { formatLogPosition } from './position.ts'
-import { toKurrent, type AppendMark } from './rows.ts'
-import type { Placed } from './write.ts'
+import { type AppendMark, toKurrent } from './rows.ts'
+import type { LogPosition } from './driver.ts'
 
 /** Appends that go together, as the server gets them. */
 export class Batch {
@@ -117,4 +117,13 @@ function earlier(revision: Revision): Revision {
 
 function laid(event: Parameters<typeof toKurrent>[0], mark: AppendMark): LaidRecord {
   return { stream: event.stream, event: toKurrent(event, mark), dataBytes: Buffer.byteLength(event.data) }
+}
+
+/** It was written. */
+export interface Placed {
+  readonly kind: 'written'
+  /** Where each stream that was written stands. */
+  readonly heads: ReadonlyMap<string, number>
+  /** The position of each record. */
+  readonly positions: readonly LogPosition[]
 }

@@ -16,10 +16,9 @@ import type {
 } from './driver.ts'
 import type { DriverParts } from './driver-internals.ts'
 import { LateError } from './errors.ts'
-import { followLog, type Followed } from './follow.ts'
+import { type Followed, followLog, QuickRead } from './grpc.ts'
 import { Gate } from './gate.ts'
 import { FIRST_PAGE } from './page.ts'
-import { QuickRead } from './grpc.ts'
 
 /** How a store calls the server. */
 export interface CallSettings {

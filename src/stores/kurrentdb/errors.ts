@@ -1,4 +1,5 @@
 import {
+  type AnyMnemeError,
   isMnemeError,
   LimitError,
   OpenError,
@@ -7,7 +8,6 @@ import {
   StoreUnavailableError,
   StreamDeletedError,
   UnsupportedError,
-  type AnyMnemeError,
 } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 

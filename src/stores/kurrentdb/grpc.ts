@@ -1,11 +1,21 @@
-import type { KurrentClient, KurrentRecorded, ReadAllOptions, ReadStreamOptions } from './driver.ts'
+import type {
+  FollowOptions,
+  KurrentClient,
+  KurrentRecorded,
+  LogPosition,
+  ReadAllOptions,
+  ReadStreamOptions,
+} from './driver.ts'
 import {
   allRequest,
   callRead,
+  type DriverParts,
+  followRequest,
+  type Message,
+  positionOf,
+  type ReadCall,
   streamRequest,
   toRecorded,
-  type DriverParts,
-  type Message,
 } from './driver-internals.ts'
 
 /**
@@ -67,3 +77,99 @@ export class QuickRead {
     })
   }
 }
+
+/** What a subscription of the server's gave at once. */
+export interface Followed {
+  readonly records: readonly KurrentRecorded[]
+  /** Up to where it has looked since the last of the records, if it said so. */
+  readonly checkpoint: LogPosition | undefined
+  /** Whether it said on the way that it had come to the end of the log. */
+  readonly isCaughtUp: boolean
+}
+
+/**
+ * A subscription of the server's to its log, by the driver's JavaScript part; what it offers for that parses the data,
+ * and gives it one by one. What nobody takes is held back by the server, but for some kilobytes.
+ *
+ * Ends when it is left, or `signal` is aborted.
+ *
+ * @throws what the driver says when it fails.
+ */
+export async function* followLog(
+  client: KurrentClient,
+  parts: DriverParts,
+  options: FollowOptions,
+  signal: AbortSignal,
+): AsyncGenerator<Followed, undefined> {
+  let wake: () => void = () => undefined
+  let call: ReadCall | undefined
+  let failure: { readonly error: unknown } | undefined
+  let isOver = signal.aborted
+  const stop = () => {
+    isOver = true
+    call?.cancel()
+    wake()
+  }
+  const open = (make: (request: ReturnType<typeof followRequest>) => ReadCall) =>
+    new Promise<void>((resolve, reject) => {
+      if (isOver) {
+        resolve()
+        return
+      }
+      call = make(followRequest(parts, options))
+      call.on('readable', () => {
+        wake()
+      })
+      call.on('end', resolve)
+      call.on('error', (error) => {
+        // The client gives a connection up on which a call was cancelled, by whomever.
+        if (isOver) resolve()
+        else reject(parts.convertToCommandError(error))
+      })
+    })
+  void callRead(client, parts, options, open)
+    .catch((error: unknown) => {
+      failure = { error }
+    })
+    .finally(() => {
+      isOver = true
+      wake()
+    })
+  signal.addEventListener('abort', stop)
+  try {
+    for (;;) {
+      const followed = call && take(call)
+      if (followed) yield followed
+      else if (failure) throw failure.error
+      else if (isOver) return undefined
+      else {
+        await new Promise<void>((resolve) => {
+          wake = resolve
+        })
+      }
+    }
+  } finally {
+    signal.removeEventListener('abort', stop)
+    stop()
+  }
+}
+
+/** What has come, up to some number. */
+function take(call: ReadCall): Followed | undefined {
+  const records: KurrentRecorded[] = []
+  let [checkpoint, isCaughtUp] = [undefined as LogPosition | undefined, false]
+  while (records.length < MOST) {
+    const response = call.read()
+    if (!response) break
+    const record = response.hasEvent() ? response.getEvent().getEvent() : undefined
+    if (record) {
+      records.push(toRecorded(record))
+      checkpoint = undefined
+    } else if (response.hasCheckpoint()) checkpoint = positionOf(response.getCheckpoint())
+    else if (response.hasCaughtUp()) isCaughtUp = true
+  }
+  return records.length > 0 || checkpoint || isCaughtUp ? { records, checkpoint, isCaughtUp } : undefined
+}
+
+/** Events at once. */
+const MOST = 64

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-
 import { place } from '../../adapter/append-rules.ts'
 import { StoreFailedError } from '../../base/errors.ts'
 import { RESERVED_STREAMS } from '../../model/names.ts'

@@ -1,10 +1,10 @@
-import { checkOptions, checkWhole } from '../../store/arguments.ts'
+import { checkOptions, checkWhole } from '../../base/arguments.ts'
 import { createStore } from '../../store/create-store.ts'
 import { InvalidArgumentError, OpenError } from '../../base/errors.ts'
 import type { EventStore, StoreOptions } from '../../store/event-store.ts'
 import { kurrentdbAdapter } from './adapter.ts'
 import { environmentConnection, readConnection } from './options.ts'
-import { makeClient, type KurrentClient } from './driver.ts'
+import { type KurrentClient, makeClient } from './driver.ts'
 import { causeOf } from './errors.ts'
 
 export type { KurrentClient, KurrentCredentials, KurrentEvent, KurrentReader, StreamCheck } from './driver.ts'

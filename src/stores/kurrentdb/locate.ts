@@ -1,5 +1,4 @@
-import { StoreFailedError } from '../../base/errors.ts'
-import { rewound } from '../../base/rewound.ts'
+import { rewound, StoreFailedError } from '../../base/errors.ts'
 import type { LogPlace } from '../../adapter/store-adapter.ts'
 import type { Calls } from './connection.ts'
 import type { KurrentRecorded, LogPosition } from './driver.ts'

@@ -34,3 +34,20 @@ async function look(reader: Reader): Promise<string | undefined> {
   const page = await reader.page(STREAM, { direction: 'forwards', from: 0, count: 1 })
   return page?.records[0]?.id
 }
+
+/**
+ * Whether the server appends to several streams at once, which it does from 26.1 on. It is asked to append nothing,
+ * which it refuses; an older one is not even asked by the driver.
+ *
+ * @throws OpenError where access is denied; StoreUnavailableError where there is no server.
+ */
+export async function knowsAppendRecords(calls: Calls): Promise<boolean> {
+  try {
+    await patiently(calls, () => calls.appendRecords([], []))
+  } catch (error) {
+    const { kind } = faultOf(error)
+    if (kind === 'unsupported') return false
+    if (kind !== 'refused') throw asMnemeError(error)
+  }
+  return true
+}

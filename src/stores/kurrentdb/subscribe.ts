@@ -1,10 +1,20 @@
-import { tailLog, type LogSource } from '../../adapter/subscription-hub.ts'
-import type { LogFilter, StoreAdapter } from '../../adapter/store-adapter.ts'
+import {
+  isBehind,
+  type LogSource,
+  type ScannedPage,
+  type ScanRequest,
+  tailLog,
+} from '../../adapter/subscription-hub.ts'
+import type { LogFilter, LogPlace, StoreAdapter } from '../../adapter/store-adapter.ts'
 import type { Calls } from './connection.ts'
-import { CatchUp } from './catch-up.ts'
-import { LiveFeed } from './live-feed.ts'
-import type { Places } from './locate.ts'
+import { CatchUp, WINDOW } from './catch-up.ts'
+import { placeOf, type Places } from './locate.ts'
 import type { Reader } from './read.ts'
+import { asMnemeError, faultOf } from './errors.ts'
+import { clientFilter, isNothing, serverFilter } from './filter.ts'
+import type { Followed } from './grpc.ts'
+import { parseLogPosition } from './position.ts'
+import { toStored } from './rows.ts'
 
 /**
  * Subscriptions to the log. Whoever is behind looks through it; those that have caught up share a subscription of the
@@ -52,3 +62,123 @@ function poll(changed: () => void): () => void {
 
 /** Milliseconds. */
 const POLL = 500
+
+/**
+ * What a subscription of the server's has brought lately, for all in this process that have caught up. It takes what
+ * comes at once, so that the server is never held up, and keeps the latest of it.
+ */
+export class LiveFeed {
+  readonly #calls: Calls
+  readonly #places: Places
+  readonly #wanted: ScanRequest
+  readonly #changed: () => void
+  readonly #ending = new AbortController()
+  /** Behind it, nothing is missing of what was asked for. */
+  #start: LogPlace | undefined
+  #pages: ScannedPage[] = []
+  #events = 0
+  #units = 0
+  #lookedUp = -Infinity
+  #failure: { readonly error: unknown } | undefined
+
+  /** @param changed called when there is more. */
+  constructor(calls: Calls, places: Places, wanted: ScanRequest, changed: () => void) {
+    this.#calls = calls
+    this.#places = places
+    this.#wanted = wanted
+    this.#changed = changed
+    this.#start = wanted.after
+    if (isNothing(wanted)) return
+    void this.#run()
+    // Nothing comes from beyond the end of a log, without a word.
+    if (wanted.after) places.confirm(wanted.after).catch(this.#fail)
+  }
+
+  /**
+   * What has come behind a place; `undefined` where something behind it may be missing, or it is no place in this
+   * history. @throws what it failed with: nothing more comes then.
+   */
+  take({ after, ...filter }: ScanRequest): readonly ScannedPage[] | undefined {
+    if (!isOf(this.#wanted, filter)) return undefined
+    if (this.#failure) throw this.#failure.error
+    if (isBehind(after, this.#start)) return undefined
+    const next = this.#pages.findLastIndex(({ through }) => !isBehind(after, through)) + 1
+    const [before, within] = [this.#pages[next - 1]?.through ?? this.#start, this.#pages[next]]
+    const known = [before, ...(within?.events ?? [])].find((place) => place?.position === after?.position)
+    if (known && known.id !== after?.id) return undefined
+    if (!within) return []
+    const events = within.events.filter((event) => isBehind(after, event))
+    return [{ ...within, events }, ...this.#pages.slice(next + 1)]
+  }
+
+  close(): void {
+    this.#ending.abort()
+  }
+
+  async #run(): Promise<void> {
+    const { after, ...filter } = this.#wanted
+    const isAskedFor = clientFilter(filter)
+    const fromPosition = after ? parseLogPosition(after.position) : 'start'
+    const part = { fromPosition, filter: serverFilter(filter), window: WINDOW } as const
+    try {
+      for await (const followed of this.#calls.follow(part, this.#ending.signal)) {
+        const through = await this.#through(followed)
+        if (!through || !isBehind(this.#end, through)) continue
+        this.#keep({ events: followed.records.map(toStored).filter(isAskedFor), through })
+        this.#changed()
+      }
+    } catch (error) {
+      await this.#fail(error)
+    }
+  }
+
+  /** Where what came leads to. How far it was looked without finding anything is looked up now and then. */
+  async #through({ records, checkpoint }: Followed): Promise<LogPlace | undefined> {
+    const last = records.at(-1)
+    const behindLast = last && placeOf(last)
+    if (!checkpoint || performance.now() < this.#lookedUp + SELDOM) return behindLast
+    this.#lookedUp = performance.now()
+    return (await this.#places.upTo(checkpoint)) ?? behindLast
+  }
+
+  readonly #fail = async (error: unknown): Promise<void> => {
+    if (this.#ending.signal.aborted) return
+    const { kind } = faultOf(error)
+    if (kind === 'not-leader' || kind === 'late') await this.#calls.reconnect().catch(() => undefined)
+    this.#failure = { error: asMnemeError(error) }
+    this.#changed()
+  }
+
+  get #end(): LogPlace | undefined {
+    return this.#pages.at(-1)?.through ?? this.#start
+  }
+
+  #keep(page: ScannedPage): void {
+    this.#pages.push(page)
+    this.#events += page.events.length
+    this.#units += unitsOf(page)
+    while (this.#pages.length > 1 && (this.#events > MOST_EVENTS || this.#units > MOST_UNITS)) {
+      const oldest = this.#pages.shift()!
+      this.#events -= oldest.events.length
+      this.#units -= unitsOf(oldest)
+      this.#start = oldest.through
+    }
+  }
+}
+
+/** Whether it is the very same filter. */
+function isOf(wanted: LogFilter, { streams, categories, types }: LogFilter): boolean {
+  return wanted.streams === streams && wanted.categories === categories && wanted.types === types
+}
+
+function unitsOf({ events }: ScannedPage): number {
+  let units = 0
+  for (const { data, metadata } of events) units += data.length + metadata.length
+  return units
+}
+
+/** What is kept: events, and UTF-16 units of their JSON. */
+const MOST_EVENTS = 2_000
+const MOST_UNITS = 4 * 1024 * 1024
+/** Milliseconds. */
+const SELDOM = 1_000

@@ -1,25 +1,20 @@
-import { isMnemeError, OutcomeUnknownError, StoreFailedError } from '../../base/errors.ts'
+import {
+  HistoryRewoundError,
+  isMnemeError,
+  OutcomeUnknownError,
+  StoreFailedError,
+} from '../../base/errors.ts'
 import type { ExpectedRevision } from '../../base/revision.ts'
-import type { Batch } from './batch.ts'
+import { type Batch, type Placed } from './batch.ts'
 import type { Calls, Written } from './connection.ts'
 import type { LogPosition } from './driver.ts'
 import { asMnemeError, causeOf, faultOf, type Violation } from './errors.ts'
-import { History } from './history.ts'
-import { positionsBefore, type MetadataForm } from './log-layout.ts'
+import { type MetadataForm, positionsBefore } from './log-layout.ts'
 import { pauses, sleep } from './patience.ts'
 import type { Reader } from './read.ts'
 
 /** What came of a batch. */
 export type Outcome = Placed | { readonly kind: 'violated'; readonly violations: readonly Violation[] }
-
-/** It was written. */
-export interface Placed {
-  readonly kind: 'written'
-  /** Where each stream that was written stands. */
-  readonly heads: ReadonlyMap<string, number>
-  /** The position of each record. */
-  readonly positions: readonly LogPosition[]
-}
 
 /** Writes batches, and finds out what became of those whose answer did not come. */
 export class Writer {
@@ -198,4 +193,38 @@ function inDoubt(error: unknown): OutcomeUnknownError {
       cause: causeOf(error),
     },
   )
+}
+
+/**
+ * The end of the log as far as this process has written it. What is written next lies behind it: if not, the log is
+ * another one, restored to an earlier point, and states at hand stand on events that never were.
+ */
+export class History {
+  #head = -1n
+  #isRewound = false
+
+  /** The position of the last event that was written. */
+  get head(): bigint {
+    return this.#head
+  }
+
+  /** @throws HistoryRewoundError */
+  check(): void {
+    if (!this.#isRewound) return
+    throw new HistoryRewoundError(
+      'the store lacks events that this program has written: it was restored to an earlier point. Open it anew',
+    )
+  }
+
+  /**
+   * Takes note of what was written.
+   *
+   * @param before the head when it was sent, where it certainly was not written before.
+   * @throws HistoryRewoundError
+   */
+  saw({ commit }: LogPosition, before: bigint | undefined): void {
+    if (before !== undefined && commit <= before) this.#isRewound = true
+    this.check()
+    if (commit > this.#head) this.#head = commit
+  }
 }

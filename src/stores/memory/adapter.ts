@@ -1,9 +1,9 @@
 import { anchorOf, conflictOf, place, repeatOf } from '../../adapter/append-rules.ts'
 import { currentTime } from '../../base/clock.ts'
 import { matcherOf } from '../../adapter/log-filter.ts'
-import { tailLog, type LogSource } from '../../adapter/subscription-hub.ts'
+import { type LogSource, tailLog } from '../../adapter/subscription-hub.ts'
 import { formatPosition, parsePosition } from '../../adapter/position.ts'
-import { rewound } from '../../base/rewound.ts'
+import { rewound } from '../../base/errors.ts'
 import type { Position, Revision } from '../../base/revision.ts'
 import type {
   AppendRequest,

@@ -1,4 +1,4 @@
-import { checkOptions } from '../../store/arguments.ts'
+import { checkOptions } from '../../base/arguments.ts'
 import { createStore } from '../../store/create-store.ts'
 import type { EventStore, StoreOptions } from '../../store/event-store.ts'
 import { memoryAdapter } from './adapter.ts'

@@ -9,18 +9,20 @@ import type { Position } from '../../base/revision.ts'
 import type { AppendRequest, AppendVerdict } from '../../adapter/store-adapter.ts'
 import { AppendQueue, type Waiting } from './append-queue.ts'
 import {
+  type CallOptions,
+  explain,
   isAnchored,
   isSimple,
+  type Judgement,
   judgements,
+  type Known,
+  type Lookup,
   parameters,
   simpleJudgement,
   simpleParameters,
-  type CallOptions,
-  type Judgement,
 } from './append.ts'
 import { cancelledWait, type Connections, type Session } from './connection.ts'
-import { explain, type Known, type Lookup } from './explain.ts'
-import { asMnemeError, causeOf, faultOf, type Fault } from './errors.ts'
+import { asMnemeError, causeOf, type Fault, faultOf } from './errors.ts'
 import type { History } from './history.ts'
 import { FIRST } from './position.ts'
 import { APPEND, APPEND_ONE, type Statements } from './statements.ts'

@@ -1,8 +1,7 @@
 import { categoryOf } from '../../model/names.ts'
 import type { Direction, LogFilter } from '../../adapter/store-adapter.ts'
-import { texts } from './binary.ts'
-import { page, UNTIL, withNoted, type PageStatements } from './statements.ts'
-import type { Parameter } from './wire.ts'
+import { type Parameter, texts } from './wire.ts'
+import { page, type PageStatements, UNTIL, withNoted } from './statements.ts'
 
 /**
  * The statement for a page of what is asked for, and its parameters up to the last three: after which position, up

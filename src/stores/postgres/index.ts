@@ -1,4 +1,4 @@
-import { checkOptions, checkWhole } from '../../store/arguments.ts'
+import { checkOptions, checkWhole } from '../../base/arguments.ts'
 import { createStore } from '../../store/create-store.ts'
 import { InvalidArgumentError } from '../../base/errors.ts'
 import type { EventStore, StoreOptions } from '../../store/event-store.ts'
@@ -6,9 +6,8 @@ import { postgresAdapter } from './adapter.ts'
 import { Connections } from './connection.ts'
 import type { PostgresConfig, PostgresPool } from './driver.ts'
 import { migrateSchema, type Migration } from './migrate.ts'
-import { poolOf } from './options.ts'
+import { checkTimeout, LONGEST, poolOf } from './options.ts'
 import { quoteSchema } from './schema.ts'
-import { checkTimeout, LONGEST } from './timeouts.ts'
 
 export type {
   PostgresClient,

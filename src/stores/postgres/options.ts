@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from '../../base/errors.ts'
 import { makePool, type PostgresConfig, type PostgresPool } from './driver.ts'
 import { asOpenError } from './errors.ts'
+import { checkWhole } from '../../base/arguments.ts'
 
 /**
  * The pool of a connection, and what ends it: nothing, if it was handed in.
@@ -67,4 +68,13 @@ function checkPlace(connection: string | PostgresConfig | PostgresPool, options:
 /** Whether the driver can make something of it; it would tell of one that it cannot, password and all. */
 function isUrl(connection: string): boolean {
   return /^postgres(ql)?:\/\//.test(connection) && URL.canParse(connection.replace('@/', '@host/'))
+}
+
+/** The longest that a timer of Node's can wait, in milliseconds. */
+export const LONGEST = 2 ** 31 - 1
+
+/** @throws InvalidArgumentError */
+export function checkTimeout(value: number, name: string): void {
+  checkWhole(value, `options.${name}`, 1)
+  if (value > LONGEST) throw new InvalidArgumentError(`options.${name}`, `at most ${String(LONGEST)}`)
 }

@@ -1,4 +1,4 @@
-import { checkOptions } from '../../store/arguments.ts'
+import { checkOptions } from '../../base/arguments.ts'
 import { isMnemeError, StoreClosedError, StoreUnavailableError } from '../../base/errors.ts'
 import {
   causesOf,
@@ -11,9 +11,8 @@ import {
 import { Connections, type Session } from './connection.ts'
 import type { PostgresConfig, PostgresPool } from './driver.ts'
 import { asMnemeError, causeOf, faultOf } from './errors.ts'
-import { poolOf } from './options.ts'
+import { checkTimeout, LONGEST, poolOf } from './options.ts'
 import { literal, quoteSchema } from './schema.ts'
-import { checkTimeout, LONGEST } from './timeouts.ts'
 
 /** Options of `postgresTarget`. */
 export interface PostgresTargetOptions {

@@ -1,7 +1,6 @@
-import { StoreBusyError, StoreUnavailableError } from '../../base/errors.ts'
+import { rewound, StoreBusyError, StoreUnavailableError } from '../../base/errors.ts'
 import { isBehind, type ScannedPage, type ScanRequest } from '../../adapter/subscription-hub.ts'
 import type { Position, Revision } from '../../base/revision.ts'
-import { rewound } from '../../base/rewound.ts'
 import type {
   Direction,
   LogFilter,
@@ -13,21 +12,21 @@ import type {
 import type { Connections } from './connection.ts'
 import type { History } from './history.ts'
 import { checkPosition, FIRST, formatNumber, LAST, movedBy, numberOf, positionOf } from './position.ts'
-import { eventOf } from './rows.ts'
-import { selection } from './filter.ts'
 import {
-  HEAD,
   AT_HORIZON,
+  eventOf,
+  HEAD,
   HORIZON,
   HORIZON_BEHIND,
   ID_AT,
   LAST_UP_TO,
   page,
   PAGE_BYTES,
-  SMALL,
   type PageStatements,
+  SMALL,
   type Statements,
 } from './statements.ts'
+import { selection } from './filter.ts'
 import type { Parameter, Row } from './wire.ts'
 
 /** Reads in pages, each of them one statement, so that nothing is held open between two. */

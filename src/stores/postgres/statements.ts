@@ -1,6 +1,9 @@
 import { fingerprint } from '../../model/fingerprint.ts'
 import { inSchema } from './schema.ts'
-import type { Statement } from './wire.ts'
+import type { Row, Statement } from './wire.ts'
+import { timeOf } from '../../base/clock.ts'
+import type { StoredEvent } from '../../adapter/store-adapter.ts'
+import { formatNumber } from './position.ts'
 
 /** What every statement that selects events selects; {@link eventOf} takes its rows. */
 const HEADER = 'position, stream, revision, id, type, version, (extract(epoch FROM time) * 1000)::bigint'
@@ -123,3 +126,30 @@ export function withNoted({ small, measured }: PageStatements): PageStatements {
 export const PAGE_BYTES = 1024 * 1024
 /** Bytes of JSON up to which an event is a small one. */
 export const SMALL = 1024
+
+/** The event of a row. */
+export function eventOf(row: Row): StoredEvent {
+  const [position, stream, revision, id, type, version, time, data, metadata] = row as EventRow
+  return {
+    position: formatNumber(position),
+    stream,
+    revision: Number(revision),
+    id,
+    type,
+    version: Number(version),
+    time: timeOf(Number(time)),
+    data,
+    metadata,
+  }
+}
+
+/** The items of an array of numbers, as PostgreSQL writes it: `{1,2,NULL}`. */
+export function numbersIn(array: string): (number | undefined)[] {
+  if (array === '{}') return []
+  return array
+    .slice(1, -1)
+    .split(',')
+    .map((item) => (item === 'NULL' ? undefined : Number(item)))
+}
+
+type EventRow = [string, string, string, string, string, string, string, string, string]

@@ -1,18 +1,19 @@
-import { anchorOf, conflictOf, place, repeatOf } from '../../adapter/append-rules.ts'
+import { after, anchorOf, conflictOf, place, repeatOf } from '../../adapter/append-rules.ts'
 import { currentTime } from '../../base/clock.ts'
 import { formatPosition } from '../../adapter/position.ts'
 import type { Revision } from '../../base/revision.ts'
 import type {
+  Appended,
   AppendRequest,
   AppendVerdict,
-  Appended,
   KeyClaim,
   KeyUse,
   Repeated,
   StoredEvent,
 } from '../../adapter/store-adapter.ts'
-import type { Statements } from './connection.ts'
+import type { Connection, Statements } from './connection.ts'
 import { eventOf } from './rows.ts'
+import { isBusy, isTaken } from './errors.ts'
 
 /**
  * Judges an append and inserts its events, within a transaction that has the write lock.
@@ -118,3 +119,146 @@ interface KeyRow {
   readonly count: number
   readonly heads: string
 }
+
+/** What became of a batch: of the first appends that it was given. */
+export type BatchOutcome =
+  /** Committed: each one's verdict. */
+  | { readonly kind: 'committed'; readonly verdicts: readonly AppendVerdict[] }
+  /** Nothing was written; the first `tried` have failed by this error. */
+  | { readonly kind: 'failed'; readonly tried: number; readonly error: unknown }
+  /** COMMIT failed by this error, and it is to be found out whether it took effect. */
+  | { readonly kind: 'doubtful'; readonly verdicts: readonly AppendVerdict[]; readonly error: unknown }
+
+/**
+ * Commits appends together: as many as there are, but for no longer than the event loop can spare. Each is
+ * judged after those before it, as if they had been made one after the other.
+ *
+ * After an error nothing of the batch counts. SQLite may have rolled back by itself (a full disk does that), and
+ * what follows would then commit on its own.
+ */
+export function commitBatch(
+  connection: Connection,
+  appends: readonly { readonly request: AppendRequest }[],
+): BatchOutcome {
+  const verdicts: AppendVerdict[] = []
+  let isCommitting = false
+  try {
+    connection.ensureNoTransaction()
+    if (appends.length === 1) {
+      const outcome = appendAlone(connection, appends[0]!.request)
+      if (outcome?.kind === 'committed') return committed(connection, appends, outcome.verdicts)
+      if (outcome) return outcome
+    }
+    const { sql } = connection
+    sql.begin.run()
+    const started = performance.now()
+    let inserted = 0
+    let size = 0
+    for (const { request } of appends) {
+      verdicts.push(append(sql, request))
+      for (const { data, metadata } of request.events) size += data.length + metadata.length
+      inserted += request.events.length + 1
+      if (size > LARGEST || (inserted > FEW && performance.now() - started > LONGEST)) break
+    }
+    isCommitting = true
+    sql.commit.run()
+    return committed(connection, appends, verdicts)
+  } catch (error) {
+    connection.endTransaction()
+    const mayCount = isCommitting && verdicts.some(hasWritten)
+    return mayCount
+      ? { kind: 'doubtful', verdicts, error }
+      : { kind: 'failed', tried: isCommitting ? verdicts.length : verdicts.length + 1, error }
+  }
+}
+
+function committed(
+  connection: Connection,
+  appends: readonly { readonly request: AppendRequest }[],
+  verdicts: readonly AppendVerdict[],
+): BatchOutcome {
+  for (let i = 0; i < verdicts.length; i++) noteReached(connection, appends[i]!.request, verdicts[i]!)
+  return { kind: 'committed', verdicts }
+}
+
+/**
+ * The verdicts of a batch whose COMMIT failed, if it took effect after all.
+ *
+ * @throws what the driver throws; it is then to be asked again.
+ */
+export function tookEffect(
+  connection: Connection,
+  appends: readonly { readonly request: AppendRequest }[],
+  verdicts: readonly AppendVerdict[],
+): readonly AppendVerdict[] | undefined {
+  connection.ensureNoTransaction()
+  const settled = verdicts.map((verdict, i) =>
+    hasWritten(verdict) ? asStored(connection.sql, appends[i]!.request, verdict) : verdict,
+  )
+  return settled.every((verdict) => verdict !== undefined) ? settled : undefined
+}
+
+/** Whether an append has written something. */
+export function hasWritten(verdict: AppendVerdict): verdict is AppendVerdict & { kind: 'appended' } {
+  return verdict.kind === 'appended' && verdict.revisions.length > 0
+}
+
+/** Appends and events that are never too many: were they slow, it would be the machine. */
+const FEW = 256
+/** Milliseconds that a batch of more may take before its commit. */
+const LONGEST = 2
+/** UTF-16 units of JSON in a batch; one append alone may be larger. */
+const LARGEST = 1024 * 1024
+
+/**
+ * The most frequent append, one event for one stream under an exact expectation, as one statement that is its
+ * own transaction. The unique index of stream and revision judges it: an insert at the next revision fails if
+ * the stream has moved on. That the stream has come so far is known of those that this connection wrote to.
+ *
+ * @returns undefined where the append is another, or where the stream stands elsewhere: that is then judged in a
+ *   transaction.
+ */
+export function appendAlone(
+  { sql, reached }: Connection,
+  { conditions, events, keys }: AppendRequest,
+): BatchOutcome | undefined {
+  const [condition] = conditions
+  const [event] = events
+  if (!condition || !event || conditions.length > 1 || events.length > 1 || keys.length > 0) return undefined
+  const { stream, expected } = condition
+  if (expected === 'any' || expected === 'exists') return undefined
+  if (expected !== 'none' && !((reached.get(stream) ?? -1) >= expected)) return undefined
+  const revision = after(expected)
+  const time = currentTime()
+  const { id, type, version, data, metadata } = event
+  const verdict = { kind: 'appended', revisions: [revision], positions: [], time, heads: [revision] } as const
+  try {
+    const { lastInsertRowid } = sql.insert.run(stream, revision, id, type, version, time, data, metadata)
+    return {
+      kind: 'committed',
+      verdicts: [{ ...verdict, positions: [formatPosition(Number(lastInsertRowid))] }],
+    }
+  } catch (error) {
+    if (isTaken(error)) return undefined
+    return isBusy(error)
+      ? { kind: 'failed', tried: 1, error }
+      : { kind: 'doubtful', verdicts: [verdict], error }
+  }
+}
+
+/** Notes how far streams have come, once that is committed. */
+export function noteReached(
+  { reached }: Connection,
+  { conditions }: AppendRequest,
+  verdict: AppendVerdict,
+): void {
+  if (verdict.kind !== 'appended') return
+  if (reached.size > MOST_NOTED) reached.clear()
+  for (let i = 0; i < conditions.length; i++) {
+    const head = verdict.heads[i]
+    if (typeof head === 'number') reached.set(conditions[i]!.stream, head)
+  }
+}
+
+/** Streams of which it is noted how far they have come. */
+const MOST_NOTED = 10_000

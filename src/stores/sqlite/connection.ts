@@ -1,8 +1,11 @@
-import { StoreFailedError } from '../../base/errors.ts'
-import type { SqliteDatabase, SqliteStatement } from './driver.ts'
+import { accessSync, constants, statSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { isMnemeError, OpenError, StoreFailedError } from '../../base/errors.ts'
+import { defaultDriver, type SqliteDatabase, type SqliteStatement } from './driver.ts'
 import { prepareAny, SELECT_EVENTS } from './rows.ts'
-import { faultOf, isBusy } from './errors.ts'
-import { identityOf } from './schema.ts'
+import { faultOf, isBusy, isNoDatabase, isReadOnly, retryBusy } from './errors.ts'
+import { identityOf, migrate, versionOf } from './schema.ts'
+import { type OpenSettings, realPath } from './options.ts'
 
 /**
  * The one connection that a process has to a file, with its statements prepared. Whatever uses it is done when
@@ -127,3 +130,85 @@ function prepare(database: SqliteDatabase): Statements {
   const entries = Object.entries(SQL).map(([name, sql]) => [name, prepareAny(database, sql)])
   return Object.fromEntries(entries) as Statements
 }
+
+/**
+ * The real path of a database file that can be opened as far as the file system goes. The file itself is not
+ * opened for that: closing it again would drop the locks that SQLite has on it in this process.
+ *
+ * @throws OpenError
+ */
+export function realFile(location: string): string {
+  let path: string
+  try {
+    path = realPath(location)
+  } catch (cause) {
+    if ((cause as { code?: unknown }).code !== 'ENOENT' && (cause as { code?: unknown }).code !== 'ENOTDIR') {
+      throw cannotOpen(location, cause)
+    }
+    throw new OpenError('missing-folder', `${location}: its folder does not exist`, { cause })
+  }
+  const stats = statSync(path, { throwIfNoEntry: false })
+  if (stats?.isDirectory()) throw new OpenError('not-a-database', `${location} is a folder`)
+  try {
+    // SQLite keeps its log beside the file.
+    for (const needed of stats ? [path, dirname(path)] : [dirname(path)]) {
+      accessSync(needed, constants.R_OK | constants.W_OK)
+    }
+  } catch (cause) {
+    throw new OpenError('read-only', `${location}: the file and its folder have to be writable`, { cause })
+  }
+  return path
+}
+
+/**
+ * Opens a database, made and migrated if need be.
+ *
+ * @throws OpenError, StoreBusyError
+ */
+export async function openConnection(path: string, settings: OpenSettings): Promise<Connection> {
+  const driver = settings.driver ?? (await defaultDriver())
+  let database: SqliteDatabase | undefined
+  try {
+    const opened = (database = driver(path))
+    return await retryBusy(() => setUp(opened, settings), settings.busyTimeout)
+  } catch (error) {
+    close(database)
+    throw cannotOpen(path, error)
+  }
+}
+
+/** Repeated from its beginning where another process is in the way. */
+function setUp(database: SqliteDatabase, { synchronous }: OpenSettings): Connection {
+  // Waiting inside the driver would stop the event loop; Mneme waits by itself.
+  database.exec('PRAGMA busy_timeout = 0')
+  // Before anything is written: is it a database, and one that this program knows?
+  versionOf(database)
+  const { journal_mode: mode } = database.prepare('PRAGMA journal_mode = WAL').get() as {
+    journal_mode: string
+  }
+  if (mode !== 'wal' && mode !== 'memory') {
+    throw new OpenError('failed', `SQLite cannot keep a write-ahead log there (journal mode ${mode})`)
+  }
+  database.exec(`PRAGMA synchronous = ${synchronous}; PRAGMA wal_autocheckpoint = ${String(CHECKPOINT)}`)
+  migrate(database)
+  return new Connection(database)
+}
+
+function cannotOpen(path: string, cause: unknown): unknown {
+  if (isMnemeError(cause)) return cause
+  if (isNoDatabase(cause))
+    return new OpenError('not-a-database', `${path} is not a SQLite database`, { cause })
+  if (isReadOnly(cause)) return new OpenError('read-only', `${path} cannot be written`, { cause })
+  return new OpenError('failed', `${path} could not be opened: the cause says why`, { cause })
+}
+
+function close(database: SqliteDatabase | undefined): void {
+  try {
+    database?.close()
+  } catch {
+    // Why it could not be opened is the error to tell.
+  }
+}
+
+/** Pages in the log before they are moved into the file: a commit that does so takes longer. */
+const CHECKPOINT = 1000

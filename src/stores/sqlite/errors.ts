@@ -1,4 +1,5 @@
-import { MnemeError, StoreFailedError, StoreFullError } from '../../base/errors.ts'
+import { setTimeout as delay } from 'node:timers/promises'
+import { MnemeError, StoreBusyError, StoreFailedError, StoreFullError } from '../../base/errors.ts'
 
 /** SQLite's primary result codes, as far as they are told apart. */
 const BUSY = 5
@@ -57,3 +58,25 @@ function hasCode(error: unknown, primary: number, name: string): boolean {
   if (typeof errcode === 'number') return (errcode & 0xff) === primary
   return typeof code === 'string' && (code === name || code.startsWith(`${name}_`))
 }
+
+/**
+ * Makes an attempt again and again while another process holds the file, with the event loop free in between.
+ *
+ * @throws StoreBusyError after `timeout` milliseconds; anything else that an attempt throws, at once.
+ */
+export async function retryBusy<T>(attempt: () => T, timeout: number): Promise<T> {
+  const started = performance.now()
+  for (;;) {
+    try {
+      return attempt()
+    } catch (error) {
+      if (!isBusy(error)) throw error
+      const waited = performance.now() - started
+      if (waited >= timeout) throw new StoreBusyError(waited, { cause: error })
+    }
+    await delay(RETRY)
+  }
+}
+
+/** Milliseconds between two attempts. */
+export const RETRY = 1

@@ -1,9 +1,8 @@
-import { checkOptions, checkWhole } from '../../store/arguments.ts'
+import { checkOptions, checkWhole } from '../../base/arguments.ts'
 import { createStore } from '../../store/create-store.ts'
 import type { EventStore, StoreOptions } from '../../store/event-store.ts'
 import { sqliteAdapter } from './adapter.ts'
-import { checkFileOptions, type FileOptions } from './options.ts'
-import { parseLocation } from './location.ts'
+import { checkFileOptions, type FileOptions, parseLocation } from './options.ts'
 import { openShared } from './shared-file.ts'
 
 export type { SqliteDatabase, SqliteDriver, SqliteStatement } from './driver.ts'

@@ -1,23 +1,21 @@
-import { checkOptions } from '../../store/arguments.ts'
+import { checkOptions } from '../../base/arguments.ts'
 import { StoreClosedError } from '../../base/errors.ts'
 import {
   causesOf,
   HandlerMisuse,
-  transactionEnded,
   type ProjectionTarget,
   type Query,
   type Row,
   type Step,
   type Steps,
+  transactionEnded,
   type Value,
 } from '../../adapter/projection-target.ts'
-import { retryBusy } from './busy.ts'
+import { faultOf, isBusy, isOfFile, retryBusy } from './errors.ts'
 import type { Connection } from './connection.ts'
 import type { SqliteDatabase } from './driver.ts'
-import { faultOf, isBusy, isOfFile } from './errors.ts'
-import { checkFileOptions, type FileOptions } from './options.ts'
-import { parseLocation } from './location.ts'
-import { openShared, type OpenSettings, type SharedFile } from './shared-file.ts'
+import { checkFileOptions, type FileOptions, type OpenSettings, parseLocation } from './options.ts'
+import { openShared, type SharedFile } from './shared-file.ts'
 
 /**
  * Keeps read models in a SQLite file: that of the store, or another one. It is opened when it is first used.

@@ -1,7 +1,7 @@
 import type { ScannedPage, ScanRequest } from '../../adapter/subscription-hub.ts'
 import { selectFrom } from '../../adapter/log-filter.ts'
 import { formatPosition, parsePosition } from '../../adapter/position.ts'
-import { rewound } from '../../base/rewound.ts'
+import { rewound } from '../../base/errors.ts'
 import type {
   Direction,
   LogFilter,
@@ -9,11 +9,10 @@ import type {
   ReadRequest,
   StoredEvent,
 } from '../../adapter/store-adapter.ts'
-import { retryBusy } from './busy.ts'
-import { dataVersionOf } from './subscribe.ts'
+import { retryBusy } from './errors.ts'
+import { dataVersionOf, type RecentEvents } from './subscribe.ts'
 import type { Connection, Statements } from './connection.ts'
 import { isTurnDue, nextTurn } from './event-loop.ts'
-import type { RecentEvents } from './recent-events.ts'
 import { eventOf, SELECT_EVENTS, SELECT_SMALL_EVENTS, SMALL, smallEventOf } from './rows.ts'
 
 /** A stream's events in pages. Nothing is held open between two of them. */

@@ -1,10 +1,7 @@
 import { InvalidArgumentError, StoreBusyError } from '../../base/errors.ts'
-import { CommitSignal } from './subscribe.ts'
-import type { Connection } from './connection.ts'
-import type { SqliteDriver } from './driver.ts'
-import { MEMORY } from './location.ts'
-import { openConnection, realFile } from './open.ts'
-import { RecentEvents } from './recent-events.ts'
+import { CommitSignal, RecentEvents } from './subscribe.ts'
+import { type Connection, openConnection, realFile } from './connection.ts'
+import { MEMORY, type OpenSettings } from './options.ts'
 import { Turn } from './write-turns.ts'
 import { WriteQueue } from './write-queue.ts'
 
@@ -18,13 +15,6 @@ export interface SharedFile {
   readonly recent: RecentEvents
   /** Given up by one store; the last one closes it. */
   release(): Promise<void>
-}
-
-/** How a file is opened. */
-export interface OpenSettings {
-  readonly driver: SqliteDriver | undefined
-  readonly synchronous: 'full' | 'normal'
-  readonly busyTimeout: number
 }
 
 /**

@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict'
-
 import { defineAggregate, type StateOf } from '../../model/aggregate.ts'
-import { defineCommand } from '../../model/command.ts'
+import { defineCommand, reject } from '../../model/command.ts'
 import { event } from '../../model/event-spec.ts'
 import type { Recorded } from '../../model/event.ts'
-import { reject } from '../../model/rejection.ts'
 import type { AppendRequest } from '../../adapter/store-adapter.ts'
 import type { EventStore } from '../../store/event-store.ts'
 

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-
 import { ConflictError, InvalidDataError } from '../../base/errors.ts'
 import { drain, everything, failureOf, nothingWritten, race } from './outcomes.ts'
 import type { Prove } from './prove.ts'

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { inspect } from 'node:util'
-
 import { InvalidArgumentError, UnsupportedError } from '../../base/errors.ts'
 import { createStore } from '../../store/create-store.ts'
 import type {

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-
 import { StoreClosedError } from '../../base/errors.ts'
 import { beforeAppend, gate } from './faults.ts'
 import { drain, everything, failureOf, race } from './outcomes.ts'

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-
 import { OutcomeUnknownError, OverloadedError } from '../../base/errors.ts'
 import { execute, tryExecute } from '../../execution/execute.ts'
 import {

@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict'
-
-import { defineCommand } from '../../model/command.ts'
+import { defineCommand, reject } from '../../model/command.ts'
 import { execute, tryExecute } from '../../execution/execute.ts'
-import { reject } from '../../model/rejection.ts'
 import {
   Account,
   audit,

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
-
 import { KeyReusedError, OutcomeUnknownError } from '../../base/errors.ts'
 import { execute, tryExecute } from '../../execution/execute.ts'
 import { Account, deposit, depositDirectly, transfer, withdraw } from './accounts.ts'
 import { afterAppend } from './faults.ts'
 import { everything, failureOf, race } from './outcomes.ts'
-import type { Proof, Prove } from './prove.ts'
+import type { Prove } from './prove.ts'
+import type { Proof } from './realm.ts'
 import { upTo } from './sample-events.ts'
 
 /** W4 for commands: one that is executed again under its key gives what it gave at first. */

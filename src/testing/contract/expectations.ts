@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-
 import { ConflictError } from '../../base/errors.ts'
 import type { ExpectedRevision } from '../../base/revision.ts'
 import { drain, everything, failureOf, nothingWritten, race } from './outcomes.ts'

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-
 import { aggregateFromClass, defineAggregate } from '../../model/aggregate.ts'
 import { defineCommand } from '../../model/command.ts'
 import { ConflictError, FoldError, LimitError, UnknownEventError } from '../../base/errors.ts'

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-
 import { OutcomeUnknownError, StoreFailedError } from '../../base/errors.ts'
 import { afterAppend, beforeAppend } from './faults.ts'
 import { everything, failureOf, nothingWritten } from './outcomes.ts'

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-
 import { drain, everything } from './outcomes.ts'
 import type { Prove } from './prove.ts'
 import type { Recorded } from '../../model/event.ts'

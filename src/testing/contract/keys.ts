@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-
 import { ConflictError, KeyReusedError } from '../../base/errors.ts'
 import type { StreamWrite } from '../../store/event-store.ts'
 import { everything, failureOf, nothingWritten, race } from './outcomes.ts'
-import type { Proof, Prove } from './prove.ts'
+import type { Prove } from './prove.ts'
+import type { Proof } from './realm.ts'
 import { happened, happenings, idsOf, upTo } from './sample-events.ts'
 
 /** W4: an idempotency key is kept with the append that it came with, and answers for it ever after. */

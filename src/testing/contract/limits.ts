@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-
 import { LimitError } from '../../base/errors.ts'
 import { limits as most, type Limits } from '../../base/limits.ts'
 import type { EventStore, EventToAppend, StreamWrite } from '../../store/event-store.ts'

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-
 import { InvalidDataError } from '../../base/errors.ts'
 import type { Metadata } from '../../model/metadata.ts'
 import { drain, everything, failureOf, nothingWritten } from './outcomes.ts'

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-
 import { InvalidArgumentError, OverloadedError } from '../../base/errors.ts'
 import { beforeAppend, gate } from './faults.ts'
 import { everything, failureOf, nextTurn, race } from './outcomes.ts'

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-
 import { defineAggregate } from '../../model/aggregate.ts'
 import { InvalidDataError } from '../../base/errors.ts'
 import { event } from '../../model/event-spec.ts'

@@ -1,6 +1,5 @@
-import type { EventStore } from '../../store/event-store.ts'
 import type { Capabilities } from '../../adapter/store-adapter.ts'
-import type { Realm } from './realm.ts'
+import { type Proof } from './realm.ts'
 
 /** The functions of a test runner that the suite needs. Those of Vitest, Jest and `node:test` fit. */
 export interface ContractRunner {
@@ -9,9 +8,6 @@ export interface ContractRunner {
   /** Says that a case is skipped, and why. Where left out, the case is declared by that name and passes. */
   skip?(name: string, reason: string): void
 }
-
-/** What a case does: it throws where the promise is broken. `store` is a first connection to fresh data. */
-export type Proof = (store: EventStore, realm: Realm) => Promise<void>
 
 /** What a store must declare for a case to be run. */
 export interface Demands {

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-
 import type { Recorded } from '../../model/event.ts'
 import type { EventStore, ReadAllOptions } from '../../store/event-store.ts'
 import { drain, everything } from './outcomes.ts'

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
-
 import type { ReadOptions } from '../../store/event-store.ts'
-import { watchPages, type Watched } from './faults.ts'
+import { type Watched, watchPages } from './faults.ts'
 import { drain } from './outcomes.ts'
 import type { Prove } from './prove.ts'
 import { happenings, idsOf, numbersOf, revisionsOf, upTo } from './sample-events.ts'

@@ -1,7 +1,6 @@
 import { createStore } from '../../store/create-store.ts'
 import type { EventStore, StoreOptions } from '../../store/event-store.ts'
 import type { Capabilities, StoreAdapter } from '../../adapter/store-adapter.ts'
-import type { Proof } from './prove.ts'
 
 /** A store to be proved. */
 export interface ContractSubject {
@@ -92,3 +91,6 @@ export async function provide(subject: ContractSubject, proof: Proof): Promise<v
     await realm.end()
   }
 }
+
+/** What a case does: it throws where the promise is broken. `store` is a first connection to fresh data. */
+export type Proof = (store: EventStore, realm: Realm) => Promise<void>

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-
 import { ConflictError } from '../../base/errors.ts'
 import type { EventStore } from '../../store/event-store.ts'
 import { drain, everything, failureOf, nextTurn, nothingWritten, race } from './outcomes.ts'
-import type { Demands, Proof, Prove } from './prove.ts'
+import type { Demands, Prove } from './prove.ts'
+import type { Proof } from './realm.ts'
 import { happened, happenings, numbersOf, positionsOf, revisionsOf, upTo } from './sample-events.ts'
 
 const needs: Demands = { needs: ['severalStreams'] }

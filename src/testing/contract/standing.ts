@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-
 import { everything } from './outcomes.ts'
 import type { Prove } from './prove.ts'
 import { happened, happenings, upTo } from './sample-events.ts'

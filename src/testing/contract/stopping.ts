@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
-
 import { StoreFailedError } from '../../base/errors.ts'
 import type { EventStore } from '../../store/event-store.ts'
-import { gate, watchPages, type Watched } from './faults.ts'
+import { gate, type Watched, watchPages } from './faults.ts'
 import { drain, failureOf, nextTurn } from './outcomes.ts'
 import type { Prove } from './prove.ts'
 import { happened, happenings, upTo } from './sample-events.ts'

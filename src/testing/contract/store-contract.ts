@@ -1,6 +1,6 @@
 import { groups } from './groups.ts'
-import { provide, type ContractSubject } from './realm.ts'
-import type { ContractRunner, Demands, Proof } from './prove.ts'
+import { type ContractSubject, type Proof, provide } from './realm.ts'
+import type { ContractRunner, Demands } from './prove.ts'
 
 /**
  * Proves a store of Mneme: declares a case for each promise that every store keeps, named by that promise, as

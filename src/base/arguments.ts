@@ -1,0 +1,57 @@
+import { limits, type Limits } from './limits.ts'
+import { InvalidArgumentError, LimitError } from './errors.ts'
+
+/** @throws LimitError */
+export function checkLimit(what: string, limit: keyof Limits, actual: number): void {
+  if (actual > limits[limit]) throw new LimitError(what, limit, limits[limit], actual)
+}
+
+/** @throws InvalidArgumentError */
+export function checkWhole(
+  value: number,
+  argument: string,
+  least: number,
+  expected = `a whole number from ${String(least)}`,
+): number {
+  if (!Number.isSafeInteger(value) || value < least) throw new InvalidArgumentError(argument, expected)
+  return value
+}
+
+/** Options are an object without names that nobody knows: a misspelt one would be silently without effect. */
+export function checkOptions<T extends object>(
+  options: T,
+  argument: string,
+  known: readonly (keyof T & string)[],
+): T {
+  if (typeof (options as unknown) !== 'object' || (options as unknown) === null) {
+    throw new InvalidArgumentError(argument, 'an object')
+  }
+  for (const key of Object.keys(options)) {
+    if (!(known as readonly string[]).includes(key)) {
+      throw new InvalidArgumentError(`${argument}.${key}`, `a known name: ${known.join(', ')}`)
+    }
+  }
+  return options
+}
+
+/** @throws InvalidArgumentError */
+export function checkSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
+  if (signal === undefined) return signal
+  const { aborted, addEventListener } = Object(signal) as Partial<AbortSignal>
+  if (typeof aborted !== 'boolean' || typeof addEventListener !== 'function') {
+    throw new InvalidArgumentError('signal', 'an AbortSignal')
+  }
+  return signal
+}
+
+/** A list with each of its items checked; `undefined` where there is none. @throws InvalidArgumentError */
+export function checkList<T, R>(
+  list: readonly T[] | undefined,
+  argument: string,
+  check: (item: T, argument: string) => R,
+): R[] | undefined {
+  if (list === undefined) return undefined
+  if (!Array.isArray(list)) throw new InvalidArgumentError(argument, 'an array')
+  // Not `map`, which passes over holes.
+  return Array.from(list as readonly T[], (item, i) => check(item, `${argument}[${String(i)}]`))
+}
