@@ -16,7 +16,7 @@ const minutes = { races: 7, soak: 32, ordinary: 18, sqlite: 3 }
 const summary = []
 let isFailed = false
 
-const races = ['test/contract/properties.test.ts', 'test/decisions-under-contention.test.ts']
+const races = ['test/contract/properties.test.ts', 'test/execution/decisions-under-contention.test.ts']
 await suite('races', process.execPath, ['--typecheck.enabled=false', ...races], minutes.races, {
   MNEME_LONGER: '10',
 })

@@ -44,7 +44,7 @@ export {
   OverloadedError,
   ProjectionBlockedError,
   ProjectionVersionError,
-  Rejected,
+  RejectedError,
   StoreBusyError,
   StoreClosedError,
   StoreFailedError,

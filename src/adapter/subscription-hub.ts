@@ -1,7 +1,7 @@
-import { isMnemeError, type MnemeError, rewound } from '../base/errors.ts'
+import { isMnemeError, type MnemeError, historyRewound } from '../base/errors.ts'
 import { isSameFilter, selectFrom, unionOf } from './log-filter.ts'
 import { onAbort } from '../base/abort.ts'
-import { Pace } from '../base/rate-limit.ts'
+import { TokenBucket } from '../base/token-bucket.ts'
 import { retryDelay } from '../base/retry.ts'
 import type {
   LogFilter,
@@ -77,7 +77,7 @@ class LogTail {
   #isDue = false
   /** A pass over what is new, while one is under way. */
   #pass: Promise<void> | undefined
-  readonly #pace = new Pace(EVERY, BURST)
+  readonly #pace = new TokenBucket(EVERY, BURST)
   #timer: ReturnType<typeof setTimeout> | undefined
 
   constructor(source: LogSource) {
@@ -103,7 +103,7 @@ class LogTail {
           yield page
         }
       } catch (error) {
-        if (!isPassing(error)) throw error
+        if (!isTransient(error)) throw error
         if (isOver()) return undefined
         interrupted(error)
         await pause(retryDelay(RETRY, ++failures, Math.random()), signal)
@@ -261,7 +261,7 @@ class Member {
     if (this.#isDetached || this.#failure) return
     const [place, { events, through }] = [this.#at, page]
     if (place && isAnother(place, page)) {
-      this.fail(rewound(place.position))
+      this.fail(historyRewound(place.position))
       return
     }
     if (!isBehind(place, through)) return
@@ -348,7 +348,7 @@ function isTooMuch(events: readonly StoredEvent[]): boolean {
 }
 
 /** Whether it may go on by itself, once the store can be had again. */
-export function isPassing(error: unknown): error is MnemeError {
+export function isTransient(error: unknown): error is MnemeError {
   return isMnemeError(error) && (PASSING as readonly string[]).includes(error.code)
 }
 

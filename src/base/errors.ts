@@ -38,7 +38,7 @@ export class ConflictError extends MnemeError {
 }
 
 /** A command was rejected: `handle` returned `reject(...)`. The typed rejection says why. */
-export class Rejected<R = { readonly reason: string }> extends MnemeError {
+export class RejectedError<R = { readonly reason: string }> extends MnemeError {
   readonly code = 'REJECTED'
   readonly rejection: R
   readonly #command: object | undefined
@@ -348,7 +348,7 @@ export class InvalidArgumentError extends TypeError {
 /** Every error that Mneme throws, discriminated by `code`. */
 export type AnyMnemeError =
   | ConflictError
-  | Rejected
+  | RejectedError
   | InvalidDataError
   | LimitError
   | UnknownEventError
@@ -429,7 +429,7 @@ export function quote(name: string): string {
 }
 
 /** The error of a place that is none in a store's history. */
-export function rewound(position: Position): HistoryRewoundError {
+export function historyRewound(position: Position): HistoryRewoundError {
   return new HistoryRewoundError(
     `position ${position} is no place in this store's history: the event that was seen there is not there. The store ` +
       'was restored to an earlier point, or the position is of another store',

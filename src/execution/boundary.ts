@@ -60,7 +60,7 @@ export async function readBoundary(
 }
 
 /** Something for every stream of a boundary, in the boundary's shape. @throws InvalidArgumentError */
-export function mapStreams(streams: Streams, map: (stream: AnyStream) => unknown): Record<string, unknown> {
+function mapStreams(streams: Streams, map: (stream: AnyStream) => unknown): Record<string, unknown> {
   const entries = Object.entries(streams).map(([key, entry]) => [key, mapEntry(entry, `reads.${key}`, map)])
   return Object.fromEntries(entries) as Record<string, unknown>
 }

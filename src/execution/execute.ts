@@ -11,7 +11,7 @@ import type {
 import { Call, type ExecuteOptions } from './call.ts'
 import { Executor } from './executor.ts'
 import { coreOf } from '../store/create-store.ts'
-import { Rejected } from '../base/errors.ts'
+import { RejectedError } from '../base/errors.ts'
 import type { RecordedAs } from '../model/event.ts'
 import type { Position, Revision } from '../base/revision.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
@@ -58,7 +58,7 @@ export type Rest<Needs> =
  * Commands of one process that wait for one stream are decided in sequence and appended together. Whatever is
  * reported, a rejection and an error thrown by `handle` too, stands on committed, current state.
  *
- * @throws Rejected where `handle` returned `reject(...)`; `command.rejected(error)` narrows it.
+ * @throws RejectedError where `handle` returned `reject(...)`; `command.rejected(error)` narrows it.
  * @throws ConflictError where every retry met a conflict.
  * @throws whatever `handle` throws, unchanged; the signal's reason where it was given up.
  * @throws FoldError, UnknownEventError, StreamTruncatedError, InvalidDataError, LimitError, KeyReusedError,
@@ -75,7 +75,7 @@ export async function execute<B extends Boundary, Ret extends Decision<B>, Needs
   ...options: Rest<NoInfer<Needs>>
 ): Promise<Executed<StatesOf<B>, EventsIn<Ret>>> {
   const outcome = await run(store, command, options[0])
-  if (!outcome.ok) throw new Rejected(outcome.rejection, command)
+  if (!outcome.ok) throw new RejectedError(outcome.rejection, command)
   return outcome as never
 }
 

@@ -206,13 +206,13 @@ export interface Candidate extends Waiting {
 }
 
 /** Commands decided one after the other, and those that are left for another append. */
-export interface Sequence {
+interface Sequence {
   readonly candidates: readonly Candidate[]
   readonly rest: readonly Waiting[]
 }
 
 /** Decides each command on the state that the one before it leaves, as far as they go into one append. */
-export async function decideInSequence(group: readonly Waiting[], base: FoldedState): Promise<Sequence> {
+async function decideInSequence(group: readonly Waiting[], base: FoldedState): Promise<Sequence> {
   const candidates: Candidate[] = []
   const deferred: Waiting[] = []
   const events: EncodedEvent[] = []
@@ -272,7 +272,7 @@ function sizeOf(events: readonly EncodedEvent[]): number {
  * Without those given up while others were decided after them; these stand on what they left, and are decided
  * anew.
  */
-export function withoutGivenUp({ candidates, rest }: Sequence): Sequence {
+function withoutGivenUp({ candidates, rest }: Sequence): Sequence {
   const givenUp = candidates.findIndex(({ call }) => call.isSettled)
   if (givenUp < 0) return { candidates, rest }
   return { candidates: candidates.slice(0, givenUp), rest: [...candidates.slice(givenUp), ...rest] }

@@ -1,5 +1,5 @@
 import { checkOptions } from '../base/arguments.ts'
-import { InvalidArgumentError, Rejected } from '../base/errors.ts'
+import { InvalidArgumentError, RejectedError } from '../base/errors.ts'
 import { isSchema, validate } from './event-type.ts'
 import { checkDefinitionName } from './names.ts'
 import type { StandardSchemaV1 } from '../base/standard-schema.ts'
@@ -36,7 +36,7 @@ export interface CommandType<Input, B, Ret, Needs = {}> {
   /** @throws InvalidDataError where the command has a schema for its input, and that refuses it. */
   (input: Input): Command<B, Ret, Needs>
   /** Narrows what `execute` throws to the rejections of this command. */
-  rejected(error: unknown): error is Rejected<RejectionsIn<Ret>>
+  rejected(error: unknown): error is RejectedError<RejectionsIn<Ret>>
 }
 
 /** The rejections of a command or of its type. */
@@ -123,8 +123,8 @@ export function defineCommand<
     return command
   }
   return Object.assign(make, {
-    rejected: (error: unknown): error is Rejected<RejectionsIn<Ret>> =>
-      error instanceof Rejected && error.isOneOf(commands),
+    rejected: (error: unknown): error is RejectedError<RejectionsIn<Ret>> =>
+      error instanceof RejectedError && error.isOneOf(commands),
   })
 }
 

@@ -4,7 +4,7 @@ import { specRecord, type SpecRecord } from './event-spec.ts'
 import { copyEventData, type Json, type JsonObject } from './json.ts'
 import { checkDefinitionName, checkEventType } from './names.ts'
 import type { SchemaIssue, StandardSchemaV1 } from '../base/standard-schema.ts'
-import { Given } from '../base/tag.ts'
+import { Tagged } from '../base/tagged.ts'
 
 /** An event's constructor, its type name and its guard. */
 export interface EventType<Type extends string, Data> extends EventTypeBase<Type, Data> {
@@ -208,7 +208,7 @@ function makeEventType(type: string, definition: StandardSchemaV1): AnyEventType
  * Marks the data of events that a constructor made: checked, copied and deeply frozen. The data rather than the
  * event, so that it holds for a copy of the event, too: `{ ...Opened({ owner }), id }`.
  */
-class Mark extends Given {
+class Mark extends Tagged {
   readonly #record: EventTypeRecord
 
   constructor(data: object, record: EventTypeRecord) {
@@ -222,7 +222,7 @@ class Mark extends Given {
 }
 
 /** An event of marked data. The data is frozen here: what is frozen can take no mark any more. */
-export function madeEvent(record: EventTypeRecord, data: object): Event {
+function madeEvent(record: EventTypeRecord, data: object): Event {
   new Mark(data, record)
   Object.freeze(data)
   const { type, version } = record

@@ -35,7 +35,7 @@ export function failedAt(index: number, error: unknown): Error {
 }
 
 /** The build does not stand where it was thought to: another worker was faster, or it was reset. Nothing was written. */
-export class Overtaken extends Error {}
+export class LostRace extends Error {}
 
 /**
  * Handles a batch in one transaction, with the checkpoint's move as its last statement: all of it counts or nothing
@@ -43,7 +43,7 @@ export class Overtaken extends Error {}
  * that who is killed on and on still gets on.
  *
  * @returns where the build stands then.
- * @throws HandlerFailure, Overtaken; Mneme's errors where the target is to blame.
+ * @throws HandlerFailure, LostRace; Mneme's errors where the target is to blame.
  */
 export async function applyBatch(
   definition: Definition,
@@ -74,7 +74,7 @@ export async function handling<T>(
   try {
     return await target.transaction(work, patience, first)
   } catch (error) {
-    if (error instanceof HandlerFailure || error instanceof Overtaken || isMnemeError(error)) throw error
+    if (error instanceof HandlerFailure || error instanceof LostRace || isMnemeError(error)) throw error
     // Like a constraint that is checked at the end, or a transaction that a handler's query has spoilt.
     throw new HandlerFailure(undefined, error)
   }
@@ -97,7 +97,7 @@ function* handleAll(
   const started = performance.now()
   let count = 0
   let taken = 0
-  if (pinned.length === 0) throw new Overtaken()
+  if (pinned.length === 0) throw new LostRace()
   for (const stored of events) {
     const type = selection.typeOf(stored)
     if (type !== undefined) {
@@ -115,7 +115,7 @@ function* handleAll(
   }
   const last = events[taken - 1]
   const to = taken < events.length && last ? checkpointAt(through.store, last) : through
-  if (!(yield* advance(build, to, { count, owner, lease }))) throw new Overtaken()
+  if (!(yield* advance(build, to, { count, owner, lease }))) throw new LostRace()
   return movedTo(build, to, count)
 }
 

@@ -13,7 +13,7 @@ import {
 } from './builds.ts'
 import { ask, settle, type Steps } from '../adapter/projection-target.ts'
 import type { Checkpoint } from '../store/event-store.ts'
-import { contextOf, failedAt, HandlerFailure, handling, type Holder, Overtaken } from './batch.ts'
+import { contextOf, failedAt, HandlerFailure, handling, type Holder, LostRace } from './batch.ts'
 import type { Definition } from './define.ts'
 import type { Recorded } from '../model/event.ts'
 import { fromStored } from '../store/decode.ts'
@@ -79,14 +79,14 @@ export interface Parking {
   readonly failure: Failure
 }
 
-/** Sets an event aside, in the same transaction as the checkpoint passes it. @throws Overtaken */
+/** Sets an event aside, in the same transaction as the checkpoint passes it. @throws LostRace */
 export function* park(build: Build, { event, through, failure }: Parking, holder: Holder): Steps<Build> {
-  if ((yield pinOf(build)).length === 0) throw new Overtaken()
+  if ((yield pinOf(build)).length === 0) throw new LostRace()
   yield* ask(
     'INSERT INTO PARKED (name, generation, position, event, failure) VALUES ($1, $2, $3, $4, $5)',
     ...[build.name, build.generation, event.position, JSON.stringify(event), JSON.stringify(failure)],
   )
-  if (!(yield* advance(build, through, { count: 0, ...holder }))) throw new Overtaken()
+  if (!(yield* advance(build, through, { count: 0, ...holder }))) throw new LostRace()
   return movedTo(build, through, 0)
 }
 

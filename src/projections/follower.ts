@@ -45,7 +45,7 @@ export class Follower {
   /**
    * Resolves when it is to end, or the build is blocked: whether there is anything left to do.
    *
-   * @throws Overtaken; Mneme's errors where the store or the target is to blame.
+   * @throws LostRace; Mneme's errors where the store or the target is to blame.
    */
   async run(): Promise<boolean> {
     try {

@@ -1,6 +1,6 @@
 import { ProjectionVersionError, UnsupportedError } from '../base/errors.ts'
 import { ask, settle, type Steps } from '../adapter/projection-target.ts'
-import { contextOf, Overtaken } from './batch.ts'
+import { contextOf, LostRace } from './batch.ts'
 import { beginBuild, type Build, findBuilds, promote, restart, retire } from './builds.ts'
 import type { Definition } from './define.ts'
 import { dropParked } from './failures.ts'
@@ -72,12 +72,12 @@ function* begin(definition: Definition, tx: unknown): Steps<number> {
   const { building, next } = yield* findBuilds(name)
   if (building?.version === version) return building.generation
   if (building) {
-    if (!(yield* retire(building))) throw new Overtaken()
+    if (!(yield* retire(building))) throw new LostRace()
     yield* dropTables(definition, building)
     yield* dropParked(building)
   }
   const build = { name, version, generation: next, role: 'building' } as const
-  if (!(yield* beginBuild(build))) throw new Overtaken()
+  if (!(yield* beginBuild(build))) throw new LostRace()
   yield* settle(setup?.(tx, contextOf(definition, build)))
   return next
 }
@@ -91,7 +91,7 @@ async function replaceLive(definition: Definition, build: Build, lease: number):
       if (live) {
         // From here on the live build stands still.
         const retired = yield* retire(live)
-        if (!retired) throw new Overtaken()
+        if (!retired) throw new LostRace()
         if ((build.checkpoint?.position ?? '') < (retired.position ?? '')) throw new Behind()
         yield* dropParked(live)
       }
@@ -102,7 +102,7 @@ async function replaceLive(definition: Definition, build: Build, lease: number):
       for (const [table, built] of Object.entries(contextOf(definition, build).tables)) {
         yield* ask(`ALTER TABLE ${quoted(built)} RENAME TO ${quoted(table.split('.').at(-1)!)}`)
       }
-      if (!(yield* promote(build))) throw new Overtaken()
+      if (!(yield* promote(build))) throw new LostRace()
     }, lease)
     return true
   } catch (error) {
@@ -132,7 +132,7 @@ export async function restartLive(definition: Definition, lease: number, from?: 
     target.transaction(function* (tx) {
       const { live, next } = yield* findBuilds(name)
       if (!live || (from !== undefined && live.version !== from)) return
-      if (!(yield* restart(live, { generation: next, version }))) throw new Overtaken()
+      if (!(yield* restart(live, { generation: next, version }))) throw new LostRace()
       yield* dropParked(live)
       const context = contextOf(definition, live)
       if (reset) yield* settle(reset(tx, context))
@@ -150,7 +150,7 @@ async function untilFirst<T>(attempt: () => Promise<T>): Promise<T> {
     try {
       return await attempt()
     } catch (error) {
-      if (!(error instanceof Overtaken)) throw error
+      if (!(error instanceof LostRace)) throw error
     }
   }
 }

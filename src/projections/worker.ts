@@ -1,8 +1,8 @@
 import { isMnemeError, ProjectionBlockedError, ProjectionVersionError } from '../base/errors.ts'
-import { isPassing, pause } from '../adapter/subscription-hub.ts'
+import { isTransient, pause } from '../adapter/subscription-hub.ts'
 import { endingWith } from '../base/abort.ts'
 import { retryDelay } from '../base/retry.ts'
-import { Overtaken, type Holder } from './batch.ts'
+import { LostRace, type Holder } from './batch.ts'
 import { findBuilds, giveLease, noteFailure, takeLease, type Build, type Builds } from './builds.ts'
 import { failureOf, isOfDatabase } from './failures.ts'
 import { Follower, type Following } from './follower.ts'
@@ -67,7 +67,7 @@ export class Worker {
       } catch (error) {
         if (signal.aborted || (isMnemeError(error) && error.code === 'STORE_CLOSED')) return
         // Another was faster: where the build stands now is in the target.
-        if (error instanceof Overtaken) await pause(LEAST, signal)
+        if (error instanceof LostRace) await pause(LEAST, signal)
         else if (this.#isFinal(error)) throw error
         else {
           failed(failureOf(error, ++this.#failures))
@@ -80,7 +80,7 @@ export class Worker {
   /** Whether it is of no use to try again. */
   #isFinal(error: unknown): boolean {
     if (isMnemeError(error) && FINAL.has(error.code)) return true
-    const mayPass = isPassing(error) || (isOfDatabase(error) && this.#failures < MOST_FAILURES)
+    const mayPass = isTransient(error) || (isOfDatabase(error) && this.#failures < MOST_FAILURES)
     return this.#task.isAwaited && !mayPass
   }
 
@@ -130,7 +130,7 @@ export class Worker {
     try {
       return await follower.run()
     } catch (error) {
-      if (!(error instanceof Overtaken)) await this.#note(follower.build, error)
+      if (!(error instanceof LostRace)) await this.#note(follower.build, error)
       throw error
     } finally {
       stop()

@@ -1,6 +1,6 @@
 import type { Recorded, StreamEvent } from '../model/event.ts'
 import type { EncodedEvent } from './encode.ts'
-import { Given } from '../base/tag.ts'
+import { Tagged } from '../base/tagged.ts'
 import { NO_METADATA, type Metadata } from '../model/metadata.ts'
 import { freezeJson } from '../model/json.ts'
 import type { AppendResult } from './event-store.ts'
@@ -35,7 +35,7 @@ export function sharedFromStored(stored: StoredEvent): Recorded {
 }
 
 /** Keeps with a stored event what was decoded of it. */
-class Decoded extends Given {
+class Decoded extends Tagged {
   readonly #recorded: Recorded
 
   constructor(stored: StoredEvent, recorded: Recorded) {

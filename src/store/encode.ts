@@ -52,7 +52,7 @@ export function encodeEvent(given: EventToAppend, at: EventPlace, metadata: stri
 }
 
 /** The limits that hold for all events of an append together. */
-export function checkAppend(events: readonly EncodedEvent[], streams: number): void {
+function checkAppend(events: readonly EncodedEvent[], streams: number): void {
   checkLimit('an append', 'appendStreams', streams)
   checkLimit('an append', 'appendEvents', events.length)
   let bytes = 0

@@ -1,4 +1,4 @@
-import { CheckpointFromAnotherStoreError, rewound, StoreClosedError } from '../base/errors.ts'
+import { CheckpointFromAnotherStoreError, historyRewound, StoreClosedError } from '../base/errors.ts'
 import type { Recorded } from '../model/event.ts'
 import { onAbort } from '../base/abort.ts'
 import { frozenFromStored, sharedFromStored } from './decode.ts'
@@ -177,10 +177,10 @@ export async function placeOf(core: StoreCore, from: From): Promise<LogPlace | u
     const { store, position, id } = from
     const identity = await core.identity()
     if (store !== identity) throw new CheckpointFromAnotherStoreError(store, identity)
-    if ((await core.idAt(position)) !== id) throw rewound(position)
+    if ((await core.idAt(position)) !== id) throw historyRewound(position)
     return { position, id }
   }
   const id = await core.idAt(from)
-  if (id === undefined) throw rewound(from)
+  if (id === undefined) throw historyRewound(from)
   return { position: from, id }
 }

@@ -1,7 +1,7 @@
 import { storeContract } from 'mneme/testing'
 import { describe, test } from 'vitest'
 
-import { realRealm, realServer, standInRealm } from '../kurrentdb/server.ts'
+import { realRealm, realServer, standInRealm } from '../stores/kurrentdb/server.ts'
 
 // On a server that others use, too, reading backwards goes through all that they wrote.
 const patient = (name: string, run: () => Promise<void>) => test(name, run, 300_000)

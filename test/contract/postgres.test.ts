@@ -1,8 +1,8 @@
 import { storeContract } from 'mneme/testing'
 import { beforeAll, describe, test } from 'vitest'
 
-import { realmOn } from '../postgres/contract.ts'
-import { serverProblem, testServer } from '../postgres/server.ts'
+import { realmOn } from '../stores/postgres/contract.ts'
+import { serverProblem, testServer } from '../stores/postgres/server.ts'
 
 const runner = { describe, test, skip: (name: string, reason: string) => test.skip(`${name} (${reason})`) }
 

@@ -19,7 +19,7 @@ import { sqliteStore } from 'mneme/sqlite'
 import { describe, expect, test } from 'vitest'
 
 import { memoryAdapter, MemoryData } from '../../src/stores/memory/adapter.ts'
-import { serverProblem, testServer } from '../postgres/server.ts'
+import { serverProblem, testServer } from '../stores/postgres/server.ts'
 
 /** A store over data of its own, which can be opened again. */
 interface Subject {

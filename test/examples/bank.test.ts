@@ -10,9 +10,9 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
 import { withoutPassword } from '../../examples/bank/format.ts'
 import { readModelsOf } from '../../examples/bank/read-models.ts'
-import { realServer } from '../kurrentdb/server.ts'
-import { standIn } from '../kurrentdb/stand-in/server.ts'
-import { serverProblem, testServer } from '../postgres/server.ts'
+import { realServer } from '../stores/kurrentdb/server.ts'
+import { standIn } from '../stores/kurrentdb/stand-in/server.ts'
+import { serverProblem, testServer } from '../stores/postgres/server.ts'
 
 const program = fromRoot('build/examples/bank/main.js')
 const bundled = fromRoot('examples/bank/transactions.csv')

@@ -2,7 +2,7 @@ import { postgresTarget } from 'mneme/postgres'
 import { runProjections } from 'mneme/projections'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
-import { serverProblem, testServer } from '../postgres/server.ts'
+import { serverProblem, testServer } from '../stores/postgres/server.ts'
 import { balances, deposit, places } from './rig.ts'
 
 describe.skipIf(serverProblem)(`a read model in a database without a store ${serverProblem ?? ''}`, () => {

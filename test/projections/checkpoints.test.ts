@@ -7,8 +7,8 @@ import { describe, expect, test } from 'vitest'
 
 import type { ProjectionTarget } from '../../src/adapter/projection-target.ts'
 import { postgresStore, postgresTarget } from '../../src/stores/postgres/index.ts'
-import { testServer } from '../postgres/server.ts'
-import { testFolder } from '../sqlite/folder.ts'
+import { testServer } from '../stores/postgres/server.ts'
+import { testFolder } from '../stores/sqlite/folder.ts'
 import { balances, deposit, folded, places, until } from './rig.ts'
 
 describe.each(places)('a checkpoint in $name', ({ open, problem }) => {

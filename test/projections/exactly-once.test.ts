@@ -3,7 +3,7 @@ import { runProjections } from 'mneme/projections'
 import { describe, expect, test } from 'vitest'
 
 import type { ProjectionTarget } from '../../src/adapter/projection-target.ts'
-import { startProxy } from '../proxy.ts'
+import { startProxy } from '../support/proxy.ts'
 import { postgresTarget } from '../../src/stores/postgres/index.ts'
 import { faultyTarget } from './faulty-target.ts'
 import { Account, balances, deposit, folded, places, sql, until } from './rig.ts'

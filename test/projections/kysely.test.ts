@@ -17,9 +17,9 @@ import pg from 'pg'
 import { expect, test } from 'vitest'
 
 import { ask } from '../../src/adapter/projection-target.ts'
-import { serverProblem, testServer } from '../postgres/server.ts'
-import { drivers } from '../sqlite/drivers.ts'
-import { testFolder } from '../sqlite/folder.ts'
+import { serverProblem, testServer } from '../stores/postgres/server.ts'
+import { drivers } from '../stores/sqlite/drivers.ts'
+import { testFolder } from '../stores/sqlite/folder.ts'
 import { Account, deposit, folded } from './rig.ts'
 
 const hasDriver = drivers.some(({ name }) => name === 'better-sqlite3')

@@ -3,8 +3,8 @@ import { StoreBusyError } from 'mneme'
 import { sqliteStore } from 'mneme/sqlite'
 import { afterAll, describe, expect, test } from 'vitest'
 
-import { poolerProblem, startPooler, type Pooler } from '../postgres/pooler.ts'
-import { serverProblem, testServer } from '../postgres/server.ts'
+import { poolerProblem, startPooler, type Pooler } from '../stores/postgres/pooler.ts'
+import { serverProblem, testServer } from '../stores/postgres/server.ts'
 import { Fold, inPostgres, inSqlite, Projecting, type Watched } from './processes.ts'
 import { Account, deposit, until } from './rig.ts'
 

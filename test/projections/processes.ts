@@ -5,9 +5,9 @@ import { sqliteStore, sqliteTarget } from 'mneme/sqlite'
 import { onTestFinished } from 'vitest'
 
 import { ask, type ProjectionTarget } from '../../src/adapter/projection-target.ts'
-import { ScriptProcess } from '../processes.ts'
-import { serverProblem, testServer } from '../postgres/server.ts'
-import { testFolder } from '../sqlite/folder.ts'
+import { ScriptProcess } from '../support/processes.ts'
+import { serverProblem, testServer } from '../stores/postgres/server.ts'
+import { testFolder } from '../stores/sqlite/folder.ts'
 import { Account } from './rig.ts'
 
 const script = new URL('worker.mjs', import.meta.url)

@@ -8,8 +8,8 @@ import { onTestFinished } from 'vitest'
 import { ask, type ProjectionTarget, type Row } from '../../src/adapter/projection-target.ts'
 import { memoryAdapter, MemoryData } from '../../src/stores/memory/adapter.ts'
 import { postgresStore } from '../../src/stores/postgres/index.ts'
-import { serverProblem, testServer } from '../postgres/server.ts'
-import { testFolder } from '../sqlite/folder.ts'
+import { serverProblem, testServer } from '../stores/postgres/server.ts'
+import { testFolder } from '../stores/sqlite/folder.ts'
 
 export const Account = defineAggregate({
   name: 'Account',

@@ -1,11 +1,11 @@
 import { createStore, type Recorded } from 'mneme'
 import { expect, test } from 'vitest'
 
-import { startProxy } from '../proxy.ts'
-import { adapterOf, realServer } from '../kurrentdb/server.ts'
-import { sleep, uncaught, unique, until, where } from '../kurrentdb/rig.ts'
-import type { Refusal } from '../kurrentdb/stand-in/faults.ts'
-import { standIn, type StandIn } from '../kurrentdb/stand-in/server.ts'
+import { startProxy } from '../support/proxy.ts'
+import { adapterOf, realServer } from '../stores/kurrentdb/server.ts'
+import { sleep, uncaught, unique, until, where } from '../stores/kurrentdb/rig.ts'
+import type { Refusal } from '../stores/kurrentdb/stand-in/faults.ts'
+import { standIn, type StandIn } from '../stores/kurrentdb/stand-in/server.ts'
 import { Callers } from './kurrentdb/callers.ts'
 
 const faults = process.env.MNEME_SOAK === 'brief' ? 120 : 600

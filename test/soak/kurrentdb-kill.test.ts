@@ -1,8 +1,8 @@
 import { createStore, type EventStore, type Recorded } from 'mneme'
 import { expect, onTestFinished, test } from 'vitest'
 
-import { adapterOf } from '../kurrentdb/server.ts'
-import { sleep, uncaught, until } from '../kurrentdb/rig.ts'
+import { adapterOf } from '../stores/kurrentdb/server.ts'
+import { sleep, uncaught, until } from '../stores/kurrentdb/rig.ts'
 import { Callers } from './kurrentdb/callers.ts'
 import { freePort, OwnServer } from './kurrentdb/own-server.ts'
 
@@ -59,9 +59,11 @@ test.skipIf(command === undefined)(
     expect(await other.identity()).toBe(identity)
     await other.close()
     await store.close()
-    const isPassing = (code: string) =>
+    const isTransient = (code: string) =>
       /CONFLICT$|OUTCOME_UNKNOWN$|STORE_UNAVAILABLE$|STORE_TIMEOUT$/.test(code)
-    expect([...callers.codes.keys(), ...tail.failures.keys()].filter((code) => !isPassing(code))).toEqual([])
+    expect([...callers.codes.keys(), ...tail.failures.keys()].filter((code) => !isTransient(code))).toEqual(
+      [],
+    )
     // Each event that was seen is there, and none was missed.
     const there = log.map(({ position, id }) => `${position} ${id}`)
     const isThere = new Set(there)

@@ -1,9 +1,9 @@
 import { createStore, type EventStore, type Recorded } from 'mneme'
 import { expect, onTestFinished, test } from 'vitest'
 
-import { ownServer, sleep, times, uncaught, unique, until } from '../kurrentdb/rig.ts'
-import { adapterOf, realServer } from '../kurrentdb/server.ts'
-import { startProxy } from '../proxy.ts'
+import { ownServer, sleep, times, uncaught, unique, until } from '../stores/kurrentdb/rig.ts'
+import { adapterOf, realServer } from '../stores/kurrentdb/server.ts'
+import { startProxy } from '../support/proxy.ts'
 import { freePort, OwnServer } from './kurrentdb/own-server.ts'
 
 const isBrief = process.env.MNEME_SOAK === 'brief'

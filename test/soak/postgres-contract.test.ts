@@ -1,9 +1,9 @@
 import { storeContract } from 'mneme/testing'
 import { afterAll, beforeAll, describe, test } from 'vitest'
 
-import { realmOn } from '../postgres/contract.ts'
-import { poolerProblem, startPooler, type Pooler } from '../postgres/pooler.ts'
-import { ownServerProblem, startServer, systemBinaries, type TestServer } from '../postgres/server.ts'
+import { realmOn } from '../stores/postgres/contract.ts'
+import { poolerProblem, startPooler, type Pooler } from '../stores/postgres/pooler.ts'
+import { ownServerProblem, startServer, systemBinaries, type TestServer } from '../stores/postgres/server.ts'
 
 const runner = { describe, test, skip: (name: string, reason: string) => test.skip(`${name} (${reason})`) }
 const system = systemBinaries()

@@ -2,7 +2,7 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { postgresStore } from 'mneme/postgres'
 import { expect, onTestFinished } from 'vitest'
 
-import { happened } from '../sqlite/history.ts'
+import { happened } from '../stores/sqlite/history.ts'
 import { soakServer, test } from './postgres/soak.ts'
 
 const server = soakServer()

@@ -3,7 +3,7 @@ import { postgresStore, type PostgresClient, type PostgresPool, type PostgresQue
 import { expect } from 'vitest'
 
 import { soakServer, test } from './postgres/soak.ts'
-import { happened } from '../sqlite/history.ts'
+import { happened } from '../stores/sqlite/history.ts'
 
 const server = soakServer()
 

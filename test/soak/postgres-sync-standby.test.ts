@@ -6,7 +6,7 @@ import { afterEach, describe, expect, onTestFinished } from 'vitest'
 import { differences, none, storedIn } from './postgres/ledger.ts'
 import { Tail } from './postgres/processes.ts'
 import { isBrief, ledgerFolder, soakServer, test } from './postgres/soak.ts'
-import { happened, historyOf } from '../sqlite/history.ts'
+import { happened, historyOf } from '../stores/sqlite/history.ts'
 
 // Synchronous replication to a standby that is gone: commits wait until somebody lifts the requirement.
 const server = soakServer()

@@ -6,7 +6,7 @@ import { none } from './postgres/ledger.ts'
 import { Tail, Writer } from './postgres/processes.ts'
 import { stop, underWay } from './postgres/run.ts'
 import { isBrief, ledgerFolder, settlements, slowCommits, soakServer, test } from './postgres/soak.ts'
-import { historyOf } from '../sqlite/history.ts'
+import { historyOf } from '../stores/sqlite/history.ts'
 
 const server = soakServer()
 const rounds = isBrief ? 20 : 200

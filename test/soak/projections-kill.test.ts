@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 
 import { Depositing, Fold, Projecting, sharedPlaces, type Locations } from '../projections/processes.ts'
 import { deposit, until } from '../projections/rig.ts'
-import { testFolder } from '../sqlite/folder.ts'
+import { testFolder } from '../stores/sqlite/folder.ts'
 
 const isBrief = process.env.MNEME_SOAK === 'brief'
 const rounds = isBrief ? 14 : 170

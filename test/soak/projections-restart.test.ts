@@ -3,7 +3,7 @@ import { expect } from 'vitest'
 
 import { Depositing, Fold, inPostgres, Projecting, type Watched } from '../projections/processes.ts'
 import { until } from '../projections/rig.ts'
-import { startProxy } from '../proxy.ts'
+import { startProxy } from '../support/proxy.ts'
 import { isBrief, soakServer, test } from './postgres/soak.ts'
 
 const server = soakServer()

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 
-import { drivers } from '../sqlite/drivers.ts'
-import { measureFairness } from '../sqlite/fairness.ts'
-import { testFolder } from '../sqlite/folder.ts'
+import { drivers } from '../stores/sqlite/drivers.ts'
+import { measureFairness } from '../stores/sqlite/fairness.ts'
+import { testFolder } from '../stores/sqlite/folder.ts'
 
 const rounds = process.env.MNEME_SOAK === 'brief' ? 300 : 2_000
 

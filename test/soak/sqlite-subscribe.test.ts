@@ -4,10 +4,10 @@ import type { EventStore } from 'mneme'
 import { sqliteStore } from 'mneme/sqlite'
 import { describe, expect, test } from 'vitest'
 
-import { drivers } from '../sqlite/drivers.ts'
-import { testFolder } from '../sqlite/folder.ts'
-import { historyOf } from '../sqlite/history.ts'
-import { Worker } from '../sqlite/processes.ts'
+import { drivers } from '../stores/sqlite/drivers.ts'
+import { testFolder } from '../stores/sqlite/folder.ts'
+import { historyOf } from '../stores/sqlite/history.ts'
+import { Worker } from '../stores/sqlite/processes.ts'
 
 const seconds = process.env.MNEME_SOAK === 'brief' ? 5 : 40
 const subscribers = 10

@@ -1,4 +1,4 @@
-import { rewound, StoreFailedError } from '../../base/errors.ts'
+import { historyRewound, StoreFailedError } from '../../base/errors.ts'
 import type { LogPlace } from '../../adapter/store-adapter.ts'
 import type { Calls } from './connection.ts'
 import type { KurrentRecorded, LogPosition } from './driver.ts'
@@ -37,7 +37,7 @@ export class Places {
       if (found === id) return
       // A node that does not lead may not have got it yet.
       const mayCome = found === undefined && !this.#calls.requiresLeader && performance.now() < until
-      if (!mayCome) throw rewound(position)
+      if (!mayCome) throw historyRewound(position)
       await sleep(pause)
     }
   }

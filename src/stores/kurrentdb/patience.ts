@@ -10,7 +10,7 @@ export async function patiently<T>(calls: Calls, call: () => Promise<T>): Promis
     } catch (error) {
       const { kind } = faultOf(error)
       if (kind === 'not-leader' || kind === 'late') await calls.reconnect()
-      if (!isPassing(error) || performance.now() + pause > until) throw error
+      if (!isTransient(error) || performance.now() + pause > until) throw error
     }
     await sleep(pause)
   }
@@ -18,7 +18,7 @@ export async function patiently<T>(calls: Calls, call: () => Promise<T>): Promis
 }
 
 /** Whether a call that writes nothing may be made again: it did not reach a server, or lost it. */
-export function isPassing(error: unknown): boolean {
+export function isTransient(error: unknown): boolean {
   const { kind } = faultOf(error)
   return kind === 'not-sent' || kind === 'lost' || kind === 'not-leader'
 }

@@ -6,7 +6,7 @@ import type { KurrentRecorded } from './driver.ts'
 import { asMnemeError, faultOf } from './errors.ts'
 import { clientFilter, isExact, isNothing, serverFilter } from './filter.ts'
 import { PageSize, readPage, type Page } from './page.ts'
-import { isPassing, patiently } from './patience.ts'
+import { isTransient, patiently } from './patience.ts'
 import { isSamePosition, parseLogPosition } from './position.ts'
 import { Pump } from './pump.ts'
 import { toStored } from './rows.ts'
@@ -148,7 +148,7 @@ export class Reader {
           if (events.length > 0) yield events
         }
       } catch (error) {
-        if (!isPassing(error)) throw asMnemeError(error)
+        if (!isTransient(error)) throw asMnemeError(error)
         // It begins again behind what was handed on, once there is a server.
         const behind = last
         await this.#ask(async () => {

@@ -199,7 +199,7 @@ function inDoubt(error: unknown): OutcomeUnknownError {
  * The end of the log as far as this process has written it. What is written next lies behind it: if not, the log is
  * another one, restored to an earlier point, and states at hand stand on events that never were.
  */
-export class History {
+class History {
   #head = -1n
   #isRewound = false
 

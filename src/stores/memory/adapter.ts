@@ -3,7 +3,7 @@ import { currentTime } from '../../base/clock.ts'
 import { matcherOf } from '../../adapter/log-filter.ts'
 import { type LogSource, tailLog } from '../../adapter/subscription-hub.ts'
 import { formatPosition, parsePosition } from '../../adapter/position.ts'
-import { rewound } from '../../base/errors.ts'
+import { historyRewound } from '../../base/errors.ts'
 import type { Position, Revision } from '../../base/revision.ts'
 import type {
   AppendRequest,
@@ -124,7 +124,7 @@ function sourceOf(data: MemoryData): LogSource {
   return {
     // eslint-disable-next-line @typescript-eslint/require-await -- all of it is at hand
     async *scan({ after, ...filter }) {
-      if (after && idAt(data, after.position) !== after.id) throw rewound(after.position)
+      if (after && idAt(data, after.position) !== after.id) throw historyRewound(after.position)
       const matches = matcherOf(filter)
       let next = after ? parsePosition(after.position) : 0
       for (const end = log.length; next < end; next += PAGE) {

@@ -14,7 +14,7 @@ import { formatNumber, movedBy, positionOf } from './position.ts'
 import { eventOf, KEYS, numbersIn, STORED } from './statements.ts'
 
 /** What the server said of one append. */
-export type Judgement =
+export type ServerVerdict =
   /** It is done with: nothing more has to be asked. */
   | { readonly kind: 'verdict'; readonly verdict: AppendVerdict }
   /** Its events are there already, the first of them at this position. */
@@ -58,7 +58,7 @@ export function simpleParameters(
 }
 
 /** What the short statement said; `undefined` where the other one is to say more. */
-export function simpleJudgement(request: AppendRequest, row: Row): Judgement | undefined {
+export function simpleVerdict(request: AppendRequest, row: Row): ServerVerdict | undefined {
   if (typeof row[0] !== 'string') return undefined
   const [number, revision, milliseconds] = numbersIn(row[0]) as [number, number, number]
   if (number === 0) {
@@ -133,7 +133,7 @@ export function parameters(requests: readonly AppendRequest[], options: CallOpti
 }
 
 /** What that statement said of each append. */
-export function judgements(requests: readonly AppendRequest[], row: Row): Judgement[] {
+export function serverVerdicts(requests: readonly AppendRequest[], row: Row): ServerVerdict[] {
   const verdicts = numbersIn(row[0]!)
   const standing = numbersIn(row[1]!)
   const number = Number(row[2])
@@ -192,14 +192,14 @@ function expectedNumber(expected: ExpectedRevision): number {
 }
 
 /** A revision as the server counts it: below 0 there is none. */
-export function revisionOf(number: number): Revision {
+function revisionOf(number: number): Revision {
   return number < 0 ? 'none' : number
 }
 
 /** An append that wrote nothing, because something was appended before; but not yet what. */
 export interface Known {
   readonly request: AppendRequest
-  readonly judgement: Extract<Judgement, { readonly kind: 'there' | 'used' }>
+  readonly verdict: Extract<ServerVerdict, { readonly kind: 'there' | 'used' }>
 }
 
 /** Looks something up; tries again as long as that can help. */
@@ -207,8 +207,8 @@ export type Lookup = (sql: string, values: readonly Parameter[]) => Promise<Row[
 
 /** The verdicts on such appends, in two look-ups for all of them. */
 export async function explain(known: readonly Known[], lookup: Lookup): Promise<AppendVerdict[]> {
-  const claimed = known.flatMap(({ request, judgement }) =>
-    judgement.kind === 'used' ? request.keys.map(({ key }) => key) : [],
+  const claimed = known.flatMap(({ request, verdict }) =>
+    verdict.kind === 'used' ? request.keys.map(({ key }) => key) : [],
   )
   const rows = claimed.length > 0 ? await lookup(KEYS, [texts(claimed)]) : []
   const keys = new Map(rows.map((row) => [row[0]!, row as KeyRow]))
@@ -221,8 +221,8 @@ export async function explain(known: readonly Known[], lookup: Lookup): Promise<
   for (const [, , position, first, count] of keys.values()) {
     add(formatNumber(position), Number(first) + Number(count))
   }
-  for (const { request, judgement } of known) {
-    if (judgement.kind === 'there') add(judgement.first, request.events.length)
+  for (const { request, verdict } of known) {
+    if (verdict.kind === 'there') add(verdict.first, request.events.length)
   }
   const found = await lookup(STORED, [positions(firsts), positions(lasts)])
   const stored = new Map(found.map(eventOf).map((event) => [event.position, event]))
@@ -230,9 +230,9 @@ export async function explain(known: readonly Known[], lookup: Lookup): Promise<
     Array.from({ length: count }, (_, i) => stored.get(movedBy(first, i))).filter(
       (event) => event !== undefined,
     )
-  return known.map(({ request, judgement }) => {
-    if (judgement.kind === 'there') {
-      const { first, heads } = judgement
+  return known.map(({ request, verdict }) => {
+    if (verdict.kind === 'there') {
+      const { first, heads } = verdict
       return repeatOf(request, eventsAt(first, request.events.length), heads) ?? conflictOf(request, heads)!
     }
     return { kind: 'used', uses: request.keys.flatMap(({ key }) => useOf(keys.get(key), eventsAt)) }

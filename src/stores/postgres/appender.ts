@@ -13,12 +13,12 @@ import {
   explain,
   isAnchored,
   isSimple,
-  type Judgement,
-  judgements,
+  type ServerVerdict,
+  serverVerdicts,
   type Known,
   type Lookup,
   parameters,
-  simpleJudgement,
+  simpleVerdict,
   simpleParameters,
 } from './append.ts'
 import { cancelledWait, type Connections, type Session } from './connection.ts'
@@ -119,7 +119,7 @@ export class Appender {
   }
 
   /** Sends appends, as often as that is sure to have had no effect. @throws what the driver throws. */
-  async #send(requests: readonly AppendRequest[], options: CallOptions): Promise<readonly Judgement[]> {
+  async #send(requests: readonly AppendRequest[], options: CallOptions): Promise<readonly ServerVerdict[]> {
     for (let attempt = 0; ; attempt++) {
       try {
         return await this.#connections.use((session) => this.#sendOn(session, requests, options))
@@ -139,18 +139,18 @@ export class Appender {
     session: Session,
     requests: readonly AppendRequest[],
     options: CallOptions,
-  ): Promise<readonly Judgement[]> {
+  ): Promise<readonly ServerVerdict[]> {
     if (requests.length === 1 && options.wait !== undefined && options.after === undefined) {
       const [request] = requests
       if (isSimple(request!)) {
         const values = simpleParameters(request!, options.call, options.wait)
         const row = await this.#commit(session, this.#statements.of(APPEND_ONE), values)
-        const judgement = simpleJudgement(request!, row)
-        if (judgement) return [judgement]
+        const verdict = simpleVerdict(request!, row)
+        if (verdict) return [verdict]
       }
     }
     const row = await this.#commit(session, this.#statements.of(APPEND), parameters(requests, options))
-    return judgements(requests, row)
+    return serverVerdicts(requests, row)
   }
 
   /** One statement, which commits by itself where the default isolation allows it. */
@@ -200,7 +200,7 @@ export class Appender {
   /** Tells the callers; gives back the appends that were not judged because something was held. */
   #conclude(
     batch: readonly Waiting[],
-    judgements: readonly Judgement[],
+    serverVerdicts: readonly ServerVerdict[],
     doubt?: Doubt,
   ): readonly Waiting[] | Promise<readonly Waiting[]> {
     const held: Waiting[] = []
@@ -208,12 +208,12 @@ export class Appender {
     const known: (Known & { readonly waiting: Waiting })[] = []
     for (let i = 0; i < batch.length; i++) {
       const waiting = batch[i]!
-      const judgement = judgements[i]!
-      if (judgement.kind === 'verdict') this.#tell(waiting, judgement.verdict)
-      else if (judgement.kind === 'settled') {
+      const verdict = serverVerdicts[i]!
+      if (verdict.kind === 'verdict') this.#tell(waiting, verdict.verdict)
+      else if (verdict.kind === 'settled') {
         waiting.reject(new OutcomeUnknownError('this attempt came after it had been settled'))
-      } else if (judgement.kind === 'unjudged') (judgement.isBusy ? held : again).push(waiting)
-      else known.push({ waiting, request: waiting.request, judgement })
+      } else if (verdict.kind === 'unjudged') (verdict.isBusy ? held : again).push(waiting)
+      else known.push({ waiting, request: waiting.request, verdict })
     }
     return known.length + again.length === 0 ? held : this.#finish(known, again, doubt).then(() => held)
   }

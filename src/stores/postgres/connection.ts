@@ -6,7 +6,7 @@ import {
   StoreUnavailableError,
 } from '../../base/errors.ts'
 import { listenTo, type PostgresClient, type PostgresPool } from './driver.ts'
-import { asMnemeError, asOpenError, causeOf, faultOf, isPassing } from './errors.ts'
+import { asMnemeError, asOpenError, causeOf, faultOf, isTransient } from './errors.ts'
 import { WireQuery, type Call, type Parameter, type Row, type Statement } from './wire.ts'
 
 /** How long is waited for what, in milliseconds, and how statements are sent. */
@@ -229,7 +229,7 @@ export class Connections {
       } catch (error) {
         const left = until - performance.now()
         // What it means that access is denied depends on who asks.
-        if (!isPassing(error)) throw faultOf(error) === 'denied' ? error : asOpenError(error)
+        if (!isTransient(error)) throw faultOf(error) === 'denied' ? error : asOpenError(error)
         if (left <= pause) {
           const message = `no connection to PostgreSQL within ${String(this.#connectTimeout)} ms`
           throw new StoreUnavailableError(message, { cause: causeOf(error) })

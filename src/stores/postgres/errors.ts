@@ -69,7 +69,7 @@ function isDenied(code: string, message: string): boolean {
 }
 
 /** Whether connecting may succeed a little later: the server starts, or the network is down for a moment. */
-export function isPassing(error: unknown): boolean {
+export function isTransient(error: unknown): boolean {
   const { code, severity, message } = fieldsOf(error)
   if (isMnemeError(error)) return false
   if (severity !== undefined) return code === '53300' || faultOf(error) === 'disconnected'
@@ -111,7 +111,7 @@ export function asOpenError(error: unknown): AnyMnemeError {
   const cause = causeOf(error)
   switch (faultOf(error)) {
     case 'disconnected':
-      return isPassing(error)
+      return isTransient(error)
         ? asMnemeError(error)
         : new OpenError('failed', `there was no connecting to PostgreSQL: ${cause.message}`, { cause })
     case 'read-only':

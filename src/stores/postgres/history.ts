@@ -39,7 +39,7 @@ export class History {
   async check(session: Session): Promise<void> {
     if (this.#position === undefined) return
     const [row] = await session.query(this.#statements.of(IS_THERE), [this.#position, this.#id])
-    if (row?.[0] !== 't') throw rewound()
+    if (row?.[0] !== 't') throw historyRewound()
   }
 
   /**
@@ -48,11 +48,11 @@ export class History {
    * @throws HistoryRewoundError
    */
   checkNumber(drawn: number, seen: number): void {
-    if (drawn < seen) throw rewound()
+    if (drawn < seen) throw historyRewound()
   }
 }
 
-function rewound(): HistoryRewoundError {
+function historyRewound(): HistoryRewoundError {
   return new HistoryRewoundError(
     'the store lacks events that this program has seen: it was restored to an earlier point, or a server took over ' +
       'that had not got everything. Open it anew',

@@ -1,4 +1,4 @@
-import { rewound, StoreBusyError, StoreUnavailableError } from '../../base/errors.ts'
+import { historyRewound, StoreBusyError, StoreUnavailableError } from '../../base/errors.ts'
 import { isBehind, type ScannedPage, type ScanRequest } from '../../adapter/subscription-hub.ts'
 import type { Position, Revision } from '../../base/revision.ts'
 import type {
@@ -207,7 +207,7 @@ export class Reader {
     const [idThere, until] = row.slice(3)
     if (place && idThere !== place.id) {
       if (horizon.isStandby && horizon.position < place.position) throw new StoreUnavailableError(NOT_YET)
-      throw rewound(place.position)
+      throw historyRewound(place.position)
     }
     const isOne = more.length > 0 && until !== ''
     // A server takes over, say, or it is another one.

@@ -2,7 +2,7 @@ import type { LogSource } from '../../adapter/subscription-hub.ts'
 import type { Connections } from './connection.ts'
 import { type Channel, Listener } from './listener.ts'
 import { NOTIFY_LISTENERS, type Statements } from './statements.ts'
-import { Pace } from '../../base/rate-limit.ts'
+import { TokenBucket } from '../../base/token-bucket.ts'
 import type { Row } from './wire.ts'
 
 /**
@@ -116,7 +116,7 @@ export class Notifier {
   readonly #statements: Statements
   readonly #channel: Channel
   readonly #listener: Listener | undefined
-  readonly #pace = new Pace(EVERY, BURST)
+  readonly #pace = new TokenBucket(EVERY, BURST)
   #isDue = false
   #isClosed = false
   /** When it was looked in vain whether anybody listens. */

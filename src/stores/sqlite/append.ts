@@ -20,7 +20,7 @@ import { isBusy, isTaken } from './errors.ts'
  *
  * @throws what the driver throws; the transaction is then of no more use.
  */
-export function append(sql: Statements, request: AppendRequest): AppendVerdict {
+function append(sql: Statements, request: AppendRequest): AppendVerdict {
   const uses = request.keys.flatMap(({ key }) => useOf(sql, key) ?? [])
   if (uses.length > 0) return { kind: 'used', uses }
   const before = request.conditions.map(({ stream }) => headOf(sql, stream))
@@ -46,11 +46,7 @@ export function headOf(sql: Statements, stream: string): Revision {
 }
 
 /** The verdict of an append whose commit is in doubt, if its events are there; with the positions that they have. */
-export function asStored(
-  sql: Statements,
-  { events }: AppendRequest,
-  verdict: Appended,
-): Appended | undefined {
+function asStored(sql: Statements, { events }: AppendRequest, verdict: Appended): Appended | undefined {
   const rows = events.map(({ stream }, i) => sql.at.get(stream, verdict.revisions[i]!) as At | undefined)
   if (!events.every(({ id }, i) => rows[i]?.id === id)) return undefined
   return { ...verdict, positions: rows.map((row) => formatPosition(row!.position)) }
@@ -218,7 +214,7 @@ const LARGEST = 1024 * 1024
  * @returns undefined where the append is another, or where the stream stands elsewhere: that is then judged in a
  *   transaction.
  */
-export function appendAlone(
+function appendAlone(
   { sql, reached }: Connection,
   { conditions, events, keys }: AppendRequest,
 ): BatchOutcome | undefined {
@@ -247,11 +243,7 @@ export function appendAlone(
 }
 
 /** Notes how far streams have come, once that is committed. */
-export function noteReached(
-  { reached }: Connection,
-  { conditions }: AppendRequest,
-  verdict: AppendVerdict,
-): void {
+function noteReached({ reached }: Connection, { conditions }: AppendRequest, verdict: AppendVerdict): void {
   if (verdict.kind !== 'appended') return
   if (reached.size > MOST_NOTED) reached.clear()
   for (let i = 0; i < conditions.length; i++) {

@@ -1,7 +1,7 @@
 import type { ScannedPage, ScanRequest } from '../../adapter/subscription-hub.ts'
 import { selectFrom } from '../../adapter/log-filter.ts'
 import { formatPosition, parsePosition } from '../../adapter/position.ts'
-import { rewound } from '../../base/errors.ts'
+import { historyRewound } from '../../base/errors.ts'
 import type {
   Direction,
   LogFilter,
@@ -68,7 +68,7 @@ export async function* scanPages(
   const start = after ? parsePosition(after.position) : 0
   const begin = (sql: Statements) => {
     const version = dataVersionOf(sql)
-    if (after && idAt(sql, start) !== after.id) throw rewound(after.position)
+    if (after && idAt(sql, start) !== after.id) throw historyRewound(after.position)
     const head = logHeadOf(sql)
     return { head, known: recent.take(start, head, version) }
   }
@@ -86,7 +86,7 @@ export async function* scanPages(
     if (last && parsePosition(last.position) >= through) yield { events, through: last }
     else {
       const id = await retryBusy(() => connection.reading((sql) => idAt(sql, through)), timeout)
-      if (id === undefined) throw rewound(formatPosition(through))
+      if (id === undefined) throw historyRewound(formatPosition(through))
       yield { events, through: { position: formatPosition(through), id } }
     }
   }

@@ -5,7 +5,7 @@ import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-import { until } from '../../kurrentdb/rig.ts'
+import { until } from '../../stores/kurrentdb/rig.ts'
 
 /** A real server of the test's own. */
 export class OwnServer {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import type { TestServer } from '../../postgres/server.ts'
+import type { TestServer } from '../../stores/postgres/server.ts'
 import type { Tail } from './processes.ts'
 
 /** An event as it stands in the database. */

@@ -1,4 +1,4 @@
-import { ScriptProcess } from '../../processes.ts'
+import { ScriptProcess } from '../../support/processes.ts'
 
 /** How a process uses the store: options of `postgresStore`, and how many connections it has. */
 interface Connecting {

@@ -1,4 +1,4 @@
-import type { TestServer } from '../../postgres/server.ts'
+import type { TestServer } from '../../stores/postgres/server.ts'
 import { differences, Ledgers, storedIn } from './ledger.ts'
 import type { Tail, Writer, Written } from './processes.ts'
 import { calm } from './soak.ts'

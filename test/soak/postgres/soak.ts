@@ -2,7 +2,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, onTestFinished, test as anyTest } from 'vitest'
-import { ownServerProblem, startServer, systemBinaries, type TestServer } from '../../postgres/server.ts'
+import {
+  ownServerProblem,
+  startServer,
+  systemBinaries,
+  type TestServer,
+} from '../../stores/postgres/server.ts'
 
 /** Whether the long tests are to be short. */
 export const isBrief = process.env.MNEME_SOAK === 'brief'

@@ -1,0 +1,26 @@
+/** A token bucket: it holds up to `burst` tokens and gets one every `refillMs` milliseconds; each use takes one. */
+export class TokenBucket {
+  readonly #refillMs: number
+  readonly #burst: number
+  #tokens: number
+  #countedAt = -Infinity
+
+  constructor(refillMs: number, burst: number) {
+    this.#refillMs = refillMs
+    this.#burst = burst
+    this.#tokens = burst
+  }
+
+  /** Milliseconds until a token is there. */
+  get wait(): number {
+    const now = performance.now()
+    this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#countedAt) / this.#refillMs)
+    this.#countedAt = now
+    return this.#tokens >= 1 ? 0 : (1 - this.#tokens) * this.#refillMs
+  }
+
+  /** Takes so many tokens; it may go below none, and then refills from there. */
+  take(tokens = 1): void {
+    this.#tokens -= tokens
+  }
+}

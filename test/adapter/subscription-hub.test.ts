@@ -1,0 +1,317 @@
+import {
+  HistoryRewoundError,
+  StoreFailedError,
+  StoreUnavailableError,
+  tailLog,
+  type LogSource,
+  type StoredEvent,
+} from 'mneme'
+import { describe, expect, onTestFinished, test } from 'vitest'
+
+import type { LogFilter, LogPlace, SubscribedPage } from '../../src/adapter/store-adapter.ts'
+import { settle, times } from '../support/observed-store.ts'
+
+/** A log whose reading and watching are in the test's hands. */
+class TestLog implements LogSource {
+  readonly events: StoredEvent[] = []
+  readonly watchers = new Set<() => void>()
+  scans = 0
+  /** What the next scans throw. */
+  readonly failures: unknown[] = []
+  /** Waited for by each scan, after it has read. */
+  delay: () => Promise<void> = () => Promise.resolve()
+  pageSize = 100
+
+  append(count: number, type = 'Happened'): void {
+    for (let i = 0; i < count; i++) {
+      const n = this.events.length
+      this.events.push({
+        ...{ stream: `s-${n % 3}`, id: `id-${n}`, type, version: 1, data: `{"n":${n}}`, metadata: '{}' },
+        ...{ revision: n, position: String(n).padStart(6, '0'), time: '2026-01-01T00:00:00.000Z' },
+      })
+    }
+  }
+
+  notify(): void {
+    for (const changed of this.watchers) changed()
+  }
+
+  async *scan({ after, types }: LogFilter & { after: LogPlace | undefined }) {
+    this.scans++
+    const end = this.events.length
+    await this.delay()
+    const failure = this.failures.shift()
+    if (failure) throw failure
+    let next = after === undefined ? 0 : Number(after.position) + 1
+    for (; next < end; next += this.pageSize) {
+      const looked = this.events.slice(next, Math.min(end, next + this.pageSize))
+      yield { events: looked.filter(({ type }) => types?.includes(type) ?? true), through: looked.at(-1)! }
+    }
+  }
+
+  watch(changed: () => void): () => void {
+    this.watchers.add(changed)
+    return () => this.watchers.delete(changed)
+  }
+}
+
+/** One that subscribed: takes pages when it is told to, or by itself. */
+function subscriber(
+  log: LogSource,
+  options: { types?: string[]; after?: LogPlace } = {},
+  tail = tailLog(log),
+) {
+  const ending = new AbortController()
+  const interruptions: string[] = []
+  const request = {
+    ...{ streams: undefined, categories: undefined, types: options.types, after: options.after },
+    ...{ signal: ending.signal, interrupted: (error: Error) => void interruptions.push(error.name) },
+  }
+  const pages = tail(request)[Symbol.asyncIterator]() as AsyncIterator<SubscribedPage, undefined>
+  const taken: SubscribedPage[] = []
+  onTestFinished(() => ending.abort())
+  const run = async () => {
+    for (let page = await pages.next(); !page.done; page = await pages.next()) taken.push(page.value)
+  }
+  return {
+    pages,
+    taken,
+    interruptions,
+    run,
+    numbers: () => taken.flatMap(({ events }) => events.map(({ revision }) => revision)),
+    end: () => ending.abort(),
+  }
+}
+
+async function until(isSo: () => boolean): Promise<void> {
+  for (let i = 0; i < 1_000 && !isSo(); i++) await settle()
+  expect(isSo()).toBe(true)
+}
+
+describe('the tail of a log', () => {
+  test('what is appended between looking and watching is not lost', async () => {
+    const log = new TestLog()
+    log.append(10)
+    const one = subscriber(log)
+    log.delay = async () => {
+      // After this scan has looked, and before anybody watches.
+      if (log.scans === 1) log.append(5)
+    }
+    void one.run()
+    await until(() => one.numbers().length === 15)
+    expect(one.numbers()).toEqual(times(15, (i) => i))
+  })
+
+  test('a hundred that wait share one watch, and one look at what is new', async () => {
+    const log = new TestLog()
+    log.append(10)
+    const tail = tailLog(log)
+    const all = times(100, () => subscriber(log, {}, tail))
+    for (const one of all) void one.run()
+    await until(() => all.every(({ taken }) => taken.at(-1)?.isCaughtUp === true))
+    await settle()
+    expect(log.watchers.size).toBe(1)
+    const before = log.scans
+    log.append(1)
+    log.notify()
+    await until(() => all.every((one) => one.numbers().length === 11))
+    await settle()
+    expect(log.scans - before).toBe(1)
+    for (const one of all) one.end()
+    await until(() => log.watchers.size === 0)
+  })
+
+  test('one that asks for more joins while others are given what they asked for', async () => {
+    const log = new TestLog()
+    log.append(10, 'A')
+    const tail = tailLog(log)
+    const few = subscriber(log, { types: ['B'] }, tail)
+    void few.run()
+    await until(() => few.taken.at(-1)?.isCaughtUp === true)
+    const held: (() => void)[] = []
+    log.delay = () => new Promise((resolve) => void held.push(resolve))
+    const release = () => held.splice(0).forEach((go) => go())
+    log.append(5, 'A')
+    // A look at what is new is under way, for B alone, when one comes that wants all.
+    log.notify()
+    await settle()
+    const all = subscriber(log, {}, tail)
+    void all.run()
+    log.append(1, 'B')
+    await until(() => {
+      release()
+      log.notify()
+      return all.numbers().length === 16 && few.numbers().length === 1
+    })
+    expect(all.numbers()).toEqual(times(16, (i) => i))
+    expect(few.numbers()).toEqual([15])
+  })
+
+  test('one that is slow is given no more than it can hold, and then reads by itself', async () => {
+    const log = new TestLog()
+    const tail = tailLog(log)
+    const [slow, quick] = [subscriber(log, {}, tail), subscriber(log, {}, tail)]
+    void quick.run()
+    await slow.pages.next()
+    const waiting = slow.pages.next()
+    for (let i = 0; i < 100; i++) {
+      log.append(50)
+      log.notify()
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+    await until(() => quick.numbers().length === 5_000)
+    const first = (await waiting).value!
+    const second = (await slow.pages.next()).value!
+    expect(first.events.length + second.events.length).toBeLessThanOrEqual(1_200)
+    const numbers = [first, second].flatMap(({ events }) => events.map(({ revision }) => revision))
+    while (numbers.length < 5_000) {
+      const page = (await slow.pages.next()).value!
+      numbers.push(...page.events.map(({ revision }) => revision))
+    }
+    expect(numbers).toEqual(times(5_000, (i) => i))
+    expect(quick.numbers()).toEqual(numbers)
+  })
+
+  test('goes on by itself when the store can be had again, and says what was the matter', async () => {
+    const log = new TestLog()
+    log.append(150)
+    const one = subscriber(log)
+    log.failures.push(new StoreUnavailableError('gone'), new StoreUnavailableError('gone'))
+    void one.run()
+    await until(() => one.numbers().length === 150)
+    log.failures.push(new StoreUnavailableError('gone again'))
+    log.append(10)
+    log.notify()
+    await until(() => one.numbers().length === 160)
+    expect(one.numbers()).toEqual(times(160, (i) => i))
+    expect(one.interruptions).toEqual(times(3, () => 'StoreUnavailableError'))
+  })
+
+  test('an error that will not pass reaches each of those that wait', async () => {
+    const log = new TestLog()
+    log.append(3)
+    const tail = tailLog(log)
+    const all = times(3, () => subscriber(log, {}, tail))
+    const outcomes = all.map((one) => one.run().catch((error: unknown) => error))
+    await until(() => all.every(({ taken }) => taken.at(-1)?.isCaughtUp === true))
+    await settle()
+    const failure = new StoreFailedError('a disk died')
+    log.failures.push(failure)
+    log.append(1)
+    log.notify()
+    expect(await Promise.all(outcomes)).toEqual([failure, failure, failure])
+    expect(log.watchers.size).toBe(0)
+  })
+
+  test('what is told while a look is under way makes for another one', async () => {
+    const log = new TestLog()
+    const one = subscriber(log)
+    void one.run()
+    await until(() => one.taken.length > 0)
+    await settle()
+    let isFirst = true
+    log.delay = async () => {
+      if (!isFirst) return
+      isFirst = false
+      log.append(1)
+      // The only word of it.
+      log.notify()
+    }
+    log.notify()
+    await until(() => one.numbers().length === 1)
+  })
+
+  describe('one whose place was passed while it came', () => {
+    /** Two subscribers: the first is given up to 15 and on while the second has seen 10, and joins. */
+    async function passed() {
+      // Where a busy log is looked at rarely.
+      const log = Object.assign(new TestLog(), { isSparing: true })
+      log.append(10)
+      const tail = tailLog(log)
+      const first = subscriber(log, {}, tail)
+      const over = first.run().catch((error: unknown) => error)
+      await until(() => first.taken.at(-1)?.isCaughtUp === true)
+      const held: (() => void)[] = []
+      log.delay = () => new Promise((resolve) => void held.push(resolve))
+      const second = subscriber(log, {}, tail)
+      void second.run()
+      await until(() => held.length === 1)
+      log.append(500)
+      log.notify()
+      await until(() => held.length === 2)
+      const [own, pass] = held.splice(0)
+      own!()
+      await settle()
+      log.append(1)
+      log.notify()
+      return { log, first, second, over, held, pass: pass! }
+    }
+
+    test('is let in before the next look, which comes at once, and nobody is given anything twice', async () => {
+      const { log, first, second, held, pass } = await passed()
+      const before = log.scans
+      pass()
+      // No timer comes meanwhile.
+      for (let i = 0; i < 50; i++) await Promise.resolve()
+      expect(held).toHaveLength(1)
+      held.shift()!()
+      await until(() => second.numbers().length === 511)
+      expect(log.scans - before).toBe(1)
+      expect(first.numbers()).toEqual(times(511, (i) => i))
+      expect(second.numbers()).toEqual(times(511, (i) => i))
+    })
+
+    test('has others look again at what they were given: where another event is there now, that is an error', async () => {
+      const { log, first, second, over, held, pass } = await passed()
+      pass()
+      await until(() => held.length === 1)
+      log.events.splice(10)
+      log.append(600)
+      log.events.splice(
+        10,
+        600,
+        ...log.events.slice(10).map((event) => ({ ...event, id: `new-${event.id}` })),
+      )
+      log.delay = () => Promise.resolve()
+      // What is held reads this.
+      held.shift()!()
+      log.notify()
+      expect(await over).toBeInstanceOf(HistoryRewoundError)
+      expect(first.numbers()).toEqual(times(510, (i) => i))
+      await until(() => second.numbers().length === 610)
+    })
+  })
+
+  test.each([
+    ['', false, 8],
+    [', more rarely where the source is to be spared', true, 24],
+  ])('the busier a log, the more each look gives%s', async (_, isSparing, every) => {
+    const log = Object.assign(new TestLog(), { isSparing })
+    const one = subscriber(log)
+    void one.run()
+    await until(() => one.taken.length > 0)
+    const [before, began] = [log.scans, performance.now()]
+    let took = 0
+    while (took < 300 || log.scans - before <= 3) {
+      log.append(50)
+      log.notify()
+      await new Promise((resolve) => setImmediate(resolve))
+      took = performance.now() - began
+    }
+    // Three may begin at once.
+    expect(log.scans - before).toBeLessThanOrEqual(3 + Math.ceil(took / every))
+    log.notify()
+    await until(() => one.numbers().length === log.events.length)
+    expect(one.numbers()).toEqual(times(log.events.length, (i) => i))
+  })
+
+  test('ends while it waits to try again', async () => {
+    const log = new TestLog()
+    log.failures.push(...times(100, () => new StoreUnavailableError('gone')))
+    const one = subscriber(log)
+    const over = one.run()
+    await until(() => one.interruptions.length > 3)
+    one.end()
+    await over
+  })
+})

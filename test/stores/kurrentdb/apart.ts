@@ -1,0 +1,102 @@
+import type { Position, StoreAdapter } from 'mneme'
+import type {
+  AppendRequest,
+  AppendVerdict,
+  LogPlace,
+  ReadAllRequest,
+  StoredEvent,
+  SubscribedPage,
+  SubscribeRequest,
+} from '../../../src/adapter/store-adapter.ts'
+
+/** A part of a server that others use, too: streams with names of its own, after what is there already. */
+export interface Apart {
+  /** What the names of its streams begin with. Without a dash, so that categories stay what they are. */
+  readonly prefix: string
+  /** The server's head when it began. */
+  readonly floor: LogPlace | undefined
+}
+
+/** An adapter that has only a part of its server, as if it were all. */
+export function setApart(adapter: StoreAdapter, { prefix, floor: floorPlace }: Apart): StoreAdapter {
+  const floor = floorPlace?.position
+  const isAbove = (position: Position) => position > (floor ?? '')
+  const outside = (name: string) => prefix + name
+  const inside = (name: string) => name.slice(prefix.length)
+  const own = (event: StoredEvent): StoredEvent => ({ ...event, stream: inside(event.stream) })
+
+  const request = ({ conditions, events, keys, ids }: AppendRequest): AppendRequest => ({
+    conditions: conditions.map(({ stream, expected }) => ({ stream: outside(stream), expected })),
+    events: events.map((event) => ({ ...event, stream: outside(event.stream) })),
+    keys: keys.map((claim) => ({ ...claim, key: outside(claim.key) })),
+    ids,
+  })
+  const verdict = (given: AppendVerdict): AppendVerdict => {
+    switch (given.kind) {
+      case 'appended':
+        return given
+      case 'repeated':
+        return { ...given, events: given.events.map(own) }
+      case 'conflict':
+        return { ...given, stream: inside(given.stream) }
+      case 'used':
+        return {
+          kind: 'used',
+          uses: given.uses.map(({ key, fingerprint, events, heads }) => ({
+            key: inside(key),
+            fingerprint,
+            events: events.map(own),
+            heads: heads.map(([stream, revision]) => [inside(stream), revision] as const),
+          })),
+        }
+    }
+  }
+  async function* all(given: ReadAllRequest): AsyncGenerator<StoredEvent[], undefined> {
+    const { direction, after, streams, categories } = given
+    const from = direction === 'forwards' ? (after ?? floor) : after
+    const pages = adapter.readAll({
+      ...given,
+      after: from,
+      streams: streams?.map(outside),
+      categories: categories?.map(outside),
+    })
+    for await (const page of pages) {
+      const events = page.filter(({ stream, position }) => stream.startsWith(prefix) && isAbove(position))
+      if (events.length > 0) yield events.map(own)
+      if (direction === 'backwards' && page.some(({ position }) => !isAbove(position))) return undefined
+    }
+    return undefined
+  }
+
+  async function* subscribed(given: SubscribeRequest): AsyncGenerator<SubscribedPage, undefined> {
+    const pages = adapter.subscribe({
+      ...given,
+      after: given.after ?? floorPlace,
+      streams: given.streams?.map(outside),
+      categories: given.categories?.map(outside),
+    })
+    for await (const { events, through, isCaughtUp } of pages) {
+      const seen = events.filter(({ stream }) => stream.startsWith(prefix)).map(own)
+      yield { events: seen, through: through && isAbove(through.position) ? through : undefined, isCaughtUp }
+    }
+    return undefined
+  }
+
+  return {
+    capabilities: adapter.capabilities,
+    identity: () => adapter.identity(),
+    append: async (given, signal) => verdict(await adapter.append(request(given), signal)),
+    async *read(given) {
+      for await (const page of adapter.read({ ...given, stream: outside(given.stream) })) yield page.map(own)
+    },
+    readAll: all,
+    head: (stream) => adapter.head(outside(stream)),
+    logHead: async () => {
+      const head = await adapter.logHead()
+      return head !== undefined && isAbove(head) ? head : undefined
+    },
+    idAt: (position) => adapter.idAt(position),
+    subscribe: subscribed,
+    close: () => adapter.close(),
+  }
+}

@@ -1,0 +1,41 @@
+import type { ContractRealm } from 'mneme/testing'
+
+import { kurrentdbAdapter } from '../../../src/stores/kurrentdb/adapter.ts'
+import { readConnection } from '../../../src/stores/kurrentdb/options.ts'
+import { makeClient } from '../../../src/stores/kurrentdb/driver.ts'
+import type { StoreAdapter } from '../../../src/adapter/store-adapter.ts'
+import { setApart } from './apart.ts'
+import { standIn } from './stand-in/server.ts'
+
+/** The server that the tests were given, by a connection string. */
+export const realServer = process.env.MNEME_TEST_KURRENTDB
+
+/** An adapter over a server. */
+export async function adapterOf(connectionString: string, deadline = 10_000): Promise<StoreAdapter> {
+  const { text, requiresLeader, credentials } = readConnection(connectionString, deadline)
+  const connect = () => makeClient(text)
+  return kurrentdbAdapter(await connect(), { deadline, requiresLeader, credentials }, connect)
+}
+
+/** A realm of the contract on a server that others use, too. */
+export async function realRealm(connectionString: string): Promise<ContractRealm> {
+  const adapter = await adapterOf(connectionString)
+  const position = await adapter.logHead()
+  const id = position === undefined ? undefined : await adapter.idAt(position)
+  await adapter.close()
+  const floor = position === undefined || id === undefined ? undefined : { position, id }
+  const part = { prefix: `${crypto.randomUUID().replaceAll('-', '')}~`, floor }
+  return {
+    connect: async () => setApart(await adapterOf(connectionString), part),
+    destroy: () => Promise.resolve(),
+  }
+}
+
+/** A realm of the contract on a stand-in of its own. */
+export async function standInRealm(version?: string): Promise<ContractRealm> {
+  const server = await standIn(version === undefined ? {} : { version })
+  return {
+    connect: () => adapterOf(server.connectionString),
+    destroy: () => server.stop(),
+  }
+}

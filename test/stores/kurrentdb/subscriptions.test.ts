@@ -1,0 +1,286 @@
+import { describe, expect, test } from 'vitest'
+
+import type { LogPlace, StoreAdapter, StoredEvent } from '../../../src/adapter/store-adapter.ts'
+import { Follower } from './follower.ts'
+import {
+  appendOf,
+  behindProxy,
+  happened,
+  logOf,
+  opened,
+  ownServer,
+  served,
+  sleep,
+  times,
+  uncaught,
+  unique,
+  until,
+  where,
+} from './rig.ts'
+
+/** Appends events to a stream, some at a time. */
+async function write(adapter: StoreAdapter, stream: string, count: number, each = 1): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    const events = times(each, (n) => happened(stream, { n: i * each + n }))
+    await adapter.append(appendOf({ [stream]: 'any' }, events))
+  }
+}
+
+/** Where the log ends. */
+async function endOf(adapter: StoreAdapter): Promise<LogPlace | undefined> {
+  const position = await adapter.logHead()
+  return position === undefined ? undefined : { position, id: (await adapter.idAt(position))! }
+}
+
+describe(`a subscription, ${where}`, () => {
+  test('passes from what was there to what comes without a seam, whoever writes', async () => {
+    const server = await served()
+    const [reader, ...writers] = await Promise.all(times(3, () => opened(server)))
+    const after = await endOf(reader!)
+    const streams = times(8, () => unique('seam'))
+    let isOver = false
+    const writing = streams.map(async (stream, i) => {
+      while (!isOver) await write(writers[i % 2]!, stream, 1, 1 + (i % 3))
+    })
+    const followers: Follower[] = []
+    for (let i = 0; i < 20; i++) {
+      followers.push(new Follower(reader!, { after, streams: i % 2 === 0 ? undefined : streams }))
+      await sleep(25)
+    }
+    isOver = true
+    await Promise.all(writing)
+    const log = (await logOf(reader!, streams, after?.position)).map(({ id }) => id)
+    const own = new Set(log)
+    for (const follower of followers) {
+      await until(
+        () => follower.ids.filter((id) => own.has(id)).length >= log.length,
+        `${String(log.length)} events have come`,
+      )
+      expect(follower.ids.filter((id) => own.has(id))).toEqual(log)
+    }
+  }, 60_000)
+
+  test('that asks for little says how far it is, and does not look through it again', async () => {
+    const adapter = await opened(await served())
+    const [few, many] = [unique('few'), unique('many')]
+    const after = await endOf(adapter)
+    await write(adapter, few, 1)
+    await write(adapter, many, 10, 2_000)
+    const before = await endOf(adapter)
+    const [{ position: nearEnd }] = (await logOf(adapter, [many], after?.position)).slice(-1_100) as [
+      StoredEvent,
+    ]
+    const follower = new Follower(adapter, { after, streams: [few] })
+    await follower.isLive()
+    // The server tells where it began to look for the last time.
+    expect(follower.places.at(-1)!.position >= nearEnd).toBe(true)
+    await write(adapter, many, 3, 2_000)
+    await sleep(1_100)
+    await write(adapter, many, 1, 2_000)
+    await until(
+      () => follower.places.at(-1)!.position > before!.position,
+      'it has passed what came and was not asked for',
+    )
+    await write(adapter, few, 1)
+    expect((await follower.first(2)).map(({ stream }) => stream)).toEqual([few, few])
+    const place = follower.places.at(-1)!
+    expect(await adapter.idAt(place.position)).toBe(place.id)
+  }, 60_000)
+
+  test('is given each event within milliseconds', async () => {
+    const server = await served()
+    const [adapter, writer] = [await opened(server), await opened(server)]
+    const stream = unique()
+    const follower = new Follower(adapter, { after: await endOf(adapter), streams: [stream] })
+    await follower.isLive()
+    const delays: number[] = []
+    for (let i = 0; i < 60; i++) {
+      await write(writer, stream, 1)
+      const began = performance.now()
+      await until(() => follower.events.length > i, 'it has come')
+      delays.push(performance.now() - began)
+      await sleep(10)
+    }
+    const median = delays.sort((a, b) => a - b)[30]!
+    // It is asked for every five milliseconds.
+    expect(median).toBeLessThan(20)
+  })
+
+  test('from a place that is none is refused at once', async () => {
+    const adapter = await opened(await served())
+    await write(adapter, unique(), 1)
+    const end = (await endOf(adapter))!
+    const beyond = { ...end, position: String(BigInt(end.position) + 1_000_000n).padStart(19, '0') }
+    for (const after of [beyond, { ...end, id: crypto.randomUUID() }]) {
+      const follower = new Follower(adapter, { after, streams: ['nothing'] })
+      await follower.over
+      expect(follower.error).toMatchObject({ code: 'HISTORY_REWOUND' })
+    }
+  })
+})
+
+describe(`a subscription whose connection breaks, ${where}`, () => {
+  test('again and again, sees the log of writers that it does not trouble', async () => {
+    const missed = uncaught()
+    const { proxy, adapter, direct } = await behindProxy(2_000)
+    const [stream, other] = [unique('cut'), unique('other')]
+    const after = await endOf(direct)
+    const followers = [
+      new Follower(adapter, { after, streams: [stream] }),
+      new Follower(adapter, { after, types: ['Happened'] }),
+    ]
+    let isOver = false
+    const writing = [stream, other].map(async (name) => {
+      while (!isOver) {
+        await write(direct, name, 1, 3)
+        await sleep(2)
+      }
+    })
+    for (let i = 0; i < 25; i++) {
+      await sleep(100)
+      proxy.cut()
+    }
+    isOver = true
+    await Promise.all(writing)
+    const log = (await logOf(direct, [stream], after?.position)).map(({ id }) => id)
+    for (const follower of followers) {
+      const own = () => follower.events.filter((event) => event.stream === stream).map(({ id }) => id)
+      await until(() => own().length >= log.length || follower.error !== undefined, 'all has come', 20_000)
+      expect(follower.error).toBeUndefined()
+      expect(own()).toEqual(log)
+      expect(new Set(follower.interruptions)).toEqual(new Set(['STORE_UNAVAILABLE']))
+    }
+    expect(missed).toEqual([])
+  }, 60_000)
+
+  test('goes on where others have come to it meanwhile, from between two of its events', async () => {
+    const { proxy, adapter, direct } = await behindProxy(2_000)
+    const [few, many] = [unique('few'), unique('many')]
+    let written = 0
+    const both = async () => {
+      await write(direct, many, 1)
+      await write(direct, few, 1)
+      written++
+    }
+    const followers = [new Follower(adapter, { streams: [few] })]
+    await followers[0]!.isLive()
+    for (let round = 0; round < 8; round++) {
+      for (let i = 0; i < 5; i++) {
+        followers.push(new Follower(adapter, { streams: [few] }))
+        for (let n = 0; n < 6; n++) await both()
+      }
+      await Promise.all(followers.map((follower) => follower.first(written)))
+      proxy.cut()
+      await sleep(100)
+      await both()
+      await Promise.all(followers.map((follower) => follower.first(written, 5_000)))
+    }
+    const log = (await logOf(direct, [few])).map(({ id }) => id)
+    for (const { ids } of followers) expect(ids).toEqual(log)
+  }, 60_000)
+
+  test('without a word notices within twice the deadline', async () => {
+    const { proxy, adapter, direct } = await behindProxy(400)
+    const stream = unique('mute')
+    const follower = new Follower(adapter, { after: await endOf(direct), streams: [stream] })
+    await follower.isLive()
+    await write(adapter, stream, 1)
+    await follower.first(1)
+    proxy.mute()
+    const began = performance.now()
+    await write(direct, stream, 1)
+    await follower.first(2)
+    expect(performance.now() - began).toBeLessThan(3_000)
+    expect(follower.interruptions.length).toBeGreaterThan(0)
+  }, 30_000)
+})
+
+describe('subscriptions, on the stand-in', () => {
+  test('that have caught up share a subscription of the server, and hold up nobody', async () => {
+    const server = await ownServer()
+    const adapter = await opened(server.connectionString)
+    const writer = await opened(server.connectionString)
+    const streams = times(150, () => unique())
+    const followers = streams.map((stream, i) => {
+      const request = [{ streams: [stream] }, { types: ['Happened'] }, {}][i % 3]!
+      return new Follower(adapter, request)
+    })
+    await Promise.all(followers.map((follower) => follower.isLive()))
+    await until(() => server.log.followers.size === 3, 'one is left for each way to filter')
+    const began = performance.now()
+    await write(adapter, streams[0]!, 1)
+    expect(performance.now() - began).toBeLessThan(1_000)
+    for (const stream of streams.slice(1)) await write(writer, stream, 1)
+    for (const [i, follower] of followers.entries()) {
+      const wanted = i % 3 === 0 ? 1 : streams.length
+      expect(await follower.first(wanted)).toHaveLength(wanted)
+    }
+    await Promise.all(followers.map((follower) => follower.stop()))
+    await until(() => server.log.followers.size === 0, 'nothing is left on the server')
+  }, 60_000)
+
+  test('leave nothing on the server, however they end', async () => {
+    const server = await ownServer()
+    for (const how of ['abort', 'return', 'close'] as const) {
+      for (const streams of [undefined, ['a'], []]) {
+        const adapter = await opened(server.connectionString)
+        await write(adapter, 'a', 1, 100)
+        const ending = new AbortController()
+        const pages = adapter.subscribe({
+          ...{ after: undefined, streams, categories: undefined, types: undefined },
+          ...{ signal: ending.signal, interrupted: () => undefined },
+        })
+        const iterator = pages[Symbol.asyncIterator]()
+        for (let page = await iterator.next(); !page.done && !page.value.isCaughtUp;) {
+          page = await iterator.next()
+        }
+        const next = iterator.next()
+        await sleep(50)
+        if (how !== 'return') {
+          ending.abort()
+          expect(await next).toEqual({ done: true, value: undefined })
+        } else {
+          ending.abort()
+          await iterator.return?.()
+        }
+        await until(() => server.log.followers.size === 0, 'nothing is left on the server')
+      }
+    }
+  })
+
+  test('outlive a server that stops and starts again', async () => {
+    const server = await ownServer()
+    const adapter = await opened(server.connectionString, 1_000)
+    const followers = [new Follower(adapter), new Follower(adapter, { streams: ['a'] })]
+    await Promise.all(followers.map((follower) => follower.isLive()))
+    for (let round = 0; round < 3; round++) {
+      // As another process would, which knows of no connection that was lost.
+      await write(await opened(server.connectionString), 'a', 5, 2)
+      await server.stop()
+      await sleep(round * 700)
+      await server.start()
+      await write(await opened(server.connectionString), 'b', 2)
+    }
+    const log = (await logOf(adapter)).map(({ id }) => id)
+    const ofA = (await logOf(adapter, ['a'])).map(({ id }) => id)
+    await followers[0]!.first(log.length)
+    await followers[1]!.first(ofA.length)
+    expect(followers.map(({ ids }) => ids)).toEqual([log, ofA])
+    for (const { interruptions } of followers) expect(interruptions.length).toBeGreaterThan(0)
+  }, 60_000)
+
+  test('end with an error where the server was restored to an earlier point', async () => {
+    const server = await ownServer()
+    const adapter = await opened(server.connectionString)
+    await write(adapter, 'a', 5)
+    const backup = server.backUp()
+    await write(adapter, 'a', 5)
+    const followers = [new Follower(adapter), new Follower(adapter, { types: ['Happened'] })]
+    await Promise.all(followers.map((follower) => follower.isLive()))
+    await server.restore(backup)
+    for (const follower of followers) {
+      await follower.over
+      expect(follower.error).toMatchObject({ code: 'HISTORY_REWOUND' })
+    }
+  })
+})
