@@ -19,7 +19,7 @@ export interface ProjectionTarget<Tx> {
    * @throws StoreBusyError, StoreUnavailableError, StoreFailedError and so on
    */
   transaction<T>(
-    work: (tx: Tx, rows: readonly QueryRow[]) => TargetSteps<T>,
+    work: (tx: Tx, rows: readonly TargetRow[]) => TargetSteps<T>,
     patience: number,
     first?: TargetQuery,
   ): Promise<T>
@@ -32,7 +32,7 @@ export interface ProjectionTarget<Tx> {
    * const rows = await readModels.query('SELECT balance FROM balances WHERE account = ?', ['alice'])
    * ```
    */
-  query(sql: string, values?: readonly QueryValue[]): Promise<readonly QueryRow[]>
+  query(sql: string, values?: readonly TargetValue[]): Promise<readonly TargetRow[]>
 
   /** Runs Mneme's own queries that change nothing, each by itself. */
   read<T>(work: () => TargetSteps<T>): Promise<T>
@@ -47,7 +47,7 @@ export interface ProjectionTarget<Tx> {
  * Work in a database, step by step, written once for drivers that answer at once and for those that make one wait:
  * yields a query and goes on with its rows, or yields what a handler returned and goes on when that is settled.
  */
-export type TargetSteps<T> = Generator<TargetStep, T, readonly QueryRow[]>
+export type TargetSteps<T> = Generator<TargetStep, T, readonly TargetRow[]>
 
 /** A query, or what a handler returned. */
 export type TargetStep = TargetQuery | HandlerResult
@@ -60,7 +60,7 @@ export type TargetStep = TargetQuery | HandlerResult
  */
 export interface TargetQuery {
   readonly sql: string
-  readonly values: readonly QueryValue[]
+  readonly values: readonly TargetValue[]
 }
 
 /** What a handler returned: perhaps a promise. */
@@ -69,13 +69,13 @@ export interface HandlerResult {
 }
 
 /** A parameter. */
-export type QueryValue = string | number | null
+export type TargetValue = string | number | null
 
 /** A row by the names of its columns. PostgreSQL gives large integers as text. */
-export type QueryRow = Readonly<Record<string, unknown>>
+export type TargetRow = Readonly<Record<string, unknown>>
 
 /** A query, as a step of its own. */
-export function* ask(sql: string, ...values: readonly QueryValue[]): TargetSteps<readonly QueryRow[]> {
+export function* ask(sql: string, ...values: readonly TargetValue[]): TargetSteps<readonly TargetRow[]> {
   return yield { sql, values }
 }
 

@@ -3,7 +3,7 @@ import {
   HandlerMisuse,
   isThenable,
   type TargetQuery,
-  type QueryRow,
+  type TargetRow,
   type TargetSteps,
 } from '../adapter/projection-target.ts'
 import type { Checkpoint } from '../store/event-store.ts'
@@ -73,7 +73,7 @@ export async function applyBatch(
  */
 export async function handling<T>(
   { target }: Definition,
-  work: (tx: unknown, rows: readonly QueryRow[]) => TargetSteps<T>,
+  work: (tx: unknown, rows: readonly TargetRow[]) => TargetSteps<T>,
   patience: number,
   first?: TargetQuery,
 ): Promise<T> {
@@ -88,7 +88,7 @@ export async function handling<T>(
 
 interface Work extends Batch, Holder {
   readonly tx: unknown
-  readonly pinned: readonly QueryRow[]
+  readonly pinned: readonly TargetRow[]
   /** Milliseconds after which it ends. */
   readonly longest: number
 }

@@ -2,7 +2,7 @@ import {
   ask,
   transactionEnded,
   type TargetQuery,
-  type QueryRow,
+  type TargetRow,
   type TargetSteps,
 } from '../adapter/projection-target.ts'
 import type { Checkpoint } from '../store/event-store.ts'
@@ -262,7 +262,7 @@ export function checkpointAt(store: string, { position, id }: LogPlace): Checkpo
 const COLUMNS =
   'generation, version, role, store, position, event_id, state, failure, applied, rebuilding, owner, lease_until - NOW AS lease_left'
 
-function buildOf(name: string, row: QueryRow): Build {
+function buildOf(name: string, row: TargetRow): Build {
   const text = (column: string) => (row[column] as string | null) ?? undefined
   const [store, position, id] = ['store', 'position', 'event_id'].map(text)
   const isSomewhere = store !== undefined && position !== undefined && id !== undefined

@@ -1,8 +1,8 @@
 export type {
   HandlerResult,
   ProjectionTarget,
-  QueryRow,
-  QueryValue,
+  TargetRow,
+  TargetValue,
   TargetQuery,
   TargetStep,
   TargetSteps,

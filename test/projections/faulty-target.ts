@@ -1,7 +1,7 @@
 import type {
   ProjectionTarget,
   TargetQuery,
-  QueryRow,
+  TargetRow,
   TargetStep,
   TargetSteps,
 } from '../../src/adapter/projection-target.ts'
@@ -26,7 +26,7 @@ export function faultyTarget<Tx>(
   return {
     dialect: target.dialect,
     async transaction<T>(
-      work: (tx: Tx, rows: readonly QueryRow[]) => TargetSteps<T>,
+      work: (tx: Tx, rows: readonly TargetRow[]) => TargetSteps<T>,
       patience: number,
       first?: TargetQuery,
     ): Promise<T> {

@@ -4,9 +4,9 @@ import {
   causesOf,
   type ProjectionTarget,
   type TargetQuery,
-  type QueryRow,
+  type TargetRow,
   type TargetSteps,
-  type QueryValue,
+  type TargetValue,
 } from '../../adapter/projection-target.ts'
 import { Connections, type Session } from './connection.ts'
 import type { PostgresConfig, PostgresPool } from './driver.ts'
@@ -78,7 +78,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
   }
 
   async transaction<T>(
-    work: (tx: Client, rows: readonly QueryRow[]) => TargetSteps<T>,
+    work: (tx: Client, rows: readonly TargetRow[]) => TargetSteps<T>,
     patience: number,
     first?: TargetQuery,
   ): Promise<T> {
@@ -92,7 +92,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
         const begun = await query(all).catch((error: unknown) => {
           throw asMnemeError(error)
         })
-        const rows = first ? (begun as unknown as { readonly rows: QueryRow[] }[]).at(-1)!.rows : []
+        const rows = first ? (begun as unknown as { readonly rows: TargetRow[] }[]).at(-1)!.rows : []
         // The driver's connection has more than what is needed of it elsewhere: handlers see all of it.
         const value = await this.#runAll(work(session.client as unknown as Client, rows), query)
         // Where a handler has swallowed an error of the server, nothing is left to be committed.
@@ -107,7 +107,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
     })
   }
 
-  async query(sql: string, values: readonly QueryValue[] = []): Promise<readonly QueryRow[]> {
+  async query(sql: string, values: readonly TargetValue[] = []): Promise<readonly TargetRow[]> {
     const { rows } = await this.#use((_, query) => query(sql, [...values]))
     return rows
   }
@@ -184,7 +184,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
   }
 
   /** A query in PostgreSQL's words; with its values put in, where it is to go with others. */
-  #textOf(sql: string, values?: readonly QueryValue[]): string {
+  #textOf(sql: string, values?: readonly TargetValue[]): string {
     return sql.replace(WORDS, (parameter, quote: string | undefined, word: string | undefined) => {
       if (word === undefined) return values ? constant(values[Number(parameter.slice(1)) - 1]!) : parameter
       const name = this.#words[word]!
@@ -194,7 +194,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
     })
   }
 
-  async #rowsOf(query: Ask, { sql, values }: TargetQuery): Promise<readonly QueryRow[]> {
+  async #rowsOf(query: Ask, { sql, values }: TargetQuery): Promise<readonly TargetRow[]> {
     try {
       const { rows } = await query(this.#textOf(sql), values.length > 0 ? [...values] : undefined)
       return rows
@@ -212,7 +212,7 @@ interface Opened {
 type Ask = (
   text: string,
   values?: unknown[],
-) => Promise<{ readonly rows: QueryRow[]; readonly command?: string }>
+) => Promise<{ readonly rows: TargetRow[]; readonly command?: string }>
 
 /** What it failed with, if it did. */
 async function failureOf(returned: unknown): Promise<{ readonly error: unknown } | undefined> {
@@ -252,7 +252,7 @@ function asError(error: unknown): Error {
 }
 
 /** A value as it is written. */
-function constant(value: QueryValue): string {
+function constant(value: TargetValue): string {
   if (value === null) return 'NULL'
   return typeof value === 'number' ? String(value) : literal(value)
 }

@@ -5,11 +5,11 @@ import {
   HandlerMisuse,
   type ProjectionTarget,
   type TargetQuery,
-  type QueryRow,
+  type TargetRow,
   type TargetStep,
   type TargetSteps,
   transactionEnded,
-  type QueryValue,
+  type TargetValue,
 } from '../../adapter/projection-target.ts'
 import { faultOf, isBusy, isOfFile, retryBusy } from './errors.ts'
 import type { Connection } from './connection.ts'
@@ -51,7 +51,7 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
   }
 
   async transaction<T>(
-    work: (tx: Database, rows: readonly QueryRow[]) => TargetSteps<T>,
+    work: (tx: Database, rows: readonly TargetRow[]) => TargetSteps<T>,
     _patience: number,
     first?: TargetQuery,
   ): Promise<T> {
@@ -65,7 +65,7 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
     return queue.write(() => runAll(work(tx, first ? query(first) : []), query), this.#settings.busyTimeout)
   }
 
-  async query(sql: string, values: readonly QueryValue[] = []): Promise<readonly QueryRow[]> {
+  async query(sql: string, values: readonly TargetValue[] = []): Promise<readonly TargetRow[]> {
     const { connection } = await this.#open()
     return retryBusy(
       () =>
@@ -108,7 +108,7 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
 }
 
 /** Runs steps to their end, at once. @throws what a step throws, where the file is to blame as Mneme's error. */
-function runAll<T>(steps: TargetSteps<T>, query: (asked: TargetQuery) => QueryRow[]): T {
+function runAll<T>(steps: TargetSteps<T>, query: (asked: TargetQuery) => TargetRow[]): T {
   try {
     let step = steps.next()
     while (!step.done) {
@@ -122,13 +122,13 @@ function runAll<T>(steps: TargetSteps<T>, query: (asked: TargetQuery) => QueryRo
   }
 }
 
-function rowsOf(connection: Connection, { sql, values }: TargetQuery): QueryRow[] {
+function rowsOf(connection: Connection, { sql, values }: TargetQuery): TargetRow[] {
   const { text, order, givesRows } = translate(sql)
   const inOrder = order.map((n) => values[n - 1] ?? null)
   try {
     const statement = connection.prepare(text)
     // One of the drivers refuses to ask for rows where there can be none.
-    if (givesRows) return statement.all(...inOrder) as QueryRow[]
+    if (givesRows) return statement.all(...inOrder) as TargetRow[]
     statement.run(...inOrder)
     return []
   } catch (error) {
@@ -137,8 +137,8 @@ function rowsOf(connection: Connection, { sql, values }: TargetQuery): QueryRow[
 }
 
 /** Rows of node:sqlite have no prototype, which shows where they are printed or compared. */
-function plainRow(row: unknown): QueryRow {
-  return { ...(row as QueryRow) }
+function plainRow(row: unknown): TargetRow {
+  return { ...(row as TargetRow) }
 }
 
 /** A query in SQLite's words. The drivers have no numbered parameters in common: they are given in the order of use. */
