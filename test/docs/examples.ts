@@ -58,6 +58,7 @@ declare const doors: Projection
 /** The entry points, and which files they are. */
 export const entryPoints: Readonly<Record<string, string>> = {
   mneme: 'src/index.ts',
+  'mneme/adapter': 'src/adapter/index.ts',
   'mneme/memory': 'src/stores/memory/index.ts',
   'mneme/kurrentdb': 'src/stores/kurrentdb/index.ts',
   'mneme/postgres': 'src/stores/postgres/index.ts',
