@@ -79,13 +79,13 @@ export type { LogSource, ScannedPage, ScanRequest } from './adapter/subscription
 export type { Metadata } from './model/metadata.ts'
 export { openStore } from './open-store.ts'
 export type {
+  HandlerResult,
   ProjectionTarget,
-  Query,
-  Returned,
-  Row,
-  Step,
-  Steps,
-  Value,
+  TargetQuery,
+  TargetRow,
+  TargetStep,
+  TargetSteps,
+  TargetValue,
 } from './adapter/projection-target.ts'
 export { reject } from './model/command.ts'
 export type { Rejection } from './model/command.ts'

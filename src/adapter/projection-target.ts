@@ -19,9 +19,9 @@ export interface ProjectionTarget<Tx> {
    * @throws StoreBusyError, StoreUnavailableError, StoreFailedError and so on
    */
   transaction<T>(
-    work: (tx: Tx, rows: readonly Row[]) => Steps<T>,
+    work: (tx: Tx, rows: readonly TargetRow[]) => TargetSteps<T>,
     patience: number,
-    first?: Query,
+    first?: TargetQuery,
   ): Promise<T>
 
   /**
@@ -32,10 +32,10 @@ export interface ProjectionTarget<Tx> {
    * const rows = await readModels.query('SELECT balance FROM balances WHERE account = ?', ['alice'])
    * ```
    */
-  query(sql: string, values?: readonly Value[]): Promise<readonly Row[]>
+  query(sql: string, values?: readonly TargetValue[]): Promise<readonly TargetRow[]>
 
   /** Runs Mneme's own queries that change nothing, each by itself. */
-  read<T>(work: () => Steps<T>): Promise<T>
+  read<T>(work: () => TargetSteps<T>): Promise<T>
 
   /** Gives back what it holds. Projections that run in it are to be stopped before. */
   close(): Promise<void>
@@ -47,10 +47,10 @@ export interface ProjectionTarget<Tx> {
  * Work in a database, step by step, written once for drivers that answer at once and for those that make one wait:
  * yields a query and goes on with its rows, or yields what a handler returned and goes on when that is settled.
  */
-export type Steps<T> = Generator<Step, T, readonly Row[]>
+export type TargetSteps<T> = Generator<TargetStep, T, readonly TargetRow[]>
 
 /** A query, or what a handler returned. */
-export type Step = Query | Returned
+export type TargetStep = TargetQuery | HandlerResult
 
 /**
  * A query in the SQL that SQLite and PostgreSQL have in common. Parameters are `$1` and so on; `NOW` stands for the
@@ -58,29 +58,29 @@ export type Step = Query | Returned
  * for a lock on the rows (many may pin one, which keeps it from being claimed), `PROJECTIONS`, `PARKED` and `VERSIONS`
  * for Mneme's own tables, `HOME` for what they are in. In quotes, each is a literal.
  */
-export interface Query {
+export interface TargetQuery {
   readonly sql: string
-  readonly values: readonly Value[]
+  readonly values: readonly TargetValue[]
 }
 
 /** What a handler returned: perhaps a promise. */
-export interface Returned {
+export interface HandlerResult {
   readonly returned: unknown
 }
 
 /** A parameter. */
-export type Value = string | number | null
+export type TargetValue = string | number | null
 
 /** A row by the names of its columns. PostgreSQL gives large integers as text. */
-export type Row = Readonly<Record<string, unknown>>
+export type TargetRow = Readonly<Record<string, unknown>>
 
 /** A query, as a step of its own. */
-export function* ask(sql: string, ...values: readonly Value[]): Steps<readonly Row[]> {
+export function* ask(sql: string, ...values: readonly TargetValue[]): TargetSteps<readonly TargetRow[]> {
   return yield { sql, values }
 }
 
 /** Waits for what a handler returned, if it is something to wait for. */
-export function* settle(returned: unknown): Steps<void> {
+export function* settle(returned: unknown): TargetSteps<void> {
   if (isThenable(returned)) yield { returned }
 }
 

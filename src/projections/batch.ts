@@ -1,5 +1,11 @@
 import { isMnemeError } from '../base/errors.ts'
-import { HandlerMisuse, isThenable, type Query, type Row, type Steps } from '../adapter/projection-target.ts'
+import {
+  HandlerMisuse,
+  isThenable,
+  type TargetQuery,
+  type TargetRow,
+  type TargetSteps,
+} from '../adapter/projection-target.ts'
 import type { Checkpoint } from '../store/event-store.ts'
 import type { StoredEvent } from '../adapter/store-adapter.ts'
 import { advance, checkpointAt, movedTo, pinOf, suffixOf, type Build } from './builds.ts'
@@ -67,9 +73,9 @@ export async function applyBatch(
  */
 export async function handling<T>(
   { target }: Definition,
-  work: (tx: unknown, rows: readonly Row[]) => Steps<T>,
+  work: (tx: unknown, rows: readonly TargetRow[]) => TargetSteps<T>,
   patience: number,
-  first?: Query,
+  first?: TargetQuery,
 ): Promise<T> {
   try {
     return await target.transaction(work, patience, first)
@@ -82,7 +88,7 @@ export async function handling<T>(
 
 interface Work extends Batch, Holder {
   readonly tx: unknown
-  readonly pinned: readonly Row[]
+  readonly pinned: readonly TargetRow[]
   /** Milliseconds after which it ends. */
   readonly longest: number
 }
@@ -91,7 +97,7 @@ function* handleAll(
   definition: Definition,
   build: Build,
   { events, through, owner, lease, tx, pinned, longest }: Work,
-): Steps<Build> {
+): TargetSteps<Build> {
   const { selection, handlers } = definition
   const context = contextOf(definition, build)
   const started = performance.now()

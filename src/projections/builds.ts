@@ -1,4 +1,10 @@
-import { ask, transactionEnded, type Query, type Row, type Steps } from '../adapter/projection-target.ts'
+import {
+  ask,
+  transactionEnded,
+  type TargetQuery,
+  type TargetRow,
+  type TargetSteps,
+} from '../adapter/projection-target.ts'
 import type { Checkpoint } from '../store/event-store.ts'
 import type { LogPlace } from '../adapter/store-adapter.ts'
 
@@ -67,7 +73,7 @@ export interface Builds {
   readonly next: number
 }
 
-export function* findBuilds(name: string): Steps<Builds> {
+export function* findBuilds(name: string): TargetSteps<Builds> {
   const rows = yield* ask(`SELECT ${COLUMNS} FROM PROJECTIONS WHERE name = $1 ORDER BY generation`, name)
   const builds = rows.map((row) => buildOf(name, row))
   const ofRole = (wanted: Role) => builds.find(({ role }) => role === wanted)
@@ -75,7 +81,9 @@ export function* findBuilds(name: string): Steps<Builds> {
 }
 
 /** Begins a build, unless there is one of that role or a later one. Returns whether it was begun. */
-export function* beginBuild(build: Pick<Build, 'name' | 'generation' | 'version' | 'role'>): Steps<boolean> {
+export function* beginBuild(
+  build: Pick<Build, 'name' | 'generation' | 'version' | 'role'>,
+): TargetSteps<boolean> {
   const { name, generation, version, role } = build
   const rows = yield* ask(
     `INSERT INTO PROJECTIONS (name, generation, version, role, state, applied, rebuilding, lease_until)
@@ -96,7 +104,7 @@ export function* beginBuild(build: Pick<Build, 'name' | 'generation' | 'version'
  * Pins a build where it stands: until the transaction ends, it is neither reset nor replaced. There is a row if it stands
  * there. Others may pin it, too; so it spares the work of who is late, and leaves it to {@link advance} to be the fence.
  */
-export function pinOf({ name, generation, version, role, checkpoint }: Build): Query {
+export function pinOf({ name, generation, version, role, checkpoint }: Build): TargetQuery {
   return {
     sql: `SELECT name FROM PROJECTIONS WHERE name = $1 AND generation = $2 AND version = $3 AND role = $4
       AND position IS NOT DISTINCT FROM $5 AND event_id IS NOT DISTINCT FROM $6 PINNED`,
@@ -105,7 +113,7 @@ export function pinOf({ name, generation, version, role, checkpoint }: Build): Q
 }
 
 /** Pins the live build, wherever it stands. Returns whether it still is. */
-export function* pinLive({ name, generation }: Build): Steps<boolean> {
+export function* pinLive({ name, generation }: Build): TargetSteps<boolean> {
   const rows = yield* ask(
     "SELECT name FROM PROJECTIONS WHERE name = $1 AND generation = $2 AND role = 'live' PINNED",
     ...[name, generation],
@@ -114,7 +122,7 @@ export function* pinLive({ name, generation }: Build): Steps<boolean> {
 }
 
 /** Counts an event that was handled, but not in its turn. */
-export function* countHandled({ name, generation }: Build): Steps<void> {
+export function* countHandled({ name, generation }: Build): TargetSteps<void> {
   const rows = yield* ask(
     'UPDATE PROJECTIONS SET applied = applied + 1 WHERE name = $1 AND generation = $2 AND STANDS RETURNING name',
     ...[name, generation],
@@ -130,7 +138,7 @@ export function* advance(
   { name, generation, version, role, checkpoint }: Build,
   to: Checkpoint,
   { count, owner, lease }: { readonly count: number; readonly owner: string; readonly lease: number },
-): Steps<boolean> {
+): TargetSteps<boolean> {
   const rows = yield* ask(
     `UPDATE PROJECTIONS SET store = $1, position = $2, event_id = $3, applied = applied + $4,
         state = 'running', failure = NULL,
@@ -148,7 +156,7 @@ export function* advance(
 }
 
 /** Takes or keeps the lease of a build: who has it works, the others stand by. It only saves work. */
-export function* takeLease(build: Build, owner: string, lease: number): Steps<boolean> {
+export function* takeLease(build: Build, owner: string, lease: number): TargetSteps<boolean> {
   const rows = yield* ask(
     `UPDATE PROJECTIONS SET owner = $1, lease_until = NOW + $2
       WHERE name = $3 AND generation = $4 AND (owner = $1 OR lease_until <= NOW) RETURNING name`,
@@ -158,7 +166,7 @@ export function* takeLease(build: Build, owner: string, lease: number): Steps<bo
 }
 
 /** Gives a lease back. */
-export function* giveLease(build: Build, owner: string): Steps<void> {
+export function* giveLease(build: Build, owner: string): TargetSteps<void> {
   yield* ask(
     'UPDATE PROJECTIONS SET owner = NULL, lease_until = 0 WHERE name = $1 AND generation = $2 AND owner = $3',
     ...[build.name, build.generation, owner],
@@ -170,7 +178,7 @@ export function* noteFailure(
   { name, generation, checkpoint }: Build,
   owner: string,
   { state, failure }: { readonly state: 'retrying' | 'blocked'; readonly failure: Failure },
-): Steps<void> {
+): TargetSteps<void> {
   yield* ask(
     `UPDATE PROJECTIONS SET state = $1, failure = $2
       WHERE name = $3 AND generation = $4 AND position IS NOT DISTINCT FROM $5 AND owner = $6`,
@@ -179,7 +187,7 @@ export function* noteFailure(
 }
 
 /** Lets a blocked projection try again. Returns whether it was blocked. */
-export function* clearBlock(name: string): Steps<boolean> {
+export function* clearBlock(name: string): TargetSteps<boolean> {
   const rows = yield* ask(
     `UPDATE PROJECTIONS SET state = 'running', failure = NULL WHERE name = $1 AND state = 'blocked' RETURNING name`,
     name,
@@ -194,7 +202,7 @@ export function* clearBlock(name: string): Steps<boolean> {
 export function* restart(
   { name, generation }: Build,
   to: { generation: number; version: number },
-): Steps<boolean> {
+): TargetSteps<boolean> {
   const rows = yield* ask(
     `UPDATE PROJECTIONS SET generation = $1, version = $2, store = NULL, position = NULL, event_id = NULL,
         state = 'running', failure = NULL, applied = 0, rebuilding = 1
@@ -205,7 +213,7 @@ export function* restart(
 }
 
 /** It has caught up: if it was being rebuilt in place, or tried again, that is done. */
-export function* settleDown({ name, generation }: Build): Steps<void> {
+export function* settleDown({ name, generation }: Build): TargetSteps<void> {
   yield* ask(
     `UPDATE PROJECTIONS SET rebuilding = 0, state = 'running', failure = NULL
       WHERE name = $1 AND generation = $2 AND state <> 'blocked'`,
@@ -221,7 +229,7 @@ export function* retire({
   name,
   generation,
   role,
-}: Build): Steps<{ position: string | undefined } | undefined> {
+}: Build): TargetSteps<{ position: string | undefined } | undefined> {
   yield* ask('SELECT name FROM PROJECTIONS WHERE name = $1 AND generation = $2 CLAIMED', name, generation)
   const [row] = yield* ask(
     `UPDATE PROJECTIONS SET role = 'retired', owner = NULL WHERE name = $1 AND generation = $2 AND role = $3
@@ -232,7 +240,7 @@ export function* retire({
 }
 
 /** Makes a build the live one, if it still stands where it did. */
-export function* promote({ name, generation, checkpoint }: Build): Steps<boolean> {
+export function* promote({ name, generation, checkpoint }: Build): TargetSteps<boolean> {
   const rows = yield* ask(
     `UPDATE PROJECTIONS SET role = 'live', rebuilding = 0 WHERE name = $1 AND generation = $2 AND role = 'building'
       AND position IS NOT DISTINCT FROM $3 RETURNING name`,
@@ -254,7 +262,7 @@ export function checkpointAt(store: string, { position, id }: LogPlace): Checkpo
 const COLUMNS =
   'generation, version, role, store, position, event_id, state, failure, applied, rebuilding, owner, lease_until - NOW AS lease_left'
 
-function buildOf(name: string, row: Row): Build {
+function buildOf(name: string, row: TargetRow): Build {
   const text = (column: string) => (row[column] as string | null) ?? undefined
   const [store, position, id] = ['store', 'position', 'event_id'].map(text)
   const isSomewhere = store !== undefined && position !== undefined && id !== undefined

@@ -11,7 +11,7 @@ import {
   pinLive,
   pinOf,
 } from './builds.ts'
-import { ask, settle, type Steps } from '../adapter/projection-target.ts'
+import { ask, settle, type TargetSteps } from '../adapter/projection-target.ts'
 import type { Checkpoint } from '../store/event-store.ts'
 import { contextOf, failedAt, HandlerFailure, handling, type Holder, LostRace } from './batch.ts'
 import type { Definition } from './define.ts'
@@ -80,7 +80,11 @@ export interface Parking {
 }
 
 /** Sets an event aside, in the same transaction as the checkpoint passes it. @throws LostRace */
-export function* park(build: Build, { event, through, failure }: Parking, holder: Holder): Steps<Build> {
+export function* park(
+  build: Build,
+  { event, through, failure }: Parking,
+  holder: Holder,
+): TargetSteps<Build> {
   if ((yield pinOf(build)).length === 0) throw new LostRace()
   yield* ask(
     'INSERT INTO PARKED (name, generation, position, event, failure) VALUES ($1, $2, $3, $4, $5)',
@@ -91,7 +95,7 @@ export function* park(build: Build, { event, through, failure }: Parking, holder
 }
 
 /** What a live build has set aside, in the order of the store. */
-export function* findParked(name: string): Steps<ParkedEvent[]> {
+export function* findParked(name: string): TargetSteps<ParkedEvent[]> {
   const rows = yield* ask(
     `SELECT k.event, k.failure FROM PARKED k
       JOIN PROJECTIONS p ON p.name = k.name AND p.generation = k.generation AND p.role = 'live'
@@ -105,7 +109,7 @@ export function* findParked(name: string): Steps<ParkedEvent[]> {
 }
 
 /** How many a build has set aside. */
-export function* countParked({ name, generation }: Build): Steps<number> {
+export function* countParked({ name, generation }: Build): TargetSteps<number> {
   const [row] = yield* ask(
     'SELECT count(*) AS parked FROM PARKED WHERE name = $1 AND generation = $2',
     ...[name, generation],
@@ -114,7 +118,7 @@ export function* countParked({ name, generation }: Build): Steps<number> {
 }
 
 /** Forgets what a build has set aside. */
-export function* dropParked({ name, generation }: Build): Steps<void> {
+export function* dropParked({ name, generation }: Build): TargetSteps<void> {
   yield* ask('DELETE FROM PARKED WHERE name = $1 AND generation = $2', name, generation)
 }
 
@@ -168,7 +172,7 @@ function* handleParked(
   definition: Definition,
   live: Build,
   { position, tx }: { readonly position: string; readonly tx: unknown },
-): Steps<boolean> {
+): TargetSteps<boolean> {
   // It is neither reset nor replaced meanwhile; of two that do this, one finds the event gone.
   if (!(yield* pinLive(live))) return false
   const [row] = yield* ask(
@@ -190,7 +194,7 @@ function* handleParked(
   return true
 }
 
-function* noteAgain({ name, generation }: Build, position: string, cause: unknown): Steps<void> {
+function* noteAgain({ name, generation }: Build, position: string, cause: unknown): TargetSteps<void> {
   const where = 'WHERE name = $1 AND generation = $2 AND position = $3'
   const [row] = yield* ask(`SELECT event, failure FROM PARKED ${where}`, name, generation, position)
   if (!row) return

@@ -1,5 +1,5 @@
 import { ProjectionVersionError, UnsupportedError } from '../base/errors.ts'
-import { ask, settle, type Steps } from '../adapter/projection-target.ts'
+import { ask, settle, type TargetSteps } from '../adapter/projection-target.ts'
 import { contextOf, LostRace } from './batch.ts'
 import { beginBuild, type Build, findBuilds, promote, restart, retire } from './builds.ts'
 import type { Definition } from './define.ts'
@@ -67,7 +67,7 @@ export async function finishBeside(
 }
 
 /** The generation of the build that is to become the live one, begun unless it was. */
-function* begin(definition: Definition, tx: unknown): Steps<number> {
+function* begin(definition: Definition, tx: unknown): TargetSteps<number> {
   const { name, version, setup } = definition
   const { building, next } = yield* findBuilds(name)
   if (building?.version === version) return building.generation
@@ -155,7 +155,7 @@ async function untilFirst<T>(attempt: () => Promise<T>): Promise<T> {
   }
 }
 
-function* dropTables(definition: Definition, build: Pick<Build, 'role' | 'generation'>): Steps<void> {
+function* dropTables(definition: Definition, build: Pick<Build, 'role' | 'generation'>): TargetSteps<void> {
   for (const table of Object.values(contextOf(definition, build).tables)) {
     yield* ask(`DROP TABLE IF EXISTS ${quoted(table)}`)
   }

@@ -1,5 +1,5 @@
 import { OpenError } from '../base/errors.ts'
-import { ask, type ProjectionTarget, type Steps } from '../adapter/projection-target.ts'
+import { ask, type ProjectionTarget, type TargetSteps } from '../adapter/projection-target.ts'
 
 /**
  * Step n takes Mneme's tables in a target from version n to n + 1. A step that was published never changes.
@@ -51,7 +51,7 @@ export async function prepareTarget(target: ProjectionTarget<unknown>): Promise<
 
 const prepared = new WeakSet<ProjectionTarget<unknown>>()
 
-function* migrate(target: ProjectionTarget<unknown>): Steps<void> {
+function* migrate(target: ProjectionTarget<unknown>): TargetSteps<void> {
   if (target.dialect === 'postgres') {
     yield* ask("SELECT pg_advisory_xact_lock(hashtextextended('mneme projections', 0))")
     // Even with IF NOT EXISTS it takes the right to make one.
@@ -66,7 +66,7 @@ function* migrate(target: ProjectionTarget<unknown>): Steps<void> {
 }
 
 /** The version of the tables; 0 where there are none. */
-function* versionOf({ dialect }: ProjectionTarget<unknown>): Steps<number> {
+function* versionOf({ dialect }: ProjectionTarget<unknown>): TargetSteps<number> {
   const [there] = yield* ask(
     dialect === 'postgres'
       ? `SELECT 1 AS there FROM pg_class WHERE oid = to_regclass('VERSIONS')`

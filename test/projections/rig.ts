@@ -5,7 +5,7 @@ import { defineProjection, type Projection } from 'mneme/projections'
 import { sqliteStore, sqliteTarget, type SqliteDatabase } from 'mneme/sqlite'
 import { onTestFinished } from 'vitest'
 
-import { ask, type ProjectionTarget, type Row } from '../../src/adapter/projection-target.ts'
+import { ask, type ProjectionTarget, type TargetRow } from '../../src/adapter/projection-target.ts'
 import { memoryAdapter, MemoryData } from '../../src/stores/memory/adapter.ts'
 import { postgresStore } from '../../src/stores/postgres/index.ts'
 import { serverProblem, testServer } from '../stores/postgres/server.ts'
@@ -99,7 +99,7 @@ async function balancesIn(
 }
 
 /** Runs SQL in the target, in the words of Mneme's own. */
-export async function sql(target: ProjectionTarget<unknown>, text: string): Promise<readonly Row[]> {
+export async function sql(target: ProjectionTarget<unknown>, text: string): Promise<readonly TargetRow[]> {
   return target.transaction(() => ask(text), 10_000)
 }
 

@@ -3,10 +3,10 @@ import { isMnemeError, StoreClosedError, StoreUnavailableError } from '../../bas
 import {
   causesOf,
   type ProjectionTarget,
-  type Query,
-  type Row,
-  type Steps,
-  type Value,
+  type TargetQuery,
+  type TargetRow,
+  type TargetSteps,
+  type TargetValue,
 } from '../../adapter/projection-target.ts'
 import { Connections, type Session } from './connection.ts'
 import type { PostgresConfig, PostgresPool } from './driver.ts'
@@ -78,9 +78,9 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
   }
 
   async transaction<T>(
-    work: (tx: Client, rows: readonly Row[]) => Steps<T>,
+    work: (tx: Client, rows: readonly TargetRow[]) => TargetSteps<T>,
     patience: number,
-    first?: Query,
+    first?: TargetQuery,
   ): Promise<T> {
     return this.#use(async (session, query) => {
       // What is set is gone with the transaction: also if something has ended it before its time.
@@ -92,7 +92,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
         const begun = await query(all).catch((error: unknown) => {
           throw asMnemeError(error)
         })
-        const rows = first ? (begun as unknown as { readonly rows: Row[] }[]).at(-1)!.rows : []
+        const rows = first ? (begun as unknown as { readonly rows: TargetRow[] }[]).at(-1)!.rows : []
         // The driver's connection has more than what is needed of it elsewhere: handlers see all of it.
         const value = await this.#runAll(work(session.client as unknown as Client, rows), query)
         // Where a handler has swallowed an error of the server, nothing is left to be committed.
@@ -107,12 +107,12 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
     })
   }
 
-  async query(sql: string, values: readonly Value[] = []): Promise<readonly Row[]> {
+  async query(sql: string, values: readonly TargetValue[] = []): Promise<readonly TargetRow[]> {
     const { rows } = await this.#use((_, query) => query(sql, [...values]))
     return rows
   }
 
-  async read<T>(work: () => Steps<T>): Promise<T> {
+  async read<T>(work: () => TargetSteps<T>): Promise<T> {
     return this.#use((_, query) => this.#runAll(work(), query))
   }
 
@@ -170,7 +170,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
   }
 
   /** Runs steps to their end, one after the other. */
-  async #runAll<T>(steps: Steps<T>, query: Ask): Promise<T> {
+  async #runAll<T>(steps: TargetSteps<T>, query: Ask): Promise<T> {
     let step = steps.next()
     while (!step.done) {
       const { value } = step
@@ -184,7 +184,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
   }
 
   /** A query in PostgreSQL's words; with its values put in, where it is to go with others. */
-  #textOf(sql: string, values?: readonly Value[]): string {
+  #textOf(sql: string, values?: readonly TargetValue[]): string {
     return sql.replace(WORDS, (parameter, quote: string | undefined, word: string | undefined) => {
       if (word === undefined) return values ? constant(values[Number(parameter.slice(1)) - 1]!) : parameter
       const name = this.#words[word]!
@@ -194,7 +194,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
     })
   }
 
-  async #rowsOf(query: Ask, { sql, values }: Query): Promise<readonly Row[]> {
+  async #rowsOf(query: Ask, { sql, values }: TargetQuery): Promise<readonly TargetRow[]> {
     try {
       const { rows } = await query(this.#textOf(sql), values.length > 0 ? [...values] : undefined)
       return rows
@@ -209,7 +209,10 @@ interface Opened {
   readonly close: () => Promise<void>
 }
 
-type Ask = (text: string, values?: unknown[]) => Promise<{ readonly rows: Row[]; readonly command?: string }>
+type Ask = (
+  text: string,
+  values?: unknown[],
+) => Promise<{ readonly rows: TargetRow[]; readonly command?: string }>
 
 /** What it failed with, if it did. */
 async function failureOf(returned: unknown): Promise<{ readonly error: unknown } | undefined> {
@@ -249,7 +252,7 @@ function asError(error: unknown): Error {
 }
 
 /** A value as it is written. */
-function constant(value: Value): string {
+function constant(value: TargetValue): string {
   if (value === null) return 'NULL'
   return typeof value === 'number' ? String(value) : literal(value)
 }

@@ -4,12 +4,12 @@ import {
   causesOf,
   HandlerMisuse,
   type ProjectionTarget,
-  type Query,
-  type Row,
-  type Step,
-  type Steps,
+  type TargetQuery,
+  type TargetRow,
+  type TargetStep,
+  type TargetSteps,
   transactionEnded,
-  type Value,
+  type TargetValue,
 } from '../../adapter/projection-target.ts'
 import { faultOf, isBusy, isOfFile, retryBusy } from './errors.ts'
 import type { Connection } from './connection.ts'
@@ -51,21 +51,21 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
   }
 
   async transaction<T>(
-    work: (tx: Database, rows: readonly Row[]) => Steps<T>,
+    work: (tx: Database, rows: readonly TargetRow[]) => TargetSteps<T>,
     _patience: number,
-    first?: Query,
+    first?: TargetQuery,
   ): Promise<T> {
     const { connection, queue } = await this.#open()
     // It was opened by the driver that says so; where it is shared, by the same one.
     const tx = connection.database as Database
-    const query = (asked: Query) => {
+    const query = (asked: TargetQuery) => {
       if (!connection.isInTransaction()) throw transactionEnded()
       return rowsOf(connection, asked)
     }
     return queue.write(() => runAll(work(tx, first ? query(first) : []), query), this.#settings.busyTimeout)
   }
 
-  async query(sql: string, values: readonly Value[] = []): Promise<readonly Row[]> {
+  async query(sql: string, values: readonly TargetValue[] = []): Promise<readonly TargetRow[]> {
     const { connection } = await this.#open()
     return retryBusy(
       () =>
@@ -79,9 +79,9 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
     )
   }
 
-  async read<T>(work: () => Steps<T>): Promise<T> {
+  async read<T>(work: () => TargetSteps<T>): Promise<T> {
     const { connection } = await this.#open()
-    const query = (asked: Query) => rowsOf(connection, asked)
+    const query = (asked: TargetQuery) => rowsOf(connection, asked)
     return retryBusy(() => connection.reading(() => runAll(work(), query)), this.#settings.busyTimeout)
   }
 
@@ -108,7 +108,7 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
 }
 
 /** Runs steps to their end, at once. @throws what a step throws, where the file is to blame as Mneme's error. */
-function runAll<T>(steps: Steps<T>, query: (asked: Query) => Row[]): T {
+function runAll<T>(steps: TargetSteps<T>, query: (asked: TargetQuery) => TargetRow[]): T {
   try {
     let step = steps.next()
     while (!step.done) {
@@ -122,13 +122,13 @@ function runAll<T>(steps: Steps<T>, query: (asked: Query) => Row[]): T {
   }
 }
 
-function rowsOf(connection: Connection, { sql, values }: Query): Row[] {
+function rowsOf(connection: Connection, { sql, values }: TargetQuery): TargetRow[] {
   const { text, order, givesRows } = translate(sql)
   const inOrder = order.map((n) => values[n - 1] ?? null)
   try {
     const statement = connection.prepare(text)
     // One of the drivers refuses to ask for rows where there can be none.
-    if (givesRows) return statement.all(...inOrder) as Row[]
+    if (givesRows) return statement.all(...inOrder) as TargetRow[]
     statement.run(...inOrder)
     return []
   } catch (error) {
@@ -137,8 +137,8 @@ function rowsOf(connection: Connection, { sql, values }: Query): Row[] {
 }
 
 /** Rows of node:sqlite have no prototype, which shows where they are printed or compared. */
-function plainRow(row: unknown): Row {
-  return { ...(row as Row) }
+function plainRow(row: unknown): TargetRow {
+  return { ...(row as TargetRow) }
 }
 
 /** A query in SQLite's words. The drivers have no numbered parameters in common: they are given in the order of use. */
@@ -167,7 +167,7 @@ interface Translation {
 const translations = new Map<string, Translation>()
 
 /** What is awaited is not done by the end of the transaction. */
-function refuse<T>(steps: Steps<T>, returned: unknown): IteratorResult<Step, T> {
+function refuse<T>(steps: TargetSteps<T>, returned: unknown): IteratorResult<TargetStep, T> {
   // Whatever becomes of it, nobody waits.
   Promise.resolve(returned).catch(() => undefined)
   return steps.throw(new HandlerMisuse('synchronous, as everything is in SQLite, but it returned a promise'))

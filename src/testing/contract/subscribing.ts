@@ -16,20 +16,23 @@ import { happened, happenings, idsOf, numbersOf, positionsOf, upTo } from './sam
 
 /** R2, R3 and R4 of events as they come: each once, in order, whatever writers do. */
 export function subscribing(prove: Prove): void {
-  prove('R2: what is there comes first, then what is appended, without a seam', async (store, realm) => {
-    await store.append({ stream: 'a', events: happenings(700) })
-    const subscriber = follow(store.subscribe())
-    const other = await realm.open()
-    for (const i of upTo(30)) {
-      await (i % 2 === 0 ? store : other).append({ stream: `s-${i % 3}`, events: happenings(1 + (i % 3)) })
-    }
-    const log = await everything(store)
-    assert.deepEqual(await subscriber.first(log.length), log)
-    await subscriber.stop()
-  })
+  prove(
+    'R2: a subscription gives the stored events first, then new ones, without a gap or a duplicate',
+    async (store, realm) => {
+      await store.append({ stream: 'a', events: happenings(700) })
+      const subscriber = follow(store.subscribe())
+      const other = await realm.open()
+      for (const i of upTo(30)) {
+        await (i % 2 === 0 ? store : other).append({ stream: `s-${i % 3}`, events: happenings(1 + (i % 3)) })
+      }
+      const log = await everything(store)
+      assert.deepEqual(await subscriber.first(log.length), log)
+      await subscriber.stop()
+    },
+  )
 
   prove(
-    'R2: events of all sizes and names come as they were appended, live and later',
+    'R2: a subscription gives events of all sizes and names as they were appended, live and later',
     async (store, realm) => {
       const early = follow(store.subscribe())
       const elsewhere = follow((await realm.open()).subscribe())
@@ -55,7 +58,7 @@ export function subscribing(prove: Prove): void {
     },
   )
 
-  prove('W6: what one subscriber does to an event, no other sees', async (store) => {
+  prove('W6: a subscriber that changes an event changes it for no other subscriber', async (store) => {
     const nested = { type: 'Thing.Happened', data: { list: [{ n: 1 }], plain: 1 } }
     await store.append({ stream: 'a', events: [nested] }, { metadata: { actor: 'a' } })
     const followers = upTo(3).map(() => follow(store.subscribe()))
@@ -73,7 +76,7 @@ export function subscribing(prove: Prove): void {
   })
 
   prove(
-    'R2: each of many subscribers that come and go sees the log of many writers',
+    'R2: many subscribers that come and go each see every event of many writers, in order',
     async (store, realm) => {
       const stores = [store, ...(await Promise.all(upTo(3).map(() => realm.open())))]
       const random = seeded(7)
@@ -115,31 +118,34 @@ export function subscribing(prove: Prove): void {
     },
   )
 
-  prove('R2: who was interrupted between any two events goes on from there', async (store, realm) => {
-    for (const i of upTo(6)) await store.append({ stream: `s-${i % 2}`, events: happenings(3) })
-    const log = await everything(store)
-    let from: SubscribeOptions['from'] = 'start'
-    const seen: Recorded[] = []
-    let reader = store
-    while (seen.length < log.length) {
-      const subscription: Subscription = reader.subscribe({ from })
-      for await (const event of subscription) {
-        seen.push(event)
-        break
+  prove(
+    'R2: a subscription continues from its checkpoint after an interruption between any two events',
+    async (store, realm) => {
+      for (const i of upTo(6)) await store.append({ stream: `s-${i % 2}`, events: happenings(3) })
+      const log = await everything(store)
+      let from: SubscribeOptions['from'] = 'start'
+      const seen: Recorded[] = []
+      let reader = store
+      while (seen.length < log.length) {
+        const subscription: Subscription = reader.subscribe({ from })
+        for await (const event of subscription) {
+          seen.push(event)
+          break
+        }
+        from = JSON.parse(JSON.stringify(subscription.checkpoint)) as SubscribeOptions['from']
+        if (seen.length % 7 === 0) reader = await realm.restart()
       }
-      from = JSON.parse(JSON.stringify(subscription.checkpoint)) as SubscribeOptions['from']
-      if (seen.length % 7 === 0) reader = await realm.restart()
-    }
-    assert.deepEqual(seen, log)
-    assert.deepEqual(from, {
-      store: await reader.identity(),
-      position: log.at(-1)?.position,
-      id: log.at(-1)?.id,
-    })
-  })
+      assert.deepEqual(seen, log)
+      assert.deepEqual(from, {
+        store: await reader.identity(),
+        position: log.at(-1)?.position,
+        id: log.at(-1)?.id,
+      })
+    },
+  )
 
   prove(
-    'R2: a subscriber beside others sees what it asked for, from where it asked',
+    'R2: each of several subscriptions gets the events of its own filter, from its own start',
     async (store, realm) => {
       await store.append({ stream: 'a-1', events: happenings(20) })
       const other = await realm.open()
@@ -176,7 +182,7 @@ export function subscribing(prove: Prove): void {
   )
 
   prove(
-    'R3: filters choose what a plain filter chooses, before and after it has caught up',
+    'R3: the filters of a subscription select what a plain filter selects, before and after it has caught up',
     async (store) => {
       const Door = defineAggregate({
         name: 'Door',
@@ -217,7 +223,7 @@ export function subscribing(prove: Prove): void {
   )
 
   prove(
-    'R3: a long stretch of what was not asked for is passed, and is not looked through again',
+    'R3: the checkpoint of a subscription passes a long stretch of events that its filter leaves out',
     async (store) => {
       await store.append({ stream: 'few-1', events: [happened(0)] })
       for (const i of upTo(5)) await store.append({ stream: `many-${i}`, events: happenings(2_000) })
@@ -235,7 +241,7 @@ export function subscribing(prove: Prove): void {
     },
   )
 
-  prove('R3: it says that it has caught up when its consumer has taken all there is', async (store) => {
+  prove('R3: a subscription has caught up once its consumer has taken every stored event', async (store) => {
     await store.append({ stream: 'a', events: happenings(3) })
     const subscription = store.subscribe()
     let isCaughtUp = false
@@ -254,16 +260,19 @@ export function subscribing(prove: Prove): void {
     await failureOf(StoreClosedError, () => subscription.caughtUp())
   })
 
-  prove('R3: an empty store is caught up with, and its first event comes', async (store, realm) => {
-    const subscribers = (['start', 'end'] as const).map((from) => follow(store.subscribe({ from })))
-    await Promise.all(subscribers.map(({ subscription }) => subscription.caughtUp()))
-    for (const { subscription } of subscribers) assert.equal(subscription.checkpoint, undefined)
-    await (await realm.open()).append({ stream: 'a', events: [happened(0)] })
-    for (const subscriber of subscribers) {
-      assert.deepEqual(numbersOf(await subscriber.first(1)), [0])
-      await subscriber.stop()
-    }
-  })
+  prove(
+    'R3: a subscription to an empty store has caught up at once and gets the first event',
+    async (store, realm) => {
+      const subscribers = (['start', 'end'] as const).map((from) => follow(store.subscribe({ from })))
+      await Promise.all(subscribers.map(({ subscription }) => subscription.caughtUp()))
+      for (const { subscription } of subscribers) assert.equal(subscription.checkpoint, undefined)
+      await (await realm.open()).append({ stream: 'a', events: [happened(0)] })
+      for (const subscriber of subscribers) {
+        assert.deepEqual(numbersOf(await subscriber.first(1)), [0])
+        await subscriber.stop()
+      }
+    },
+  )
 
   prove('R3: one event reaches a hundred waiting subscribers', async (store, realm) => {
     await store.append({ stream: 'a', events: happenings(3) })
@@ -275,7 +284,7 @@ export function subscribing(prove: Prove): void {
     await Promise.all(subscribers.map((subscriber) => subscriber.stop()))
   })
 
-  prove('R4: a slow consumer is given all of it, and holds up nobody', async (store, realm) => {
+  prove('R4: a slow consumer gets every event and does not slow down others', async (store, realm) => {
     const subscription = store.subscribe()
     await store.append({ stream: 'a', events: [happened(0)] })
     assert.equal((await subscription.next()).value?.revision, 0)
@@ -295,22 +304,25 @@ export function subscribing(prove: Prove): void {
   })
 
   for (const [how, end] of ways) {
-    prove(`R4: ${how} ends a subscription, waiting or not, and is no error`, async (store, realm) => {
-      for (const isWaiting of [false, true]) {
-        const own = await realm.open()
-        await own.append({ stream: 'a', events: happenings(2_000) })
-        const controller = new AbortController()
-        const subscription = own.subscribe({ signal: controller.signal })
-        await subscription.next()
-        const rest = isWaiting ? collect(subscription) : undefined
-        if (isWaiting) await subscription.caughtUp()
-        await end({ store: own, subscription, controller })
-        if (rest) await rest
-        assert.deepEqual(await subscription.next(), { done: true, value: undefined })
-        await failureOf(StoreClosedError, () => subscription.caughtUp())
-      }
-      await store.append({ stream: 'a', events: [happened(0)] })
-    })
+    prove(
+      `R4: ${how} ends a subscription without an error, whether it waits or not`,
+      async (store, realm) => {
+        for (const isWaiting of [false, true]) {
+          const own = await realm.open()
+          await own.append({ stream: 'a', events: happenings(2_000) })
+          const controller = new AbortController()
+          const subscription = own.subscribe({ signal: controller.signal })
+          await subscription.next()
+          const rest = isWaiting ? collect(subscription) : undefined
+          if (isWaiting) await subscription.caughtUp()
+          await end({ store: own, subscription, controller })
+          if (rest) await rest
+          assert.deepEqual(await subscription.next(), { done: true, value: undefined })
+          await failureOf(StoreClosedError, () => subscription.caughtUp())
+        }
+        await store.append({ stream: 'a', events: [happened(0)] })
+      },
+    )
   }
 
   prove('R4: break and an error of the consumer end a subscription', async (store) => {
@@ -326,7 +338,7 @@ export function subscribing(prove: Prove): void {
     assert.deepEqual(await aborted.next(), { done: true, value: undefined })
   })
 
-  prove('R4: what is asked for at once comes in order', async (store) => {
+  prove('R4: concurrent calls of next on one subscription get the events in order', async (store) => {
     const subscription = store.subscribe()
     const nexts = upTo(5).map(() => subscription.next())
     await store.append({ stream: 'a', events: happenings(5) })
@@ -335,7 +347,7 @@ export function subscribing(prove: Prove): void {
     await subscription.return?.()
   })
 
-  prove('F3: closing a store from within a subscription ends it', async (store, realm) => {
+  prove('F3: closing the store inside the loop of a subscription ends that loop', async (store, realm) => {
     const own = await realm.open()
     await store.append({ stream: 'a', events: happenings(5) })
     let seen = 0
@@ -344,7 +356,7 @@ export function subscribing(prove: Prove): void {
     await failureOf(StoreClosedError, () => own.subscribe().next())
   })
 
-  prove('P1: a checkpoint of another store is an error at once', async (store) => {
+  prove('P1: subscribing from a checkpoint of another store fails at once', async (store) => {
     await store.append({ stream: 'a', events: happenings(3) })
     const [{ position, id } = assert.fail()] = await everything(store)
     const from = { store: crypto.randomUUID(), position, id }
@@ -356,7 +368,7 @@ export function subscribing(prove: Prove): void {
   })
 
   prove(
-    'P1: a checkpoint or a position that this history has not is an error at once',
+    'P1: subscribing from a checkpoint or position that is not in this history fails at once',
     async (store, realm) => {
       const before = await realm.open()
       await store.append({ stream: 'a', events: happenings(3) })
