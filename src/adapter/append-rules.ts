@@ -17,7 +17,7 @@ export function conflictOf({ conditions }: AppendRequest, heads: readonly Revisi
 }
 
 /** The revision of each event of an append, and where its streams stand after it. */
-export function place(
+export function placeEvents(
   { conditions, events }: Pick<AppendRequest, 'conditions' | 'events'>,
   before: readonly Revision[],
 ): { revisions: number[]; heads: Revision[] } {
@@ -25,13 +25,13 @@ export function place(
   const index = conditions.length > 1 ? new Map(conditions.map(({ stream }, i) => [stream, i])) : undefined
   const revisions = events.map(({ stream }) => {
     const i = index?.get(stream) ?? 0
-    return (heads[i] = after(heads[i]!))
+    return (heads[i] = nextRevision(heads[i]!))
   })
   return { revisions, heads }
 }
 
 /** The revision after this one. */
-export function after(revision: Revision): number {
+export function nextRevision(revision: Revision): number {
   return revision === 'none' ? 0 : revision + 1
 }
 
@@ -46,7 +46,7 @@ export function anchorOf({
   for (const { stream, expected } of conditions) {
     if (expected === 'any' || expected === 'exists') continue
     const index = events.findIndex((event) => event.stream === stream)
-    if (index >= 0) return { index, revision: after(expected) }
+    if (index >= 0) return { index, revision: nextRevision(expected) }
   }
   return undefined
 }

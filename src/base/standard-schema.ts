@@ -41,9 +41,9 @@ export const passes: StandardSchemaV1<never, never>['~standard'] = {
  *
  * @example
  * ```ts
- * const needs = type<{ clock: () => Date }>()
+ * const needs = ofType<{ clock: () => Date }>()
  * ```
  */
-export function type<T>(): StandardSchemaV1<T, T> {
+export function ofType<T>(): StandardSchemaV1<T, T> {
   return { '~standard': passes }
 }

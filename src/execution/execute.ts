@@ -2,7 +2,7 @@ import { checkBoundary } from './boundary.ts'
 import type {
   Boundary,
   Command,
-  Context,
+  CommandContext,
   Decision,
   EventsIn,
   RejectionsIn,
@@ -46,8 +46,8 @@ export interface NotExecuted<R> {
 export type Outcome<State, E, R> = Executed<State, E> | (R extends unknown ? NotExecuted<R> : never)
 
 /** The options, with `needs` asked for only where the command has some. */
-export type Rest<Needs> =
-  {} extends Omit<Needs, keyof Context | 'on' | 'revision'>
+export type ExecuteArguments<Needs> =
+  {} extends Omit<Needs, keyof CommandContext | 'on' | 'revision'>
     ? [options?: ExecuteOptions]
     : [options: ExecuteOptions & { readonly needs: Needs }]
 
@@ -72,7 +72,7 @@ export type Rest<Needs> =
 export async function execute<B extends Boundary, Ret extends Decision<B>, Needs = {}>(
   store: EventStore,
   command: Command<B, Ret, Needs>,
-  ...options: Rest<NoInfer<Needs>>
+  ...options: ExecuteArguments<NoInfer<Needs>>
 ): Promise<Executed<StatesOf<B>, EventsIn<Ret>>> {
   const outcome = await run(store, command, options[0])
   if (!outcome.ok) throw new RejectedError(outcome.rejection, command)
@@ -91,7 +91,7 @@ export async function execute<B extends Boundary, Ret extends Decision<B>, Needs
 export async function tryExecute<B extends Boundary, Ret extends Decision<B>, Needs = {}>(
   store: EventStore,
   command: Command<B, Ret, Needs>,
-  ...options: Rest<NoInfer<Needs>>
+  ...options: ExecuteArguments<NoInfer<Needs>>
 ): Promise<Outcome<StatesOf<B>, EventsIn<Ret>, RejectionsIn<Ret>>> {
   return (await run(store, command, options[0])) as never
 }

@@ -1,5 +1,5 @@
 import { checkEvents, checkRequest, type EncodedEvent, idsOf } from '../store/encode.ts'
-import { after } from '../adapter/append-rules.ts'
+import { nextRevision } from '../adapter/append-rules.ts'
 import {
   listStreams,
   onStreams,
@@ -149,7 +149,7 @@ export class MultiStreamDecision {
   #fold(states: StateSet, events: readonly EncodedEvent[]): StateSet {
     const heads = new Map(states.byStream().map(({ stream, revision }) => [stream.stream, revision]))
     const placed = events.map((event) => {
-      const revision = after(heads.get(event.stream)!)
+      const revision = nextRevision(heads.get(event.stream)!)
       heads.set(event.stream, revision)
       return streamEventOfNew(event, revision, this.#call.metadata)
     })

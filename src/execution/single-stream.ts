@@ -11,7 +11,7 @@ import type { AnyStream } from '../model/stream.ts'
 import { type Call, type Decided, report } from './call.ts'
 import type { ExecutionContext } from './context.ts'
 import { evolve, type FoldedState, foldStream, isShareable, see, seeAfter } from './fold.ts'
-import { after } from '../adapter/append-rules.ts'
+import { nextRevision } from '../adapter/append-rules.ts'
 import { limits } from '../base/limits.ts'
 import { streamEventOfNew } from '../store/decode.ts'
 import { placeOnOne } from './boundary.ts'
@@ -290,7 +290,7 @@ function fold(
     checkEvents(events, 1)
     let { revision } = state
     const placed = events.map((event) =>
-      streamEventOfNew(event, (revision = after(revision)), waiting.call.metadata),
+      streamEventOfNew(event, (revision = nextRevision(revision)), waiting.call.metadata),
     )
     const next = evolve(state, placed)
     return { ...waiting, decided, events, first, state: next, result: seeAfter(next) }

@@ -49,11 +49,41 @@ export type RejectionOf<C> =
       ? RejectionsIn<Ret>
       : never
 
+/** What `defineCommand` takes. */
+export interface CommandDefinition<Input, B, Ret, Needs = {}, Follow = {}, Given = Input> {
+  /**
+   * The command's name. An idempotency key is compared by it, so that the same key with another command is an error;
+   * like an event's name, it must not change.
+   */
+  readonly name?: string
+  /**
+   * A schema for the input, instead of an annotation in `reads`: the given input is checked with it, and its output is
+   * the input of `reads`, `follow` and `handle`.
+   */
+  readonly input?: StandardSchemaV1<Given, Input>
+  /** What `handle` finds in its context besides the library's own: `ofType<{ clock: Clock }>()`. */
+  readonly needs?: StandardSchemaV1<unknown, Needs>
+  /** The streams that the decision reads. */
+  readonly reads: (input: Input) => B
+  /** Further streams, found in the states of the first ones. */
+  readonly follow?: (
+    state: StatesOf<B>,
+    input: NoInfer<Input>,
+  ) => Follow &
+    (B extends AnyStream ? { readonly '~problem': 'follow needs a record of streams in reads' } : unknown)
+  /** The decision: events, or a rejection. Runs again after a conflict. */
+  readonly handle: (
+    state: StatesOf<B & Follow>,
+    input: NoInfer<Input>,
+    context: ContextOf<B & Follow, Needs>,
+  ) => Ret | Promise<Ret>
+}
+
 /**
  * Defines a command over one stream or several.
  *
- * `reads` names the consistency boundary: the append is conditional on every stream in it, those only read
- * included. `follow` names more, found in the states of the first. `handle` decides; it must be pure.
+ * `reads` names the consistency boundary: the append is conditional on every stream in it, also on those that are only
+ * read. `follow` names more, found in the states of the first. `handle` decides; it must be pure.
  *
  * @example
  * ```ts
@@ -70,34 +100,9 @@ export function defineCommand<
   Needs = {},
   Follow extends Streams = {},
   Given = Input,
->(definition: {
-  /**
-   * What the command is called. Part of what an idempotency key is compared by, so that the same key with
-   * another command is an error; like an event's name, it is not to be changed.
-   */
-  readonly name?: string
-  /**
-   * A schema for the input, instead of an annotation in `reads`: what is given is checked with it, and what it
-   * returns is the input.
-   */
-  readonly input?: StandardSchemaV1<Given, Input>
-  /** What `handle` finds in its context besides the library's own: `type<{ clock: Clock }>()`. */
-  readonly needs?: StandardSchemaV1<unknown, Needs>
-  /** What the decision stands on. */
-  readonly reads: (input: Input) => B
-  /** More streams, known only from the states of those. */
-  readonly follow?: (
-    state: StatesOf<B>,
-    input: NoInfer<Input>,
-  ) => Follow &
-    (B extends AnyStream ? { readonly '~problem': 'follow needs a record of streams in reads' } : unknown)
-  /** The decision: events, or a rejection. Runs again after a conflict. */
-  readonly handle: (
-    state: StatesOf<B & Follow>,
-    input: NoInfer<Input>,
-    context: ContextOf<B & Follow, Needs>,
-  ) => Ret | Promise<Ret>
-}): CommandType<Given, B & Follow, Ret, Needs> {
+>(
+  definition: CommandDefinition<Input, B, Ret, Needs, Follow, Given>,
+): CommandType<Given, B & Follow, Ret, Needs> {
   checkOptions(definition, 'definition', ['name', 'input', 'needs', 'reads', 'follow', 'handle'])
   const { name, input: schema, reads, follow, handle } = definition
   if (name !== undefined) checkDefinitionName(name, 'name')
@@ -140,12 +145,12 @@ export interface Streams {
 export type Boundary = AnyStream | Streams
 
 /** A state as a decision sees it. Shallow on purpose: so it can be given where the state's own type is asked. */
-export type Seen<State> = State extends { apply(event: never): unknown } ? State : Readonly<State>
+export type ReadonlyState<State> = State extends { apply(event: never): unknown } ? State : Readonly<State>
 
 /** The states of a boundary, in its shape. */
 export type StatesOf<B> =
   B extends Stream<infer State>
-    ? Seen<State>
+    ? ReadonlyState<State>
     : B extends undefined
       ? undefined
       : { readonly [K in keyof B]: StatesOf<B[K]> }
@@ -157,7 +162,7 @@ export interface OnStream<E = unknown> {
 }
 
 /** Says on which of the streams that were read an event is recorded; in the shape of the boundary. */
-export type On<B> = { readonly [K in keyof B]-?: OnOne<Exclude<B[K], undefined>> }
+export type RecordOn<B> = { readonly [K in keyof B]-?: OnOne<Exclude<B[K], undefined>> }
 type OnOne<T> =
   T extends Stream<unknown, infer Types>
     ? <E extends readonly Event<Types>[]>(...events: E) => OnStream<E[number]>
@@ -168,7 +173,7 @@ type OnOne<T> =
         : never
 
 /** What `handle` finds in its context besides what the command needs. */
-export interface Context {
+export interface CommandContext {
   /** 1 at first, one more each time that the command is decided anew. */
   readonly attempt: number
   /** Aborted when the caller of `execute` gave up. */
@@ -177,9 +182,9 @@ export interface Context {
 }
 
 /** The context of a command over this boundary; for the `handle` of a class: `ContextOf<Transfer['reads']>`. */
-export type ContextOf<B, Needs = {}> = Context &
+export type ContextOf<B, Needs = {}> = CommandContext &
   Needs &
-  (B extends AnyStream ? { readonly revision: Revision } : { readonly on: On<B> })
+  (B extends AnyStream ? { readonly revision: Revision } : { readonly on: RecordOn<B> })
 
 /** What `handle` may return: events (none, one, several) or a rejection. */
 export type Decision<B> =

@@ -18,7 +18,7 @@ import type {
   AppendResult,
   Checkpoint,
   EventStore,
-  From,
+  SubscribeFrom,
   ReadAllOptions,
   ReadOptions,
   StoreOptions,
@@ -170,7 +170,7 @@ function checkFilter({ streams, categories, types }: ReadAllOptions | SubscribeO
   }
 }
 
-function checkFrom(from: From): From {
+function checkFrom(from: SubscribeFrom): SubscribeFrom {
   const { store, position, id } = Object(from) as Partial<Checkpoint>
   const isCheckpoint = [store, position, id].every((text) => typeof text === 'string')
   if (isCheckpoint || (typeof from === 'string' && from !== '')) return from

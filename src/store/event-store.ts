@@ -161,7 +161,7 @@ export interface ReadAllOptions {
 }
 
 /** Where a subscription begins. Any position will do, and the editor knows the other two. */
-export type From = 'start' | 'end' | (Position & {}) | Checkpoint
+export type SubscribeFrom = 'start' | 'end' | (Position & {}) | Checkpoint
 
 /** Options of `subscribe`. */
 export interface SubscribeOptions {
@@ -169,7 +169,7 @@ export interface SubscribeOptions {
    * Where to begin: `'start'`, where left out; `'end'`, with what is appended from now on; behind a position of this
    * store; or at a checkpoint, which another store or another history does not take for its own.
    */
-  readonly from?: From | undefined
+  readonly from?: SubscribeFrom | undefined
   /** Only these streams. With `categories` too, either is enough. */
   readonly streams?: readonly (string | AnyStream)[] | undefined
   /** Only streams of these categories: the part of a name before the first `-`. */

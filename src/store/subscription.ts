@@ -3,11 +3,11 @@ import type { Recorded } from '../model/event.ts'
 import { onAbort } from '../base/abort.ts'
 import { frozenFromStored, sharedFromStored } from './decode.ts'
 import type { StoreCore } from './lifecycle.ts'
-import type { Checkpoint, From, Subscription } from './event-store.ts'
+import type { Checkpoint, SubscribeFrom, Subscription } from './event-store.ts'
 import type { LogPlace, StoredEvent, SubscribedPage, SubscribeRequest } from '../adapter/store-adapter.ts'
 
 /** What a subscription asks for. */
-export type Wanted = Omit<SubscribeRequest, 'after' | 'signal'> & { readonly from: From }
+export type Wanted = Omit<SubscribeRequest, 'after' | 'signal'> & { readonly from: SubscribeFrom }
 
 /** Hands out the events of a store's subscription one by one. */
 export class EventSubscription implements Subscription {
@@ -167,7 +167,7 @@ export class EventSubscription implements Subscription {
  *
  * @throws CheckpointFromAnotherStoreError, HistoryRewoundError, InvalidArgumentError
  */
-export async function placeOf(core: StoreCore, from: From): Promise<LogPlace | undefined> {
+export async function placeOf(core: StoreCore, from: SubscribeFrom): Promise<LogPlace | undefined> {
   if (from === 'start') return undefined
   if (from === 'end') {
     const position = await core.logHead()

@@ -1,4 +1,4 @@
-import type { Seen } from '../model/command.ts'
+import type { ReadonlyState } from '../model/command.ts'
 import { isPlain } from '../model/json.ts'
 import type { Stream } from '../model/stream.ts'
 
@@ -13,7 +13,7 @@ export type StatesToExpect<B> =
 /** Of a state class, what it shows beside its methods; an instance of it will do as well. */
 type StateToExpect<State> = State extends { apply(event: never): unknown }
   ? { readonly [K in keyof State as State[K] extends (...args: never) => unknown ? never : K]: State[K] }
-  : Seen<State>
+  : ReadonlyState<State>
 
 /**
  * The actual state, as far as an expectation can state it: where a plain object is expected of an instance of a

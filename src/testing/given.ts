@@ -1,7 +1,7 @@
 import type { AssertPredicate } from 'node:assert'
 import type { Boundary, Command, Decision, EventsIn, OnStream, RejectionsIn } from '../model/command.ts'
 import type { Event } from '../model/event.ts'
-import { type Rest, tryExecute } from '../execution/execute.ts'
+import { type ExecuteArguments, tryExecute } from '../execution/execute.ts'
 import { memoryStore } from '../stores/memory/index.ts'
 import type { EventStore, StreamWrite } from '../store/event-store.ts'
 import type { AnyStream, Stream } from '../model/stream.ts'
@@ -22,7 +22,7 @@ export interface Given {
    */
   when<B extends Boundary, Ret extends Decision<B>, Needs = {}>(
     command: Command<B, Ret, Needs>,
-    ...options: Rest<NoInfer<Needs>>
+    ...options: ExecuteArguments<NoInfer<Needs>>
   ): When<B, EventsIn<Ret>, RejectionsIn<Ret>>
 }
 

@@ -1,4 +1,4 @@
-import { anchorOf, conflictOf, place, repeatOf } from '../../adapter/append-rules.ts'
+import { anchorOf, conflictOf, placeEvents, repeatOf } from '../../adapter/append-rules.ts'
 import { currentTime, timeOf } from '../../base/clock.ts'
 import { categoryOf } from '../../model/names.ts'
 import type { ExpectedRevision, Position, Revision } from '../../base/revision.ts'
@@ -148,7 +148,7 @@ export function serverVerdicts(requests: readonly AppendRequest[], row: Row): Se
     event += request.events.length
     switch (verdicts[i]) {
       case 1: {
-        const { revisions, heads: after } = place(request, heads)
+        const { revisions, heads: after } = placeEvents(request, heads)
         const positions = revisions.map((_, e) => positionOf(number, first + e))
         const isWritten = positions.length > 0
         const verdict = {

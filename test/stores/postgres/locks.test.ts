@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 
 import { happened, historyOf } from '../sqlite/history.ts'
 import { lockOf, sleep, testDatabase, until } from './database.ts'
-import { serverProblem, testServer } from './server.ts'
+import { ownServer, ownServerProblem, serverProblem } from './server.ts'
 
 describe.skipIf(serverProblem)('a stream that another holds', () => {
   test('makes its append busy after the time-out; 50 others succeed meanwhile', async () => {
@@ -156,10 +156,10 @@ describe.skipIf(serverProblem)('a stream that another holds', () => {
   })
 })
 
-describe.skipIf(serverProblem)('a backend that hangs in the middle of an append', () => {
+describe.skipIf(ownServerProblem)('a backend that hangs in the middle of an append', () => {
   /** Makes inserts of events with `n` 1 sleep, so that there is a middle. */
   async function slow() {
-    const server = await testServer()
+    const server = await ownServer()
     const database = await testDatabase(server)
     const store = await database.open({ statementTimeout: 1_000, busyTimeout: 300 })
     await store.append({ stream: 's', events: [happened(0)] })
@@ -181,11 +181,8 @@ describe.skipIf(serverProblem)('a backend that hangs in the middle of an append'
     return { server, database, store, inMiddle }
   }
 
-  test('for too long: the outcome is unknown, others go on, and in the end there is one copy', async ({
-    skip,
-  }) => {
+  test('for too long: the outcome is unknown, others go on, and in the end there is one copy', async () => {
     const { server, database, store, inMiddle } = await slow()
-    if (!server.isOwn) return skip('the server is not our own')
     const event = happened(1)
     const appended = store.append({ stream: 's', events: [event] })
     const pid = await inMiddle()
@@ -217,7 +214,6 @@ describe.skipIf(serverProblem)('a backend that hangs in the middle of an append'
     'and goes on in time: the true answer, with expectation %s',
     async (expected) => {
       const { server, database, store, inMiddle } = await slow()
-      if (!server.isOwn) return
       const event = happened(1)
       const appended = store.append({ stream: 's', events: [event], expected })
       const pid = await inMiddle()

@@ -8,7 +8,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { happened, historyOf } from '../sqlite/history.ts'
 import { sleep, testDatabase, TestDatabase, until } from './database.ts'
 import { Worker } from './processes.ts'
-import { serverProblem, testServer } from './server.ts'
+import { ownServer, ownServerProblem, serverProblem, testServer } from './server.ts'
 
 async function refused(
   url: string | PostgresConfig,
@@ -38,8 +38,8 @@ async function contentOf(database: TestDatabase): Promise<string[]> {
 
 describe.skipIf(serverProblem)('opening', () => {
   test('a server that is not there is unavailable, and nothing of that is remembered', async ({ skip }) => {
-    const server = await testServer()
-    if (!server.isOwn) return skip('the server is not our own')
+    if (ownServerProblem !== undefined) return skip(ownServerProblem)
+    const server = await ownServer()
     const database = await testDatabase(server)
     await server.stop()
     const started = performance.now()
@@ -58,8 +58,8 @@ describe.skipIf(serverProblem)('opening', () => {
   })
 
   test('a store that is open goes on by itself when the server is back', async ({ skip }) => {
-    const server = await testServer()
-    if (!server.isOwn) return skip('the server is not our own')
+    if (ownServerProblem !== undefined) return skip(ownServerProblem)
+    const server = await ownServer()
     const database = await testDatabase(server)
     const store = await database.open({ connectTimeout: 300, statementTimeout: 600, busyTimeout: 300 })
     await store.append({ stream: 's', events: [happened()] })
