@@ -276,7 +276,7 @@ describe.skipIf(serverProblem)('a batch that takes the server too long', () => {
   }
 
   test('a batch that takes too long is halved, and later batches are smaller', async () => {
-    const { database, store } = await limited(20)
+    const { database, store } = await limited(24)
     const round = (n: number) =>
       Promise.all(numbers(64).map((i) => store.append({ stream: `s-${i}`, events: [happened(n)] })))
     const calls: number[] = []

@@ -137,9 +137,9 @@ describe.skipIf(serverProblem)('a stream that another writer has locked', () => 
       .map(([{ text }, values]) => values![text.includes('append_one') ? 3 : 4])
       .filter((wait) => wait !== null)
       .map(Number)
+      .toSorted((a, b) => b - a)
     expect(waits).toHaveLength(names.length)
-    // Those that have to queue for a connection have waited meanwhile.
-    expect(waits.filter((wait) => wait > 250).length).toBeLessThanOrEqual(8)
+    // Eight have a connection at once; the others have waited meanwhile, and ask for no more than what is left.
     expect(Math.max(...waits.slice(8))).toBeLessThan(50)
     await holder.release()
   })
