@@ -11,7 +11,7 @@ import {
 import { Connections, type Session } from './connection.ts'
 import type { PostgresConfig, PostgresPool } from './driver.ts'
 import { asMnemeError, causeOf, faultOf } from './errors.ts'
-import { checkTimeout, LONGEST, poolOf } from './options.ts'
+import { checkTimeout, MAX_TIMER_MS, poolOf } from './options.ts'
 import { literal, quoteSchema } from './schema.ts'
 
 /** Options of `postgresTarget`. */
@@ -160,7 +160,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
   async #connect(): Promise<Opened> {
     const connectTimeout = this.#connectTimeout
     const { pool, end } = await poolOf(this.#connection, connectTimeout, OPTIONS)
-    const connections = new Connections(pool, { connectTimeout, statementTimeout: LONGEST, prepare: false })
+    const connections = new Connections(pool, { connectTimeout, statementTimeout: MAX_TIMER_MS, prepare: false })
     const close = async () => {
       connections.close()
       await end()
