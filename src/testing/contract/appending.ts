@@ -32,37 +32,40 @@ export function appending(prove: Prove): void {
     assert.equal(result.position, result.events[1].position)
   })
 
-  prove('W1: of an append that conflicts nothing is written', async (store) => {
+  prove('W1: an append that conflicts writes nothing', async (store) => {
     await store.append({ stream: 'a', events: happenings(2) })
     await nothingWritten(store, () =>
       failureOf(ConflictError, () => store.append({ stream: 'a', events: happenings(5), expected: 0 })),
     )
   })
 
-  prove('W1: of an append of which the last event is refused nothing is written', async (store) => {
+  prove('W1: an append whose last event is refused writes nothing', async (store) => {
     const events = [...happenings(3), { type: 'Thing.Happened', data: { n: 1n } }]
     await nothingWritten(store, () =>
       failureOf(InvalidDataError, () => store.append({ stream: 'a', events, expected: 'none' })),
     )
   })
 
-  prove('W1: each of 64 appends at once has its own verdict, where every third conflicts', async (store) => {
-    const calls = upTo(64).map((i) =>
-      store.append({ stream: `s-${i}`, events: happenings(2, i), expected: i % 3 === 2 ? 0 : 'none' }),
-    )
-    const { wins, lost } = await race(calls)
-    assert.deepEqual(
-      wins,
-      upTo(64).map((i) => i % 3 !== 2),
-    )
-    for (const error of lost) assert.deepEqual([error.expected, error.actual], [0, 'none'])
-    for (const i of upTo(64)) {
-      assert.equal(await store.head(`s-${i}`), i % 3 === 2 ? 'none' : 1, `stream s-${i}`)
-    }
-    assert.equal((await everything(store)).length, 43 * 2)
-  })
+  prove(
+    'W1: each of 64 concurrent appends gets its own verdict when every third conflicts',
+    async (store) => {
+      const calls = upTo(64).map((i) =>
+        store.append({ stream: `s-${i}`, events: happenings(2, i), expected: i % 3 === 2 ? 0 : 'none' }),
+      )
+      const { wins, lost } = await race(calls)
+      assert.deepEqual(
+        wins,
+        upTo(64).map((i) => i % 3 !== 2),
+      )
+      for (const error of lost) assert.deepEqual([error.expected, error.actual], [0, 'none'])
+      for (const i of upTo(64)) {
+        assert.equal(await store.head(`s-${i}`), i % 3 === 2 ? 'none' : 1, `stream s-${i}`)
+      }
+      assert.equal((await everything(store)).length, 43 * 2)
+    },
+  )
 
-  prove('W1: 64 appends at once on one stream, every third conflicting, leave no gap', async (store) => {
+  prove('W1: 64 concurrent appends to one stream leave no gap when every third conflicts', async (store) => {
     await store.append({ stream: 'a', events: [happened(-1)] })
     const calls = upTo(64).map((i) =>
       store.append({ stream: 'a', events: happenings(2, i * 2), expected: i % 3 === 2 ? 'none' : 'any' }),
@@ -80,7 +83,7 @@ export function appending(prove: Prove): void {
   })
 
   prove(
-    'W1: of 64 appends at once over two streams each, every third conflicting on its second, none is half written',
+    'W1: none of 64 concurrent appends over two streams is half written when every third conflicts on its second stream',
     { needs: ['severalStreams'] },
     async (store) => {
       const calls = upTo(64).map((i) =>
@@ -101,18 +104,15 @@ export function appending(prove: Prove): void {
     },
   )
 
-  prove(
-    'W5: what was acknowledged is there after a restart, the same in everything',
-    async (store, realm) => {
-      const acknowledged = await Promise.all(
-        upTo(20).map((i) => store.append({ stream: `s-${i % 3}`, events: happenings(3, i) })),
-      )
-      const before = await everything(store)
-      const after = await everything(await realm.restart())
-      assert.deepEqual(after, before)
-      const positions = new Set(positionsOf(after))
-      for (const { events } of acknowledged)
-        for (const { position } of events) assert.ok(positions.has(position))
-    },
-  )
+  prove('W5: acknowledged events are unchanged after a restart', async (store, realm) => {
+    const acknowledged = await Promise.all(
+      upTo(20).map((i) => store.append({ stream: `s-${i % 3}`, events: happenings(3, i) })),
+    )
+    const before = await everything(store)
+    const after = await everything(await realm.restart())
+    assert.deepEqual(after, before)
+    const positions = new Set(positionsOf(after))
+    for (const { events } of acknowledged)
+      for (const { position } of events) assert.ok(positions.has(position))
+  })
 }

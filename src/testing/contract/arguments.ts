@@ -108,18 +108,15 @@ export function wrongArguments(prove: Prove): void {
     })
   })
 
-  prove(
-    'F1: a write with a member that nobody knows is refused, like a misspelt expectation',
-    async (store) => {
-      await nothingWritten(store, async () => {
-        for (const misspelt of [{ expectedRevision: 'none' }, { expect: 'none' }, { event: happened(1) }]) {
-          const write = { stream: 'a', events: [happened(0)], ...misspelt }
-          const { argument } = await failureOf(InvalidArgumentError, () => store.append(write))
-          assert.match(argument, /expect|event/)
-        }
-      })
-    },
-  )
+  prove('F1: a write with an unknown property, such as a misspelt expected, is refused', async (store) => {
+    await nothingWritten(store, async () => {
+      for (const misspelt of [{ expectedRevision: 'none' }, { expect: 'none' }, { event: happened(1) }]) {
+        const write = { stream: 'a', events: [happened(0)], ...misspelt }
+        const { argument } = await failureOf(InvalidArgumentError, () => store.append(write))
+        assert.match(argument, /expect|event/)
+      }
+    })
+  })
 
   prove('F1: read names the argument that is wrong', async (store) => {
     await store.append({ stream: 'a', events: happenings(2) })
@@ -151,7 +148,7 @@ export function wrongArguments(prove: Prove): void {
   })
 
   prove(
-    'F1: what a store declares that it cannot do is refused, and nothing is written',
+    'F1: a feature that the store declares it lacks is refused, and nothing is written',
     async (store, realm) => {
       const lacking = (capability: 'keys' | 'severalStreams'): Promise<EventStore> =>
         realm.open((adapter) =>

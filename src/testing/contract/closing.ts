@@ -7,7 +7,7 @@ import { happened, happenings, upTo } from './sample-events.ts'
 
 /** F3: closing waits for work in flight, and says so to whoever comes later. */
 export function closing(prove: Prove): void {
-  prove('F3: appends in flight end well when the store is closed', async (store, realm) => {
+  prove('F3: appends in flight succeed while the store closes', async (store, realm) => {
     const calls = upTo(64).map((i) => store.append({ stream: `s-${i % 8}`, events: happenings(2) }))
     const closed = store.close()
     await Promise.all([...calls, closed])
@@ -15,7 +15,7 @@ export function closing(prove: Prove): void {
   })
 
   prove(
-    'F3: appends under a key in flight end well when the store is closed',
+    'F3: appends with a key in flight succeed while the store closes',
     { needs: ['keys'] },
     async (store, realm) => {
       const calls = upTo(20).map((i) =>
@@ -27,7 +27,7 @@ export function closing(prove: Prove): void {
     },
   )
 
-  prove('F3: closing waits for an append that is on its way', async (store, realm) => {
+  prove('F3: close waits for an append in flight', async (store, realm) => {
     const stalled = gate(realm)
     const slow = await realm.open(beforeAppend(() => stalled.pass()))
     let isClosed = false
@@ -61,7 +61,7 @@ export function closing(prove: Prove): void {
     assert.equal((await everything(await realm.open())).length, 1)
   })
 
-  prove('F3: a store may be closed twice, also at once', async (store) => {
+  prove('F3: a store may be closed twice, also concurrently', async (store) => {
     await store.append({ stream: 'a', events: [happened(0)] })
     await Promise.all([store.close(), store.close()])
     await store.close()
@@ -74,7 +74,7 @@ export function closing(prove: Prove): void {
     await failureOf(StoreClosedError, () => store.head('a'))
   })
 
-  prove('F3: closing does not wait for a reader that was left half-way', async (store) => {
+  prove('F3: close does not wait for a reader that was abandoned half-way', async (store) => {
     await store.append({ stream: 'a', events: happenings(2_500) })
     const readers = [store.read('a'), store.readAll(), store.read('a', { direction: 'backwards' })]
     for (const reader of readers) await reader.next()
@@ -85,16 +85,19 @@ export function closing(prove: Prove): void {
     }
   })
 
-  prove('F3: readers at work when the store is closed end, or hear of it', async (store) => {
-    await store.append({ stream: 'a', events: happenings(2_500) })
-    const calls = upTo(10).map((i) => drain(i % 2 === 0 ? store.read('a') : store.readAll()))
-    const closed = store.close()
-    const { won } = await race(calls, StoreClosedError)
-    for (const events of won) assert.equal(events.length, 2_500)
-    await closed
-  })
+  prove(
+    'F3: readers active while the store closes reach their end or fail with StoreClosedError',
+    async (store) => {
+      await store.append({ stream: 'a', events: happenings(2_500) })
+      const calls = upTo(10).map((i) => drain(i % 2 === 0 ? store.read('a') : store.readAll()))
+      const closed = store.close()
+      const { won } = await race(calls, StoreClosedError)
+      for (const events of won) assert.equal(events.length, 2_500)
+      await closed
+    },
+  )
 
-  prove('F3: closing one connection leaves the others alone', async (store, realm) => {
+  prove('F3: closing one connection leaves other connections open', async (store, realm) => {
     const other = await realm.open()
     const calls = upTo(20).map((i) => other.append({ stream: `s-${i}`, events: [happened(i)] }))
     await store.close()

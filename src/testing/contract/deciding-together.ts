@@ -20,7 +20,7 @@ import { idsOf, upTo } from './sample-events.ts'
 export function decidingTogether(prove: Prove): void {
   for (const connections of [1, 2] as const) {
     prove(
-      `W3: 64 callers on one stream all succeed under default options, over ${connections} connections`,
+      `W3: 64 concurrent commands on one stream all succeed with default options, over ${connections} connections`,
       async (store, realm) => {
         const stores = connections === 1 ? [store] : [store, await realm.open()]
         const results = await Promise.all(
@@ -38,7 +38,7 @@ export function decidingTogether(prove: Prove): void {
     )
 
     prove(
-      `W3: of 64 that withdraw at once as many succeed as the balance allows, over ${connections} connections`,
+      `W3: exactly as many of 64 concurrent withdrawals succeed as the balance allows, over ${connections} connections`,
       async (store, realm) => {
         const stores = connections === 1 ? [store] : [store, await realm.open()]
         await depositDirectly(store, 'a', 40)
@@ -58,7 +58,7 @@ export function decidingTogether(prove: Prove): void {
   }
 
   prove(
-    'W3: commands over many streams at once never overdraw, and what they report is what is stored',
+    'W3: concurrent commands over many streams never overdraw an account and report what is stored',
     { needs: ['severalStreams'] },
     async (store, realm) => {
       const stores = [store, await realm.open()] as const
@@ -91,7 +91,7 @@ export function decidingTogether(prove: Prove): void {
   )
 
   prove(
-    'W3: what waits for one stream falls together, whenever a stranger comes in between',
+    'W3: commands that wait for one stream are all decided again when another writer appends in between',
     async (store, realm) => {
       let strangers = 0
       const interfering = await realm.open((adapter) =>
@@ -125,7 +125,7 @@ export function decidingTogether(prove: Prove): void {
   )
 
   prove(
-    'W4: commands whose answer is lost are not decided again, and what they wrote is there once',
+    'W4: commands whose answer was lost are not decided again, and their events are stored once',
     async (store, realm) => {
       let losses = 1
       const unlucky = await realm.open(
@@ -148,7 +148,7 @@ export function decidingTogether(prove: Prove): void {
   )
 
   prove(
-    'F4: a stalled store takes so many commands and refuses the next, then recovers',
+    'F4: a stalled store accepts maxPending commands, refuses the next, then recovers',
     async (store, realm) => {
       const stalled = gate(realm)
       const slow = await realm.open(
@@ -166,7 +166,7 @@ export function decidingTogether(prove: Prove): void {
     },
   )
 
-  prove('F3: closing waits for commands in flight, which end well', async (store, realm) => {
+  prove('F3: close waits for commands in flight, which succeed', async (store, realm) => {
     const calls = upTo(64).map((n) => execute(store, deposit({ account: `${n % 4}`, amount: 1 })))
     const closed = store.close()
     await Promise.all([...calls, closed])
@@ -174,7 +174,7 @@ export function decidingTogether(prove: Prove): void {
   })
 
   prove(
-    'F3: closing waits for commands under a key, which end well',
+    'F3: close waits for commands with a key in flight, which succeed',
     { needs: ['keys'] },
     async (store, realm) => {
       const calls = upTo(20).map((n) =>

@@ -21,7 +21,7 @@ const several: Demands = { needs: ['severalStreams'] }
 /** W3: no decision stands on stale state, whether it appends something or not. */
 export function deciding(prove: Prove): void {
   prove(
-    'W3: a command decides on what others appended, though its state was at hand',
+    'W3: a command decides on events that another connection appended, although its state was cached',
     async (store, realm) => {
       const other = await realm.open()
       for (const n of upTo(10)) {
@@ -44,7 +44,7 @@ export function deciding(prove: Prove): void {
       handle: ({ one }) => onlyAtZero(one.balance, way) as [],
     })
 
-    prove(`W3: ${way} that stands on an old state is decided anew`, async (store, realm) => {
+    prove(`W3: a command that gave ${way} on an outdated state is decided again`, async (store, realm) => {
       const other = await realm.open()
       await depositDirectly(other, 'a', 10)
       assert.deepEqual(await outcomeOf(tryExecute(store, single('a'))), way)
@@ -56,7 +56,7 @@ export function deciding(prove: Prove): void {
     })
 
     prove(
-      `W3: ${way} that stands on several streams, one of them old, is decided anew`,
+      `W3: a command that gave ${way} on several streams, one of them outdated, is decided again`,
       several,
       async (store, realm) => {
         const other = await realm.open()
@@ -72,7 +72,7 @@ export function deciding(prove: Prove): void {
   }
 
   prove(
-    'W3: of two commands that each count on the other account exactly one is executed',
+    "W3: exactly one of two commands that each rely on the other's account succeeds",
     several,
     async (store, realm) => {
       const stores = [store, await realm.open()] as const
@@ -93,7 +93,7 @@ export function deciding(prove: Prove): void {
   )
 
   prove(
-    'W3: a command falls when a stream that it only reads changes before its append',
+    'W3: a command is decided again when a stream that it only reads changes before its append',
     several,
     async (store, realm) => {
       await depositDirectly(store, 'cover', 100)
@@ -108,7 +108,7 @@ export function deciding(prove: Prove): void {
   )
 
   prove(
-    'W3: a command falls when a stream that it follows changes before its append',
+    'W3: a command is decided again when a stream that it follows changes before its append',
     several,
     async (store, realm) => {
       const follow = defineCommand({
@@ -141,7 +141,7 @@ export function deciding(prove: Prove): void {
   })
 
   prove(
-    'W3: what two accounts hold together is never misreported while money moves',
+    'W3: the sum of two accounts is never misreported while transfers run between them',
     several,
     async (store, realm) => {
       const other = await realm.open()
@@ -167,7 +167,7 @@ export function deciding(prove: Prove): void {
 
   for (const through of ['the same connection', 'another connection'] as const) {
     prove(
-      `W3: a decision falls with the event that it stands on, though a stranger's of ${through} takes its revision`,
+      `W3: a decision on an uncommitted event is discarded with it, although an event of ${through} takes its revision`,
       async (store, realm) => {
         let wasThere = false
         const interfering = await realm.open((adapter) =>

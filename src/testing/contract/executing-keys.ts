@@ -13,7 +13,7 @@ export function executingKeys(prove: Prove): void {
   const proveKeys = (name: string, proof: Proof): void => prove(name, { needs: ['keys'] }, proof)
 
   proveKeys(
-    'W4: one key executed by 20 at once gives 20 equal results and one append',
+    'W4: one key executed by 20 callers at once gives 20 equal results and one append',
     async (store, realm) => {
       const stores = [store, await realm.open()]
       await depositDirectly(store, 'a', 100)
@@ -32,7 +32,7 @@ export function executingKeys(prove: Prove): void {
   )
 
   proveKeys(
-    'W4: a key executed after 10,000 other events and a restart gives the first result',
+    'W4: a key executed again after 10,000 other events and a restart gives the first result',
     async (store, realm) => {
       const command = () => deposit({ account: 'a', amount: 5 })
       const { attempts: _, ...first } = await execute(store, command(), { key: 'k' })
@@ -52,20 +52,23 @@ export function executingKeys(prove: Prove): void {
     },
   )
 
-  proveKeys('W4: a command that is no longer possible still answers under its key', async (store, realm) => {
-    await depositDirectly(store, 'a', 10)
-    const command = () => withdraw({ account: 'a', amount: 10 })
-    await execute(store, command(), { key: 'k' })
-    for (const each of [store, await realm.open()]) {
-      const outcome = await tryExecute(each, command(), { key: 'k' })
-      assert.ok(outcome.ok && outcome.repeated)
-      assert.equal(outcome.state.balance, 0)
-      const { ok } = await tryExecute(each, command())
-      assert.equal(ok, false)
-    }
-  })
+  proveKeys(
+    'W4: a command that would now be rejected still gives its first result under its key',
+    async (store, realm) => {
+      await depositDirectly(store, 'a', 10)
+      const command = () => withdraw({ account: 'a', amount: 10 })
+      await execute(store, command(), { key: 'k' })
+      for (const each of [store, await realm.open()]) {
+        const outcome = await tryExecute(each, command(), { key: 'k' })
+        assert.ok(outcome.ok && outcome.repeated)
+        assert.equal(outcome.state.balance, 0)
+        const { ok } = await tryExecute(each, command())
+        assert.equal(ok, false)
+      }
+    },
+  )
 
-  proveKeys('W4: the same key with another input is an error, and nothing is written', async (store) => {
+  proveKeys('W4: a command with a used key and another input fails and writes nothing', async (store) => {
     await execute(store, deposit({ account: 'a', amount: 5 }), { key: 'k' })
     for (const input of [
       { account: 'a', amount: 6 },
@@ -79,7 +82,7 @@ export function executingKeys(prove: Prove): void {
   })
 
   proveKeys(
-    'W4: of several inputs under one key at once one wins, the others are errors',
+    'W4: one of several concurrent inputs under one key wins and the others fail',
     async (store, realm) => {
       const stores = [store, await realm.open()]
       const { won } = await race(
@@ -93,7 +96,7 @@ export function executingKeys(prove: Prove): void {
     },
   )
 
-  proveKeys('W4: a rejection keeps no key', async (store) => {
+  proveKeys('W4: a rejected command keeps no key', async (store) => {
     const command = () => withdraw({ account: 'a', amount: 10 })
     assert.equal((await tryExecute(store, command(), { key: 'k' })).ok, false)
     await depositDirectly(store, 'a', 10)
@@ -101,19 +104,22 @@ export function executingKeys(prove: Prove): void {
     assert.ok(outcome.ok && !outcome.repeated)
   })
 
-  proveKeys('W4: 64 keys on one stream at once are kept each with its own result', async (store, realm) => {
-    const command = (n: number) => deposit({ account: 'a', amount: 1 + n })
-    const first = await Promise.all(upTo(64).map((n) => execute(store, command(n), { key: `k-${n}` })))
-    const reopened = await realm.restart()
-    const again = await Promise.all(upTo(64).map((n) => execute(reopened, command(n), { key: `k-${n}` })))
-    for (const [n, { events, state, revisions, position, repeated }] of again.entries()) {
-      const { attempts: _, ok: __, ...expected } = first[n]!
-      assert.deepEqual({ events, state, revisions, position, repeated }, { ...expected, repeated: true })
-    }
-    assert.equal((await everything(reopened)).length, 64)
-  })
+  proveKeys(
+    'W4: 64 concurrent commands on one stream are each kept under their own key',
+    async (store, realm) => {
+      const command = (n: number) => deposit({ account: 'a', amount: 1 + n })
+      const first = await Promise.all(upTo(64).map((n) => execute(store, command(n), { key: `k-${n}` })))
+      const reopened = await realm.restart()
+      const again = await Promise.all(upTo(64).map((n) => execute(reopened, command(n), { key: `k-${n}` })))
+      for (const [n, { events, state, revisions, position, repeated }] of again.entries()) {
+        const { attempts: _, ok: __, ...expected } = first[n]!
+        assert.deepEqual({ events, state, revisions, position, repeated }, { ...expected, repeated: true })
+      }
+      assert.equal((await everything(reopened)).length, 64)
+    },
+  )
 
-  proveKeys('W4: keys used before and new ones at once each have their own outcome', async (store) => {
+  proveKeys('W4: used and new keys executed at once each get their own outcome', async (store) => {
     const call = (n: number) => execute(store, deposit({ account: 'a', amount: 1 }), { key: `k-${n}` })
     await Promise.all(upTo(10).map(call))
     const results = await Promise.all(upTo(20).map(call))
@@ -126,7 +132,7 @@ export function executingKeys(prove: Prove): void {
   })
 
   proveKeys(
-    'W4: a command whose answer was lost is executed again under its key without a second copy',
+    'W4: a command whose answer was lost, executed again under its key, is stored once',
     async (store, realm) => {
       let losses = 1
       const unlucky = await realm.open(
@@ -143,7 +149,7 @@ export function executingKeys(prove: Prove): void {
   )
 
   prove(
-    'W4: a key over two streams gives both states as they were',
+    'W4: a key used again over two streams gives both states of the first result',
     { needs: ['keys', 'severalStreams'] },
     async (store, realm) => {
       await depositDirectly(store, 'a', 100)

@@ -19,7 +19,7 @@ const standing: readonly [ExpectedRevision, present: boolean, absent: boolean][]
 
 /** W2: where a stream is expected to stand. */
 export function expectations(prove: Prove): void {
-  prove('W2: every kind of expectation is checked, by an append and by an empty one', async (store) => {
+  prove('W2: an append and an empty append check every kind of expected revision', async (store) => {
     await store.append({ stream: 'present', events: happenings(3) })
     for (const [expected, present, absent] of standing) {
       for (const stream of ['present', 'absent']) {
@@ -54,13 +54,13 @@ export function expectations(prove: Prove): void {
     })
   }
 
-  prove('W2: where nothing is said, nothing is expected', async (store) => {
+  prove('W2: an append without an expected revision expects any', async (store) => {
     await store.append({ stream: 'a', events: [happened(0)] })
     await store.append({ stream: 'a', events: [happened(1)] })
     assert.equal(await store.head('a'), 1)
   })
 
-  prove('W2: of 20 concurrent creations exactly one wins', async (store, realm) => {
+  prove('W2: exactly one of 20 concurrent creations wins', async (store, realm) => {
     const stores = [store, await realm.open()]
     const { won, lost } = await race(
       upTo(20).map((i) => stores[i % 2]!.append({ stream: 'a', events: happenings(2, i), expected: 'none' })),
@@ -70,7 +70,7 @@ export function expectations(prove: Prove): void {
     assert.deepEqual(await everything(store), won[0]?.events)
   })
 
-  prove('W2: of 20 concurrent appends at one revision exactly one wins', async (store, realm) => {
+  prove('W2: exactly one of 20 concurrent appends at one revision wins', async (store, realm) => {
     const stores = [store, await realm.open()]
     await store.append({ stream: 'a', events: happenings(3) })
     for (const round of upTo(5)) {
@@ -85,38 +85,44 @@ export function expectations(prove: Prove): void {
     assert.deepEqual(revisionsOf(await drain(store.read('a'))), upTo(8))
   })
 
-  prove('W2: of appends in a row made at once, those that win are the first ones', async (store) => {
-    const { won } = await race(
-      upTo(20).map((i) =>
-        store.append({ stream: 'a', events: [happened(i)], expected: i === 0 ? 'none' : i - 1 }),
-      ),
-    )
-    const events = await drain(store.read('a'))
-    assert.ok(won.length > 0)
-    assert.deepEqual(
-      won.flatMap((result) => result.events),
-      events,
-    )
-    assert.deepEqual(revisionsOf(events), upTo(won.length))
-  })
+  prove(
+    'W2: concurrent appends, each expecting the one before it, win in order until the first conflict',
+    async (store) => {
+      const { won } = await race(
+        upTo(20).map((i) =>
+          store.append({ stream: 'a', events: [happened(i)], expected: i === 0 ? 'none' : i - 1 }),
+        ),
+      )
+      const events = await drain(store.read('a'))
+      assert.ok(won.length > 0)
+      assert.deepEqual(
+        won.flatMap((result) => result.events),
+        events,
+      )
+      assert.deepEqual(revisionsOf(events), upTo(won.length))
+    },
+  )
 
-  prove('W2: any never conflicts, and gets revisions without a gap', async (store, realm) => {
-    const stores = [store, await realm.open()]
-    const results = await Promise.all(
-      upTo(60).map((i) =>
-        stores[i % 2]!.append({ stream: 'a', events: happenings(1 + (i % 3)), expected: 'any' }),
-      ),
-    )
-    const events = await drain(store.read('a'))
-    assert.deepEqual(revisionsOf(events), upTo(120))
-    assert.deepEqual(positionsOf(events), positionsOf(events).sort())
-    for (const { events: own } of results) {
-      const start = own[0]?.revision ?? 0
-      assert.deepEqual(events.slice(start, start + own.length), own)
-    }
-  })
+  prove(
+    'W2: appends that expect any never conflict and get revisions without a gap',
+    async (store, realm) => {
+      const stores = [store, await realm.open()]
+      const results = await Promise.all(
+        upTo(60).map((i) =>
+          stores[i % 2]!.append({ stream: 'a', events: happenings(1 + (i % 3)), expected: 'any' }),
+        ),
+      )
+      const events = await drain(store.read('a'))
+      assert.deepEqual(revisionsOf(events), upTo(120))
+      assert.deepEqual(positionsOf(events), positionsOf(events).sort())
+      for (const { events: own } of results) {
+        const start = own[0]?.revision ?? 0
+        assert.deepEqual(events.slice(start, start + own.length), own)
+      }
+    },
+  )
 
-  prove('W2: exists never conflicts once there is an event', async (store) => {
+  prove('W2: an append that expects exists never conflicts once the stream has an event', async (store) => {
     await store.append({ stream: 'a', events: [happened(0)] })
     await Promise.all(
       upTo(20).map((i) => store.append({ stream: 'a', events: [happened(i)], expected: 'exists' })),
@@ -125,7 +131,7 @@ export function expectations(prove: Prove): void {
   })
 
   prove(
-    'W2: an empty append that races with others either sees the stream before or after',
+    'W2: an empty append that races with others sees the stream before or after them',
     async (store, realm) => {
       const other = await realm.open()
       await store.append({ stream: 'a', events: [happened(0)] })

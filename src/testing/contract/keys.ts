@@ -10,7 +10,7 @@ import { happened, happenings, idsOf, upTo } from './sample-events.ts'
 export function keys(prove: Prove): void {
   const proveKeys = (name: string, proof: Proof): void => prove(name, { needs: ['keys'] }, proof)
 
-  proveKeys('W4: a key used again appends nothing and gives what the first append gave', async (store) => {
+  proveKeys("W4: a key used again appends nothing and returns the first append's result", async (store) => {
     const write: StreamWrite = { stream: 'a', events: happenings(3), expected: 'none' }
     const first = await store.append(write, { key: 'k', metadata: { actor: 'ann' } })
     assert.equal(first.repeated, false)
@@ -21,7 +21,7 @@ export function keys(prove: Prove): void {
     assert.deepEqual(again, { ...first, repeated: true })
   })
 
-  proveKeys('W4: a key answers before the expectation is looked at', async (store) => {
+  proveKeys('W4: a known key answers before the expected revision is checked', async (store) => {
     const events = [happened(1)]
     await store.append({ stream: 'a', events, expected: 'none' }, { key: 'k' })
     for (const expected of ['any', 'none', 'exists', 0, 7] as const) {
@@ -34,7 +34,7 @@ export function keys(prove: Prove): void {
 
   for (const expected of ['any', 'none'] as const) {
     proveKeys(
-      `W4: one key used by 20 at once, expecting ${expected}, is one append and 20 equal results`,
+      `W4: one key used by 20 callers at once, expecting ${expected}, makes one append and 20 equal results`,
       async (store, realm) => {
         const stores = [store, await realm.open()]
         const results = await Promise.all(
@@ -53,7 +53,7 @@ export function keys(prove: Prove): void {
     )
   }
 
-  proveKeys('W4: a key is known after 10,000 other events and a restart', async (store, realm) => {
+  proveKeys('W4: a key is still known after 10,000 other events and a restart', async (store, realm) => {
     const write = { stream: 'a', events: happenings(3) }
     const first = await store.append(write, { key: 'k' })
     for (const i of upTo(10))
@@ -86,13 +86,13 @@ export function keys(prove: Prove): void {
     assert.equal((await store.append(write, { key: 'k' })).repeated, true)
   })
 
-  proveKeys('W4: the order of the members of data is not part of the input', async (store) => {
+  proveKeys('W4: the order of the properties of data does not matter to a key', async (store) => {
     const write = (data: object) => ({ stream: 'a', events: [{ type: 'Thing.Made', data }] })
     await store.append(write({ x: 1, y: { p: 2, q: 3 } }), { key: 'k' })
     assert.equal((await store.append(write({ y: { q: 3, p: 2 }, x: 1 }), { key: 'k' })).repeated, true)
   })
 
-  proveKeys('W4: of 20 inputs under one key at once exactly one wins', async (store, realm) => {
+  proveKeys('W4: exactly one of 20 concurrent inputs under one key wins', async (store, realm) => {
     const stores = [store, await realm.open()]
     const { won } = await race(
       upTo(20).map((i) => stores[i % 2]!.append({ stream: `s-${i}`, events: [happened(i)] }, { key: 'k' })),
@@ -102,7 +102,7 @@ export function keys(prove: Prove): void {
     assert.deepEqual(await everything(store), won[0]?.events)
   })
 
-  proveKeys('W4: the key of an append that conflicts is not kept', async (store) => {
+  proveKeys('W4: an append that conflicts keeps no key', async (store) => {
     const events = happenings(2)
     await failureOf(ConflictError, () => store.append({ stream: 'a', events, expected: 0 }, { key: 'k' }))
     const result = await store.append({ stream: 'a', events, expected: 'none' }, { key: 'k' })
@@ -110,12 +110,12 @@ export function keys(prove: Prove): void {
     assert.equal(await store.head('a'), 1)
   })
 
-  proveKeys('W4: the key of an empty append is not kept', async (store) => {
+  proveKeys('W4: an empty append keeps no key', async (store) => {
     assert.equal((await store.append({ stream: 'a', expected: 'none' }, { key: 'k' })).repeated, false)
     assert.equal((await store.append({ stream: 'b', events: [happened(1)] }, { key: 'k' })).repeated, false)
   })
 
-  proveKeys('W4: keys are told apart to the last character', async (store) => {
+  proveKeys('W4: keys that differ only in their last character are different keys', async (store) => {
     const names = [
       'k',
       'K',
@@ -141,7 +141,7 @@ export function keys(prove: Prove): void {
     }
   })
 
-  proveKeys('W4: each of 64 keys at once is kept with its own append', async (store, realm) => {
+  proveKeys('W4: each of 64 concurrent appends is kept under its own key', async (store, realm) => {
     const write = (i: number): StreamWrite => ({ stream: `s-${i % 4}`, events: happenings(1 + (i % 3), i) })
     const calls = upTo(64).map((i) => store.append(write(i), { key: `k-${i}` }))
     const first = await Promise.all(calls)
@@ -160,7 +160,7 @@ export function keys(prove: Prove): void {
   })
 
   prove(
-    'W4: a key over several streams answers with all of them',
+    'W4: the key of an append over several streams answers with all of them',
     { needs: ['keys', 'severalStreams'] },
     async (store, realm) => {
       await store.append({ stream: 'read', events: happenings(3) })

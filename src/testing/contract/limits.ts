@@ -47,37 +47,40 @@ export function limits(prove: Prove): void {
     },
   )
 
-  prove('W7: an event at the limit of its bytes passes, one more does not', async (store) => {
+  prove('W7: an event of the largest size passes, one byte more does not', async (store) => {
     const { events } = await store.append({ stream: 'a', events: [sized(most.eventBytes)] })
     assert.deepEqual(await drain(store.read('a')), events)
     await exceeds(store, 'eventBytes', { stream: 'a', events: [sized(most.eventBytes + 1)] })
   })
 
-  prove('W7: bytes are counted in UTF-8, of data and metadata together', async (store) => {
-    const half = most.eventBytes / 2
-    const metadata = { actor: '水'.repeat(Math.floor((half - 12) / 3)) }
-    const rest = most.eventBytes - Buffer.byteLength(JSON.stringify(metadata))
-    const fitting = sized(rest, '水', '')
-    await store.append({ stream: 'a', events: [fitting] }, { metadata })
-    const [read] = await drain(store.read('a'))
-    assert.ok(read)
-    assert.deepEqual(read.data, fitting.data)
-    assert.deepEqual(read.metadata, metadata)
-    await exceeds(
-      store,
-      'eventBytes',
-      { stream: 'a', events: [sized(rest + 1, '水', '')] },
-      undefined,
-      metadata,
-    )
-  })
+  prove(
+    'W7: the size of an event is counted in UTF-8 bytes, of data and metadata together',
+    async (store) => {
+      const half = most.eventBytes / 2
+      const metadata = { actor: '水'.repeat(Math.floor((half - 12) / 3)) }
+      const rest = most.eventBytes - Buffer.byteLength(JSON.stringify(metadata))
+      const fitting = sized(rest, '水', '')
+      await store.append({ stream: 'a', events: [fitting] }, { metadata })
+      const [read] = await drain(store.read('a'))
+      assert.ok(read)
+      assert.deepEqual(read.data, fitting.data)
+      assert.deepEqual(read.metadata, metadata)
+      await exceeds(
+        store,
+        'eventBytes',
+        { stream: 'a', events: [sized(rest + 1, '水', '')] },
+        undefined,
+        metadata,
+      )
+    },
+  )
 
-  prove('W7: what JSON escapes is counted as it is stored', async (store) => {
+  prove('W7: characters that JSON escapes are counted as they are stored', async (store) => {
     const escaped = { type: 'T', data: { text: '\u0001'.repeat(Math.ceil(most.eventBytes / 6)) } }
     await exceeds(store, 'eventBytes', { stream: 'a', events: [escaped] })
   })
 
-  prove('W7: an append at the limit of its bytes passes, one more does not', async (store) => {
+  prove('W7: an append of the largest size passes, one byte more does not', async (store) => {
     const part = most.appendBytes / 5
     const events = upTo(5).map(() => sized(part))
     await store.append({ stream: 'a', events })

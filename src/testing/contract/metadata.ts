@@ -7,7 +7,7 @@ import { happened, happenings } from './sample-events.ts'
 
 /** W6 for what is known of an append beside its data. */
 export function metadata(prove: Prove): void {
-  prove('W6: metadata is read as it was written, on each event of its append', async (store) => {
+  prove('W6: metadata reads as it was written, on each event of its append', async (store) => {
     const given: Metadata = {
       correlation: 'c-1',
       causation: 'e-1',
@@ -23,13 +23,13 @@ export function metadata(prove: Prove): void {
     }
   })
 
-  prove('W6: events have no metadata where none was given', async (store) => {
+  prove('W6: events have no metadata if none was given', async (store) => {
     await store.append({ stream: 'a', events: [happened(0)] })
     await store.append({ stream: 'a', events: [happened(1)] }, { metadata: {} })
     for (const event of await drain(store.read('a'))) assert.deepEqual(event.metadata, {})
   })
 
-  prove('W6: undefined members of metadata are left out', async (store) => {
+  prove('W6: undefined properties of metadata are left out', async (store) => {
     const given = { actor: undefined, correlation: 'c' } as unknown as Metadata
     const { events } = await store.append({ stream: 'a', events: [happened(0)] }, { metadata: given })
     for (const event of [...events, ...(await drain(store.read('a')))]) {
@@ -37,7 +37,7 @@ export function metadata(prove: Prove): void {
     }
   })
 
-  prove('W6: metadata that is no text, or under a key that some store refuses, is refused', async (store) => {
+  prove('W6: metadata that is not text, or whose name some store refuses, is refused', async (store) => {
     const values: unknown[] = [1, null, true, {}, ['x'], 1n, Symbol('s'), new Date(0), () => 'x']
     const keys = ['', '$correlationId', JSON.parse('{"__proto__":"x"}') as object]
     const refused = [

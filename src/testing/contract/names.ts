@@ -89,7 +89,7 @@ const noText = [undefined, null, 1, {}, [], true, Symbol('a'), ['a'], { stream: 
 
 /** W7: names are taken and refused alike by every store. */
 export function names(prove: Prove): void {
-  prove('W7: streams are told apart by every character of their names', async (store, realm) => {
+  prove('W7: stream names that differ in any character are different streams', async (store, realm) => {
     assert.equal(new Set(distinct).size, distinct.length)
     await Promise.all(
       distinct.map((stream, i) =>
@@ -111,7 +111,7 @@ export function names(prove: Prove): void {
   })
 
   prove(
-    'W7: streams of one append differ in more than case',
+    'W7: two streams of one append whose names differ only in case are refused',
     { needs: ['severalStreams'] },
     async (store) => {
       await nothingWritten(store, async () => {
@@ -154,7 +154,7 @@ export function names(prove: Prove): void {
     })
   })
 
-  prove('W7: event types of letters, digits and _.:- are told apart by every character', async (store) => {
+  prove('W7: event types that differ in any character are different types', async (store) => {
     const types = [
       'A',
       'a',
@@ -222,7 +222,7 @@ export function names(prove: Prove): void {
     })
   })
 
-  prove('W7: an event id that is no UUID in lower case is refused', async (store) => {
+  prove('W7: an event id that is not a lower-case UUID is refused', async (store) => {
     const id = crypto.randomUUID()
     const nil = '00000000-0000-0000-0000-000000000000'
     const refused = [

@@ -22,38 +22,41 @@ export function plainData(prove: Prove): void {
     }
   })
 
-  prove('W6: undefined members are left out, as JSON does', async (store) => {
+  prove('W6: undefined properties are left out, as JSON does', async (store) => {
     const data = { a: undefined, b: { c: undefined, d: 1 }, e: [{ f: undefined }] }
     const { events } = await store.append({ stream: 'a', events: [{ type: 'T', data }] })
     const read = await drain(store.read('a'))
     for (const event of [...events, ...read]) assert.deepEqual(event.data, { b: { d: 1 }, e: [{}] })
   })
 
-  prove('W6: what JSON cannot carry is refused with its path, and nothing is written', async (store) => {
-    await nothingWritten(store, async () => {
-      for (const [name, value] of Object.entries(refused())) {
-        for (const [data, path] of placed(value)) {
-          const append = () =>
-            store.append({
-              stream: 'a',
-              events: [
-                { type: 'T', data: {} },
-                { type: 'T', data },
-              ],
-            })
-          const error = await failureOf(InvalidDataError, append)
-          const paths = error.issues.map((issue) => issue.path)
-          assert.ok(
-            paths.some((found) => found.startsWith(path)),
-            `${name}: ${path}, not ${paths.join()}`,
-          )
-          assert.equal(error.subject, 'T')
+  prove(
+    'W6: a value that JSON cannot carry is refused with its path, and nothing is written',
+    async (store) => {
+      await nothingWritten(store, async () => {
+        for (const [name, value] of Object.entries(refused())) {
+          for (const [data, path] of placed(value)) {
+            const append = () =>
+              store.append({
+                stream: 'a',
+                events: [
+                  { type: 'T', data: {} },
+                  { type: 'T', data },
+                ],
+              })
+            const error = await failureOf(InvalidDataError, append)
+            const paths = error.issues.map((issue) => issue.path)
+            assert.ok(
+              paths.some((found) => found.startsWith(path)),
+              `${name}: ${path}, not ${paths.join()}`,
+            )
+            assert.equal(error.subject, 'T')
+          }
         }
-      }
-    })
-  })
+      })
+    },
+  )
 
-  prove('W6: every value that is refused is named', async (store) => {
+  prove('W6: the error names every refused value', async (store) => {
     const data = { at: new Date(0), 'in euro': [1, Number.NaN], ok: 1, deep: { er: { big: 1n } } }
     const { issues } = await failureOf(InvalidDataError, () =>
       store.append({ stream: 'a', events: [{ type: 'T', data }] }),
@@ -62,7 +65,7 @@ export function plainData(prove: Prove): void {
     assert.deepEqual(paths, ['data.at', 'data["in euro"][1]', 'data.deep.er.big'])
   })
 
-  prove('W6: the data of an event is an object', async (store) => {
+  prove('W6: the data of an event must be an object', async (store) => {
     await nothingWritten(store, async () => {
       for (const data of [undefined, null, 1, 'text', true, [], [{}]]) {
         const { issues } = await failureOf(InvalidDataError, () =>
@@ -73,7 +76,7 @@ export function plainData(prove: Prove): void {
     })
   })
 
-  prove('W6: data is nested up to 500 levels, and no deeper', async (store) => {
+  prove('W6: data may be nested 500 levels deep, and no deeper', async (store) => {
     await store.append({ stream: 'a', events: [{ type: 'T', data: nested(500) }] })
     assert.deepEqual((await drain(store.read('a')))[0]?.data, nested(500))
     await nothingWritten(store, () =>
@@ -83,13 +86,13 @@ export function plainData(prove: Prove): void {
     )
   })
 
-  prove('W6: an object without a prototype is data as any other', async (store) => {
+  prove('W6: an object without a prototype is accepted as data', async (store) => {
     const data = Object.assign(Object.create(null) as object, { n: 1 })
     await store.append({ stream: 'a', events: [{ type: 'T', data }] })
     assert.deepEqual((await drain(store.read('a')))[0]?.data, { n: 1 })
   })
 
-  prove('W6: what a schema made of an event is stored as it is, with an id of its own too', async (store) => {
+  prove('W6: an event is stored as its schema returned it, also with a given id', async (store) => {
     const doubling: StandardSchemaV1<{ n: number }, { n: number }> = {
       '~standard': {
         version: 1,
@@ -112,7 +115,7 @@ export function plainData(prove: Prove): void {
     )
   })
 
-  prove('W6: one object in two places is written in both', async (store) => {
+  prove('W6: an object used in two places of the data is written in both', async (store) => {
     const shared = { n: 1 }
     await store.append({
       stream: 'a',

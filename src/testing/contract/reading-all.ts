@@ -7,7 +7,7 @@ import { happenings, idsOf, numbersOf, positionsOf, revisionsOf, upTo } from './
 
 /** R1 and R3: the order of the store, and reading parts of it. */
 export function readingAll(prove: Prove): void {
-  prove('R1: the order of the store agrees with the order of every stream', async (store, realm) => {
+  prove('R1: the order of all streams agrees with the order of each stream', async (store, realm) => {
     const other = await realm.open()
     await Promise.all(
       upTo(60).map((i) =>
@@ -24,7 +24,7 @@ export function readingAll(prove: Prove): void {
     }
   })
 
-  prove('R1: the events of one append are adjacent in the order of the store', async (store, realm) => {
+  prove('R1: the events of one append are adjacent in the order of all streams', async (store, realm) => {
     const other = await realm.open()
     const results = await Promise.all(
       upTo(40).map((i) => (i % 2 === 0 ? store : other).append({ stream: `s-${i}`, events: happenings(5) })),
@@ -36,7 +36,7 @@ export function readingAll(prove: Prove): void {
     }
   })
 
-  prove('R1: positions compare with <, and are text that survives JSON', async (store) => {
+  prove('R1: positions are strings that compare with < and survive JSON', async (store) => {
     for (const i of upTo(12))
       await store.append({ stream: `s-${i % 2}`, events: happenings(1 + 9 * (i % 2)) })
     const positions = positionsOf(await everything(store))
@@ -49,7 +49,7 @@ export function readingAll(prove: Prove): void {
   })
 
   prove(
-    'R1: what follows a position is read in either direction, also after a restart',
+    'R1: reading from a position works in both directions, also after a restart',
     async (store, realm) => {
       for (const i of upTo(10)) await store.append({ stream: `s-${i % 3}`, events: happenings(3) })
       const log = await everything(store)
@@ -62,7 +62,7 @@ export function readingAll(prove: Prove): void {
     },
   )
 
-  prove('R1: the store is read in parts of any size, from position to position', async (store) => {
+  prove('R1: all streams can be read in parts of any size, from position to position', async (store) => {
     for (const i of upTo(9)) await store.append({ stream: `s-${i % 3}`, events: happenings(13) })
     const log = await everything(store)
     for (const direction of ['forwards', 'backwards'] as const) {
@@ -73,49 +73,55 @@ export function readingAll(prove: Prove): void {
     }
   })
 
-  prove('R1: nothing is lost or doubled where a page ends, with and without a filter', async (store) => {
-    for (const i of upTo(11)) await store.append({ stream: `s-${i % 2}`, events: happenings(205, i * 205) })
-    const log = await everything(store)
-    assert.deepEqual(numbersOf(log), upTo(2_255))
-    assert.deepEqual(idsOf(await drain(store.readAll({ direction: 'backwards' }))), idsOf(log).reverse())
-    const odd = log.filter(({ stream }) => stream === 's-1')
-    assert.deepEqual(idsOf(await drain(store.readAll({ streams: ['s-1'] }))), idsOf(odd))
-    for (const limit of [255, 256, 257, 511, 512, 513, 1_023, 1_024, 1_025]) {
-      assert.deepEqual(idsOf(await drain(store.readAll({ limit }))), idsOf(log).slice(0, limit))
-      const back = await drain(store.readAll({ limit, direction: 'backwards', streams: ['s-1'] }))
-      assert.deepEqual(idsOf(back), idsOf(odd).reverse().slice(0, limit))
-    }
-  })
+  prove(
+    'R1: reading all streams neither loses nor duplicates an event at the end of a page, with or without a filter',
+    async (store) => {
+      for (const i of upTo(11)) await store.append({ stream: `s-${i % 2}`, events: happenings(205, i * 205) })
+      const log = await everything(store)
+      assert.deepEqual(numbersOf(log), upTo(2_255))
+      assert.deepEqual(idsOf(await drain(store.readAll({ direction: 'backwards' }))), idsOf(log).reverse())
+      const odd = log.filter(({ stream }) => stream === 's-1')
+      assert.deepEqual(idsOf(await drain(store.readAll({ streams: ['s-1'] }))), idsOf(odd))
+      for (const limit of [255, 256, 257, 511, 512, 513, 1_023, 1_024, 1_025]) {
+        assert.deepEqual(idsOf(await drain(store.readAll({ limit }))), idsOf(log).slice(0, limit))
+        const back = await drain(store.readAll({ limit, direction: 'backwards', streams: ['s-1'] }))
+        assert.deepEqual(idsOf(back), idsOf(odd).reverse().slice(0, limit))
+      }
+    },
+  )
 
-  prove('R3: streams, categories, types and limits choose what a plain filter chooses', async (store) => {
-    const log = await mixedLog(store)
-    const lists = {
-      streams: [
-        undefined,
-        [],
-        ['Door-1'],
-        ['Door-1', 'Lamp-1', 'absent'],
-        ['Door-1', 'Door-1'],
-        ['Do%', 'Door_1'],
-      ],
-      categories: [undefined, [], ['Door'], ['Lamp', 'Do'], ['Door-1'], ['D%'], ['plain', 'Door']],
-      types: [undefined, [], ['T.A'], ['T.B', 'T.C'], ['T.', 't.a'], ['T.A', 'T.A', 'absent']],
-    }
-    for (const streams of lists.streams) {
-      for (const categories of lists.categories) {
-        for (const types of lists.types) {
-          const filter = {
-            ...(streams && { streams }),
-            ...(categories && { categories }),
-            ...(types && { types }),
+  prove(
+    'R3: readAll with streams, categories, types and limits selects what a plain filter selects',
+    async (store) => {
+      const log = await mixedLog(store)
+      const lists = {
+        streams: [
+          undefined,
+          [],
+          ['Door-1'],
+          ['Door-1', 'Lamp-1', 'absent'],
+          ['Door-1', 'Door-1'],
+          ['Do%', 'Door_1'],
+        ],
+        categories: [undefined, [], ['Door'], ['Lamp', 'Do'], ['Door-1'], ['D%'], ['plain', 'Door']],
+        types: [undefined, [], ['T.A'], ['T.B', 'T.C'], ['T.', 't.a'], ['T.A', 'T.A', 'absent']],
+      }
+      for (const streams of lists.streams) {
+        for (const categories of lists.categories) {
+          for (const types of lists.types) {
+            const filter = {
+              ...(streams && { streams }),
+              ...(categories && { categories }),
+              ...(types && { types }),
+            }
+            await agrees(store, log, filter)
           }
-          await agrees(store, log, filter)
         }
       }
-    }
-  })
+    },
+  )
 
-  prove('R3: a filter that matches seldom finds all of it', async (store) => {
+  prove('R3: a filter that rarely matches finds every match', async (store) => {
     for (const i of upTo(6)) {
       await store.append({ stream: 'many', events: happenings(400) })
       await store.append({ stream: `few-${i}`, events: [{ type: 'Rare', data: { i } }] })
@@ -138,7 +144,7 @@ export function readingAll(prove: Prove): void {
     }
   })
 
-  prove('R3: many streams, categories and types in one filter', async (store) => {
+  prove('R3: one filter may name many streams, categories and types', async (store) => {
     for (const i of upTo(20)) await store.append({ stream: `c${i}-1`, events: [{ type: `T${i}`, data: {} }] })
     const log = await everything(store)
     const wide = (name: (i: number) => string) => upTo(2_000).map(name)

@@ -11,7 +11,7 @@ const longest = [999, 1_000, 1_001, 1_023, 1_024, 1_025]
 
 /** R1: a stream is read in order, from either end, from any revision, up to any number of events. */
 export function reading(prove: Prove): void {
-  prove('R1: a stream that is absent has no events, whichever way it is read', async (store) => {
+  prove('R1: a stream that does not exist reads as empty in either direction', async (store) => {
     for (const options of [
       {},
       { direction: 'backwards' },
@@ -44,14 +44,14 @@ export function reading(prove: Prove): void {
     }
   })
 
-  prove('R1: the last event alone', async (store) => {
+  prove('R1: reading backwards with limit 1 gives the last event', async (store) => {
     for (const n of upTo(4)) {
       const { events } = await store.append({ stream: 'a', events: happenings(n + 1) })
       assert.deepEqual(await drain(store.read('a', { direction: 'backwards', limit: 1 })), events.slice(-1))
     }
   })
 
-  prove('R1: nothing is lost or doubled where a page ends', async (store) => {
+  prove('R1: reading a stream neither loses nor duplicates an event at the end of a page', async (store) => {
     for (const length of [...lengths, ...longest]) {
       await store.append({ stream: `s-${length}`, events: happenings(length) })
     }
@@ -63,7 +63,7 @@ export function reading(prove: Prove): void {
     }
   })
 
-  prove('R1: nothing is lost or doubled where a limit ends', async (store) => {
+  prove('R1: reading a stream in parts by limit neither loses nor duplicates an event', async (store) => {
     const { events } = await store.append({ stream: 'a', events: happenings(1_100) })
     const ids = idsOf(events)
     for (const limit of [...lengths.slice(-11), ...longest]) {
@@ -75,7 +75,7 @@ export function reading(prove: Prove): void {
   })
 
   prove(
-    'R1: a stream that grows while it is read is read in order, what was there whole',
+    'R1: a stream that grows while it is read gives every event that was there before, in order',
     async (store, realm) => {
       const other = await realm.open()
       await store.append({ stream: 'a', events: happenings(700) })
@@ -96,21 +96,24 @@ export function reading(prove: Prove): void {
     },
   )
 
-  prove('R1: a reader that pauses goes on where it was, whatever came meanwhile', async (store) => {
-    await store.append({ stream: 'a', events: happenings(600) })
-    for (const direction of ['forwards', 'backwards'] as const) {
-      const reader = store.read('a', { direction })
-      const first = await reader.next()
+  prove(
+    'R1: a reader that pauses continues where it was, also if the stream has grown meanwhile',
+    async (store) => {
       await store.append({ stream: 'a', events: happenings(600) })
-      const seen = [...(first.done ? [] : [first.value]), ...(await drain(reader))]
-      const whole = await drain(store.read('a'))
-      const there = direction === 'forwards' ? seen : [...seen].reverse()
-      assert.deepEqual(there, whole.slice(0, seen.length))
-      assert.ok(seen.length >= whole.length - 600)
-    }
-  })
+      for (const direction of ['forwards', 'backwards'] as const) {
+        const reader = store.read('a', { direction })
+        const first = await reader.next()
+        await store.append({ stream: 'a', events: happenings(600) })
+        const seen = [...(first.done ? [] : [first.value]), ...(await drain(reader))]
+        const whole = await drain(store.read('a'))
+        const there = direction === 'forwards' ? seen : [...seen].reverse()
+        assert.deepEqual(there, whole.slice(0, seen.length))
+        assert.ok(seen.length >= whole.length - 600)
+      }
+    },
+  )
 
-  prove('R1: events asked for at once come in order', async (store) => {
+  prove('R1: concurrent calls of next on one reader get the events in order', async (store) => {
     await store.append({ stream: 'a', events: happenings(300) })
     const reader = store.read('a')
     const results = await Promise.all(upTo(303).map(() => reader.next()))
@@ -120,7 +123,7 @@ export function reading(prove: Prove): void {
     )
   })
 
-  prove('R4: a stream is read page by page, as its reader comes along', async (store, realm) => {
+  prove('R4: a stream is read page by page as its reader asks for it', async (store, realm) => {
     await store.append({ stream: 'a', events: happenings(5_000) })
     const watched: Watched = { pages: [], returns: 0 }
     const watching = await realm.open(watchPages(watched))
@@ -137,7 +140,7 @@ export function reading(prove: Prove): void {
     }
   })
 
-  prove('R4: a reader with a limit fetches no more than it', async (store, realm) => {
+  prove('R4: a reader with a limit fetches no more than the limit', async (store, realm) => {
     await store.append({ stream: 'a', events: happenings(500) })
     const watched: Watched = { pages: [], returns: 0 }
     const watching = await realm.open(watchPages(watched))

@@ -9,16 +9,19 @@ export function repeating(prove: Prove): void {
   for (const expected of ['none', 1] as const) {
     const prepared = expected === 1 ? happenings(2) : []
 
-    prove(`W4: the same append again, expecting ${expected}, is a success and one copy`, async (store) => {
-      await store.append({ stream: 'a', events: prepared })
-      const write = { stream: 'a', events: identified(happenings(3)), expected }
-      const first = await store.append(write)
-      const again = await nothingWritten(store, () => store.append(write))
-      assert.deepEqual(again, { ...first, repeated: true })
-    })
+    prove(
+      `W4: the same append sent again, expecting ${expected}, succeeds and stores one copy`,
+      async (store) => {
+        await store.append({ stream: 'a', events: prepared })
+        const write = { stream: 'a', events: identified(happenings(3)), expected }
+        const first = await store.append(write)
+        const again = await nothingWritten(store, () => store.append(write))
+        assert.deepEqual(again, { ...first, repeated: true })
+      },
+    )
 
     prove(
-      `W4: the same append by 10 at once, expecting ${expected}, is one copy and 10 successes`,
+      `W4: the same append sent by 10 callers at once, expecting ${expected}, succeeds 10 times and stores one copy`,
       async (store, realm) => {
         const stores = [store, await realm.open()]
         await store.append({ stream: 'a', events: prepared })
@@ -31,7 +34,7 @@ export function repeating(prove: Prove): void {
     )
 
     prove(
-      `W4: the same append after others and a restart, expecting ${expected}, answers as the first did`,
+      `W4: the same append sent after others and a restart, expecting ${expected}, answers as the first one did`,
       async (store, realm) => {
         await store.append({ stream: 'a', events: prepared })
         const write = { stream: 'a', events: identified(happenings(3)), expected }
@@ -48,7 +51,7 @@ export function repeating(prove: Prove): void {
     )
   }
 
-  prove('W4: repeats and others made at once each have their own verdict', async (store) => {
+  prove('W4: repeated and new appends made at once each get their own verdict', async (store) => {
     const writes = upTo(10).map((i) => ({
       stream: `s-${i}`,
       events: identified(happenings(2)),
@@ -72,24 +75,27 @@ export function repeating(prove: Prove): void {
         )
   })
 
-  prove('W4: other ids, other order, more of them or some of them changed are a conflict', async (store) => {
-    const [a, b, c] = identified(happenings(3)) as [
-      ReturnType<typeof happened>,
-      ReturnType<typeof happened>,
-      ReturnType<typeof happened>,
-    ]
-    await store.append({ stream: 'a', events: [a, b], expected: 'none' })
-    await nothingWritten(store, async () => {
-      for (const events of [identified(happenings(2)), [b, a], [a, b, c], [a, c], [c, b], [b]]) {
-        const { actual } = await failureOf(ConflictError, () =>
-          store.append({ stream: 'a', events, expected: 'none' }),
-        )
-        assert.equal(actual, 1)
-      }
-    })
-  })
+  prove(
+    'W4: an append with other ids, another order, or more events than the first one is a conflict',
+    async (store) => {
+      const [a, b, c] = identified(happenings(3)) as [
+        ReturnType<typeof happened>,
+        ReturnType<typeof happened>,
+        ReturnType<typeof happened>,
+      ]
+      await store.append({ stream: 'a', events: [a, b], expected: 'none' })
+      await nothingWritten(store, async () => {
+        for (const events of [identified(happenings(2)), [b, a], [a, b, c], [a, c], [c, b], [b]]) {
+          const { actual } = await failureOf(ConflictError, () =>
+            store.append({ stream: 'a', events, expected: 'none' }),
+          )
+          assert.equal(actual, 1)
+        }
+      })
+    },
+  )
 
-  prove('W4: the first of the same events again are a success and one copy', async (store) => {
+  prove('W4: the first few events of an append sent again succeed and are stored once', async (store) => {
     const events = identified(happenings(3))
     const first = await store.append({ stream: 'a', events, expected: 'none' })
     const again = await nothingWritten(store, () =>
@@ -100,16 +106,19 @@ export function repeating(prove: Prove): void {
     assert.deepEqual([...again.revisions], [['a', 1]])
   })
 
-  prove('W4: the same ids with another expectation that does not hold are a conflict', async (store) => {
-    const events = identified(happenings(2))
-    await store.append({ stream: 'a', events, expected: 'none' })
-    await store.append({ stream: 'a', events: happenings(3) })
-    await nothingWritten(store, async () => {
-      for (const expected of [0, 1, 2, 3, 7]) {
-        await failureOf(ConflictError, () => store.append({ stream: 'a', events, expected }))
-      }
-    })
-  })
+  prove(
+    'W4: the same ids with another expected revision, which does not hold, are a conflict',
+    async (store) => {
+      const events = identified(happenings(2))
+      await store.append({ stream: 'a', events, expected: 'none' })
+      await store.append({ stream: 'a', events: happenings(3) })
+      await nothingWritten(store, async () => {
+        for (const expected of [0, 1, 2, 3, 7]) {
+          await failureOf(ConflictError, () => store.append({ stream: 'a', events, expected }))
+        }
+      })
+    },
+  )
 
   prove('W4: an empty append is never a repeat', async (store) => {
     await store.append({ stream: 'a', events: identified(happenings(2)), expected: 'none' })
@@ -117,7 +126,7 @@ export function repeating(prove: Prove): void {
   })
 
   prove(
-    'W4: the same append over several streams is one copy, whatever became of them',
+    'W4: the same append over several streams stores one copy, even after those streams have grown',
     { needs: ['severalStreams'] },
     async (store, realm) => {
       await store.append({ stream: 'read', events: happenings(2) })
@@ -143,7 +152,7 @@ export function repeating(prove: Prove): void {
 
   for (const loose of ['any', 'exists'] as const) {
     prove(
-      `W4: one exact expectation makes a repeat recognisable beside ${loose}, wherever it stands`,
+      `W4: one exact expected revision beside ${loose} makes a repeat recognisable, in whichever order`,
       { needs: ['severalStreams'] },
       async (store) => {
         await store.append({ stream: 'loose', events: happenings(2) })
@@ -163,34 +172,32 @@ export function repeating(prove: Prove): void {
     )
   }
 
-  prove('W4: ids of two appends put together are no repeat', { needs: ['severalStreams'] }, async (store) => {
-    const [a, b] = identified(happenings(2))
-    await store.append({ stream: 'a', events: [a!], expected: 'none' })
-    await store.append({ stream: 'between', events: [happened(0)] })
-    await store.append({ stream: 'b', events: [b!], expected: 'none' })
-    await nothingWritten(store, () =>
-      failureOf(ConflictError, () =>
-        store.append([
-          { stream: 'a', events: [a!], expected: 'none' },
-          { stream: 'b', events: [b!], expected: 'none' },
-        ]),
-      ),
-    )
-  })
-
   prove(
-    'W4: a repeat answers with the events as they are stored, not as they are sent again',
+    'W4: the ids of two appends joined in one are not a repeat',
+    { needs: ['severalStreams'] },
     async (store) => {
-      const [event] = identified([happened(1)])
-      await store.append(
-        { stream: 'a', events: [event!], expected: 'none' },
-        { metadata: { actor: 'first' } },
+      const [a, b] = identified(happenings(2))
+      await store.append({ stream: 'a', events: [a!], expected: 'none' })
+      await store.append({ stream: 'between', events: [happened(0)] })
+      await store.append({ stream: 'b', events: [b!], expected: 'none' })
+      await nothingWritten(store, () =>
+        failureOf(ConflictError, () =>
+          store.append([
+            { stream: 'a', events: [a!], expected: 'none' },
+            { stream: 'b', events: [b!], expected: 'none' },
+          ]),
+        ),
       )
-      const again = await store.append(
-        { stream: 'a', events: [{ ...event!, data: { n: 2 } }], expected: 'none' },
-        { metadata: { actor: 'second' } },
-      )
-      assert.deepEqual(again.events, await drain(store.read('a')))
     },
   )
+
+  prove('W4: a repeat answers with the stored events, not with those sent again', async (store) => {
+    const [event] = identified([happened(1)])
+    await store.append({ stream: 'a', events: [event!], expected: 'none' }, { metadata: { actor: 'first' } })
+    const again = await store.append(
+      { stream: 'a', events: [{ ...event!, data: { n: 2 } }], expected: 'none' },
+      { metadata: { actor: 'second' } },
+    )
+    assert.deepEqual(again.events, await drain(store.read('a')))
+  })
 }

@@ -12,7 +12,7 @@ const needs: Demands = { needs: ['severalStreams'] }
 export function severalStreams(prove: Prove): void {
   const proveSeveral = (name: string, proof: Proof): void => prove(name, needs, proof)
 
-  proveSeveral('W1: events for two streams are kept together', async (store) => {
+  proveSeveral('W1: one append stores the events of two streams', async (store) => {
     const result = await store.append([
       { stream: 'a', events: happenings(2), expected: 'none' },
       { stream: 'b', events: happenings(1, 2), expected: 'none' },
@@ -29,7 +29,7 @@ export function severalStreams(prove: Prove): void {
   })
 
   proveSeveral(
-    'W1: one stream that stands elsewhere than expected refuses all, whichever it is',
+    'W1: one stream at an unexpected revision refuses the whole append, whichever stream it is',
     async (store) => {
       for (const stream of ['a', 'b', 'c']) await store.append({ stream, events: happenings(2) })
       await nothingWritten(store, async () => {
@@ -47,7 +47,7 @@ export function severalStreams(prove: Prove): void {
   )
 
   proveSeveral(
-    'W2: a stream that is only read is a condition too, in every kind of expectation',
+    'W2: an append checks every kind of expected revision on streams that it only reads',
     async (store) => {
       await store.append({ stream: 'read', events: happenings(3) })
       const write = { stream: 'written', events: [happened(1)] }
@@ -93,7 +93,7 @@ export function severalStreams(prove: Prove): void {
   })
 
   proveSeveral(
-    'R1: interleaved streams keep the order given, adjacent in the order of the store',
+    'R1: events interleaved over streams keep their order and are adjacent in the store',
     async (store, realm) => {
       const other = await realm.open()
       const order = ['a', 'b', 'a', 'c', 'b', 'a', 'a', 'c']
@@ -122,7 +122,7 @@ export function severalStreams(prove: Prove): void {
   )
 
   proveSeveral(
-    'R1: a stream named again goes on at its next revision, under one expectation',
+    'R1: a stream named twice in one append continues at its next revision, under one expected revision',
     async (store) => {
       await store.append({ stream: 'a', events: [happened(0)] })
       const { events, revisions } = await store.append([
@@ -142,7 +142,7 @@ export function severalStreams(prove: Prove): void {
   )
 
   proveSeveral(
-    'W3: of two appends that each read the other stream exactly one wins',
+    "W3: exactly one of two appends that each read the other's stream wins",
     async (store, realm) => {
       const stores = [store, await realm.open()] as const
       for (const round of upTo(20)) {
@@ -159,7 +159,7 @@ export function severalStreams(prove: Prove): void {
   )
 
   proveSeveral(
-    'W3: of three appends in a ring, each reading the next stream, not all win',
+    'W3: at most two of three appends win when each reads the stream that the next one writes',
     async (store, realm) => {
       const stores = [store, await realm.open(), store]
       for (const round of upTo(10)) {
@@ -173,7 +173,7 @@ export function severalStreams(prove: Prove): void {
     },
   )
 
-  proveSeveral('W3: a torn read of two streams is detected by an empty append', async (store, realm) => {
+  proveSeveral('W3: an empty append detects a torn read of two streams', async (store, realm) => {
     const other = await realm.open()
     await store.append(['a', 'b'].map((stream) => ({ stream, events: [happened(0)] })))
     const a = await store.head('a')
@@ -190,7 +190,7 @@ export function severalStreams(prove: Prove): void {
   })
 
   proveSeveral(
-    'W2: racing appends over overlapping streams neither lose nor double an event',
+    'W2: concurrent appends over overlapping streams neither lose nor duplicate an event',
     async (store, realm) => {
       const stores = [store, await realm.open()]
       const names = ['a', 'b', 'c', 'd']
@@ -228,7 +228,7 @@ export function severalStreams(prove: Prove): void {
     },
   )
 
-  proveSeveral('W1: a reader never sees an append over two streams out of place', async (store, realm) => {
+  proveSeveral('W1: a reader never sees half of an append over two streams', async (store, realm) => {
     const other = await realm.open()
     const pairs = (async () => {
       for (const n of upTo(40)) {

@@ -29,7 +29,7 @@ export function standing(prove: Prove): void {
     assert.equal(await (await realm.restart()).logHead(), head)
   })
 
-  prove('R1: positions go on rising after a restart', async (store, realm) => {
+  prove('R1: positions keep rising after a restart', async (store, realm) => {
     const first = await store.append({ stream: 'a', events: happenings(3) })
     const reopened = await realm.restart()
     const second = await reopened.append({ stream: 'a', events: [happened(3)], expected: 2 })
@@ -37,7 +37,7 @@ export function standing(prove: Prove): void {
     assert.deepEqual([...second.revisions], [['a', 3]])
   })
 
-  prove('R1: what one connection has acknowledged, every other one sees', async (store, realm) => {
+  prove('R1: every connection sees what another connection has acknowledged', async (store, realm) => {
     const other = await realm.open()
     for (const i of upTo(20)) {
       const [writer, reader] = i % 2 === 0 ? [store, other] : [other, store]
@@ -49,7 +49,7 @@ export function standing(prove: Prove): void {
   })
 
   prove(
-    'R1: a store is known by a UUID, the same for every connection and after a restart',
+    'R1: the identity of a store is a UUID, the same for every connection and after a restart',
     async (store, realm) => {
       const identities = await Promise.all(
         [store, await realm.open(), await realm.open()].map((each) => each.identity()),
@@ -62,9 +62,12 @@ export function standing(prove: Prove): void {
     },
   )
 
-  prove('F1: a store declares what it can do as the suite was told, which skips by that', (store, realm) => {
-    const { needed: _, ...capabilities } = store.capabilities
-    assert.deepEqual(capabilities, realm.capabilities)
-    return Promise.resolve()
-  })
+  prove(
+    'F1: a store declares the capabilities that the suite was told, by which it skips cases',
+    (store, realm) => {
+      const { needed: _, ...capabilities } = store.capabilities
+      assert.deepEqual(capabilities, realm.capabilities)
+      return Promise.resolve()
+    },
+  )
 }

@@ -4,7 +4,7 @@ import type { ContractRunner, Demands } from './prove.ts'
 
 /**
  * Proves a store of Mneme: declares a case for each promise that every store keeps, named by that promise, as
- * in `W2: of 20 concurrent creations exactly one wins`. Each case gets data of its own.
+ * in `W2: exactly one of 20 concurrent creations wins`. Each case gets data of its own.
  *
  * A case is skipped only where the subject declares that its store lacks what the case needs.
  *
