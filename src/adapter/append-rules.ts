@@ -1,12 +1,12 @@
 import type { ExpectedRevision, Revision } from '../base/revision.ts'
 import type { AppendRequest, Conflict, Repeated, StoredEvent } from './store-adapter.ts'
 
-/** Whether a stream that stands at `actual` stands where it was expected. */
+/** Whether a stream at revision `actual` meets its expected revision. */
 function holds(expected: ExpectedRevision, actual: Revision): boolean {
   return expected === 'any' || (expected === 'exists' ? actual !== 'none' : expected === actual)
 }
 
-/** The first condition that does not hold, where each condition's stream stands at `heads`. */
+/** The first condition that does not hold. @param heads the revision of each condition's stream. */
 export function conflictOf({ conditions }: AppendRequest, heads: readonly Revision[]): Conflict | undefined {
   for (let i = 0; i < conditions.length; i++) {
     const { stream, expected } = conditions[i]!
@@ -16,7 +16,7 @@ export function conflictOf({ conditions }: AppendRequest, heads: readonly Revisi
   return undefined
 }
 
-/** The revision of each event of an append, and where its streams stand after it. */
+/** The revision of each event of an append, and the heads of its streams after it. */
 export function place(
   { conditions, events }: Pick<AppendRequest, 'conditions' | 'events'>,
   before: readonly Revision[],
@@ -36,8 +36,8 @@ export function after(revision: Revision): number {
 }
 
 /**
- * Where the first event stands that makes a repeat of an append recognisable: one written to a stream under an
- * exact expectation. The other events of the append then lie around it, in order.
+ * The first event by which a repeat of an append is recognised: it was written to a stream under an exact expected
+ * revision. The other events of the append are adjacent to it, in order.
  */
 export function anchorOf({
   conditions,
@@ -52,10 +52,10 @@ export function anchorOf({
 }
 
 /**
- * The answer to an append that is a repeat, which it is if its events are those stored around its anchor.
+ * The answer to an append if it is a repeat, that is, if its events are those stored around its anchor.
  *
- * @param stored as many events as it has, from where its first would stand.
- * @param now where the stream of each condition stands.
+ * @param stored as many stored events as it has, from where its first one would be.
+ * @param now the present head of each condition's stream.
  */
 export function repeatOf(
   { conditions, events }: AppendRequest,
