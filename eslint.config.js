@@ -41,23 +41,6 @@ export default defineConfig(
     rules: { 'no-console': 'error' },
   },
   {
-    // scripts/check-imports.mjs follows the whole graph; this shows the plain case in the editor.
-    files: ['src/*.ts'],
-    rules: {
-      'no-restricted-imports': [
-        'error',
-        {
-          patterns: [
-            {
-              regex: '^\\./(kurrentdb|memory|postgres|sqlite|testing)/',
-              message: 'The core never imports what is built on it; use a dynamic import().',
-            },
-          ],
-        },
-      ],
-    },
-  },
-  {
     files: ['test/**/*.ts', 'examples/**/*.ts', 'bench/**/*.ts'],
     rules: {
       '@typescript-eslint/no-empty-function': 'off',

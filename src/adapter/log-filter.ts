@@ -1,12 +1,12 @@
 import { categoryOf } from '../model/names.ts'
 import type { LogFilter, StoredEvent } from './store-adapter.ts'
 
-/** The events that the filter asks for: the same list object if that is all of them. */
+/** The events that pass a filter: the same list, if the filter passes everything. */
 export function selectFrom(events: readonly StoredEvent[], filter: LogFilter): readonly StoredEvent[] {
   return isOfAll(filter) ? events : events.filter(matcherOf(filter))
 }
 
-/** A function that says whether the filter asks for an event. */
+/** A function that says whether an event passes a filter. */
 export function matcherOf(filter: LogFilter): (event: StoredEvent) => boolean {
   if (isOfAll(filter)) return () => true
   const { streams, categories, types } = filter
@@ -33,7 +33,7 @@ export function isSameFilter(a: LogFilter, b: LogFilter): boolean {
 
 const KEYS = ['streams', 'categories', 'types'] as const
 
-/** A filter that lets through everything that one of these lets through, and perhaps more. */
+/** A filter that passes every event that one of these passes, and perhaps more. */
 export function unionOf(filters: readonly LogFilter[]): LogFilter {
   const [first, ...others] = filters
   if (first && others.length === 0) return first
@@ -49,5 +49,4 @@ export function unionOf(filters: readonly LogFilter[]): LogFilter {
   }
 }
 
-/** The most names in a list of a union. */
 const MAX_UNION_NAMES = 500

@@ -1,45 +1,51 @@
-import { ask, transactionEnded, type Query, type Row, type Steps } from '../adapter/projection-target.ts'
+import {
+  ask,
+  transactionEnded,
+  type TargetQuery,
+  type TargetRow,
+  type TargetSteps,
+} from '../adapter/projection-target.ts'
 import type { Checkpoint } from '../store/event-store.ts'
 import type { LogPlace } from '../adapter/store-adapter.ts'
 
 /**
- * A read model that is being built, or was: the row in the target that says how far it has come. There is one that is
- * live, and during a rebuild another beside it. Each has a generation of its own, which no later one has again.
+ * A build of a read model: the row in the target that holds its checkpoint. One build is live; during a rebuild there is
+ * a second one beside it. Each has a generation of its own, which is never used again.
  */
 export interface Build {
   readonly name: string
   readonly generation: number
   readonly version: number
   readonly role: Role
-  /** Up to where it has come; `undefined`: nowhere yet. */
+  /** Up to where events were handled; `undefined`: none yet. */
   readonly checkpoint: Checkpoint | undefined
   readonly state: 'running' | 'retrying' | 'blocked'
-  /** Why it is tried again, or blocked. */
+  /** Why it is retried, or blocked. */
   readonly failure: Failure | undefined
   /** How many events were handled. */
   readonly applied: number
   /** Whether it was reset, and has not caught up since. */
   readonly isRebuilding: boolean
-  /** Who works on it. */
+  /** The worker that has the lease. */
   readonly owner: string | undefined
-  /** Milliseconds for which that is so, unless it is said again. */
+  /** Milliseconds until the lease expires, unless it is renewed. */
   readonly leaseLeft: number
 }
 
-/** `'live'` is read by users; `'building'` takes its place when it has caught up; what is `'retired'` is over. */
+/** `'live'` is read by users; `'building'` replaces it once it has caught up; `'retired'` was replaced or given up. */
 type Role = 'live' | 'building' | 'retired'
 
-/** Why a projection does not go on. */
+/** Why a projection does not go on, or why an event was set aside. */
 export interface Failure {
   readonly name: string
   readonly message: string
-  /** Of Mneme's errors, or a database's. */
+  /** The error's `code`: of Mneme's errors, or of a database's. */
   readonly code: string | undefined
-  /** How often it was tried. */
+  /** How often the handler, or the work, was attempted. */
   readonly attempts: number
-  /** When it failed last: ISO 8601. */
+  /** The time of the last failure: ISO 8601. */
   readonly time: string
-  /** The event on which the handler failed; none where the projection could not even begin. */
+  /** The event on which the handler failed; `undefined` if no handler was called. */
   readonly event: FailedEvent | undefined
 }
 
@@ -52,30 +58,32 @@ export interface FailedEvent {
   readonly revision: number
 }
 
-/** What its tables' names end with while it is built. */
+/** The suffix of a build's table names. */
 export function suffixOf({ role, generation }: Pick<Build, 'role' | 'generation'>): string {
   return role === 'live' ? '' : `__${String(generation)}`
 }
 
 /** The builds of a projection. */
 export interface Builds {
-  /** What users read. */
+  /** The one that users read. */
   readonly live: Build | undefined
-  /** What is to take its place. */
+  /** The one that will replace it. */
   readonly building: Build | undefined
   /** The generation of the next one. */
   readonly next: number
 }
 
-export function* findBuilds(name: string): Steps<Builds> {
+export function* findBuilds(name: string): TargetSteps<Builds> {
   const rows = yield* ask(`SELECT ${COLUMNS} FROM PROJECTIONS WHERE name = $1 ORDER BY generation`, name)
   const builds = rows.map((row) => buildOf(name, row))
   const ofRole = (wanted: Role) => builds.find(({ role }) => role === wanted)
   return { live: ofRole('live'), building: ofRole('building'), next: (builds.at(-1)?.generation ?? 0) + 1 }
 }
 
-/** Begins a build, unless there is one of that role or a later one. Returns whether it was begun. */
-export function* beginBuild(build: Pick<Build, 'name' | 'generation' | 'version' | 'role'>): Steps<boolean> {
+/** Begins a build, unless there is one of that role, or a later one. Returns whether it was begun. */
+export function* beginBuild(
+  build: Pick<Build, 'name' | 'generation' | 'version' | 'role'>,
+): TargetSteps<boolean> {
   const { name, generation, version, role } = build
   const rows = yield* ask(
     `INSERT INTO PROJECTIONS (name, generation, version, role, state, applied, rebuilding, lease_until)
@@ -84,7 +92,7 @@ export function* beginBuild(build: Pick<Build, 'name' | 'generation' | 'version'
       ON CONFLICT DO NOTHING RETURNING name`,
     ...[name, generation, version, role],
   )
-  // The last one that was retired is kept until then: no generation comes twice.
+  // The last retired build is kept until now, so that its generation is not used again.
   yield* ask(
     "DELETE FROM PROJECTIONS WHERE name = $1 AND role = 'retired' AND generation < $2",
     ...[name, generation],
@@ -93,10 +101,10 @@ export function* beginBuild(build: Pick<Build, 'name' | 'generation' | 'version'
 }
 
 /**
- * Pins a build where it stands: until the transaction ends, it is neither reset nor replaced. There is a row if it stands
- * there. Others may pin it, too; so it spares the work of who is late, and leaves it to {@link advance} to be the fence.
+ * Locks a build whose checkpoint is where it was read: until the transaction ends, it is neither reset nor replaced.
+ * Returns a row if so. The lock is shared: it spares a late worker its work, and {@link advance} is the fence.
  */
-export function pinOf({ name, generation, version, role, checkpoint }: Build): Query {
+export function pinOf({ name, generation, version, role, checkpoint }: Build): TargetQuery {
   return {
     sql: `SELECT name FROM PROJECTIONS WHERE name = $1 AND generation = $2 AND version = $3 AND role = $4
       AND position IS NOT DISTINCT FROM $5 AND event_id IS NOT DISTINCT FROM $6 PINNED`,
@@ -104,8 +112,8 @@ export function pinOf({ name, generation, version, role, checkpoint }: Build): Q
   }
 }
 
-/** Pins the live build, wherever it stands. Returns whether it still is. */
-export function* pinLive({ name, generation }: Build): Steps<boolean> {
+/** Locks the live build, wherever its checkpoint is. Returns whether it is still the live one. */
+export function* pinLive({ name, generation }: Build): TargetSteps<boolean> {
   const rows = yield* ask(
     "SELECT name FROM PROJECTIONS WHERE name = $1 AND generation = $2 AND role = 'live' PINNED",
     ...[name, generation],
@@ -113,8 +121,8 @@ export function* pinLive({ name, generation }: Build): Steps<boolean> {
   return rows.length > 0
 }
 
-/** Counts an event that was handled, but not in its turn. */
-export function* countHandled({ name, generation }: Build): Steps<void> {
+/** Counts an event that was handled out of order, after it had been set aside. */
+export function* countHandled({ name, generation }: Build): TargetSteps<void> {
   const rows = yield* ask(
     'UPDATE PROJECTIONS SET applied = applied + 1 WHERE name = $1 AND generation = $2 AND STANDS RETURNING name',
     ...[name, generation],
@@ -123,14 +131,14 @@ export function* countHandled({ name, generation }: Build): Steps<void> {
 }
 
 /**
- * The fence: moves a build's checkpoint from one place to another, if it still stands there. Whatever was written in
- * the same transaction counts only if this does.
+ * The fence: moves a build's checkpoint, if it is still where it was read. What handlers wrote in the same transaction
+ * counts only if this does.
  */
 export function* advance(
   { name, generation, version, role, checkpoint }: Build,
   to: Checkpoint,
   { count, owner, lease }: { readonly count: number; readonly owner: string; readonly lease: number },
-): Steps<boolean> {
+): TargetSteps<boolean> {
   const rows = yield* ask(
     `UPDATE PROJECTIONS SET store = $1, position = $2, event_id = $3, applied = applied + $4,
         state = 'running', failure = NULL,
@@ -142,13 +150,13 @@ export function* advance(
   )
   if (rows.length > 0) return true
   const [row] = yield* ask('SELECT STANDS AS stands')
-  // Whatever was written before that is committed, or lost, without the checkpoint.
+  // The transaction was ended before this: what was written is committed, or lost, without the checkpoint.
   if (row?.stands !== true && row?.stands !== 1) throw transactionEnded()
   return false
 }
 
-/** Takes or keeps the lease of a build: who has it works, the others stand by. It only saves work. */
-export function* takeLease(build: Build, owner: string, lease: number): Steps<boolean> {
+/** Takes or renews the lease of a build. It only saves double work: {@link advance} is the fence. */
+export function* takeLease(build: Build, owner: string, lease: number): TargetSteps<boolean> {
   const rows = yield* ask(
     `UPDATE PROJECTIONS SET owner = $1, lease_until = NOW + $2
       WHERE name = $3 AND generation = $4 AND (owner = $1 OR lease_until <= NOW) RETURNING name`,
@@ -158,19 +166,19 @@ export function* takeLease(build: Build, owner: string, lease: number): Steps<bo
 }
 
 /** Gives a lease back. */
-export function* giveLease(build: Build, owner: string): Steps<void> {
+export function* giveLease(build: Build, owner: string): TargetSteps<void> {
   yield* ask(
     'UPDATE PROJECTIONS SET owner = NULL, lease_until = 0 WHERE name = $1 AND generation = $2 AND owner = $3',
     ...[build.name, build.generation, owner],
   )
 }
 
-/** Says why a build is tried again or blocked, if it stands where it did and nobody else works on it. */
+/** Stores why a build is retried or blocked, if its checkpoint has not moved and no other worker has the lease. */
 export function* noteFailure(
   { name, generation, checkpoint }: Build,
   owner: string,
   { state, failure }: { readonly state: 'retrying' | 'blocked'; readonly failure: Failure },
-): Steps<void> {
+): TargetSteps<void> {
   yield* ask(
     `UPDATE PROJECTIONS SET state = $1, failure = $2
       WHERE name = $3 AND generation = $4 AND position IS NOT DISTINCT FROM $5 AND owner = $6`,
@@ -178,8 +186,8 @@ export function* noteFailure(
   )
 }
 
-/** Lets a blocked projection try again. Returns whether it was blocked. */
-export function* clearBlock(name: string): Steps<boolean> {
+/** Unblocks a projection. Returns whether it was blocked. */
+export function* clearBlock(name: string): TargetSteps<boolean> {
   const rows = yield* ask(
     `UPDATE PROJECTIONS SET state = 'running', failure = NULL WHERE name = $1 AND state = 'blocked' RETURNING name`,
     name,
@@ -188,13 +196,13 @@ export function* clearBlock(name: string): Steps<boolean> {
 }
 
 /**
- * Puts the live build back to the start, as one of another generation: whoever is at work on it is waited for, or
- * notices.
+ * Moves the live build back to the start, under a new generation: this waits for a worker in a batch, and later batches
+ * of the old generation are refused.
  */
 export function* restart(
   { name, generation }: Build,
   to: { generation: number; version: number },
-): Steps<boolean> {
+): TargetSteps<boolean> {
   const rows = yield* ask(
     `UPDATE PROJECTIONS SET generation = $1, version = $2, store = NULL, position = NULL, event_id = NULL,
         state = 'running', failure = NULL, applied = 0, rebuilding = 1
@@ -204,8 +212,8 @@ export function* restart(
   return rows.length > 0
 }
 
-/** It has caught up: if it was being rebuilt in place, or tried again, that is done. */
-export function* settleDown({ name, generation }: Build): Steps<void> {
+/** The build has caught up: a rebuild in place, or a retry, is over. */
+export function* settleDown({ name, generation }: Build): TargetSteps<void> {
   yield* ask(
     `UPDATE PROJECTIONS SET rebuilding = 0, state = 'running', failure = NULL
       WHERE name = $1 AND generation = $2 AND state <> 'blocked'`,
@@ -214,14 +222,14 @@ export function* settleDown({ name, generation }: Build): Steps<void> {
 }
 
 /**
- * Ends a build: whoever is at work on it is waited for, or notices. Returns up to where it had come, and nothing where it
- * had ended before.
+ * Ends a build: this waits for a worker in a batch, and later batches are refused. Returns its last position, or nothing
+ * if the build had ended before.
  */
 export function* retire({
   name,
   generation,
   role,
-}: Build): Steps<{ position: string | undefined } | undefined> {
+}: Build): TargetSteps<{ position: string | undefined } | undefined> {
   yield* ask('SELECT name FROM PROJECTIONS WHERE name = $1 AND generation = $2 CLAIMED', name, generation)
   const [row] = yield* ask(
     `UPDATE PROJECTIONS SET role = 'retired', owner = NULL WHERE name = $1 AND generation = $2 AND role = $3
@@ -231,8 +239,8 @@ export function* retire({
   return row && { position: (row.position as string | null) ?? undefined }
 }
 
-/** Makes a build the live one, if it still stands where it did. */
-export function* promote({ name, generation, checkpoint }: Build): Steps<boolean> {
+/** Makes a build the live one, if its checkpoint has not moved. */
+export function* promote({ name, generation, checkpoint }: Build): TargetSteps<boolean> {
   const rows = yield* ask(
     `UPDATE PROJECTIONS SET role = 'live', rebuilding = 0 WHERE name = $1 AND generation = $2 AND role = 'building'
       AND position IS NOT DISTINCT FROM $3 RETURNING name`,
@@ -241,7 +249,7 @@ export function* promote({ name, generation, checkpoint }: Build): Steps<boolean
   return rows.length > 0
 }
 
-/** Where a build stands when it has come to a place. */
+/** A build after a batch. */
 export function movedTo(build: Build, checkpoint: Checkpoint, count: number): Build {
   return { ...build, checkpoint, applied: build.applied + count, state: 'running', failure: undefined }
 }
@@ -254,7 +262,7 @@ export function checkpointAt(store: string, { position, id }: LogPlace): Checkpo
 const COLUMNS =
   'generation, version, role, store, position, event_id, state, failure, applied, rebuilding, owner, lease_until - NOW AS lease_left'
 
-function buildOf(name: string, row: Row): Build {
+function buildOf(name: string, row: TargetRow): Build {
   const text = (column: string) => (row[column] as string | null) ?? undefined
   const [store, position, id] = ['store', 'position', 'event_id'].map(text)
   const isSomewhere = store !== undefined && position !== undefined && id !== undefined

@@ -1,4 +1,4 @@
-import type { AppendRequest, AppendVerdict, StoreAdapter, StoredEvent } from 'mneme'
+import type { AppendRequest, AppendVerdict, StoreAdapter, StoredEvent } from 'mneme/adapter'
 import { storeContract } from 'mneme/testing'
 import { describe, expect, test } from 'vitest'
 

@@ -1,11 +1,17 @@
-import type { ProjectionTarget, Query, Row, Step, Steps } from '../../src/adapter/projection-target.ts'
+import type {
+  ProjectionTarget,
+  TargetQuery,
+  TargetRow,
+  TargetStep,
+  TargetSteps,
+} from '../../src/adapter/projection-target.ts'
 
 /** Where something is done to a transaction of a target. */
 export interface Interference {
   /** Before it begins. */
   readonly before?: () => void | Promise<void>
   /** In it, before each of its steps. */
-  readonly step?: (step: Step) => void
+  readonly step?: (step: TargetStep) => void
   /** In it, when all is done but the commit. */
   readonly commit?: () => void
   /** After it was committed, before anybody knows. */
@@ -20,9 +26,9 @@ export function faultyTarget<Tx>(
   return {
     dialect: target.dialect,
     async transaction<T>(
-      work: (tx: Tx, rows: readonly Row[]) => Steps<T>,
+      work: (tx: Tx, rows: readonly TargetRow[]) => TargetSteps<T>,
       patience: number,
-      first?: Query,
+      first?: TargetQuery,
     ): Promise<T> {
       await before?.()
       const value = await target.transaction(
