@@ -1,17 +1,49 @@
 import { defineConfig } from 'vitest/config'
 
+/** Tests that compile: `npm run check` runs them. */
+const check = [
+  'test/types/**/*.test.ts',
+  'test/package/**/*.test.ts',
+  'test/docs/{snippets,exports,errors,links}.test.ts',
+]
+/** Tests that need PostgreSQL, or processes beside it. */
+const servers = [
+  'test/stores/postgres/**/*.test.ts',
+  'test/projections/**/*.test.ts',
+  'test/contract/{postgres,properties}.test.ts',
+  'test/examples/**/*.test.ts',
+]
+
 export default defineConfig({
   // `mneme` and its subpaths resolve to src: the tests need no build.
   ssr: { resolve: { conditions: ['mneme:source', 'node', 'module', 'development|production'] } },
   // Node 20 has no `using`: lower it.
   oxc: { target: 'es2022' },
   test: {
-    include: ['test/**/*.test.ts'],
-    exclude: ['test/soak/**'],
     pool: 'forks',
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
-    passWithNoTests: true,
-    typecheck: { enabled: true, include: ['test/**/*.test-d.ts'], tsconfig: 'tsconfig.json' },
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: [...servers, ...check, 'test/soak/**'],
+          // One process runs file after file and imports what they share once: a quarter of the CPU time.
+          isolate: false,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'servers',
+          include: servers,
+          globalSetup: 'test/stores/postgres/shared-server.ts',
+          setupFiles: 'test/stores/postgres/after-file.ts',
+        },
+      },
+      { extends: true, test: { name: 'check', include: check, isolate: false } },
+    ],
   },
 })

@@ -5,14 +5,15 @@ const twentyMinutes = 20 * 60_000
 
 /** What takes long: one file after the other, for `npm run test:long`. */
 export default mergeConfig(
-  { ...base, test: { ...base.test, include: [], exclude: [] } },
+  { ...base, test: { ...base.test, projects: undefined } },
   defineConfig({
     test: {
       include: ['test/soak/**/*.test.ts'],
       fileParallelism: false,
       testTimeout: twentyMinutes,
       hookTimeout: twentyMinutes,
-      typecheck: { enabled: false },
+      globalSetup: 'test/stores/postgres/shared-server.ts',
+      setupFiles: 'test/stores/postgres/after-file.ts',
     },
   }),
 )

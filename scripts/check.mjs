@@ -14,6 +14,7 @@ const steps = {
   imports: ['scripts/check-imports.mjs'],
   unused: ['node_modules/knip/bin/knip.js', '--no-progress'],
   package: ['node_modules/publint/src/cli.js', '.', '--strict', '--pack', 'false'],
+  tests: ['node_modules/vitest/vitest.mjs', 'run', '--project', 'check'],
   'types of the package': [
     'node_modules/@arethetypeswrong/cli/dist/index.js',
     '--pack',

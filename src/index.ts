@@ -12,20 +12,20 @@ export type {
 } from './model/aggregate.ts'
 export type {
   Boundary,
-  Context,
+  CommandContext,
   ContextOf,
   Decision,
   EventsIn,
-  On,
+  RecordOn,
   OnStream,
   RejectionsIn,
-  Seen,
+  ReadonlyState,
   StatesOf,
   Streams,
 } from './model/command.ts'
 export type { ExecuteOptions, Retry } from './execution/call.ts'
 export { defineCommand } from './model/command.ts'
-export type { Command, CommandType, RejectionOf } from './model/command.ts'
+export type { Command, CommandDefinition, CommandType, RejectionOf } from './model/command.ts'
 export { createStore } from './store/create-store.ts'
 export {
   CheckpointFromAnotherStoreError,
@@ -69,29 +69,18 @@ export type {
   ParsedEventType,
 } from './model/event-type.ts'
 export { execute, tryExecute } from './execution/execute.ts'
-export type { Executed, NotExecuted, Outcome, Rest } from './execution/execute.ts'
+export type { Executed, NotExecuted, Outcome, ExecuteArguments } from './execution/execute.ts'
 export type { Event, NoData, Recorded, RecordedAs, StreamEvent } from './model/event.ts'
 export type { Json, JsonObject } from './model/json.ts'
 export { limits } from './base/limits.ts'
 export type { Limits } from './base/limits.ts'
-export { tailLog } from './adapter/subscription-hub.ts'
-export type { LogSource, ScannedPage, ScanRequest } from './adapter/subscription-hub.ts'
 export type { Metadata } from './model/metadata.ts'
 export { openStore } from './open-store.ts'
-export type {
-  HandlerResult,
-  ProjectionTarget,
-  TargetQuery,
-  TargetRow,
-  TargetStep,
-  TargetSteps,
-  TargetValue,
-} from './adapter/projection-target.ts'
 export { reject } from './model/command.ts'
 export type { Rejection } from './model/command.ts'
 export type { RetryOptions } from './base/retry.ts'
 export type { ExpectedRevision, Position, Revision } from './base/revision.ts'
-export { type } from './base/standard-schema.ts'
+export { ofType } from './base/standard-schema.ts'
 export type {
   InferInput,
   InferOutput,
@@ -105,7 +94,7 @@ export type {
   Checkpoint,
   EventStore,
   EventToAppend,
-  From,
+  SubscribeFrom,
   ReadAllOptions,
   ReadOptions,
   StoreOptions,
@@ -113,25 +102,5 @@ export type {
   SubscribeOptions,
   Subscription,
 } from './store/event-store.ts'
-export type {
-  Appended,
-  AppendRequest,
-  AppendVerdict,
-  Capabilities,
-  Condition,
-  Conflict,
-  Direction,
-  KeyClaim,
-  KeyUse,
-  KeyUsed,
-  LogFilter,
-  LogPlace,
-  NewEvent,
-  ReadAllRequest,
-  ReadRequest,
-  StoreAdapter,
-  StoredEvent,
-  SubscribedPage,
-  SubscribeRequest,
-} from './adapter/store-adapter.ts'
+export type { Capabilities, Direction } from './adapter/store-adapter.ts'
 export type { AnyStream, Fold, Stream } from './model/stream.ts'

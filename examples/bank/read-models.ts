@@ -1,4 +1,4 @@
-import type { ProjectionTarget } from 'mneme'
+import type { ProjectionTarget } from 'mneme/projections'
 import { postgresTarget, type PostgresTransaction } from 'mneme/postgres'
 import { defineProjection, type Projection } from 'mneme/projections'
 import { sqliteTarget, type SqliteDatabase } from 'mneme/sqlite'

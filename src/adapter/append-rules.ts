@@ -1,12 +1,12 @@
 import type { ExpectedRevision, Revision } from '../base/revision.ts'
 import type { AppendRequest, Conflict, Repeated, StoredEvent } from './store-adapter.ts'
 
-/** Whether a stream that stands at `actual` stands where it was expected. */
+/** Whether a stream's head is the expected one. */
 function holds(expected: ExpectedRevision, actual: Revision): boolean {
   return expected === 'any' || (expected === 'exists' ? actual !== 'none' : expected === actual)
 }
 
-/** The first condition that does not hold, where each condition's stream stands at `heads`. */
+/** The first condition that does not hold, as the verdict of the append. `heads`: the head of each condition's stream. */
 export function conflictOf({ conditions }: AppendRequest, heads: readonly Revision[]): Conflict | undefined {
   for (let i = 0; i < conditions.length; i++) {
     const { stream, expected } = conditions[i]!
@@ -16,8 +16,8 @@ export function conflictOf({ conditions }: AppendRequest, heads: readonly Revisi
   return undefined
 }
 
-/** The revision of each event of an append, and where its streams stand after it. */
-export function place(
+/** The revision of each event of an append, and the head of each condition's stream after it. `before`: the heads before it. */
+export function placeEvents(
   { conditions, events }: Pick<AppendRequest, 'conditions' | 'events'>,
   before: readonly Revision[],
 ): { revisions: number[]; heads: Revision[] } {
@@ -25,19 +25,20 @@ export function place(
   const index = conditions.length > 1 ? new Map(conditions.map(({ stream }, i) => [stream, i])) : undefined
   const revisions = events.map(({ stream }) => {
     const i = index?.get(stream) ?? 0
-    return (heads[i] = after(heads[i]!))
+    return (heads[i] = nextRevision(heads[i]!))
   })
   return { revisions, heads }
 }
 
-/** The revision after this one. */
-export function after(revision: Revision): number {
+/** The revision of the next event after a head. */
+export function nextRevision(revision: Revision): number {
   return revision === 'none' ? 0 : revision + 1
 }
 
 /**
- * Where the first event stands that makes a repeat of an append recognisable: one written to a stream under an
- * exact expectation. The other events of the append then lie around it, in order.
+ * The event by which a repeat of an append is recognised: the first one of a stream with an exact expectation. If the append
+ * is a repeat, that event is stored at this revision, and the append's other events around it, in order. `undefined` if
+ * the append cannot be a repeat.
  */
 export function anchorOf({
   conditions,
@@ -46,16 +47,17 @@ export function anchorOf({
   for (const { stream, expected } of conditions) {
     if (expected === 'any' || expected === 'exists') continue
     const index = events.findIndex((event) => event.stream === stream)
-    if (index >= 0) return { index, revision: after(expected) }
+    if (index >= 0) return { index, revision: nextRevision(expected) }
   }
   return undefined
 }
 
 /**
- * The answer to an append that is a repeat, which it is if its events are those stored around its anchor.
+ * The verdict of an append that is a repeat: its events are those that are stored around its anchor. `undefined` if they
+ * are not.
  *
- * @param stored as many events as it has, from where its first would stand.
- * @param now where the stream of each condition stands.
+ * @param stored as many events as the append has, from the place where its first event would be stored.
+ * @param now the current head of each condition's stream.
  */
 export function repeatOf(
   { conditions, events }: AppendRequest,

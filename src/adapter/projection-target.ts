@@ -1,31 +1,31 @@
 import { InvalidArgumentError } from '../base/errors.ts'
 
 /**
- * A database that read models are kept in: what a projection writes, and how far it has come, are committed there
- * together. Made by `sqliteTarget` or `postgresTarget`.
+ * A database for read models: what a projection's handlers write, and its checkpoint, are committed there together. Made
+ * by `sqliteTarget` or `postgresTarget`.
  */
 export interface ProjectionTarget<Tx> {
   readonly dialect: 'sqlite' | 'postgres'
 
   /**
-   * Does work in a transaction: all of it is committed once it resolves, or nothing. Work that throws throws the same
-   * here; what the database is to blame for (it cannot be had, a deadlock, a full disk) is one of Mneme's errors.
+   * Runs work in a transaction: all of it is committed when this resolves, or nothing. An error that the work throws is
+   * thrown here; a failure of the database (unreachable, a deadlock, a full disk) is one of Mneme's errors.
    *
-   * In SQLite, work is done in one go, and what a handler returns must not be a promise. PostgreSQL ends a transaction
-   * in which nothing is done for `patience` milliseconds, as where its process is stopped.
+   * On SQLite, work runs synchronously, and a handler must not return a promise. PostgreSQL ends a transaction that is idle
+   * for `idleTimeout` milliseconds, for example because its process is halted.
    *
-   * @param first is asked along with the beginning of the transaction, which saves the way there and back; its rows are
-   *   given to the work.
+   * @param first a query that is sent together with the beginning of the transaction, which saves a round trip; the work is
+   *   given its rows.
    * @throws StoreBusyError, StoreUnavailableError, StoreFailedError and so on
    */
   transaction<T>(
     work: (tx: Tx, rows: readonly TargetRow[]) => TargetSteps<T>,
-    patience: number,
+    idleTimeout: number,
     first?: TargetQuery,
   ): Promise<T>
 
   /**
-   * Runs a query of one's own, in the database's own SQL, to read what projections have written.
+   * Runs your own query, in the database's own SQL, to read what projections have written.
    *
    * @example
    * ```ts
@@ -34,18 +34,18 @@ export interface ProjectionTarget<Tx> {
    */
   query(sql: string, values?: readonly TargetValue[]): Promise<readonly TargetRow[]>
 
-  /** Runs Mneme's own queries that change nothing, each by itself. */
+  /** Runs Mneme's own queries that only read, outside of a transaction. */
   read<T>(work: () => TargetSteps<T>): Promise<T>
 
-  /** Gives back what it holds. Projections that run in it are to be stopped before. */
+  /** Closes its connections. Stop the projections that run in it first. */
   close(): Promise<void>
 
   [Symbol.asyncDispose](): Promise<void>
 }
 
 /**
- * Work in a database, step by step, written once for drivers that answer at once and for those that make one wait:
- * yields a query and goes on with its rows, or yields what a handler returned and goes on when that is settled.
+ * Work in a database, step by step, written once for synchronous and for asynchronous drivers: it yields a query and is
+ * resumed with its rows, or yields what a handler returned and is resumed when that is settled.
  */
 export type TargetSteps<T> = Generator<TargetStep, T, readonly TargetRow[]>
 
@@ -53,40 +53,40 @@ export type TargetSteps<T> = Generator<TargetStep, T, readonly TargetRow[]>
 export type TargetStep = TargetQuery | HandlerResult
 
 /**
- * A query in the SQL that SQLite and PostgreSQL have in common. Parameters are `$1` and so on; `NOW` stands for the
- * database's time in milliseconds since 1970, `STANDS` for whether the transaction still does, `PINNED` and `CLAIMED`
- * for a lock on the rows (many may pin one, which keeps it from being claimed), `PROJECTIONS`, `PARKED` and `VERSIONS`
- * for Mneme's own tables, `HOME` for what they are in. In quotes, each is a literal.
+ * A query in the SQL that SQLite and PostgreSQL have in common. Parameters are `$1` and so on. These words are replaced:
+ * `NOW` by the database's time in milliseconds since 1970, `STANDS` by whether the transaction is still open, `PINNED` and
+ * `CLAIMED` by a shared and an exclusive lock on the rows, `PROJECTIONS`, `PARKED` and `VERSIONS` by Mneme's own tables,
+ * `HOME` by their schema. In quotes, each is a literal.
  */
 export interface TargetQuery {
   readonly sql: string
   readonly values: readonly TargetValue[]
 }
 
-/** What a handler returned: perhaps a promise. */
+/** What a handler returned, which may be a promise. */
 export interface HandlerResult {
   readonly returned: unknown
 }
 
-/** A parameter. */
+/** A parameter of a query. */
 export type TargetValue = string | number | null
 
-/** A row by the names of its columns. PostgreSQL gives large integers as text. */
+/** A row, by the names of its columns. PostgreSQL returns large integers as text. */
 export type TargetRow = Readonly<Record<string, unknown>>
 
-/** A query, as a step of its own. */
+/** Runs one query. */
 export function* ask(sql: string, ...values: readonly TargetValue[]): TargetSteps<readonly TargetRow[]> {
   return yield { sql, values }
 }
 
-/** Waits for what a handler returned, if it is something to wait for. */
+/** Waits for what a handler returned, if that is a promise. */
 export function* settle(returned: unknown): TargetSteps<void> {
   if (isThenable(returned)) yield { returned }
 }
 
 /**
- * A handler did what it must not: it ended the transaction, or is asynchronous in SQLite. Part of what it wrote may have
- * been committed without the checkpoint, so that trying again makes it worse.
+ * A handler broke its contract: it ended the transaction, or is asynchronous on SQLite. Part of what it wrote may have been
+ * committed without the checkpoint, so a retry would make it worse.
  */
 export class HandlerMisuse extends InvalidArgumentError {
   constructor(expected: string) {
@@ -94,24 +94,24 @@ export class HandlerMisuse extends InvalidArgumentError {
   }
 }
 
-/** A handler, or what it called, has ended the transaction. */
+/** The error for a handler that has ended the transaction. */
 export function transactionEnded(): HandlerMisuse {
   return new HandlerMisuse(
     'one that leaves the transaction open: it was ended, so what was written may count twice. Then reset it',
   )
 }
 
-/** An error, and what caused it: tools wrap those of a driver. */
+/** An error and its causes, outermost first: query builders wrap a driver's errors. */
 export function* causesOf(error: unknown): Generator<unknown, void> {
-  for (let [at, depth] = [error, 0]; at !== undefined && at !== null && depth < DEEPEST; depth++) {
+  for (let [at, depth] = [error, 0]; at !== undefined && at !== null && depth < MAX_CAUSES; depth++) {
     yield at
     at = (at as { readonly cause?: unknown }).cause
   }
 }
 
-const DEEPEST = 8
+const MAX_CAUSES = 8
 
-/** Whether something is to be awaited. */
+/** Whether a value has to be awaited. */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return (
     ((typeof value === 'object' && value !== null) || typeof value === 'function') &&

@@ -12,37 +12,37 @@ import type { AnyStream, Fold } from '../model/stream.ts'
 export interface FoldedState {
   readonly stream: AnyStream
   readonly revision: Revision
-  /** The id of the event at that revision: a revision is a number, not an identity. */
+  /** The id of the event at that revision, because another history can have another event there. */
   readonly lastId: string | undefined
-  /** Never handed out but through {@link see}. */
+  /** Handed out only by {@link see}. */
   readonly state: unknown
-  /** Another instance, for who sees it, where the state cannot be isolated from who sees it. */
-  readonly twin: { readonly state: unknown } | undefined
-  /** Whether it was at hand already, so that it may be behind the store. */
+  /** A second instance for the decision, if the state cannot be isolated from it. */
+  readonly second: { readonly state: unknown } | undefined
+  /** Whether it comes from the cache, so that it may be out of date. */
   readonly cached: boolean
 }
 
-/** A state as it may be handed out. One that cannot be isolated is handed out once. */
-export function see({ stream, state, twin }: FoldedState): unknown {
-  if (twin) return twin.state
+/** A state for a decision. A state that cannot be isolated is handed out once. */
+export function see({ stream, state, second }: FoldedState): unknown {
+  if (second) return second.state
   return stream.fold.isolation === 'copy' ? (state as { clone(): unknown }).clone() : state
 }
 
-/** A state as a result: an instance that no decision has seen. */
+/** A state as a result: an instance that no decision has had. */
 export function seeAfter(folded: FoldedState): unknown {
-  return folded.twin ? folded.state : see(folded)
+  return folded.second ? folded.state : see(folded)
 }
 
-/** Whether a state can be seen several times without one seeing what another did to it. */
-export function isShareable({ twin }: FoldedState): boolean {
-  return twin === undefined
+/** Whether several decisions can get the state without seeing each other's changes to it. */
+export function isShareable({ second }: FoldedState): boolean {
+  return second === undefined
 }
 
 /**
- * Folds a stream's state from its events, up to a revision where one is given.
+ * Folds a stream's state from its events, up to a revision if one is given.
  *
- * @param options `known`: an earlier state of it, to read on from; if the stream is not its continuation, all
- *   is read.
+ * @param options `known`: an earlier state, to which only later events are added; if the stream does not continue it, the
+ *   whole stream is read.
  * @throws StreamTruncatedError, UnknownEventError, FoldError
  */
 export async function foldStream(
@@ -69,7 +69,7 @@ export async function foldStream(
   return foldStream(core, stream, options)
 }
 
-/** The state after further events, which are not stored yet. @throws FoldError */
+/** The state after further events. @throws FoldError */
 export function evolve(folded: FoldedState, events: readonly StreamEvent[]): FoldedState {
   const last = events.at(-1)
   if (!last) return folded
@@ -82,15 +82,15 @@ export function evolve(folded: FoldedState, events: readonly StreamEvent[]): Fol
     revision: last.revision,
     lastId: last.id,
     state,
-    twin: isolated ? undefined : { state },
+    second: isolated ? undefined : { state },
     cached: false,
   }
 }
 
-/** Folds of whose states some could not be frozen: each decision gets instances of its own. */
+/** Folds with states that could not be frozen: each decision gets instances of its own. */
 const unshareable = new WeakSet<Fold<unknown>>()
 
-/** A state that grows event by event; where it cannot be isolated, with a twin of other instances. */
+/** A state that is folded event by event; if it cannot be isolated, together with a second instance. */
 class Folding {
   readonly #stream: AnyStream
   readonly #states: unknown[]
@@ -100,11 +100,11 @@ class Folding {
   constructor(stream: AnyStream) {
     const { fold } = stream
     this.#stream = stream
-    const twins = fold.isolation === 'none' || unshareable.has(fold)
-    this.#states = twins ? [initial(fold), initial(fold)] : [initial(fold)]
+    const needsSecond = fold.isolation === 'none' || unshareable.has(fold)
+    this.#states = needsSecond ? [initial(fold), initial(fold)] : [initial(fold)]
   }
 
-  /** Whether there is no twin. */
+  /** Whether there is no second instance. */
   get alone(): boolean {
     return this.#states.length === 1
   }
@@ -121,20 +121,20 @@ class Folding {
   }
 
   result(): FoldedState {
-    const [state, twin] = this.#states
+    const [state, second] = this.#states
     const shareable = this.alone && isolate(this.#stream.fold, state)
     return {
       stream: this.#stream,
       revision: this.#revision,
       lastId: this.#lastId,
       state,
-      twin: shareable ? undefined : { state: twin },
+      second: shareable ? undefined : { state: second },
       cached: false,
     }
   }
 }
 
-/** The same state, moved on by the events after it; `undefined` where the stream is not its continuation. */
+/** The state with the events after it; `undefined` if the stream does not continue it. */
 async function readOn(
   core: StoreCore,
   known: FoldedState,
@@ -165,7 +165,7 @@ function step(fold: Fold<unknown>, state: unknown, event: StreamEvent): unknown 
   const decoded = decode(fold, event)
   try {
     const next = fold.evolve(state as never, decoded)
-    // At every step, so that an apply that changes its argument fails wherever the folding began.
+    // At every step, so that an `apply` that changes its argument always fails, whatever state the fold began with.
     if (fold.isolation === 'freeze') freezeStep(next)
     return next
   } catch (error) {

@@ -1,11 +1,10 @@
 import { isPlain } from '../model/json.ts'
 
 /**
- * Freezes a state deeply, so that it can be kept and handed out again and again: plain objects, arrays, Maps,
- * Sets and Dates.
+ * Freezes a state deeply, so that it can be cached and shared: plain objects, arrays, Maps, Sets and Dates.
  *
- * @returns false where something in it cannot be frozen (an instance of a class, a function, a typed array):
- *   then whoever sees the state could change it, and it must not be shared.
+ * @returns false if something in it cannot be frozen (an instance of a class, a function, a typed array): then a decision
+ *   could change the state, so it must not be shared.
  */
 export function freezeState(state: unknown): boolean {
   const visited: object[] = []
@@ -14,7 +13,7 @@ export function freezeState(state: unknown): boolean {
   return false
 }
 
-/** Freezes what it can of a state between two steps of a fold. Cheap: what is frozen is taken to be so deeply. */
+/** Freezes as much of a state as possible between two steps of a fold. Cheap: a frozen object counts as deeply frozen. */
 export function freezeStep(state: unknown): void {
   if (typeof state !== 'object' || state === null || Object.isFrozen(state)) return
   const items = lock(state)
@@ -23,7 +22,7 @@ export function freezeStep(state: unknown): void {
   for (const item of items) freezeStep(item)
 }
 
-/** What is known to be frozen with all that it holds. */
+/** Objects that are known to be deeply frozen. */
 const frozen = new WeakSet()
 
 function freeze(value: unknown, visited: object[]): boolean {
@@ -39,14 +38,14 @@ function freeze(value: unknown, visited: object[]): boolean {
 }
 
 /**
- * Takes care of what freezing an object itself leaves open.
+ * Prevents changes that `Object.freeze` does not prevent.
  *
- * @returns what it holds, to be frozen as well; `undefined` where it has ways of its own to change.
+ * @returns the object's values, which are to be frozen as well; `undefined` if the object can still be changed.
  */
 function lock(object: object): readonly unknown[] | undefined {
   const prototype = Object.getPrototypeOf(object) as object | null
   if (Array.isArray(object)) return prototype !== null && isPlain(prototype) ? object : undefined
-  // Not those of a subclass: its methods reach the writers that are replaced here.
+  // No subclasses: their methods can reach the writers that are replaced here.
   if (prototype === Map.prototype) {
     const map = object as Map<unknown, unknown>
     return refuseWriters(map, MAP_WRITERS) ? [...map.keys(), ...map.values()] : undefined
@@ -58,7 +57,7 @@ function lock(object: object): readonly unknown[] | undefined {
   return isPlain(object) ? valuesOf(object) : undefined
 }
 
-/** The values of a plain object; `undefined` where it has accessors, which could change what they close over. */
+/** The values of a plain object; `undefined` if it has accessors, which could change variables outside. */
 function valuesOf(object: object): unknown[] | undefined {
   const values: unknown[] = []
   for (const key of Reflect.ownKeys(object)) {
@@ -69,7 +68,7 @@ function valuesOf(object: object): unknown[] | undefined {
   return values
 }
 
-/** Freezing a Map does not freeze its entries: its writers are replaced, as Immer does. False where they cannot be. */
+/** Freezing a Map does not freeze its entries, so its writers are replaced, as Immer does. False if they cannot be. */
 function refuseWriters(object: object, writers: readonly string[]): boolean {
   const isRefused = (name: string) => Object.getOwnPropertyDescriptor(object, name)?.value === refuse
   if (writers.every(isRefused)) return true
@@ -82,7 +81,7 @@ function refuse(): never {
   throw new TypeError('a state is read-only: return an event, or in apply a changed copy')
 }
 
-/** All methods but those known to read: a newer runtime may have further ones that write. */
+/** All methods except known readers: a newer runtime may have more writers. */
 const MAP_WRITERS = writersOf(Map.prototype, ['get', 'has', 'forEach', 'keys', 'values', 'entries'])
 const SET_WRITERS = writersOf(Set.prototype, [
   ...['has', 'forEach', 'keys', 'values', 'entries', 'union', 'intersection', 'difference'],

@@ -11,22 +11,22 @@ import type { StoredEvent } from '../adapter/store-adapter.ts'
 import { advance, checkpointAt, movedTo, pinOf, suffixOf, type Build } from './builds.ts'
 import { tableNames, type Definition, type ProjectionContext } from './define.ts'
 
-/** Events that are handled together, and where the log was looked through to with them. */
+/** Events that are handled together, and the place up to which the log was read with them. */
 export interface Batch {
   readonly events: readonly StoredEvent[]
   readonly through: Checkpoint
 }
 
-/** Who handles them, and for how long that is his own. */
+/** The worker that handles a batch, and its lease. */
 export interface Holder {
   readonly owner: string
-  /** Milliseconds. */
+  /** In milliseconds. */
   readonly lease: number
 }
 
 /** A handler failed. */
 export class HandlerFailure extends Error {
-  /** Which event of the batch it was; `undefined`: what was written could not be committed. */
+  /** Which event of the batch failed; `undefined`: the transaction could not be committed. */
   readonly index: number | undefined
 
   constructor(index: number | undefined, cause: unknown) {
@@ -35,21 +35,21 @@ export class HandlerFailure extends Error {
   }
 }
 
-/** What a handler threw, on this event of its batch; where it did what it must not, that alone counts. */
+/** What a handler threw on this event of its batch; a misuse stays what it is. */
 export function failedAt(index: number, error: unknown): Error {
   return error instanceof HandlerMisuse ? error : new HandlerFailure(index, error)
 }
 
-/** The build does not stand where it was thought to: another worker was faster, or it was reset. Nothing was written. */
+/** Another worker moved the build, or it was reset, so its checkpoint is not where it was read. Nothing was written. */
 export class LostRace extends Error {}
 
 /**
  * Handles a batch in one transaction, with the checkpoint's move as its last statement: all of it counts or nothing
- * (P1). Where handlers take long, it ends early: in SQLite because nobody else can write meanwhile, and everywhere so
- * that who is killed on and on still gets on.
+ * (P1). With slow handlers it ends early: on SQLite because no other connection can write meanwhile, and everywhere so
+ * that a worker that keeps being killed still makes progress.
  *
- * @returns where the build stands then.
- * @throws HandlerFailure, LostRace; Mneme's errors where the target is to blame.
+ * @returns the build with its new checkpoint.
+ * @throws HandlerFailure, LostRace; one of Mneme's errors if the target failed.
  */
 export async function applyBatch(
   definition: Definition,
@@ -57,10 +57,10 @@ export async function applyBatch(
   batch: Batch,
   holder: Holder,
 ): Promise<Build> {
-  const longest = LONGEST[definition.target.dialect]
+  const maxTime = MAX_BATCH_MS[definition.target.dialect]
   return handling(
     definition,
-    (tx, pinned) => handleAll(definition, build, { ...batch, ...holder, tx, pinned, longest }),
+    (tx, pinned) => handleAll(definition, build, { ...batch, ...holder, tx, pinned, maxTime }),
     holder.lease,
     pinOf(build),
   )
@@ -69,7 +69,7 @@ export async function applyBatch(
 /**
  * A transaction in which handlers are called.
  *
- * @throws HandlerFailure where what they have written cannot be committed; what the work throws; Mneme's errors.
+ * @throws HandlerFailure if what they have written cannot be committed; what the work throws; Mneme's errors.
  */
 export async function handling<T>(
   { target }: Definition,
@@ -81,7 +81,7 @@ export async function handling<T>(
     return await target.transaction(work, patience, first)
   } catch (error) {
     if (error instanceof HandlerFailure || error instanceof LostRace || isMnemeError(error)) throw error
-    // Like a constraint that is checked at the end, or a transaction that a handler's query has spoilt.
+    // For example a deferred constraint, or a transaction that an earlier query of a handler aborted.
     throw new HandlerFailure(undefined, error)
   }
 }
@@ -89,14 +89,14 @@ export async function handling<T>(
 interface Work extends Batch, Holder {
   readonly tx: unknown
   readonly pinned: readonly TargetRow[]
-  /** Milliseconds after which it ends. */
-  readonly longest: number
+  /** Milliseconds after which the batch ends early. */
+  readonly maxTime: number
 }
 
 function* handleAll(
   definition: Definition,
   build: Build,
-  { events, through, owner, lease, tx, pinned, longest }: Work,
+  { events, through, owner, lease, tx, pinned, maxTime }: Work,
 ): TargetSteps<Build> {
   const { selection, handlers } = definition
   const context = contextOf(definition, build)
@@ -109,7 +109,7 @@ function* handleAll(
     if (type !== undefined) {
       try {
         const returned = handlers.get(type)!(selection.decode(stored), tx, context)
-        // A generator for each event would cost as much as many a handler.
+        // Without a nested generator, which would cost as much as a short handler.
         if (isThenable(returned)) yield { returned }
       } catch (error) {
         throw failedAt(taken, error)
@@ -117,7 +117,7 @@ function* handleAll(
       count++
     }
     taken++
-    if (performance.now() - started > longest) break
+    if (performance.now() - started > maxTime) break
   }
   const last = events[taken - 1]
   const to = taken < events.length && last ? checkpointAt(through.store, last) : through
@@ -125,7 +125,7 @@ function* handleAll(
   return movedTo(build, to, count)
 }
 
-/** The names under which a build's tables are written. */
+/** The names of a build's tables, as handlers are given them. */
 export function contextOf(
   { tables }: Definition,
   build: Pick<Build, 'role' | 'generation'>,
@@ -134,4 +134,4 @@ export function contextOf(
 }
 
 /** Milliseconds after which a batch ends early. */
-const LONGEST = { sqlite: 20, postgres: 100 }
+const MAX_BATCH_MS = { sqlite: 20, postgres: 100 }

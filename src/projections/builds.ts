@@ -9,43 +9,43 @@ import type { Checkpoint } from '../store/event-store.ts'
 import type { LogPlace } from '../adapter/store-adapter.ts'
 
 /**
- * A read model that is being built, or was: the row in the target that says how far it has come. There is one that is
- * live, and during a rebuild another beside it. Each has a generation of its own, which no later one has again.
+ * A build of a read model: the row in the target that holds its checkpoint. One build is live; during a rebuild there is
+ * a second one beside it. Each has a generation of its own, which is never used again.
  */
 export interface Build {
   readonly name: string
   readonly generation: number
   readonly version: number
   readonly role: Role
-  /** Up to where it has come; `undefined`: nowhere yet. */
+  /** Up to where events were handled; `undefined`: none yet. */
   readonly checkpoint: Checkpoint | undefined
   readonly state: 'running' | 'retrying' | 'blocked'
-  /** Why it is tried again, or blocked. */
+  /** Why it is retried, or blocked. */
   readonly failure: Failure | undefined
   /** How many events were handled. */
   readonly applied: number
   /** Whether it was reset, and has not caught up since. */
   readonly isRebuilding: boolean
-  /** Who works on it. */
+  /** The worker that has the lease. */
   readonly owner: string | undefined
-  /** Milliseconds for which that is so, unless it is said again. */
+  /** Milliseconds until the lease expires, unless it is renewed. */
   readonly leaseLeft: number
 }
 
-/** `'live'` is read by users; `'building'` takes its place when it has caught up; what is `'retired'` is over. */
+/** `'live'` is read by users; `'building'` replaces it once it has caught up; `'retired'` was replaced or given up. */
 type Role = 'live' | 'building' | 'retired'
 
-/** Why a projection does not go on. */
+/** Why a projection does not go on, or why an event was set aside. */
 export interface Failure {
   readonly name: string
   readonly message: string
-  /** Of Mneme's errors, or a database's. */
+  /** The error's `code`: of Mneme's errors, or of a database's. */
   readonly code: string | undefined
-  /** How often it was tried. */
+  /** How often the handler, or the work, was attempted. */
   readonly attempts: number
-  /** When it failed last: ISO 8601. */
+  /** The time of the last failure: ISO 8601. */
   readonly time: string
-  /** The event on which the handler failed; none where the projection could not even begin. */
+  /** The event on which the handler failed; `undefined` if no handler was called. */
   readonly event: FailedEvent | undefined
 }
 
@@ -58,16 +58,16 @@ export interface FailedEvent {
   readonly revision: number
 }
 
-/** What its tables' names end with while it is built. */
+/** The suffix of a build's table names. */
 export function suffixOf({ role, generation }: Pick<Build, 'role' | 'generation'>): string {
   return role === 'live' ? '' : `__${String(generation)}`
 }
 
 /** The builds of a projection. */
 export interface Builds {
-  /** What users read. */
+  /** The one that users read. */
   readonly live: Build | undefined
-  /** What is to take its place. */
+  /** The one that will replace it. */
   readonly building: Build | undefined
   /** The generation of the next one. */
   readonly next: number
@@ -80,7 +80,7 @@ export function* findBuilds(name: string): TargetSteps<Builds> {
   return { live: ofRole('live'), building: ofRole('building'), next: (builds.at(-1)?.generation ?? 0) + 1 }
 }
 
-/** Begins a build, unless there is one of that role or a later one. Returns whether it was begun. */
+/** Begins a build, unless there is one of that role, or a later one. Returns whether it was begun. */
 export function* beginBuild(
   build: Pick<Build, 'name' | 'generation' | 'version' | 'role'>,
 ): TargetSteps<boolean> {
@@ -92,7 +92,7 @@ export function* beginBuild(
       ON CONFLICT DO NOTHING RETURNING name`,
     ...[name, generation, version, role],
   )
-  // The last one that was retired is kept until then: no generation comes twice.
+  // The last retired build is kept until now, so that its generation is not used again.
   yield* ask(
     "DELETE FROM PROJECTIONS WHERE name = $1 AND role = 'retired' AND generation < $2",
     ...[name, generation],
@@ -101,8 +101,8 @@ export function* beginBuild(
 }
 
 /**
- * Pins a build where it stands: until the transaction ends, it is neither reset nor replaced. There is a row if it stands
- * there. Others may pin it, too; so it spares the work of who is late, and leaves it to {@link advance} to be the fence.
+ * Locks a build whose checkpoint is where it was read: until the transaction ends, it is neither reset nor replaced.
+ * Returns a row if so. The lock is shared: it spares a late worker its work, and {@link advance} is the fence.
  */
 export function pinOf({ name, generation, version, role, checkpoint }: Build): TargetQuery {
   return {
@@ -112,7 +112,7 @@ export function pinOf({ name, generation, version, role, checkpoint }: Build): T
   }
 }
 
-/** Pins the live build, wherever it stands. Returns whether it still is. */
+/** Locks the live build, wherever its checkpoint is. Returns whether it is still the live one. */
 export function* pinLive({ name, generation }: Build): TargetSteps<boolean> {
   const rows = yield* ask(
     "SELECT name FROM PROJECTIONS WHERE name = $1 AND generation = $2 AND role = 'live' PINNED",
@@ -121,7 +121,7 @@ export function* pinLive({ name, generation }: Build): TargetSteps<boolean> {
   return rows.length > 0
 }
 
-/** Counts an event that was handled, but not in its turn. */
+/** Counts an event that was handled out of order, after it had been set aside. */
 export function* countHandled({ name, generation }: Build): TargetSteps<void> {
   const rows = yield* ask(
     'UPDATE PROJECTIONS SET applied = applied + 1 WHERE name = $1 AND generation = $2 AND STANDS RETURNING name',
@@ -131,8 +131,8 @@ export function* countHandled({ name, generation }: Build): TargetSteps<void> {
 }
 
 /**
- * The fence: moves a build's checkpoint from one place to another, if it still stands there. Whatever was written in
- * the same transaction counts only if this does.
+ * The fence: moves a build's checkpoint, if it is still where it was read. What handlers wrote in the same transaction
+ * counts only if this does.
  */
 export function* advance(
   { name, generation, version, role, checkpoint }: Build,
@@ -150,12 +150,12 @@ export function* advance(
   )
   if (rows.length > 0) return true
   const [row] = yield* ask('SELECT STANDS AS stands')
-  // Whatever was written before that is committed, or lost, without the checkpoint.
+  // The transaction was ended before this: what was written is committed, or lost, without the checkpoint.
   if (row?.stands !== true && row?.stands !== 1) throw transactionEnded()
   return false
 }
 
-/** Takes or keeps the lease of a build: who has it works, the others stand by. It only saves work. */
+/** Takes or renews the lease of a build. It only saves double work: {@link advance} is the fence. */
 export function* takeLease(build: Build, owner: string, lease: number): TargetSteps<boolean> {
   const rows = yield* ask(
     `UPDATE PROJECTIONS SET owner = $1, lease_until = NOW + $2
@@ -173,7 +173,7 @@ export function* giveLease(build: Build, owner: string): TargetSteps<void> {
   )
 }
 
-/** Says why a build is tried again or blocked, if it stands where it did and nobody else works on it. */
+/** Stores why a build is retried or blocked, if its checkpoint has not moved and no other worker has the lease. */
 export function* noteFailure(
   { name, generation, checkpoint }: Build,
   owner: string,
@@ -186,7 +186,7 @@ export function* noteFailure(
   )
 }
 
-/** Lets a blocked projection try again. Returns whether it was blocked. */
+/** Unblocks a projection. Returns whether it was blocked. */
 export function* clearBlock(name: string): TargetSteps<boolean> {
   const rows = yield* ask(
     `UPDATE PROJECTIONS SET state = 'running', failure = NULL WHERE name = $1 AND state = 'blocked' RETURNING name`,
@@ -196,8 +196,8 @@ export function* clearBlock(name: string): TargetSteps<boolean> {
 }
 
 /**
- * Puts the live build back to the start, as one of another generation: whoever is at work on it is waited for, or
- * notices.
+ * Moves the live build back to the start, under a new generation: this waits for a worker in a batch, and later batches
+ * of the old generation are refused.
  */
 export function* restart(
   { name, generation }: Build,
@@ -212,7 +212,7 @@ export function* restart(
   return rows.length > 0
 }
 
-/** It has caught up: if it was being rebuilt in place, or tried again, that is done. */
+/** The build has caught up: a rebuild in place, or a retry, is over. */
 export function* settleDown({ name, generation }: Build): TargetSteps<void> {
   yield* ask(
     `UPDATE PROJECTIONS SET rebuilding = 0, state = 'running', failure = NULL
@@ -222,8 +222,8 @@ export function* settleDown({ name, generation }: Build): TargetSteps<void> {
 }
 
 /**
- * Ends a build: whoever is at work on it is waited for, or notices. Returns up to where it had come, and nothing where it
- * had ended before.
+ * Ends a build: this waits for a worker in a batch, and later batches are refused. Returns its last position, or nothing
+ * if the build had ended before.
  */
 export function* retire({
   name,
@@ -239,7 +239,7 @@ export function* retire({
   return row && { position: (row.position as string | null) ?? undefined }
 }
 
-/** Makes a build the live one, if it still stands where it did. */
+/** Makes a build the live one, if its checkpoint has not moved. */
 export function* promote({ name, generation, checkpoint }: Build): TargetSteps<boolean> {
   const rows = yield* ask(
     `UPDATE PROJECTIONS SET role = 'live', rebuilding = 0 WHERE name = $1 AND generation = $2 AND role = 'building'
@@ -249,7 +249,7 @@ export function* promote({ name, generation, checkpoint }: Build): TargetSteps<b
   return rows.length > 0
 }
 
-/** Where a build stands when it has come to a place. */
+/** A build after a batch. */
 export function movedTo(build: Build, checkpoint: Checkpoint, count: number): Build {
   return { ...build, checkpoint, applied: build.applied + count, state: 'running', failure: undefined }
 }

@@ -2,6 +2,7 @@ import { checkOptions, checkWhole } from '../base/arguments.ts'
 import { InvalidArgumentError } from '../base/errors.ts'
 import type { Recorded } from '../model/event.ts'
 import type { ProjectionTarget } from '../adapter/projection-target.ts'
+import { type Clock, systemClock } from './clock.ts'
 import { type RetryOptions, retryPolicy, type RetryPolicy } from '../base/retry.ts'
 import {
   type ByType,
@@ -14,44 +15,44 @@ import {
 
 /** What `defineProjection` takes. */
 export interface ProjectionDefinition<Sources extends readonly Source[], Tx, Tables extends string> {
-  /** Its name in the target. Whatever has the same name there is the same projection, in every process. */
+  /** Its name in the target: the same name is the same projection, in every process. */
   readonly name: string
-  /** Of what the handlers make of the events: to be raised with each change of that. 1. */
+  /** The version of the handlers: raise it when they write something else. Default: 1. */
   readonly version?: number | undefined
-  /** Where it writes, and keeps how far it has come. */
+  /** The database that it writes to, and keeps its checkpoint in. */
   readonly into: ProjectionTarget<Tx>
-  /** What it listens to: aggregates, for the events on their streams, or event types by name, on any stream. */
+  /** The events that it handles: aggregates, for the events on their streams, or event types by name, on any stream. */
   readonly from: Sources
   /**
-   * The names of its tables. With them it is rebuilt beside the live ones: handlers are told under which name to
-   * write. Lower-case letters, digits and `_`; on PostgreSQL with a schema before a dot, if need be.
+   * The names of its tables. With them, it can be rebuilt beside the live tables: `tables` in the handlers' context holds
+   * the present names. Lower-case letters, digits and `_`; on PostgreSQL optionally with a schema and a dot before them.
    */
   readonly tables?: readonly Tables[] | undefined
-  /** Makes its tables: before the first event, and at each rebuild; in the same transaction. */
+  /** Creates its tables: before the first event and at each rebuild, in the same transaction. */
   readonly setup?: ((tx: Tx, context: ProjectionContext<Tables>) => unknown) | undefined
-  /** Empties what it has written, so that it can be rebuilt in place. Not needed with `tables`. */
+  /** Deletes what it has written, for a rebuild in place. Not needed with `tables`. */
   readonly reset?: ((tx: Tx, context: ProjectionContext<Tables>) => unknown) | undefined
   /**
-   * What it does on each event, by type: in older versions or under older names, events come as the present ones.
-   * In PostgreSQL handlers may be asynchronous; in SQLite they must not.
+   * A handler for each type of event. Events of older versions or under older names are upcast to the present ones
+   * first. Handlers may be asynchronous on PostgreSQL; on SQLite they must not be.
    */
   readonly on: Handlers<ByType<EventsFrom<Sources[number]>>, [tx: Tx, context: ProjectionContext<Tables>]>
   /**
-   * What becomes of an event on which the handler fails again and again: `'block'`, where left out, keeps the
-   * projection there; `'park'` sets the event aside, with the error, and goes on.
+   * What happens to an event when all retries of its handler have failed: `'block'` stops the projection there; `'park'`
+   * sets the event aside, with the error, and goes on. Default: `'block'`.
    */
   readonly onError?: 'block' | 'park' | undefined
-  /** How often and after which delays a handler that fails is tried again: 5 times, from 100 ms up to 10 s. */
+  /** How often and after which delays a failed handler is retried. Default: 5 times, from 100 ms up to 10,000 ms. */
   readonly retry?: RetryOptions | undefined
 }
 
-/** What a handler is told beside the event. */
+/** What a handler is given beside the event and the transaction. */
 export interface ProjectionContext<Tables extends string = string> {
-  /** The names under which its tables are to be written at present. */
+  /** The names of its tables for this build. */
   readonly tables: { readonly [Name in Tables]: string }
 }
 
-/** A definition, checked and complete. */
+/** A checked definition with its defaults filled in. */
 export interface Definition {
   readonly name: string
   readonly version: number
@@ -63,6 +64,7 @@ export interface Definition {
   readonly handlers: ReadonlyMap<string, EventHandler>
   readonly onError: 'block' | 'park'
   readonly retry: RetryPolicy
+  readonly clock: Clock
 }
 
 type Handler = (tx: unknown, context: ProjectionContext) => unknown
@@ -70,7 +72,7 @@ type EventHandler = (event: Recorded, tx: unknown, context: ProjectionContext) =
 
 /** @throws InvalidArgumentError */
 export function checkDefinition(given: ProjectionDefinition<readonly Source[], unknown, string>): Definition {
-  checkOptions(given, 'projection', KNOWN)
+  checkOptions(given, 'projection', KNOWN_OPTIONS)
   const { name, version = 1, into, from, tables = [], setup, reset, onError = 'block' } = given
   if (typeof (name as unknown) !== 'string' || !/^[\w.:-]{1,200}$/.test(name)) {
     throw new InvalidArgumentError('name', "1 to 200 letters, digits and '_.:-'")
@@ -89,7 +91,7 @@ export function checkDefinition(given: ProjectionDefinition<readonly Source[], u
   if (handlers.size === 0) throw new InvalidArgumentError('on', 'handlers by the types of events')
   for (const [type, handler] of handlers) {
     if (typeof handler !== 'function') throw new InvalidArgumentError(`on['${type}']`, 'a function')
-    // Found out later, it would have written outside of the transaction.
+    // When its promise shows up, it has already written outside of the transaction.
     if (into.dialect === 'sqlite' && handler instanceof AsyncFunction) {
       throw new InvalidArgumentError(`on['${type}']`, 'synchronous, as everything is in SQLite')
     }
@@ -106,17 +108,18 @@ export function checkDefinition(given: ProjectionDefinition<readonly Source[], u
     handlers,
     onError,
     retry: retryPolicy(given.retry, RETRY),
+    clock: systemClock,
   }
 }
 
-/** What functions are that are written with `async`. */
+/** The constructor of functions that are written with `async`. */
 const AsyncFunction = (async () => {
   await Promise.resolve()
 }).constructor as FunctionConstructor
 
 function checkTables(tables: readonly string[], setup: unknown): void {
   const isList = Array.isArray(tables) && new Set(tables).size === tables.length
-  if (!isList || !tables.every((table: unknown) => typeof table === 'string' && TABLE.test(table))) {
+  if (!isList || !tables.every((table: unknown) => typeof table === 'string' && TABLE_NAME.test(table))) {
     throw new InvalidArgumentError(
       'tables',
       "a list of names like 'balances': lower-case letters, digits and '_'",
@@ -125,17 +128,17 @@ function checkTables(tables: readonly string[], setup: unknown): void {
   if (tables.length > 0 && !setup) throw new InvalidArgumentError('setup', 'a function that makes the tables')
 }
 
-/** A handler is tried again less often than a decision, and more patiently. */
+/** In milliseconds. A failed handler is retried less often than a conflict, and after longer delays. */
 const RETRY = { maxRetries: 5, baseDelay: 100, minDelay: 50, maxDelay: 10_000 }
 
-/** Written alike with and without quotes; short enough for what a rebuild adds. */
-const TABLE = /^(?:[a-z_][a-z0-9_]{0,47}\.)?[a-z_][a-z0-9_]{0,47}$/
+/** The same with and without quotes in SQL; short enough for the suffix of a rebuild. */
+const TABLE_NAME = /^(?:[a-z_][a-z0-9_]{0,47}\.)?[a-z_][a-z0-9_]{0,47}$/
 
-const KNOWN = [
+const KNOWN_OPTIONS = [
   ...(['name', 'version', 'into', 'from', 'tables', 'setup', 'reset', 'on', 'onError', 'retry'] as const),
 ]
 
-/** The names of a projection's tables in one of its builds. */
+/** The names of a projection's tables in one of its builds, by their given names. */
 export function tableNames(tables: readonly string[], suffix: string): Record<string, string> {
   return Object.fromEntries(tables.map((table) => [table, `${table}${suffix}`]))
 }

@@ -18,12 +18,12 @@ import type { Definition } from './define.ts'
 import type { Recorded } from '../model/event.ts'
 import { fromStored } from '../store/decode.ts'
 
-/** What is kept of an error, in words: beside the event, where it was on one. */
+/** What is stored of an error, and of the event that it was thrown on. */
 export function failureOf(error: unknown, attempts: number, event?: StoredEvent): Failure {
   const { name, message, code } = (error ?? {}) as Partial<Error> & { readonly code?: unknown }
   return {
     name: typeof name === 'string' ? name : typeof error,
-    message: (typeof message === 'string' ? message : textOf(error)).slice(0, LONGEST),
+    message: (typeof message === 'string' ? message : textOf(error)).slice(0, MAX_MESSAGE_LENGTH),
     code: typeof code === 'string' ? code : undefined,
     attempts,
     time: currentTime(),
@@ -37,16 +37,16 @@ export function failureOf(error: unknown, attempts: number, event?: StoredEvent)
   }
 }
 
-/** What was thrown and is no error: anything at all. */
+/** The text of a thrown value that is not an error. */
 function textOf(thrown: unknown): string {
   try {
     return String(thrown)
   } catch {
-    return 'something that has no text'
+    return 'a value that cannot be converted to text'
   }
 }
 
-/** Whether it is for the store's or the target's sake that nothing goes on: it is tried again without an end. */
+/** Whether the store or the target failed rather than a handler: this is retried without an end. */
 export function isOfDatabase(error: unknown): boolean {
   return (
     isMnemeError(error) &&
@@ -54,7 +54,7 @@ export function isOfDatabase(error: unknown): boolean {
   )
 }
 
-/** Whether the checkpoint is none in the store's history: a person is to decide. */
+/** Whether the checkpoint is not part of the store's history: a person has to decide. */
 export function isOfHistory(error: unknown): boolean {
   return (
     isMnemeError(error) &&
@@ -62,24 +62,24 @@ export function isOfHistory(error: unknown): boolean {
   )
 }
 
-/** UTF-16 units of a message. */
-const LONGEST = 2_000
+/** In UTF-16 units. */
+const MAX_MESSAGE_LENGTH = 2_000
 
-/** An event that was set aside, because the handler failed on it again and again. */
+/** An event that was set aside because its handler failed at each attempt. */
 export interface ParkedEvent {
   /** As it is stored. */
   readonly event: Recorded
   readonly failure: Failure
 }
 
-/** An event that is to be set aside, and where the log was looked through to with it. */
+/** An event to set aside, and the place up to which the log was read with it. */
 export interface Parking {
   readonly event: StoredEvent
   readonly through: Checkpoint
   readonly failure: Failure
 }
 
-/** Sets an event aside, in the same transaction as the checkpoint passes it. @throws LostRace */
+/** Sets an event aside, and moves the checkpoint past it, in one transaction. @throws LostRace */
 export function* park(
   build: Build,
   { event, through, failure }: Parking,
@@ -94,7 +94,7 @@ export function* park(
   return movedTo(build, through, 0)
 }
 
-/** What a live build has set aside, in the order of the store. */
+/** The events that the live build has set aside, in the order of the store. */
 export function* findParked(name: string): TargetSteps<ParkedEvent[]> {
   const rows = yield* ask(
     `SELECT k.event, k.failure FROM PARKED k
@@ -108,7 +108,7 @@ export function* findParked(name: string): TargetSteps<ParkedEvent[]> {
   }))
 }
 
-/** How many a build has set aside. */
+/** How many events a build has set aside. */
 export function* countParked({ name, generation }: Build): TargetSteps<number> {
   const [row] = yield* ask(
     'SELECT count(*) AS parked FROM PARKED WHERE name = $1 AND generation = $2',
@@ -117,31 +117,32 @@ export function* countParked({ name, generation }: Build): TargetSteps<number> {
   return Number(row?.parked ?? 0)
 }
 
-/** Forgets what a build has set aside. */
+/** Deletes the events that a build has set aside. */
 export function* dropParked({ name, generation }: Build): TargetSteps<void> {
   yield* ask('DELETE FROM PARKED WHERE name = $1 AND generation = $2', name, generation)
 }
 
-/** What became of events that were set aside, when they were tried again. */
+/** How many of the events that were set aside were handled now, and how many failed again. */
 export interface Retried {
   readonly handled: number
   readonly failed: number
 }
 
 /**
- * Handles again what was set aside, each in a transaction of its own, in the order of the store; what fails stays.
+ * Handles the events that were set aside once more, each in a transaction of its own, in the order of the store; those
+ * that fail again stay set aside.
  *
- * @param patience milliseconds, as of a transaction.
- * @throws ProjectionVersionError where the read model is of another version than the handlers.
+ * @param idleTimeout as of a target's `transaction`, in milliseconds.
+ * @throws ProjectionVersionError if the read model has another version than the handlers.
  */
-export async function retryParked(definition: Definition, patience: number): Promise<Retried> {
+export async function retryParked(definition: Definition, idleTimeout: number): Promise<Retried> {
   const { name, version, target } = definition
   const { live } = await target.read(() => findBuilds(name))
   if (!live) return { handled: 0, failed: 0 }
   if (live.version !== version)
     throw new ProjectionVersionError(
       { projection: name, defined: version, built: live.version },
-      'its handlers are of that one',
+      'retry with the handlers of that version',
     )
   const rows = await target.read(() =>
     ask(
@@ -156,13 +157,13 @@ export async function retryParked(definition: Definition, patience: number): Pro
       const wasThere = await handling(
         definition,
         (tx) => handleParked(definition, live, { position, tx }),
-        patience,
+        idleTimeout,
       )
       if (wasThere) handled++
     } catch (error) {
       if (!(error instanceof HandlerFailure)) throw error
       failed++
-      await target.transaction(() => noteAgain(live, position, error.cause), patience)
+      await target.transaction(() => noteAgain(live, position, error.cause), idleTimeout)
     }
   }
   return { handled, failed }
@@ -173,7 +174,7 @@ function* handleParked(
   live: Build,
   { position, tx }: { readonly position: string; readonly tx: unknown },
 ): TargetSteps<boolean> {
-  // It is neither reset nor replaced meanwhile; of two that do this, one finds the event gone.
+  // Locked, it is neither reset nor replaced meanwhile; of two concurrent calls, one finds the event gone.
   if (!(yield* pinLive(live))) return false
   const [row] = yield* ask(
     'DELETE FROM PARKED WHERE name = $1 AND generation = $2 AND position = $3 RETURNING event',
@@ -189,7 +190,7 @@ function* handleParked(
   } catch (error) {
     throw failedAt(0, error)
   }
-  // Last, as whoever handles events does: otherwise each might wait for the other.
+  // Last, in the same order as a batch locks its rows: otherwise the two might deadlock.
   yield* countHandled(live)
   return true
 }

@@ -1,40 +1,40 @@
 import { HandlerMisuse } from '../adapter/projection-target.ts'
-import { pause } from '../adapter/subscription-hub.ts'
 import { endingWith } from '../base/abort.ts'
 import { retryDelay } from '../base/retry.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import { placeOf } from '../store/subscription.ts'
-import type { LogPlace, SubscribedPage } from '../adapter/store-adapter.ts'
+import type { SubscribedPage } from '../adapter/store-adapter.ts'
 import { applyBatch, type Batch, HandlerFailure, type Holder } from './batch.ts'
 import { type Build, checkpointAt, type Failure, noteFailure, settleDown } from './builds.ts'
 import type { Definition } from './define.ts'
+import { CheckpointThrottle } from './checkpoint-throttle.ts'
 import { failureOf, isOfHistory, park } from './failures.ts'
 
-/** What follows a store's log, and who is told of it. */
+/** What a follower works on, and what it calls back. */
 export interface Following {
   readonly definition: Definition
   readonly core: StoreCore
   readonly holder: Holder
-  /** Ends it, after the batch at hand. */
+  /** Ends the work, after the current batch. */
   readonly signal: AbortSignal
-  /** Told of everything that goes wrong, and is tried again or not. */
+  /** Called with each failure, whether it is retried or not. */
   readonly failed: (failure: Failure) => void
-  /** Told when the checkpoint has moved, committed. */
+  /** Called when the checkpoint has moved, after the commit. */
   readonly moved: (build: Build) => void
-  /** Called when all that is there was handled. Whether it is to go on. */
+  /** Called when every event of the log was handled. Resolves with whether to go on. */
   readonly caughtUp: (build: Build) => Promise<boolean>
 }
 
-/** Follows a store's log for a build, and handles event after event. */
+/** Follows a store's log for a build, and handles its events in order. */
 export class Follower {
   readonly #task: Following
   #at: Build
-  readonly #passing: Passing
+  readonly #throttle: CheckpointThrottle
 
   constructor(build: Build, task: Following) {
     this.#at = build
     this.#task = task
-    this.#passing = new Passing(build.checkpoint)
+    this.#throttle = new CheckpointThrottle(build.checkpoint, task.definition.clock)
   }
 
   /** Where the build stands. */
@@ -43,9 +43,10 @@ export class Follower {
   }
 
   /**
-   * Resolves when it is to end, or the build is blocked: whether there is anything left to do.
+   * Resolves when it was told to end, when the build is blocked, or when the work is done; with whether there is more to
+   * do.
    *
-   * @throws LostRace; Mneme's errors where the store or the target is to blame.
+   * @throws LostRace; one of Mneme's errors if the store or the target failed.
    */
   async run(): Promise<boolean> {
     try {
@@ -53,7 +54,7 @@ export class Follower {
     } catch (error) {
       if (error instanceof Ended) return true
       if (!isOfHistory(error) && !(error instanceof HandlerMisuse)) throw error
-      // For a person to decide. Whatever is tried again makes it worse.
+      // A person has to decide: a retry would make it worse.
       await this.#note('blocked', failureOf(error, 1))
       return true
     }
@@ -72,11 +73,11 @@ export class Follower {
     let next = pages.next()
     try {
       do {
-        const page = await this.#passing.pageOrDue(next)
+        const page = await this.#throttle.pageOrDue(next)
         if (page === undefined) break
-        if (page === 'due') await this.#pass(store)
+        if (page === 'due') await this.#skip(store)
         else {
-          // While a page is being handled, the next one is being read.
+          // The next page is read while this one is handled.
           next = pages.next()
           next.catch(() => undefined)
           await this.#handle(page, store)
@@ -86,7 +87,7 @@ export class Follower {
       return true
     } finally {
       stop()
-      // What is being read is waited for: the store may be about to be closed.
+      // Wait for the page that is being read: the store may be closed next.
       ending.abort()
       await next.catch(() => undefined)
       await pages.return?.()
@@ -97,27 +98,27 @@ export class Follower {
   async #handle({ events, through }: SubscribedPage, store: string): Promise<void> {
     const { signal } = this.#task
     for (let next = 0; next < events.length && !signal.aborted;) {
-      const some = events.slice(next, next + MOST)
+      const some = events.slice(next, next + MAX_EVENTS_PER_BATCH)
       const isAll = next + some.length === events.length
       const end = isAll && through ? through : some.at(-1)!
       await this.#apply({ events: some, through: checkpointAt(store, end) })
       const { position } = this.#at.checkpoint!
       while (next < events.length && events[next]!.position <= position) next++
     }
-    if (events.length === 0 && through) this.#passing.note(through)
-    else this.#passing.reached(this.#at.checkpoint)
+    if (events.length === 0 && through) this.#throttle.skipped(through)
+    else this.#throttle.moved(this.#at.checkpoint)
   }
 
-  /** Moves the checkpoint past what was not asked for. */
-  async #pass(store: string): Promise<void> {
-    const through = this.#passing.take()
+  /** Moves the checkpoint past events that this projection does not handle. */
+  async #skip(store: string): Promise<void> {
+    const through = this.#throttle.take()
     if (through) await this.#apply({ events: [], through: checkpointAt(store, through) })
   }
 
   async #reached(store: string): Promise<boolean> {
     const { definition, caughtUp, holder } = this.#task
-    // What is to be the live one must have come as far, also past what it does not handle.
-    if (this.#at.role === 'building') await this.#pass(store)
+    // A build that replaces the live one must have its checkpoint, also past events that it does not handle.
+    if (this.#at.role === 'building') await this.#skip(store)
     if (this.#at.isRebuilding || this.#at.state === 'retrying') {
       await definition.target.transaction(() => settleDown(this.#at), holder.lease)
       this.#at = { ...this.#at, isRebuilding: false, state: 'running', failure: undefined }
@@ -125,7 +126,7 @@ export class Follower {
     return caughtUp(this.#at)
   }
 
-  /** Handles a batch, or a part of it: as much as can be, and where only one is left that fails, that again and again. */
+  /** Handles a batch, or a part of it; retries an event that fails by itself. */
   async #apply(batch: Batch): Promise<void> {
     const { definition, signal, holder } = this.#task
     let size = batch.events.length
@@ -137,7 +138,7 @@ export class Follower {
       } catch (error) {
         if (!(error instanceof HandlerFailure)) throw error
         if (size > 1) {
-          // First those before it, then it alone: the others do not fail with it.
+          // First the events before it, then the failed one alone: the others do not fail with it.
           size = error.index === undefined ? size >> 1 : Math.max(1, error.index)
           continue
         }
@@ -148,7 +149,7 @@ export class Follower {
           return
         }
         await this.#note('retrying', failure)
-        await pause(retryDelay(definition.retry, attempts, Math.random()), signal)
+        await definition.clock.pause(retryDelay(definition.retry, attempts, Math.random()), signal)
         if (signal.aborted) throw new Ended()
       }
     }
@@ -183,70 +184,14 @@ export class Follower {
   }
 }
 
-/** It is blocked, or was told to end while an event was tried again. */
+/** The build is blocked, or the follower was told to end while an event was being retried. */
 class Ended extends Error {}
 
-/** The first so many events of a batch. */
+/** The first `size` events of a batch. */
 function firstOf(batch: Batch, size: number): Batch {
   if (size >= batch.events.length) return batch
   const events = batch.events.slice(0, size)
   return { events, through: checkpointAt(batch.through.store, events.at(-1)!) }
 }
 
-/** Events in a batch. */
-const MOST = 1_000
-
-/**
- * Passing over what is not asked for: the checkpoint is to follow, so that nothing of it is looked through again and
- * who waits for a position is told; but not for each such event.
- */
-export class Passing {
-  #through: LogPlace | undefined
-  #passed: LogPlace | undefined
-  #moved = -Infinity
-
-  constructor(at: LogPlace | undefined) {
-    this.#passed = at
-  }
-
-  /** There is nothing up to there that was asked for. */
-  note(through: LogPlace): void {
-    if (through.position !== this.#passed?.position) this.#through = through
-  }
-
-  /** The checkpoint was moved. */
-  reached(place: LogPlace | undefined): void {
-    this.#through = undefined
-    this.#passed = place
-    this.#moved = performance.now()
-  }
-
-  /** Where it is to be moved to now, if anywhere. */
-  take(): LogPlace | undefined {
-    const through = this.#through
-    if (through) this.reached(through)
-    return through
-  }
-
-  /** The next page, `undefined` at the end; or that the checkpoint is to be moved meanwhile. */
-  async pageOrDue(
-    next: Promise<IteratorResult<SubscribedPage, undefined>>,
-  ): Promise<SubscribedPage | 'due' | undefined> {
-    if (!this.#through) return (await next).value
-    const left = this.#moved + EVERY - performance.now()
-    if (left <= 0) return 'due'
-    let timer: ReturnType<typeof setTimeout> | undefined
-    const due = new Promise<'due'>((resolve) => {
-      timer = setTimeout(resolve, left, 'due')
-    })
-    try {
-      const first = await Promise.race([next, due])
-      return first === 'due' ? first : first.value
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-}
-
-/** Milliseconds between two moves of the checkpoint past what is not asked for. */
-const EVERY = 100
+const MAX_EVENTS_PER_BATCH = 1_000

@@ -1,3 +1,12 @@
+export type {
+  HandlerResult,
+  ProjectionTarget,
+  TargetRow,
+  TargetValue,
+  TargetQuery,
+  TargetStep,
+  TargetSteps,
+} from '../adapter/projection-target.ts'
 export type { FailedEvent, Failure } from './builds.ts'
 export type { ProjectionContext, ProjectionDefinition } from './define.ts'
 export type { ParkedEvent, Retried } from './failures.ts'

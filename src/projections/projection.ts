@@ -14,17 +14,17 @@ import { prepareTarget } from './schema.ts'
 import type { Source } from './sources.ts'
 import { type ProjectionStatus, statusOf } from './status.ts'
 
-/** A read model that follows from events. Made by `defineProjection`, run by `runProjections`. */
+/** A read model that is built from events. Made by `defineProjection`, run by `runProjections`. */
 export interface Projection {
   readonly name: string
   readonly version: number
 
   /**
-   * Waits until everything up to a position has been handled, by whichever process: to read what one has just written.
-   * Without a position, at once.
+   * Resolves when every event up to a position has been handled, by this process or another one: use it to read what you
+   * have just written. Without a position, it resolves at once.
    *
-   * @throws NotCaughtUpError after `timeout` milliseconds (5,000).
-   * @throws ProjectionBlockedError where it does not go on.
+   * @throws NotCaughtUpError after `timeout` milliseconds (default: 5,000).
+   * @throws ProjectionBlockedError if the projection is blocked.
    * @example
    * ```ts
    * const { position } = await store.append({ stream: Door('front'), events: [Door.events.Opened()] })
@@ -33,61 +33,61 @@ export interface Projection {
    */
   caughtUpTo(position: Position | undefined, options?: CaughtUpOptions): Promise<void>
 
-  /** Where it stands in the history of a store. */
+  /** Its state, its position in the history of a store, and its lag. */
   status(store: EventStore): Promise<ProjectionStatus>
 
-  /** Lets it try again, where it is blocked. Whether it was. */
+  /** Lets a blocked projection try again. Resolves with whether it was blocked. */
   unblock(): Promise<boolean>
 
   /** The events that were set aside, in the order of the store. */
   parked(): Promise<readonly ParkedEvent[]>
 
-  /** Handles again what was set aside, each event in a transaction of its own; what fails stays. */
+  /** Handles the events that were set aside once more, each in a transaction of its own; those that fail again stay. */
   retryParked(): Promise<Retried>
 
   /**
-   * Empties what it has written and begins anew, in place: until it has caught up, readers see what there is so far.
+   * Deletes what it has written and starts over, in place: until it has caught up, readers see a part.
    *
-   * @throws UnsupportedError where it has neither `tables` nor `reset`.
+   * @throws UnsupportedError if it has neither `tables` nor `reset`.
    */
   reset(): Promise<void>
 
   /**
-   * Builds it anew. With `tables`, beside the live one, which is replaced in one transaction when the new one has
-   * caught up; resolves then. It goes on where an earlier attempt was interrupted; other processes may run it, too.
-   * Without `tables` it is `reset`, and whoever runs the projection builds it.
+   * Rebuilds it. With `tables`, it is built beside the live one, and replaces it in one transaction when it has caught
+   * up; resolves then. It continues where an earlier attempt was interrupted; other processes may run it, too. Without
+   * `tables` it is `reset`, and the process that runs the projection builds it.
    *
-   * @throws UnsupportedError where it has neither `tables` nor `reset`.
-   * @throws StoreClosedError where that ended it.
-   * @throws ProjectionBlockedError where a handler fails: `unblock` it, and rebuild again, to go on.
-   * @throws ProjectionVersionError where it was given up meanwhile, because another version is being built.
+   * @throws UnsupportedError if it has neither `tables` nor `reset`.
+   * @throws StoreClosedError if the store was closed meanwhile.
+   * @throws ProjectionBlockedError if a handler fails: `unblock` it and call `rebuild` again to continue.
+   * @throws ProjectionVersionError if it was given up meanwhile, because another version is being built.
    */
   rebuild(store: EventStore, options?: RebuildOptions): Promise<void>
 }
 
 /** Options of `caughtUpTo`. */
 export interface CaughtUpOptions {
-  /** Milliseconds. 5,000. */
+  /** Default: 5,000 ms. */
   readonly timeout?: number | undefined
-  /** Gives up. */
+  /** Ends the wait, with its reason. */
   readonly signal?: AbortSignal | undefined
 }
 
 /** Options of `rebuild`. */
 export interface RebuildOptions {
-  /** Interrupts it: what is built stays, and the next attempt goes on there. */
+  /** Interrupts the rebuild: the next attempt continues from there. */
   readonly signal?: AbortSignal | undefined
-  /** Called after each batch with the number of events handled so far, and about how many it will be. */
+  /** Called after each batch with the number of events handled so far, and the approximate total. */
   readonly onProgress?: ((handled: number, of: number) => void) | undefined
-  /** Called with everything that goes wrong and is tried again. */
+  /** Called with each failure that is retried. */
   readonly onFailure?: ((failure: Failure) => void) | undefined
 }
 
 /**
- * Defines a read model: what is to be done on each event, in a database. What handlers write is committed together
- * with how far the projection has come, so each event counts exactly once, whatever happens in between.
+ * Defines a read model: tables in a database, and a handler for each type of event that writes them. What handlers write
+ * is committed together with the checkpoint, so each event counts exactly once, whatever fails.
  *
- * @throws InvalidArgumentError where the definition is wrong.
+ * @throws InvalidArgumentError if the definition is wrong.
  * @example
  * ```ts
  * const doors = defineProjection({
@@ -109,13 +109,13 @@ export function defineProjection<
   Tx,
   const Tables extends string = never,
 >(definition: ProjectionDefinition<Sources, Tx, Tables>): Projection {
-  // What the types say of each event, the runtime looks up by its type.
+  // At run time, handlers are looked up by the event's type; the static types of each are checked above.
   return new DefinedProjection(
     checkDefinition(definition as unknown as ProjectionDefinition<readonly Source[], unknown, string>),
   )
 }
 
-/** What is behind a projection; `undefined` where `defineProjection` did not make it. */
+/** The implementation of a projection; `undefined` if `defineProjection` did not make it. */
 export function definedProjection(projection: Projection): DefinedProjection | undefined {
   return projection instanceof DefinedProjection ? projection : undefined
 }
@@ -136,7 +136,7 @@ export class DefinedProjection implements Projection {
     return this.definition.version
   }
 
-  /** In this process, its checkpoint has moved. */
+  /** Wakes `caughtUpTo`: a worker of this process has moved the checkpoint. */
   moved(): void {
     for (const wake of this.#waiting) wake()
   }
@@ -148,7 +148,7 @@ export class DefinedProjection implements Projection {
     if (position === undefined) return
     const target = await this.#target()
     const started = performance.now()
-    for (let wait = SHORTEST; ; wait = Math.min(wait * 2, LONGEST)) {
+    for (let wait = MIN_LOOK_MS; ; wait = Math.min(wait * 2, MAX_LOOK_MS)) {
       signal?.throwIfAborted()
       const moved = this.#nextMove(wait)
       const { live } = await target.read(() => findBuilds(this.name))
@@ -169,7 +169,7 @@ export class DefinedProjection implements Projection {
 
   async unblock(): Promise<boolean> {
     const target = await this.#target()
-    return target.transaction(() => clearBlock(this.name), LEASE)
+    return target.transaction(() => clearBlock(this.name), LEASE_MS)
   }
 
   async parked(): Promise<readonly ParkedEvent[]> {
@@ -179,12 +179,12 @@ export class DefinedProjection implements Projection {
 
   async retryParked(): Promise<Retried> {
     await this.#target()
-    return retryParked(this.definition, LEASE)
+    return retryParked(this.definition, LEASE_MS)
   }
 
   async reset(): Promise<void> {
     await this.#target()
-    await restartLive(this.definition, LEASE)
+    await restartLive(this.definition, LEASE_MS)
   }
 
   async rebuild(store: EventStore, options: RebuildOptions = {}): Promise<void> {
@@ -192,17 +192,17 @@ export class DefinedProjection implements Projection {
     const { onProgress, onFailure } = options
     const core = coreOf(store)
     await this.#target()
-    const live = await ensureLive(this.definition, LEASE)
+    const live = await ensureLive(this.definition, LEASE_MS)
     if (this.definition.tables.length === 0) {
-      await restartLive(this.definition, LEASE)
+      await restartLive(this.definition, LEASE_MS)
       return
     }
     const signal = checkSignal(options.signal)
     const moved = ({ applied }: Build) => onProgress?.(applied, Math.max(applied, live.applied))
     const failed = onFailure ?? (() => undefined)
-    const generation = await beginBeside(this.definition, LEASE)
+    const generation = await beginBeside(this.definition, LEASE_MS)
     const { ending, stop } = endingWith(signal)
-    const task = { core, lease: LEASE, signal: ending.signal, isAwaited: true, moved, failed }
+    const task = { core, lease: LEASE_MS, signal: ending.signal, isAwaited: true, moved, failed }
     const done = finishBeside(this.definition, { ...task, generation })
     const forget = core.atClose(() => {
       ending.abort()
@@ -223,7 +223,7 @@ export class DefinedProjection implements Projection {
     return this.definition.target
   }
 
-  /** Resolves when the checkpoint moves in this process, or after so many milliseconds. */
+  /** Resolves when a worker of this process moves the checkpoint, or after so many milliseconds. */
   async #nextMove(milliseconds: number): Promise<void> {
     const ending = new AbortController()
     const wake = () => {
@@ -235,8 +235,8 @@ export class DefinedProjection implements Projection {
   }
 }
 
-/** Milliseconds between two looks at the target, for what other processes do. */
-const SHORTEST = 5
-const LONGEST = 50
-/** Milliseconds for which a worker that is not heard of keeps others from working. */
-export const LEASE = 10_000
+/** How often `caughtUpTo` looks at the target, for checkpoints that other processes move. */
+const MIN_LOOK_MS = 5
+const MAX_LOOK_MS = 50
+/** The default lease: other workers take over from one that has been silent for that long. */
+export const LEASE_MS = 10_000

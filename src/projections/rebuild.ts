@@ -6,7 +6,7 @@ import type { Definition } from './define.ts'
 import { dropParked } from './failures.ts'
 import { type Task, Worker } from './worker.ts'
 
-/** Makes a projection's first build, unless there is one. What `setup` throws, it throws. */
+/** Makes a projection's first build, unless there is one. @throws what `setup` throws. */
 export async function ensureLive(definition: Definition, lease: number): Promise<Build> {
   const { name, version, target, setup } = definition
   for (;;) {
@@ -19,18 +19,18 @@ export async function ensureLive(definition: Definition, lease: number): Promise
   }
 }
 
-/** How a rebuild goes on. */
+/** What a worker is told that builds the next live build. */
 export interface RebuildTask extends Omit<Task, 'definition' | 'choose' | 'caughtUp'> {
-  /** The generation of the build that is to become the live one. */
+  /** The generation of the build that will become the live one. */
   readonly generation: number
 }
 
 /**
- * Begins to build a projection anew beside the live one, unless that was begun before; what is being built in another
- * version is given up.
+ * Begins a build of this version beside the live one, unless that was begun before; a build of another version is given
+ * up.
  *
  * @returns the generation of the build.
- * @throws UnsupportedError where the projection does not name its tables; what `setup` throws.
+ * @throws UnsupportedError if the projection does not name its tables; what `setup` throws.
  */
 export function beginBeside(definition: Definition, lease: number): Promise<number> {
   const { name, target, tables } = definition
@@ -39,10 +39,10 @@ export function beginBeside(definition: Definition, lease: number): Promise<numb
 }
 
 /**
- * Builds what was begun, and puts it in the place of the live one when it has caught up; goes on where an earlier
- * attempt was interrupted. Resolves when that is done, by whichever process, or when it was stopped.
+ * Works on a build that was begun, and replaces the live one with it once it has caught up; continues where an earlier
+ * attempt was interrupted. Resolves when this process or another one has done so, or when it was stopped.
  *
- * @throws ProjectionVersionError where it was given up for another version.
+ * @throws ProjectionVersionError if the build was given up for another version.
  */
 export async function finishBeside(
   definition: Definition,
@@ -66,7 +66,7 @@ export async function finishBeside(
   )
 }
 
-/** The generation of the build that is to become the live one, begun unless it was. */
+/** The generation of the build that will become the live one; begins that build if need be. */
 function* begin(definition: Definition, tx: unknown): TargetSteps<number> {
   const { name, version, setup } = definition
   const { building, next } = yield* findBuilds(name)
@@ -82,21 +82,21 @@ function* begin(definition: Definition, tx: unknown): TargetSteps<number> {
   return next
 }
 
-/** Puts a build in the place of the live one, unless that has come further. Returns whether it is there now. */
+/** Replaces the live build, unless that one has handled more. Returns whether it was replaced. */
 async function replaceLive(definition: Definition, build: Build, lease: number): Promise<boolean> {
   const { name, target } = definition
   try {
     await target.transaction(function* () {
       const { live } = yield* findBuilds(name)
       if (live) {
-        // From here on the live build stands still.
+        // From here on, the live build does not move.
         const retired = yield* retire(live)
         if (!retired) throw new LostRace()
         if ((build.checkpoint?.position ?? '') < (retired.position ?? '')) throw new Behind()
         yield* dropParked(live)
       }
       if (target.dialect === 'postgres') {
-        yield* ask(`SELECT set_config('lock_timeout', '${String(LOCKED)}', true)`)
+        yield* ask(`SELECT set_config('lock_timeout', '${String(LOCK_TIMEOUT_MS)}', true)`)
       }
       yield* dropTables(definition, { role: 'live', generation: 0 })
       for (const [table, built] of Object.entries(contextOf(definition, build).tables)) {
@@ -106,20 +106,20 @@ async function replaceLive(definition: Definition, build: Build, lease: number):
     }, lease)
     return true
   } catch (error) {
-    // What the live one has had is about to come.
+    // The events that the live build has handled already come next.
     if (error instanceof Behind) return false
     throw error
   }
 }
 
-/** The live build has come further. */
+/** The live build has handled events that this one has not. */
 class Behind extends Error {}
 
 /**
- * Puts the live build back to the start, and empties what it has written.
+ * Moves the live build back to the start, and deletes what it has written.
  *
- * @param from the version that it is to be built in at present; `undefined`: whichever.
- * @throws UnsupportedError where the projection has neither `reset` nor `tables`.
+ * @param from does nothing if the live build has another version than this; `undefined`: any version.
+ * @throws UnsupportedError if the projection has neither `reset` nor `tables`.
  */
 export async function restartLive(definition: Definition, lease: number, from?: number): Promise<void> {
   const { name, version, target, reset, setup, tables } = definition
@@ -144,7 +144,7 @@ export async function restartLive(definition: Definition, lease: number, from?: 
   )
 }
 
-/** Tries again where another was faster: then there is less to do, or nothing. */
+/** Tries again if another worker was faster: there is less to do then, or nothing. */
 async function untilFirst<T>(attempt: () => Promise<T>): Promise<T> {
   for (;;) {
     try {
@@ -168,5 +168,5 @@ function quoted(table: string): string {
     .join('.')
 }
 
-/** Milliseconds to wait for those who read the tables that are replaced, while others wait behind. */
-const LOCKED = 2_000
+/** How long to wait for transactions that use the replaced tables, while new ones queue up behind. */
+const LOCK_TIMEOUT_MS = 2_000

@@ -5,7 +5,7 @@ import type { StoreCore } from '../store/lifecycle.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { Failure } from './builds.ts'
 import { failureOf } from './failures.ts'
-import { definedProjection, type DefinedProjection, LEASE, type Projection } from './projection.ts'
+import { definedProjection, type DefinedProjection, LEASE_MS, type Projection } from './projection.ts'
 import { beginBeside, ensureLive, finishBeside, restartLive } from './rebuild.ts'
 import { prepareTarget } from './schema.ts'
 import type { ProjectionStatus } from './status.ts'
@@ -14,47 +14,47 @@ import { Worker } from './worker.ts'
 /** Options of `runProjections`. */
 export interface RunOptions {
   /**
-   * What to do with a projection that was built in an earlier version: `'refuse'`, where left out, throws;
-   * `'rebuild'` builds it anew, beside the live one where it names its `tables`, and else in place.
+   * What to do with a read model of an earlier version: `'refuse'` throws; `'rebuild'` builds it anew, beside the live one
+   * if the projection names its `tables`, and otherwise in place. Default: `'refuse'`.
    */
   readonly onNewVersion?: 'refuse' | 'rebuild' | undefined
   /**
-   * Milliseconds after which another process takes over from one that is not heard of; on PostgreSQL also how long a
-   * transaction may do nothing. 10,000.
+   * Milliseconds after which another process takes over from a silent one; on PostgreSQL also how long a transaction may
+   * be idle. Default: 10,000 ms.
    */
   readonly lease?: number | undefined
   /**
-   * Called with whatever goes wrong, each time: also where it is tried again; and with why a projection is blocked,
-   * where an earlier run or another process left it so. Log it.
+   * Called with each failure, also with those that are retried; and once with why a projection is blocked, if an earlier
+   * run or another process blocked it. Log it.
    */
   readonly onFailure?: ((failure: Failure, projection: Projection) => void) | undefined
 }
 
-/** Projections at work. */
+/** Running projections. Made by `runProjections`. */
 export interface RunningProjections {
   /**
-   * Waits until all that is there now has been handled, by whichever process: for as long as it takes, where no
-   * `timeout` (in milliseconds) is given.
+   * Resolves when every event that is stored now has been handled, by this process or another one. Waits as long as it
+   * takes, unless a `timeout` is given, in milliseconds.
    *
-   * @throws NotCaughtUpError; ProjectionBlockedError; what ended the work on one of them.
+   * @throws NotCaughtUpError after the timeout; ProjectionBlockedError; the error that ended one of the projections.
    */
   caughtUp(options?: { readonly timeout?: number | undefined }): Promise<void>
-  /** Where each of them stands. */
+  /** The status of each of them. */
   status(): Promise<readonly ProjectionStatus[]>
-  /** Ends the work, after the batches at hand, and gives the leases back. Closing the store does it, too. */
+  /** Ends the work after the current batches, and gives the leases back. Closing the store does so, too. */
   stop(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
 /**
- * Runs projections: catches up, then handles each event as it comes. In how many processes it is called makes no
- * difference: of each projection one of them works, and the others stand by.
+ * Runs projections: catches up, then handles each event as it is appended. Call it in as many processes as you like: one
+ * worker runs each projection; the others stand by.
  *
- * Resolves when all have been begun. Afterwards nothing is thrown: what goes wrong is tried again, or blocks the
- * projection where its `status` says so, and `onFailure` is told.
+ * Resolves when all of them have been started. Nothing is thrown afterwards: a failure is retried, or blocks the
+ * projection, which its `status` shows; `onFailure` is called with each.
  *
- * @throws ProjectionVersionError where a read model is built in another version, which is not for this program to
- *   change. OpenError, StoreUnavailableError and so on where the target cannot be had; what a `setup` throws.
+ * @throws ProjectionVersionError if a read model has another version, and `onNewVersion` does not say to change it;
+ *   OpenError, StoreUnavailableError and so on if the target cannot be reached; what a `setup` throws.
  * @example
  * ```ts
  * const running = await runProjections(store, [doors])
@@ -69,7 +69,7 @@ export async function runProjections(
 ): Promise<RunningProjections> {
   const {
     onNewVersion = 'refuse',
-    lease = LEASE,
+    lease = LEASE_MS,
     onFailure = () => undefined,
   } = checkOptions(options, 'options', ['onNewVersion', 'lease', 'onFailure'])
   if (!['refuse', 'rebuild'].includes(onNewVersion)) {
@@ -91,7 +91,7 @@ interface Settings {
   readonly onFailure: (failure: Failure, projection: Projection) => void
 }
 
-/** A projection whose tables are there, and the generation of the build that is to take their place, if any. */
+/** A projection whose tables exist, and the generation of the build that will replace them, if any. */
 interface Begun {
   readonly projection: DefinedProjection
   readonly rebuild: number | undefined
@@ -101,7 +101,7 @@ class Running implements RunningProjections {
   readonly #store: EventStore
   readonly #projections: readonly DefinedProjection[]
   readonly #ending = new AbortController()
-  /** Aborted, with the reason, where the work on a projection has ended for good. */
+  /** Aborted, with the error as its reason, when the work on a projection has ended for good. */
   readonly #ended: ReadonlyMap<DefinedProjection, AbortController>
   readonly #over: Promise<unknown>
   readonly #forget: () => void
@@ -143,7 +143,7 @@ class Running implements RunningProjections {
       try {
         onFailure(failure, projection)
       } catch {
-        // It is for telling: what goes wrong there is not to end the work.
+        // A listener that fails must not end the work.
       }
     }
     const moved = () => {
@@ -167,10 +167,10 @@ class Running implements RunningProjections {
 }
 
 /**
- * Makes what a projection needs in its target.
+ * Creates what a projection needs in its target.
  *
- * @returns the generation of the build that is to take the place of the live one; `undefined` where there is none.
- * @throws ProjectionVersionError where that is not for this program to do.
+ * @returns the generation of the build that will replace the live one; `undefined` if none will.
+ * @throws ProjectionVersionError if the read model has another version that this program must not change.
  */
 async function begin(
   { definition }: DefinedProjection,

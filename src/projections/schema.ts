@@ -36,15 +36,14 @@ const STEPS: readonly (readonly string[])[] = [
 ]
 
 /**
- * Makes Mneme's tables in a target, or brings them up to date: of several processes one does it. Only reads where
- * nothing is to be done.
+ * Creates or migrates Mneme's tables in a target; one of several processes does it. Only reads if they are up to date.
  *
- * @throws OpenError where they are newer than this program.
+ * @throws OpenError if they are newer than this program.
  */
 export async function prepareTarget(target: ProjectionTarget<unknown>): Promise<void> {
   if (prepared.has(target)) return
   if ((await target.read(() => versionOf(target))) !== STEPS.length) {
-    await target.transaction(() => migrate(target), PATIENCE)
+    await target.transaction(() => migrate(target), MIGRATION_IDLE_TIMEOUT_MS)
   }
   prepared.add(target)
 }
@@ -54,7 +53,7 @@ const prepared = new WeakSet<ProjectionTarget<unknown>>()
 function* migrate(target: ProjectionTarget<unknown>): TargetSteps<void> {
   if (target.dialect === 'postgres') {
     yield* ask("SELECT pg_advisory_xact_lock(hashtextextended('mneme projections', 0))")
-    // Even with IF NOT EXISTS it takes the right to make one.
+    // Even with IF NOT EXISTS, CREATE SCHEMA needs the right to create one.
     const [there] = yield* ask("SELECT 1 AS there FROM pg_namespace WHERE nspname = 'HOME'")
     if (!there) yield* ask('CREATE SCHEMA HOME')
   }
@@ -65,7 +64,7 @@ function* migrate(target: ProjectionTarget<unknown>): TargetSteps<void> {
   yield* ask(`INSERT INTO VERSIONS (version) VALUES (${String(STEPS.length)})`)
 }
 
-/** The version of the tables; 0 where there are none. */
+/** The version of the tables; 0 if there are none. */
 function* versionOf({ dialect }: ProjectionTarget<unknown>): TargetSteps<number> {
   const [there] = yield* ask(
     dialect === 'postgres'
@@ -82,5 +81,4 @@ function* versionOf({ dialect }: ProjectionTarget<unknown>): TargetSteps<number>
   return version
 }
 
-/** Milliseconds in which a step of that is done. */
-const PATIENCE = 60_000
+const MIGRATION_IDLE_TIMEOUT_MS = 60_000

@@ -7,7 +7,7 @@ import { categoryOf } from '../model/names.ts'
 import { fromStored } from '../store/decode.ts'
 import type { LogFilter, StoredEvent } from '../adapter/store-adapter.ts'
 
-/** What a projection listens to: an aggregate, for the events on its streams, or event types on any stream. */
+/** Events that a projection handles: those on the streams of an aggregate, or event types on any stream. */
 export type Source = AnyAggregate | Readonly<Record<string, AnyEventType>>
 
 /** The union of the events of sources. */
@@ -18,21 +18,21 @@ export type EventsFrom<S> = S extends AnyAggregate
     : never
 type RecordedOf<T> = T extends (...args: never) => infer Made ? RecordedAs<Made> : never
 
-/** Events by their types: linear in their number, where an `Extract` for each would be quadratic. */
+/** Events by their types: linear in their number; an `Extract` for each would be quadratic. */
 export type ByType<E> = {
   readonly [X in E as X extends { readonly type: infer Type extends string } ? Type : never]: X
 }
 
-/** Handlers by the types of their events; in two steps, so that the editor knows the parameters. */
+/** Handlers by the types of their events; a type of its own, so that the editor infers the parameters. */
 export type Handlers<Events, Rest extends unknown[]> = {
   readonly [Type in keyof Events]?: (event: Events[Type], ...rest: Rest) => unknown
 }
 
-/** Which events a projection is given, and how they are found. */
+/** The events that a projection handles, and the filter that finds them. */
 export interface Selection {
-  /** What the store is asked for: these, and hardly any others. */
+  /** What the store is asked for: these events, and perhaps a few others. */
   readonly filter: LogFilter
-  /** The present name of a stored event's type, where it is handled; `undefined`: nothing is to be done with it. */
+  /** The present name of a stored event's type; `undefined` if the projection does not handle the event. */
   readonly typeOf: (stored: StoredEvent) => string | undefined
   /** A stored event that is handled, in its present name and version. @throws UnknownEventError, FoldError */
   readonly decode: (stored: StoredEvent) => Recorded
@@ -41,13 +41,13 @@ export interface Selection {
 /**
  * Selects the events of sources that have a handler.
  *
- * @throws InvalidArgumentError where a source is none, or a handler is for an event of none of them.
+ * @throws InvalidArgumentError if a source is neither an aggregate nor event types, or if a handler's event is in none.
  */
 export function selectionOf(sources: readonly Source[], handled: readonly string[]): Selection {
   if (!Array.isArray(sources) || sources.length === 0) {
     throw new InvalidArgumentError('from', 'a list of aggregates, or of event types by name')
   }
-  // The types of the events that are handled, by every name that they ever had; undefined: on any stream.
+  // The categories of the handled events, by every name that their types ever had; undefined: any category.
   const categories = new Map<string, Set<string> | undefined>()
   const records = new Map<string, EventTypeRecord>()
   const wanted = new Set(handled)
@@ -77,7 +77,7 @@ export function selectionOf(sources: readonly Source[], handled: readonly string
     types: [...records.keys()],
   }
   const types = { eventTypes: records }
-  // What the store gives is any of these types in any of these categories, which may be more than what is handled.
+  // The store gives any of these types in any of these categories, which may be more than what is handled.
   const isExact = isAnywhere ? sets.every((set) => set === undefined) : filter.categories?.length === 1
   const typeOf = ({ type, stream }: StoredEvent): string | undefined => {
     const set = isExact ? undefined : categories.get(type)

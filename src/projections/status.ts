@@ -8,42 +8,42 @@ import { countParked } from './failures.ts'
 /** Where a projection stands. */
 export interface ProjectionStatus {
   readonly name: string
-  /** The version in which its read model is built; `undefined`: it was never run. */
+  /** The version of its read model; `undefined`: it was never run. */
   readonly version: number | undefined
   /**
-   * `'running'`: a worker has it; `'stopped'`: none has; `'rebuilding'`: it was reset, and has not caught up since;
-   * `'retrying'`: a handler or a database failed and is tried again; `'blocked'`: it does not go on until it is unblocked.
+   * `'running'`: a worker has its lease; `'stopped'`: no worker has; `'rebuilding'`: it was reset, and has not caught up
+   * since; `'retrying'`: a handler or a database failed and is retried; `'blocked'`: it waits for `unblock`.
    */
   readonly state: 'running' | 'stopped' | 'rebuilding' | 'retrying' | 'blocked'
-  /** Up to which position all was handled; `undefined`: none was. */
+  /** All events up to this position were handled; `undefined`: none yet. */
   readonly position: Position | undefined
   readonly lag: Lag
   /** How many events were handled in all. */
   readonly handled: number
-  /** Why it is tried again, or blocked. */
+  /** Why it is retried, or blocked. */
   readonly failure: Failure | undefined
   /** How many events were set aside. */
   readonly parked: number
-  /** What is being built to take its place. */
+  /** The build that will replace it, if one is under way. */
   readonly rebuild: RebuildStatus | undefined
 }
 
 /** How far behind a projection is. */
 export interface Lag {
-  /** How many events are still to be handled, up to 10,000. */
+  /** How many events remain to be handled, up to 10,000. */
   readonly events: number
-  /** Whether there are more than that. */
+  /** Whether there are more than 10,000. */
   readonly isMore: boolean
-  /** How long the first of them has waited, in seconds; 0 where there is none. */
+  /** How long the first of them has waited, in seconds; 0 if none remains. */
   readonly seconds: number
 }
 
-/** How a rebuild goes on. */
+/** The progress of a rebuild. */
 export interface RebuildStatus {
   readonly version: number
   readonly state: ProjectionStatus['state']
   readonly position: Position | undefined
-  /** How many events were handled; that of the live one says how many it will be, about. */
+  /** How many events were handled; `handled` of the live one says about how many it will be. */
   readonly handled: number
   readonly lag: Lag
   readonly failure: Failure | undefined
@@ -83,13 +83,18 @@ function stateOf({ state, owner, leaseLeft, isRebuilding }: Build): ProjectionSt
   return isRebuilding ? 'rebuilding' : 'running'
 }
 
-/** Counts what is still to be handled: stores know no other way that is the same for all of them. */
+/** Counts the remaining events by reading them: the only way that every store offers. */
 async function lagOf({ selection }: Definition, core: StoreCore, build: Build | undefined): Promise<Lag> {
   const { filter, typeOf } = selection
-  // Of another store, or of one that was restored: all of it is still to be handled, if anything.
+  // With a checkpoint of another store, or of one that was restored, every event remains.
   const after =
     build?.checkpoint && (await isOf(core, build.checkpoint)) ? build.checkpoint.position : undefined
-  const pages = core.readAllForUser({ ...filter, direction: 'forwards', after, limit: MOST + 1 })
+  const pages = core.readAllForUser({
+    ...filter,
+    direction: 'forwards',
+    after,
+    limit: MAX_COUNTED_EVENTS + 1,
+  })
   let events = 0
   let first: string | undefined
   for await (const page of pages) {
@@ -100,11 +105,11 @@ async function lagOf({ selection }: Definition, core: StoreCore, build: Build | 
     }
   }
   const seconds = first === undefined ? 0 : Math.max(0, (Date.now() - Date.parse(first)) / 1_000)
-  return { events: Math.min(events, MOST), isMore: events > MOST, seconds }
+  return { events: Math.min(events, MAX_COUNTED_EVENTS), isMore: events > MAX_COUNTED_EVENTS, seconds }
 }
 
 async function isOf(core: StoreCore, { store, position, id }: Checkpoint): Promise<boolean> {
   return store === (await core.identity()) && id === (await core.idAt(position))
 }
 
-const MOST = 10_000
+const MAX_COUNTED_EVENTS = 10_000

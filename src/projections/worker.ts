@@ -1,5 +1,5 @@
 import { isMnemeError, ProjectionBlockedError, ProjectionVersionError } from '../base/errors.ts'
-import { isTransient, pause } from '../adapter/subscription-hub.ts'
+import { isTransient } from '../adapter/subscription-hub.ts'
 import { endingWith } from '../base/abort.ts'
 import { retryDelay } from '../base/retry.ts'
 import { LostRace, type Holder } from './batch.ts'
@@ -9,52 +9,53 @@ import { Follower, type Following } from './follower.ts'
 
 /** What a worker is told to do. */
 export interface Task extends Omit<Following, 'holder'> {
-  /** Milliseconds for which a worker that is not heard of keeps others from working. */
+  /** Milliseconds after which other workers take over from a silent one. */
   readonly lease: number
-  /** Which of a projection's builds it works on; `undefined`: there is none any more. */
+  /** Which of a projection's builds it works on; `undefined`: that build is gone. */
   readonly choose: (builds: Builds) => Build | undefined
-  /** Whether somebody waits for it to come to an end: what does not pass by itself is thrown, then. */
+  /** Whether a caller waits for the end of the work: permanent failures are then thrown instead of retried. */
   readonly isAwaited: boolean
 }
 
 /**
- * Works on a build until it is told to stop: stands by while another worker has the lease, then handles event after
- * event. Whatever goes wrong is tried again, or blocks the projection where everybody can see it.
+ * Works on a build until it is told to stop: stands by while another worker has the lease, then handles events in
+ * order. Failures are retried, or block the projection visibly.
  */
 export class Worker {
   readonly #task: Task
   readonly #holder: Holder
   #failures = 0
-  #renewed = -Infinity
-  /** What it has told of last, and of what is blocked, as it is kept in the target. */
-  #told = ''
-  #toldBlocked = ''
+  #renewedAt = -Infinity
+  /** The failure reported last, and the block reported last, as the target stores them. */
+  #reported = ''
+  #reportedBlock = ''
 
   constructor(task: Task) {
-    const { lease, moved, failed } = task
+    const { definition, lease, moved, failed } = task
     this.#holder = { owner: crypto.randomUUID(), lease }
     this.#task = {
       ...task,
       failed: (failure) => {
-        this.#told = JSON.stringify(failure)
+        this.#reported = JSON.stringify(failure)
         failed(failure)
       },
       moved: (build) => {
         this.#failures = 0
-        this.#renewed = performance.now()
+        this.#renewedAt = definition.clock.now()
         moved(build)
       },
     }
   }
 
   /**
-   * Resolves when it is over: it was stopped, there is nothing left to work on, or it has done what it was to do.
+   * Resolves when the worker was stopped, when its build is gone, or when the follower says that its work is done.
    *
-   * @throws ProjectionVersionError where another program has rebuilt the projection; where somebody waits for it,
-   *   ProjectionBlockedError, and whatever else does not pass by itself.
+   * @throws ProjectionVersionError if another program has rebuilt the projection; if a caller waits for it,
+   *   ProjectionBlockedError and every other permanent failure.
    */
   async run(): Promise<void> {
-    const { signal, failed } = this.#task
+    const { definition, signal, failed } = this.#task
+    const { clock } = definition
     do {
       let build: Build | undefined
       try {
@@ -62,26 +63,26 @@ export class Worker {
         if (!build) return
         if (build.state === 'blocked') await this.#waitBlocked(build)
         else if (!(await this.#take(build))) {
-          await pause(Math.min(LOOK, Math.max(LEAST, build.leaseLeft)), signal)
+          await clock.pause(Math.min(LOOK_MS, Math.max(MIN_PAUSE_MS, build.leaseLeft)), signal)
         } else if (!(await this.#hold(build))) return
       } catch (error) {
         if (signal.aborted || (isMnemeError(error) && error.code === 'STORE_CLOSED')) return
-        // Another was faster: where the build stands now is in the target.
-        if (error instanceof LostRace) await pause(LEAST, signal)
+        // Another worker was faster: the next look finds where the build stands now.
+        if (error instanceof LostRace) await clock.pause(MIN_PAUSE_MS, signal)
         else if (this.#isFinal(error)) throw error
         else {
           failed(failureOf(error, ++this.#failures))
-          await pause(retryDelay(RETRY, this.#failures, Math.random()), signal)
+          await clock.pause(retryDelay(RETRY, this.#failures, Math.random()), signal)
         }
       }
     } while (!signal.aborted)
   }
 
-  /** Whether it is of no use to try again. */
+  /** Whether a retry is useless. */
   #isFinal(error: unknown): boolean {
-    if (isMnemeError(error) && FINAL.has(error.code)) return true
-    const mayPass = isTransient(error) || (isOfDatabase(error) && this.#failures < MOST_FAILURES)
-    return this.#task.isAwaited && !mayPass
+    if (isMnemeError(error) && FINAL_CODES.has(error.code)) return true
+    const isRetried = isTransient(error) || (isOfDatabase(error) && this.#failures < MAX_AWAITED_FAILURES)
+    return this.#task.isAwaited && !isRetried
   }
 
   async #find(): Promise<Build | undefined> {
@@ -96,36 +97,37 @@ export class Worker {
   }
 
   async #waitBlocked({ name, failure }: Build): Promise<void> {
-    const { isAwaited, failed, signal } = this.#task
+    const { definition, isAwaited, failed, signal } = this.#task
     if (isAwaited) throw new ProjectionBlockedError(name, failure?.message ?? 'unknown')
-    // Another worker may have met it, long ago: its process is not the only one to know.
-    const why = JSON.stringify(failure)
-    if (failure && why !== this.#told && why !== this.#toldBlocked) failed(failure)
-    this.#toldBlocked = why
-    await pause(LOOK, signal)
+    // Another worker may have blocked it, long ago: the users of this process are told, too, once.
+    const block = JSON.stringify(failure)
+    if (failure && block !== this.#reported && block !== this.#reportedBlock) failed(failure)
+    this.#reportedBlock = block
+    await definition.clock.pause(LOOK_MS, signal)
   }
 
   async #take(build: Build): Promise<boolean> {
     const { owner } = this.#holder
-    const isOthers = build.owner !== undefined && build.owner !== owner && build.leaseLeft > 0
-    return !isOthers && this.#renew(build)
+    const isTaken = build.owner !== undefined && build.owner !== owner && build.leaseLeft > 0
+    return !isTaken && this.#renew(build)
   }
 
   async #renew(build: Build): Promise<boolean> {
     const { owner, lease } = this.#holder
-    const renewed = performance.now()
-    const isOurs = await this.#task.definition.target.transaction(() => takeLease(build, owner, lease), lease)
-    if (isOurs) this.#renewed = renewed
+    const { clock, target } = this.#task.definition
+    const renewedAt = clock.now()
+    const isOurs = await target.transaction(() => takeLease(build, owner, lease), lease)
+    if (isOurs) this.#renewedAt = renewedAt
     return isOurs
   }
 
-  /** Works while it has the lease. Whether it is to go on. */
+  /** Works while it has the lease. Resolves with whether there is more to do. */
   async #hold(build: Build): Promise<boolean> {
     const { definition, signal } = this.#task
     const { owner, lease } = this.#holder
     const { target } = definition
     const { ending, stop } = endingWith(signal)
-    const keeping = this.#keep(build, ending)
+    const keeping = this.#keepLease(build, ending)
     const follower = new Follower(build, { ...this.#task, holder: this.#holder, signal: ending.signal })
     try {
       return await follower.run()
@@ -140,7 +142,7 @@ export class Worker {
     }
   }
 
-  /** Lets others see why it does not go on, where the target can be had. */
+  /** Stores why the projection does not go on, for `status` in every process, if the target can be reached. */
   async #note(build: Build, error: unknown): Promise<void> {
     const { definition, signal } = this.#task
     const { owner, lease } = this.#holder
@@ -149,30 +151,30 @@ export class Worker {
     await definition.target.transaction(() => noteFailure(build, owner, noted), lease).catch(() => undefined)
   }
 
-  /** Says again and again that the lease is in use. */
-  async #keep(build: Build, ending: AbortController): Promise<void> {
+  /** Renews the lease while the work goes on. */
+  async #keepLease(build: Build, ending: AbortController): Promise<void> {
     const { signal } = ending
-    const every = this.#holder.lease / 3
+    const { clock } = this.#task.definition
+    const interval = this.#holder.lease / 3
     do {
-      await pause(Math.max(LEAST, this.#renewed + every - performance.now()), signal)
-      if (signal.aborted || performance.now() - this.#renewed < every) continue
+      await clock.pause(Math.max(MIN_PAUSE_MS, this.#renewedAt + interval - clock.now()), signal)
+      if (signal.aborted || clock.now() - this.#renewedAt < interval) continue
       try {
         if (!(await this.#renew(build))) ending.abort()
       } catch {
-        // Work will fail, too, if it is to; the lease only saves work.
-        await pause(LEAST, signal)
+        // If the target is down, the work fails by itself; the lease only saves double work.
+        await clock.pause(MIN_PAUSE_MS, signal)
       }
     } while (!signal.aborted)
   }
 }
 
-/** It is over for this program, whatever is tried. */
-const FINAL: ReadonlySet<string> = new Set(['PROJECTION_VERSION', 'PROJECTION_BLOCKED'])
-/** Failures in a row that somebody who waits has to bear. */
-const MOST_FAILURES = 10
-/** Milliseconds between two looks of who stands by, or is blocked. */
-const LOOK = 500
-/** Milliseconds that one waits at least. */
-const LEAST = 20
-/** How the store and the target are tried again. */
+/** Codes of errors that end the work of this program, whatever it tries. */
+const FINAL_CODES: ReadonlySet<string> = new Set(['PROJECTION_VERSION', 'PROJECTION_BLOCKED'])
+/** Failures in a row that a waiting caller has to bear. */
+const MAX_AWAITED_FAILURES = 10
+/** How often a worker that stands by, or waits for `unblock`, looks at the target. */
+const LOOK_MS = 500
+const MIN_PAUSE_MS = 20
+/** The back-off when the store or the target cannot be reached; in milliseconds. */
 const RETRY = { maxRetries: Infinity, baseDelay: 50, minDelay: 10, maxDelay: 2_000 }

@@ -1,11 +1,5 @@
-import {
-  HistoryRewoundError,
-  StoreFailedError,
-  StoreUnavailableError,
-  tailLog,
-  type LogSource,
-  type StoredEvent,
-} from 'mneme'
+import { HistoryRewoundError, StoreFailedError, StoreUnavailableError } from 'mneme'
+import { tailLog, type LogSource, type StoredEvent } from 'mneme/adapter'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
 import type { LogFilter, LogPlace, SubscribedPage } from '../../src/adapter/store-adapter.ts'

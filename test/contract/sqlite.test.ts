@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { StoreAdapter } from 'mneme'
+import type { StoreAdapter } from 'mneme/adapter'
 import { storeContract } from 'mneme/testing'
 import { describe, test } from 'vitest'
 import { sqliteAdapter } from '../../src/stores/sqlite/adapter.ts'

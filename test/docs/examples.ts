@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import ts from 'typescript'
-import type { VirtualFile } from './compile.ts'
 import { root } from './markdown.ts'
 
 /**
@@ -59,12 +58,20 @@ declare const doors: Projection
 /** The entry points, and which files they are. */
 export const entryPoints: Readonly<Record<string, string>> = {
   mneme: 'src/index.ts',
+  'mneme/adapter': 'src/adapter/index.ts',
   'mneme/memory': 'src/stores/memory/index.ts',
   'mneme/kurrentdb': 'src/stores/kurrentdb/index.ts',
   'mneme/postgres': 'src/stores/postgres/index.ts',
   'mneme/projections': 'src/projections/index.ts',
   'mneme/sqlite': 'src/stores/sqlite/index.ts',
   'mneme/testing': 'src/testing/index.ts',
+}
+
+/** Text to compile as if it were a file of the repository. */
+interface VirtualFile {
+  /** Its path from the root. */
+  readonly path: string
+  readonly text: string
 }
 
 /** Every `@example` of the sources, as a file of its own that compiles if the example does. */

@@ -1,11 +1,11 @@
 import { join } from 'node:path'
 import ts from 'typescript'
 import { expect, test } from 'vitest'
-import { programOf } from './compile.ts'
+import { programOf } from '../support/compiler.ts'
 import { entryPoints } from './examples.ts'
 import { root } from './markdown.ts'
 
-const program = programOf([], Object.values(entryPoints))
+const program = programOf(Object.values(entryPoints))
 const checker = program.getTypeChecker()
 
 test.each(Object.entries(entryPoints))('every export of %s says in a sentence what it is', (_, path) => {

@@ -10,7 +10,7 @@ import {
   tryExecute,
 } from 'mneme'
 import { MemoryData } from '../../src/stores/memory/adapter.ts'
-import type { StoredEvent } from 'mneme'
+import type { StoredEvent } from 'mneme/adapter'
 import { observedStore, times } from '../support/observed-store.ts'
 
 /** Every event says which command decided on it, and on what balance. */

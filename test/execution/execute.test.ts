@@ -10,7 +10,7 @@ import {
   RejectedError,
   reject,
   tryExecute,
-  type,
+  ofType,
 } from 'mneme'
 import { memoryStore } from 'mneme/memory'
 import {
@@ -433,7 +433,7 @@ describe('the context of handle', () => {
     const store = memoryStore()
     const seen: unknown[] = []
     const command = defineCommand({
-      needs: type<{ now: () => number }>(),
+      needs: ofType<{ now: () => number }>(),
       reads: () => BankAccount('a'),
       handle: (_, __, context) => {
         seen.push(context.now(), context.attempt, context.revision, context.metadata, context.signal.aborted)

@@ -9,7 +9,7 @@ import {
   execute,
   InvalidArgumentError,
   InvalidDataError,
-  type,
+  ofType,
 } from 'mneme'
 import { memoryStore } from 'mneme/memory'
 import { eventsOf } from '../support/observed-store.ts'
@@ -205,7 +205,7 @@ describe('defineCommand', () => {
 
   test('takes a type alone as its input', async () => {
     const make = defineCommand({
-      input: type<{ id: string }>(),
+      input: ofType<{ id: string }>(),
       reads: ({ id }) => Thing(id),
       handle: () => Thing.events.Made(),
     })

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { defineAggregate, defineCommand, event, reject, type } from 'mneme'
+import { defineAggregate, defineCommand, event, reject, ofType } from 'mneme'
 
 export type AccountId = string & { readonly __brand: 'AccountId' }
 export const OrderId = z.uuid().brand<'OrderId'>()
@@ -8,7 +8,7 @@ export type OrderId = z.infer<typeof OrderId>
 /** Its id is branded: a type only. */
 export const Customer = defineAggregate({
   name: 'Customer',
-  id: type<AccountId>(),
+  id: ofType<AccountId>(),
   events: { Blocked: event(), Credited: event<{ points: number }>() },
   initial: () => ({ blocked: false, points: 0 }),
   apply: {

@@ -1,4 +1,4 @@
-import { defineAggregate, defineCommand, event, reject, type } from 'mneme'
+import { defineAggregate, defineCommand, event, reject, ofType } from 'mneme'
 
 interface Rates {
   rate(from: string, to: string): Promise<number>
@@ -19,7 +19,7 @@ export const Wallet = defineAggregate({
 })
 
 export const convert = defineCommand({
-  needs: type<{ rates: Rates; clock: Clock }>(),
+  needs: ofType<{ rates: Rates; clock: Clock }>(),
   reads: (input: { wallet: string; from: string; to: string; amount: number }) => Wallet(input.wallet),
   handle: async (wallet, { from, to, amount }, { rates, clock, attempt }) => {
     if ((wallet.money[from] ?? 0) < amount) return reject('insufficient-funds')

@@ -11,9 +11,9 @@ import { testServer } from '../stores/postgres/server.ts'
 import { testFolder } from '../stores/sqlite/folder.ts'
 import { balances, deposit, folded, places, until } from './rig.ts'
 
-describe.each(places)('a checkpoint in $name', ({ open, problem }) => {
+describe.each(places)('checkpoints of $name', ({ open, problem }) => {
   describe.skipIf(problem)(problem ?? '', () => {
-    test('of another store blocks it visibly, until it is reset', async () => {
+    test('a checkpoint of another store blocks the projection until it is reset', async () => {
       const [one, other] = [await open(), await open()]
       await deposit(one.store, 20)
       await deposit(other.store, 30)
@@ -26,7 +26,7 @@ describe.each(places)('a checkpoint in $name', ({ open, problem }) => {
       const running = await runProjections(other.store, [projection])
       await isBlocked(projection, other.store, 'CHECKPOINT_FROM_ANOTHER_STORE')
       expect(await one.balances()).toEqual(before)
-      // It is still another's.
+      // The checkpoint is still that of another store.
       await projection.unblock()
       await isBlocked(projection, other.store, 'CHECKPOINT_FROM_ANOTHER_STORE')
       await projection.reset()
@@ -37,8 +37,8 @@ describe.each(places)('a checkpoint in $name', ({ open, problem }) => {
   })
 })
 
-describe('a store that was restored from a backup, under a newer checkpoint', () => {
-  test('of SQLite blocks its projections', async () => {
+describe('a store restored from a backup', () => {
+  test('a SQLite store that was restored from a backup blocks projections with newer checkpoints', async () => {
     const folder = testFolder()
     const [events, backup] = [join(folder, 'events.db'), join(folder, 'backup.db')]
     const target = sqliteTarget(join(folder, 'model.db')) as ProjectionTarget<unknown>
@@ -57,25 +57,28 @@ describe('a store that was restored from a backup, under a newer checkpoint', ()
     await target.close()
   })
 
-  test.skipIf(places.at(-1)!.problem)('of PostgreSQL blocks its projections', async () => {
-    const server = await testServer()
-    const [url, model] = [await server.createDatabase(), await server.createDatabase()]
-    const target = postgresTarget(model) as ProjectionTarget<unknown>
-    let store = await postgresStore(url)
-    await deposit(store, 10)
-    const head = await store.logHead()
-    await deposit(store, 10)
-    await follow(store, target)
-    await store.close()
-    await server.query(
-      `DELETE FROM mneme.events WHERE position > ${String(BigInt(head ?? 0))}`,
-      new URL(url).pathname.slice(1),
-    )
-    store = await postgresStore(url)
-    await followRestored(store, target)
-    await store.close()
-    await target.close()
-  })
+  test.skipIf(places.at(-1)!.problem)(
+    'a PostgreSQL store that was restored from a backup blocks projections with newer checkpoints',
+    async () => {
+      const server = await testServer()
+      const [url, model] = [await server.createDatabase(), await server.createDatabase()]
+      const target = postgresTarget(model) as ProjectionTarget<unknown>
+      let store = await postgresStore(url)
+      await deposit(store, 10)
+      const head = await store.logHead()
+      await deposit(store, 10)
+      await follow(store, target)
+      await store.close()
+      await server.query(
+        `DELETE FROM mneme.events WHERE position > ${String(BigInt(head ?? 0))}`,
+        new URL(url).pathname.slice(1),
+      )
+      store = await postgresStore(url)
+      await followRestored(store, target)
+      await store.close()
+      await target.close()
+    },
+  )
 })
 
 async function follow(store: EventStore, target: ProjectionTarget<unknown>): Promise<void> {
@@ -84,7 +87,7 @@ async function follow(store: EventStore, target: ProjectionTarget<unknown>): Pro
   await running.stop()
 }
 
-/** Also where as many events were appended since as have been lost. */
+/** It stays blocked, also when as many events were appended since as were lost. */
 async function followRestored(store: EventStore, target: ProjectionTarget<unknown>): Promise<void> {
   const projection = balances(target)
   const running = await runProjections(store, [projection])

@@ -6,21 +6,21 @@ import type { ProjectionTarget } from '../../src/adapter/projection-target.ts'
 import { startProxy } from '../support/proxy.ts'
 import { postgresTarget } from '../../src/stores/postgres/index.ts'
 import { faultyTarget } from './faulty-target.ts'
-import { Account, balances, deposit, folded, places, sql, until } from './rig.ts'
+import { Account, balances, deposit, folded, gate, patiently, places, sql, until } from './rig.ts'
 
-describe.each(places)('exactly once, into $name', ({ open, problem }) => {
+describe.each(places)('exactly once, with $name', ({ open, problem }) => {
   describe.skipIf(problem)(problem ?? '', () => {
-    test('whatever fails: a transaction before it begins, at any of its steps, before and after its commit', async () => {
+    test('each event counts once if a transaction fails before it begins, at any of its steps, or around its commit', async () => {
       const { store, target, ...place } = await open()
       await begin(store, balances(target))
-      // One point after another fails, each time one later than the last time.
+      // Each fault is one step later in its transaction than the one before.
       let [passed, next, faults] = [0, 4, 0]
       const pass = () => {
         if (passed++ < next) return
         passed = 0
         next++
         faults++
-        throw new StoreUnavailableError('a test has pulled the plug')
+        throw new StoreUnavailableError('a fault of this test')
       }
       const faulty = faultyTarget(target, { before: pass, step: pass, commit: pass, after: pass })
       const projection = balances(faulty)
@@ -29,13 +29,13 @@ describe.each(places)('exactly once, into $name', ({ open, problem }) => {
       })
       for (let i = 0; faults < 14; i++) {
         await deposit(store, 3, i + 1)
-        await projection.caughtUpTo(await store.logHead(), { timeout: 20_000 })
+        await projection.caughtUpTo(await store.logHead(), patiently)
       }
       expect(await place.balances()).toEqual(await folded(store))
       await running.stop()
     })
 
-    test('a worker that was overtaken writes nothing', async () => {
+    test('a worker that has lost its lease before a batch writes nothing', async () => {
       const { store, target, another, ...place } = await open()
       await deposit(store, 50)
       const other = await another()
@@ -51,7 +51,7 @@ describe.each(places)('exactly once, into $name', ({ open, problem }) => {
           await held.opened
         },
       })
-      // Its first transaction takes the lease, its second is the first batch.
+      // The first transaction takes the lease; the second one is the first batch.
       const first = balances(slow)
       let isLeased = false
       isHeld = false
@@ -71,17 +71,17 @@ describe.each(places)('exactly once, into $name', ({ open, problem }) => {
       expect(await place.balances()).toEqual(await folded(store))
       held.open()
       await deposit(store, 50)
-      await first.caughtUpTo(await store.logHead())
+      await first.caughtUpTo(await store.logHead(), patiently)
       expect(await place.balances()).toEqual(await folded(store))
       expect(await second.status(store)).toMatchObject({ handled: 101 })
       await late.stop()
       await running.stop()
     })
 
-    test('two workers that both believe to have the lease', async () => {
+    test('each event counts once if two workers both believe that they have the lease', async () => {
       const { store, target, another, ...place } = await open()
       const other = await another()
-      // Whoever asks for the lease gets it, and keeps it.
+      // Every worker that asks for the lease gets it.
       const withoutLease = (of: ProjectionTarget<unknown>) =>
         faultyTarget(of, {
           before: async () => {
@@ -100,7 +100,7 @@ describe.each(places)('exactly once, into $name', ({ open, problem }) => {
       for (const each of running) await each.stop()
     })
 
-    test('a worker that was at the same place before a reset', async () => {
+    test('a worker that read the same checkpoint before a reset writes nothing after it', async () => {
       const { store, target, another, ...place } = await open()
       const other = await another()
       await deposit(store, 10)
@@ -109,7 +109,7 @@ describe.each(places)('exactly once, into $name', ({ open, problem }) => {
       await first.caughtUp()
       await first.stop()
 
-      // One is about to handle what comes next.
+      // One worker is about to handle the next event.
       const [held, reached] = [gate(), gate()]
       let isComing = false
       const slow = faultyTarget(target, {
@@ -126,7 +126,7 @@ describe.each(places)('exactly once, into $name', ({ open, problem }) => {
       await deposit(store, 1)
       await reached.opened
 
-      // Meanwhile it is built anew, up to the same place.
+      // Meanwhile, the read model is rebuilt up to the same checkpoint.
       await projection.reset()
       await sql(target, 'UPDATE PROJECTIONS SET lease_until = 0, owner = NULL')
       const before = await folded(store)
@@ -136,7 +136,7 @@ describe.each(places)('exactly once, into $name', ({ open, problem }) => {
       expect(await place.balances()).toEqual(before)
       held.open()
       await deposit(store, 5)
-      await projection.caughtUpTo(await store.logHead())
+      await projection.caughtUpTo(await store.logHead(), patiently)
       expect(await place.balances()).toEqual(await folded(store))
       await late.stop()
     })
@@ -145,18 +145,20 @@ describe.each(places)('exactly once, into $name', ({ open, problem }) => {
 
 const postgres = places.at(-1)!
 
-describe.skipIf(postgres.problem)('exactly once, into PostgreSQL', () => {
-  test('a connection that is cut again and again', async () => {
+describe.skipIf(postgres.problem)('exactly once, in PostgreSQL', () => {
+  test('each event counts once if the connection is cut again and again', async () => {
     const { store, url, ...place } = await postgres.open()
     const proxy = await startProxy(Number(new URL(url!).port))
     const target = postgresTarget(proxy.url(url!), { connectTimeout: 1_000 }) as ProjectionTarget<unknown>
     const projection = balances(target)
     const running = await runProjections(store, [projection])
+    let cuts = 0
     const cutting = setInterval(() => {
       proxy.cut()
+      cuts++
     }, 30)
     for (let i = 0; i < 100; i++) await deposit(store, 1 + (i % 5))
-    await new Promise((resolve) => setTimeout(resolve, 500))
+    await until(() => cuts >= 20, 'the connection was cut 20 times')
     clearInterval(cutting)
     await until(async () => {
       const { lag } = await projection.status(store).catch(() => ({ lag: { events: 1 } }))
@@ -167,7 +169,7 @@ describe.skipIf(postgres.problem)('exactly once, into PostgreSQL', () => {
     await target.close()
   })
 
-  test('a worker that was overtaken while in a handler', async () => {
+  test('what a handler wrote is rolled back if another worker took over meanwhile', async () => {
     const { store, target, another, ...place } = await postgres.open()
     const other = await another()
     const [held, reached] = [gate(), gate()]
@@ -203,12 +205,4 @@ async function begin(store: EventStore, projection: ReturnType<typeof balances>)
   await store.append({ stream: Account('first'), events: [Account.events.Deposited({ amount: 1 })] })
   await running.caughtUp()
   await running.stop()
-}
-
-function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
-  let open: () => void = () => undefined
-  const opened = new Promise<void>((resolve) => {
-    open = resolve
-  })
-  return { opened, open }
 }

@@ -5,11 +5,12 @@ import pg from 'pg'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
 import type { ProjectionTarget } from '../../src/adapter/projection-target.ts'
-import { Account, balances, deposit, folded, places, run, sql, until } from './rig.ts'
+import { fastClock, onClock } from './clocks.ts'
+import { Account, balances, deposit, folded, patiently, places, run, sql, until } from './rig.ts'
 
-describe.each(places)('a handler that fails, into $name', ({ open, problem }) => {
+describe.each(places)('a failed handler, with $name', ({ open, problem }) => {
   describe.skipIf(problem)(problem ?? '', () => {
-    test('for each of its first calls, is called again until it does not', async () => {
+    test('a handler that fails at its first call for each event is retried, and each event counts once', async () => {
       const { store, target, ...place } = await open()
       await deposit(store, 40)
       const failed = new Set<number>()
@@ -31,7 +32,7 @@ describe.each(places)('a handler that fails, into $name', ({ open, problem }) =>
       await running.stop()
     })
 
-    test('on one event of 1,000, holds up no other, and is set aside by choice', async () => {
+    test('a handler that fails on one event of 1,000 does not delay the others, and the event can be parked and retried', async () => {
       const { store, target, ...place } = await open()
       await deposit(store, 300)
       await store.append({ stream: Account('a0'), events: [Account.events.Deposited({ amount: 0.5 })] })
@@ -49,7 +50,7 @@ describe.each(places)('a handler that fails, into $name', ({ open, problem }) =>
       }
       const projection = balances(target, { before, onError: 'park', maxRetries: 3 })
       const running = await runProjections(store, [projection])
-      await running.caughtUp({ timeout: 20_000 })
+      await running.caughtUp(patiently)
       expect(calls).toBeLessThan(2_000)
       const whole = await folded(store)
       expect(await place.balances()).toEqual({ ...whole, 'Account-a0': whole['Account-a0']! - 0.5 })
@@ -77,12 +78,11 @@ describe.each(places)('a handler that fails, into $name', ({ open, problem }) =>
       await running.stop()
     })
 
-    test('on and on, blocks the projection visibly; others go on, and unblocked it goes on', async () => {
+    test('a handler that fails at each retry blocks its projection until it is unblocked; other projections go on', async () => {
       const { store, target, ...place } = await open()
       let isBroken = true
       const before = () => {
-        // It is no error that is thrown.
-
+        // A thrown value that is not an error.
         if (isBroken) throw 'broken'
       }
       const broken = balances(target, { before, maxRetries: 2 })
@@ -96,9 +96,11 @@ describe.each(places)('a handler that fails, into $name', ({ open, problem }) =>
       })
       await deposit(store, 5)
       const head = await store.logHead()
-      await other.caughtUpTo(head)
-      await expect(broken.caughtUpTo(head)).rejects.toThrow(ProjectionBlockedError)
-      await expect(broken.caughtUpTo(head)).rejects.toThrow('projection "balances" is blocked: broken')
+      await other.caughtUpTo(head, patiently)
+      await expect(broken.caughtUpTo(head, patiently)).rejects.toThrow(ProjectionBlockedError)
+      await expect(broken.caughtUpTo(head, patiently)).rejects.toThrow(
+        'projection "balances" is blocked: broken',
+      )
       expect(failures).toEqual(Array.from({ length: 3 }, () => 'balances: broken'))
       expect(await running.status()).toMatchObject([
         {
@@ -111,12 +113,12 @@ describe.each(places)('a handler that fails, into $name', ({ open, problem }) =>
       isBroken = false
       expect(await broken.unblock()).toBe(true)
       expect(await broken.unblock()).toBe(false)
-      await broken.caughtUpTo(head)
+      await broken.caughtUpTo(head, patiently)
       expect(await place.balances()).toEqual(await folded(store))
       await running.stop()
     })
 
-    test('and was blocked by another process: whoever finds it so is told, once', async () => {
+    test('each process that finds a projection blocked by another one is told why, once', async () => {
       const { store, target } = await open()
       let isBroken = true
       const before = () => {
@@ -124,10 +126,19 @@ describe.each(places)('a handler that fails, into $name', ({ open, problem }) =>
       }
       await deposit(store, 1)
       const told: Record<string, string[]> = { first: [], second: [], third: [] }
-      const begin = (name: string) =>
-        runProjections(store, [balances(target, { before, maxRetries: 0 })], {
+      const looks: Record<string, number> = { first: 0, second: 0, third: 0 }
+      const begin = (name: string) => {
+        const clock: typeof fastClock = {
+          now: () => fastClock.now(),
+          pause: (milliseconds, signal) => {
+            looks[name]!++
+            return fastClock.pause(milliseconds, signal)
+          },
+        }
+        return runProjections(store, [balances(target, { before, maxRetries: 0, clock })], {
           onFailure: ({ message, event }) => told[name]!.push(`${message} ${event?.stream}`),
         })
+      }
       const first = await begin('first')
       await expect(first.caughtUp()).rejects.toThrow(ProjectionBlockedError)
       const second = await begin('second')
@@ -135,8 +146,8 @@ describe.each(places)('a handler that fails, into $name', ({ open, problem }) =>
       await first.stop()
       const third = await begin('third')
       await until(() => told.third!.length > 0, 'the third is told')
-      // Each looks again and again.
-      await new Promise((resolve) => setTimeout(resolve, 1_200))
+      const seen = { ...looks }
+      await until(() => looks.second! > seen.second! + 2 && looks.third! > seen.third! + 2, 'they look again')
       const once = ['broken Account-a0']
       expect(told).toEqual({ first: once, second: once, third: once })
       expect(await balances(target).unblock()).toBe(true)
@@ -147,7 +158,7 @@ describe.each(places)('a handler that fails, into $name', ({ open, problem }) =>
       await Promise.all([second.stop(), third.stop()])
     })
 
-    test('is tried again visibly, and stopped meanwhile it is stopped', async () => {
+    test('the status of a projection is retrying while its handler is retried, and stopped after stop()', async () => {
       const { store, target } = await open()
       const projection = balances(target, {
         before: () => {
@@ -166,7 +177,7 @@ describe.each(places)('a handler that fails, into $name', ({ open, problem }) =>
       })
     })
 
-    test('by ending the transaction, blocks it at once', async () => {
+    test('a handler that ends the transaction blocks its projection without a retry', async () => {
       const { store, target } = await open()
       for (const ending of ['COMMIT', 'ROLLBACK']) {
         const name = `with_${ending.toLowerCase()}`
@@ -188,7 +199,7 @@ describe.each(places)('a handler that fails, into $name', ({ open, problem }) =>
       }
     })
 
-    test('with an event of a newer version, or an upcast that throws, is no failure of others', async () => {
+    test('an event of a newer version, or an upcast that throws, is parked alone', async () => {
       const { store, target } = await open()
       const Newer = defineEvents('Sample', {
         A: event<{ n: number }>().next<{ m: number }>(({ n }) => ({ m: n })),
@@ -219,7 +230,7 @@ describe.each(places)('a handler that fails, into $name', ({ open, problem }) =>
       expect(await newer.retryParked()).toEqual({ handled: 2, failed: 0 })
     })
 
-    test('in setup is what runProjections throws, and nothing is left', async () => {
+    test('runProjections throws what setup throws, and leaves nothing behind', async () => {
       const { store, target } = await open()
       const projection = balances(target, {
         setup: () => {
@@ -232,7 +243,7 @@ describe.each(places)('a handler that fails, into $name', ({ open, problem }) =>
       await running.stop()
     })
 
-    test('at the commit, by a constraint that is checked there, fails alone', async () => {
+    test('an event that violates a deferred constraint at the commit is parked alone', async () => {
       const { store, target, ...place } = await open()
       const before = ({ revision }: { revision: number }, tx: unknown) =>
         revision === 3 ? run(tx, 'INSERT INTO children (parent) VALUES (1)') : undefined
@@ -259,7 +270,7 @@ describe.each(places)('a handler that fails, into $name', ({ open, problem }) =>
       await running.stop()
     })
 
-    test('with tables of Mneme that are gone, is tried again and told', async () => {
+    test('a projection goes on once the tables of Mneme that were missing are back', async () => {
       const { store, target } = await open()
       const projection = balances(target)
       const codes = new Set<string | undefined>()
@@ -273,14 +284,14 @@ describe.each(places)('a handler that fails, into $name', ({ open, problem }) =>
           ? 'mneme.elsewhere RENAME TO projections'
           : 'elsewhere RENAME TO mneme_projections'
       await sql(target, `ALTER TABLE ${back}`)
-      await projection.caughtUpTo(await store.logHead())
+      await projection.caughtUpTo(await store.logHead(), patiently)
       await running.stop()
     })
   })
 })
 
-describe.each(places.slice(0, 3))('a handler in SQLite, into $name', ({ open }) => {
-  test('must be synchronous', async () => {
+describe.each(places.slice(0, 3))('a handler on SQLite, with $name', ({ open }) => {
+  test('a handler on SQLite must be synchronous', async () => {
     const { store, target, ...place } = await open()
     await deposit(store, 3)
     const projection = balances(target, { before: () => new Promise(() => undefined) })
@@ -306,8 +317,8 @@ describe.each(places.slice(0, 3))('a handler in SQLite, into $name', ({ open }) 
 
 const postgres = places.at(-1)!
 
-describe.skipIf(postgres.problem)('a handler in PostgreSQL', () => {
-  test('that passes over an error of the server', async () => {
+describe.skipIf(postgres.problem)('a handler on PostgreSQL', () => {
+  test('an event whose handler ignores an error of the server is parked alone', async () => {
     const { store, target, ...place } = await postgres.open()
     await deposit(store, 20)
     const before = ({ revision }: { revision: number }, tx: unknown) =>
@@ -320,7 +331,7 @@ describe.skipIf(postgres.problem)('a handler in PostgreSQL', () => {
     await running.stop()
   })
 
-  test('is not to blame for a batch that could not begin', async () => {
+  test('a batch that could not begin is not counted as a failure of its handler', async () => {
     const { store, url, ...place } = await postgres.open()
     const target = postgresTarget({ connectionString: url!, statement_timeout: 200 })
     const holder = new pg.Client({ connectionString: url })
@@ -333,34 +344,34 @@ describe.skipIf(postgres.problem)('a handler in PostgreSQL', () => {
     const failures: Failure[] = []
     const running = await runProjections(store, [projection], { onFailure: (one) => failures.push(one) })
     await running.caughtUp()
-    // As a reset does that takes long.
+    // Like a reset that takes long.
     await holder.query('BEGIN; SELECT FROM mneme.projections FOR UPDATE')
     await deposit(store, 3)
     await until(() => failures.length >= 2, 'it is tried again')
     await holder.query('ROLLBACK')
-    await projection.caughtUpTo(await store.logHead())
+    await projection.caughtUpTo(await store.logHead(), patiently)
     for (const failure of failures) expect(failure).toMatchObject({ code: 'STORE_TIMEOUT', event: undefined })
     expect(await projection.parked()).toEqual([])
     expect(await place.balances()).toEqual(await folded(store))
     await running.stop()
   })
 
-  test('that does nothing for longer than the lease is told of, and loses its transaction', async () => {
+  test('a handler that is idle for longer than the lease loses its transaction, and is retried', async () => {
     const { store, target, ...place } = await postgres.open()
     let isFirst = true
     const before = async () => {
       if (!isFirst) return
       isFirst = false
-      await new Promise((resolve) => setTimeout(resolve, 1_000))
+      await new Promise((resolve) => setTimeout(resolve, 400))
     }
     const projection = balances(target, { before })
     const codes: unknown[] = []
     const running = await runProjections(store, [projection], {
-      lease: 300,
+      lease: 100,
       onFailure: ({ code }) => codes.push(code),
     })
     await deposit(store, 3)
-    await projection.caughtUpTo(await store.logHead())
+    await projection.caughtUpTo(await store.logHead(), patiently)
     expect(codes).toContain('STORE_UNAVAILABLE')
     expect(await place.balances()).toEqual(await folded(store))
     await running.stop()
@@ -369,9 +380,10 @@ describe.skipIf(postgres.problem)('a handler in PostgreSQL', () => {
 
 /** Counts every event. */
 function counting(target: ProjectionTarget<unknown>) {
-  return defineProjection({
+  const projection = defineProjection({
     ...{ name: 'counts', into: target, from: [Account] },
     setup: (tx) => run(tx, 'CREATE TABLE counts (n BIGINT)'),
     on: { 'Account.Deposited': (_, tx) => run(tx, 'INSERT INTO counts VALUES (1)') },
   })
+  return onClock(fastClock, projection)
 }

@@ -12,11 +12,15 @@ import { Account } from './rig.ts'
 
 const script = new URL('worker.mjs', import.meta.url)
 
-/** Where a store and the read model are, as processes are told. */
+/** The locations of a store and a read model, as processes are told. */
 export interface Locations {
   readonly store: string
   readonly target: string
 }
+
+/** Amounts of deposits that halt the process which handles them first, as in `worker.mjs`. */
+export const HALT_IN_BATCH = 999_983
+export const HALT_AFTER_BATCH = 999_979
 
 /** A process that keeps totals of accounts, once told to go, until it is told to stop. See `worker.mjs`. */
 export class Projecting extends ScriptProcess {
@@ -24,17 +28,19 @@ export class Projecting extends ScriptProcess {
     locations: Locations,
     how: {
       readonly lease: number
-      /** It waits for no word to go. */
+      /** It does not wait to be told to go. */
       readonly isReady?: boolean
       readonly version?: number
       readonly onNewVersion?: 'refuse' | 'rebuild'
       readonly busyTimeout?: number
-      /** How many there are of it in the process. */
+      /** How many workers run in the process. */
       readonly workers?: number
       /** The longest that it takes over one event in fifty, in milliseconds. */
       readonly slow?: number
-      /** A file that gets a byte for each event that is handled, whatever becomes of it. */
+      /** A file that gets a byte for each event that is handled, committed or not. */
       readonly ledger?: string
+      /** A folder: with it, `HALT_IN_BATCH` and `HALT_AFTER_BATCH` halt the first process that handles them. */
+      readonly halts?: string
     },
   ) {
     super(script, 'project', JSON.stringify({ ...locations, ...how }))
@@ -57,14 +63,14 @@ export class Depositing extends ScriptProcess {
   }
 }
 
-/** What is known of an account. */
+/** The total of an account. */
 export interface Total {
   readonly events: number
   readonly balance: number
   readonly chain: number
 }
 
-/** A read model as it is at one moment, and what Mneme keeps of it. */
+/** A snapshot of a read model, and of Mneme's row about it. */
 export interface Kept {
   readonly position: Position | undefined
   readonly version: number
@@ -117,7 +123,7 @@ function noneIfMissing(error: unknown): [] {
   throw error
 }
 
-/** A fold of the log that goes on from where it has come. */
+/** A fold of the log that continues from its last position. */
 export class Fold {
   readonly #store: EventStore
   readonly #totals = new Map<string, Total>()
@@ -131,7 +137,7 @@ export class Fold {
     this.#factor = factor
   }
 
-  /** What the totals come to, up to a position and with it. */
+  /** The totals of all events up to a position, including it. */
   async upTo(position: Position | undefined): Promise<Readonly<Record<string, Total>>> {
     if (this.#at !== undefined && (position === undefined || position < this.#at)) {
       throw new Error('the checkpoint went back')
@@ -184,7 +190,7 @@ export async function inSqlite(readModel: string): Promise<Watched> {
 }
 
 /**
- * @param url of the database, where it is not one of the tests' shared server.
+ * @param url of the database; by default a new one on the tests' shared server.
  * @param options `ofFile`: the store is a SQLite file, so that only the read model is in PostgreSQL.
  */
 export async function inPostgres(url?: string, options: { ofFile?: boolean } = {}): Promise<Watched> {

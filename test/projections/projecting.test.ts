@@ -1,12 +1,14 @@
 import { ProjectionVersionError } from 'mneme'
+import { postgresTarget } from 'mneme/postgres'
 import { runProjections } from 'mneme/projections'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 
-import { Account, balances, deposit, folded, places, until } from './rig.ts'
+import { serverProblem, testServer } from '../stores/postgres/server.ts'
+import { Account, balances, deposit, folded, patiently, places, until } from './rig.ts'
 
-describe.each(places)('a projection of $name', ({ open, problem }) => {
+describe.each(places)('a projection with $name', ({ open, problem }) => {
   describe.skipIf(problem)(problem ?? '', () => {
-    test('catches up, and goes on with what comes', async () => {
+    test('a projection catches up, handles each new event, and continues after a restart where it left off', async () => {
       const { store, target, ...place } = await open()
       await deposit(store, 2_300)
       const projection = balances(target)
@@ -18,7 +20,7 @@ describe.each(places)('a projection of $name', ({ open, problem }) => {
           stream: Account('b'),
           events: [Account.events.Deposited({ amount: 1 })],
         })
-        await projection.caughtUpTo(position)
+        await projection.caughtUpTo(position, patiently)
         expect((await place.balances())?.['Account-b']).toBe(i + 1)
       }
       expect(await running.status()).toMatchObject([
@@ -44,7 +46,7 @@ describe.each(places)('a projection of $name', ({ open, problem }) => {
       await again.stop()
     })
 
-    test('is rebuilt beside the live one in a new version', async () => {
+    test('a new version is rebuilt beside the live read model, and the old program notices', async () => {
       const { store, target, ...place } = await open()
       await deposit(store, 1_200)
       const [first, second] = [balances(target), balances(target, { version: 2, factor: 10 })]
@@ -58,7 +60,7 @@ describe.each(places)('a projection of $name', ({ open, problem }) => {
       expect(await place.balances()).toEqual(await folded(store, 10))
       expect(await place.balances('balances__2')).toBeUndefined()
       await deposit(store, 1)
-      await until(() => failures.length > 0, 'the first one notices', 15_000)
+      await until(() => failures.length > 0, 'the first one notices')
       expect(failures).toMatchObject([{ code: 'PROJECTION_VERSION' }])
       const next = await runProjections(store, [second])
       await next.caughtUp()
@@ -66,8 +68,31 @@ describe.each(places)('a projection of $name', ({ open, problem }) => {
       await next.stop()
       await running.stop()
       await expect(runProjections(store, [first])).rejects.toThrow(
-        'built in version 2, and defined here in version 1',
+        'built by version 2, but this program defines version 1',
       )
     })
   })
+})
+
+describe.skipIf(serverProblem)(`a PostgreSQL target without a store ${serverProblem ?? ''}`, () => {
+  test.each(['mneme', 'read "models"'])(
+    'a read model in a database without a store is kept with its checkpoint in the schema %s',
+    async (schema) => {
+      const { store } = await places[0]!.open()
+      await deposit(store, 10)
+      const url = await (await testServer()).createDatabase()
+      const target = postgresTarget(url, { schema })
+      onTestFinished(() => target.close())
+      const projection = balances(target)
+      const running = await runProjections(store, [projection])
+      await running.caughtUp()
+      expect(await projection.status(store)).toMatchObject({ state: 'running', handled: 10 })
+      await running.stop()
+      await target.close()
+
+      const again = postgresTarget(url, { schema })
+      onTestFinished(() => again.close())
+      expect(await balances(again as never).status(store)).toMatchObject({ state: 'stopped', handled: 10 })
+    },
+  )
 })

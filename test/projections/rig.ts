@@ -6,10 +6,12 @@ import { sqliteStore, sqliteTarget, type SqliteDatabase } from 'mneme/sqlite'
 import { onTestFinished } from 'vitest'
 
 import { ask, type ProjectionTarget, type TargetRow } from '../../src/adapter/projection-target.ts'
+import type { Clock } from '../../src/projections/clock.ts'
 import { memoryAdapter, MemoryData } from '../../src/stores/memory/adapter.ts'
 import { postgresStore } from '../../src/stores/postgres/index.ts'
 import { serverProblem, testServer } from '../stores/postgres/server.ts'
 import { testFolder } from '../stores/sqlite/folder.ts'
+import { fastClock, onClock } from './clocks.ts'
 
 export const Account = defineAggregate({
   name: 'Account',
@@ -36,7 +38,7 @@ export interface Place {
   balances(table?: string): Promise<Record<string, number> | undefined>
 }
 
-/** Where read models are kept, by name: what is promised is promised for each. */
+/** The databases that read models are kept in, by name: every promise holds for each. */
 export const places: readonly { readonly name: string; readonly problem?: string; open(): Promise<Place> }[] =
   [
     { name: 'a SQLite store, in its own file', open: () => inSqlite(true) },
@@ -136,12 +138,14 @@ export function balances(
     /** Instead of the table alone. */
     readonly setup?: (tx: unknown, table: string) => unknown
     readonly table?: string
+    /** Instead of the fast one. */
+    readonly clock?: Clock
   } = {},
 ): Projection {
   const { name = 'balances', version = 1, factor = 1, onError, before, maxRetries = 5 } = options
-  const { table = 'balances', setup = makeBalances } = options
+  const { table = 'balances', setup = makeBalances, clock = fastClock } = options
   const { retry = { maxRetries, baseDelay: 5, minDelay: 1 } } = options
-  return defineProjection({
+  const projection = defineProjection({
     ...{ name, version, into: target, from: [Account], tables: [table], onError },
     retry,
     setup: (tx, { tables }) => setup(tx, tables[table]!),
@@ -153,6 +157,7 @@ export function balances(
       },
     },
   })
+  return onClock(clock, projection)
 }
 
 export function makeBalances(tx: unknown, table: string): unknown {
@@ -169,7 +174,7 @@ export async function deposit(store: EventStore, count: number, amount = 1): Pro
   }
 }
 
-/** What the balances come to, by a fold of the whole log. */
+/** The balances by a fold of the whole log. */
 export async function folded(store: EventStore, factor = 1): Promise<Record<string, number>> {
   const totals: Record<string, number> = {}
   for await (const stored of store.readAll()) {
@@ -180,10 +185,28 @@ export async function folded(store: EventStore, factor = 1): Promise<Record<stri
   return totals
 }
 
-export async function until(isSo: () => unknown, what: string, patience = 10_000): Promise<void> {
-  const end = performance.now() + patience
+/** A promise that a test resolves. */
+export interface Gate {
+  readonly opened: Promise<void>
+  readonly open: () => void
+}
+
+export function gate(): Gate {
+  let open: () => void = () => undefined
+  const opened = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  return { opened, open }
+}
+
+/** Options of `caughtUpTo` on a machine of any speed. */
+export const patiently = { timeout: 25_000 }
+
+/** Waits for a condition. The time-out only ends a test that would fail by its own, with a better message. */
+export async function until(isSo: () => unknown, what: string, timeout = 25_000): Promise<void> {
+  const end = performance.now() + timeout
   while (!(await isSo())) {
-    if (performance.now() > end) throw new Error(`in vain: until ${what}`)
+    if (performance.now() > end) throw new Error(`timed out: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }

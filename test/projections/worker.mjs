@@ -1,7 +1,8 @@
 // What other processes do in the tests: node worker.mjs TASK OPTIONS
 // It runs the built package, as a user's process would.
 
-import { openSync, writeSync } from 'node:fs'
+import { closeSync, openSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { defineAggregate, event } from 'mneme'
 import { postgresStore, postgresTarget } from 'mneme/postgres'
@@ -20,20 +21,26 @@ const Account = defineAggregate({
 const noise = { type: 'Noise', data: {} }
 
 /** Told something, by a line on its input. */
-const told = { go: false, stop: false, pause: false }
+const told = { go: false, stop: false }
+/** Deposits on which the first process that handles one halts itself: see `halts`. */
+const HALT_IN_BATCH = 999_983
+const HALT_AFTER_BATCH = 999_979
 process.stdin.on('data', (chunk) => {
-  for (const word of String(chunk).trim().split('\n')) told[word] = true
+  for (const word of String(chunk).trim().split('\n')) {
+    if (word === 'ping') say('pong')
+    else told[word] = true
+  }
 })
 
-/** Never rung: whoever waits for it sleeps. */
+/** Never notified: a wait on it is a synchronous sleep. */
 const BELL = new Int32Array(new SharedArrayBuffer(4))
 
 const tasks = { project, append }
 await tasks[task]()
 
 /**
- * Keeps the totals of accounts, until it is told to stop. It waits to be told to go, so that starting takes no time
- * of the test's. Told to pause, it halts itself in the middle of a batch.
+ * Keeps the totals of accounts, until it is told to stop. It waits to be told to go, so that its start takes no time of
+ * the test. With a folder `halts`, a certain deposit halts the process that is first to handle it.
  */
 async function project() {
   const { store: location, lease, busyTimeout = 5_000, onNewVersion, workers = 1 } = options
@@ -47,8 +54,11 @@ async function project() {
     failures[failure] = (failures[failure] ?? 0) + 1
     say(`failed ${failure}`)
   }
-  // Each has a target of its own: they meet in the database only.
-  const projections = Array.from({ length: workers }, () => totals(version, handled))
+  const haltAfterBatch = () => {
+    void running[0].caughtUp().then(() => halt('after-batch'))
+  }
+  // Each has a target of its own: they share the database only.
+  const projections = Array.from({ length: workers }, () => totals(version, handled, haltAfterBatch))
   say('ready')
   await until(() => isReady || told.go)
   for (const { projection } of projections) {
@@ -64,8 +74,8 @@ async function project() {
   process.exit(0)
 }
 
-/** Totals of accounts: the chain comes out as it does only where each event counts once, in the log's order. */
-function totals(version, handled) {
+/** Totals of accounts: the chain is right only if each event counts once, in the log's order. */
+function totals(version, handled, haltAfterBatch) {
   const { target: location, busyTimeout = 5_000, slow = 0, tables = ['totals'] } = options
   const isPostgres = location.startsWith('postgres')
   const target = isPostgres
@@ -94,29 +104,43 @@ function totals(version, handled) {
                 chain = (t.chain * 31 + excluded.chain) % 1000003`,
             [stream, amount * version, amount],
           )
-        const halt = () => {
-          if (!told.pause) return
-          told.pause = false
-          say('paused')
-          process.kill(process.pid, 'SIGSTOP')
+        const haltIfAsked = () => {
+          if (amount === HALT_AFTER_BATCH && isFirst('after-batch')) haltAfterBatch()
+          if (amount === HALT_IN_BATCH && isFirst('in-batch')) halt('in-batch')
         }
         if (!isPostgres) {
           write()
           if (isSlow()) Atomics.wait(BELL, 0, 0, Math.random() * slow)
-          return halt()
+          return haltIfAsked()
         }
         return write()
           .then(() => isSlow() && delay(Math.random() * slow))
-          .then(halt)
+          .then(haltIfAsked)
       },
     },
   })
   return { projection, target }
 }
 
+/** Whether this process, of all that share the folder, is the first to come here. */
+function isFirst(place) {
+  if (options.halts === undefined) return false
+  try {
+    closeSync(openSync(join(options.halts, place), 'wx'))
+    return true
+  } catch {
+    return false
+  }
+}
+
+function halt(place) {
+  say(`halted ${place}`)
+  process.kill(process.pid, 'SIGSTOP')
+}
+
 /**
- * Deposits on a few accounts until it is told to stop: mostly one at once, now and then so many that whoever follows
- * falls behind; with events between them that nobody asked for. Says how many deposits were acknowledged.
+ * Deposits on a few accounts until it is told to stop: mostly one event, now and then so many that projections fall
+ * behind; with events between them that no projection handles. Says how many deposits were acknowledged.
  */
 async function append() {
   const { store: location, pause, burst = 500, busyTimeout = 20_000 } = options
@@ -144,7 +168,7 @@ function open(location, busyTimeout) {
     : sqliteStore(location, { busyTimeout, synchronous: 'normal' })
 }
 
-/** What cannot be had for the moment is asked for again. */
+/** Retries what fails for the moment. */
 async function retried(attempt) {
   for (;;) {
     try {
@@ -161,7 +185,7 @@ async function until(isSo) {
   while (!isSo()) await delay(1)
 }
 
-/** At once, also where it is killed right after. */
+/** Synchronously, so that the line is written even if the process is killed next. */
 function say(line) {
   writeSync(1, `${line}\n`)
 }

@@ -1,5 +1,7 @@
-import { createStore, type EventStore, type StoreAdapter, type StoreOptions } from 'mneme'
-import type { AppendRequest, AppendVerdict, ReadRequest, Recorded, StoredEvent } from 'mneme'
+import { createStore, type EventStore, type StoreOptions } from 'mneme'
+import type { StoreAdapter } from 'mneme/adapter'
+import type { Recorded } from 'mneme'
+import type { AppendRequest, AppendVerdict, ReadRequest, StoredEvent } from 'mneme/adapter'
 import { memoryAdapter, MemoryData } from '../../src/stores/memory/adapter.ts'
 
 /** A memory store that tells what reached its adapter, and can come in between. */

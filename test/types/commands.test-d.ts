@@ -3,7 +3,7 @@ import * as z from 'zod'
 import {
   defineCommand,
   reject,
-  type,
+  ofType,
   type CommandType,
   type ContextOf,
   type Event,
@@ -113,7 +113,7 @@ test('followed streams stand beside those that were read', () => {
 
 test('what a command needs is in its context', () => {
   defineCommand({
-    needs: type<{ now: () => Date }>(),
+    needs: ofType<{ now: () => Date }>(),
     reads: () => BankAccount('a'),
     handle: (_, __, { now, attempt }) => {
       expectTypeOf(now).toEqualTypeOf<() => Date>()

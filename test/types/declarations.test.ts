@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type ts from 'typescript'
 import { execute } from 'mneme'
 import { memoryStore } from 'mneme/memory'
-import { messagesOf, programOf } from './compiler.ts'
+import { messagesOf, programOf } from '../support/compiler.ts'
 import { visit } from './library/commands.ts'
 
 const inferred = ['events', 'shop', 'visitor', 'commands'].map((name) => `test/types/library/${name}.ts`)

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { messagesOf, programOf, type Message } from './compiler.ts'
+import { messagesOf, programOf, type Message } from '../support/compiler.ts'
 
 const folder = 'test/types/mistakes'
 const files = readdirSync(join(import.meta.dirname, 'mistakes')).filter((name) => name.endsWith('.ts'))

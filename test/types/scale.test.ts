@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { messagesOf, programOf } from './compiler.ts'
+import { messagesOf, programOf } from '../support/compiler.ts'
 
 const AGGREGATES = 10
 const EVENTS = 20

@@ -1,4 +1,4 @@
-import { place } from '../../adapter/append-rules.ts'
+import { placeEvents } from '../../adapter/append-rules.ts'
 import type { Revision } from '../../base/revision.ts'
 import type { Appended, AppendRequest, Condition } from '../../adapter/store-adapter.ts'
 import type { StreamExpectation } from './connection.ts'
@@ -97,7 +97,7 @@ export class Batch {
     return this.requests.map((request, i) => {
       const { conditions, events } = request
       const before = conditions.map(({ stream, expected }) => now.get(stream) ?? known(expected))
-      const { revisions, heads: after } = place(request, before)
+      const { revisions, heads: after } = placeEvents(request, before)
       conditions.forEach(({ stream }, j) => now.set(stream, after[j]!))
       const first = this.#firsts[i]!
       const own = positions.slice(first, first + events.length).map(formatLogPosition)

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { place } from '../../adapter/append-rules.ts'
+import { placeEvents } from '../../adapter/append-rules.ts'
 import { StoreFailedError } from '../../base/errors.ts'
 import { RESERVED_STREAMS } from '../../model/names.ts'
 import type { Revision } from '../../base/revision.ts'
@@ -75,7 +75,7 @@ async function findUse(reader: Reader, key: string): Promise<KeyUse | undefined>
   })
   const conditions = marker.streams.map(([stream]) => ({ stream, expected: 'any' as const }))
   const upTo = events.slice(0, first + count)
-  const { heads } = place({ conditions, events: upTo }, before)
+  const { heads } = placeEvents({ conditions, events: upTo }, before)
   return {
     key,
     fingerprint,

@@ -1,4 +1,4 @@
-import { anchorOf, conflictOf, place, repeatOf } from '../../adapter/append-rules.ts'
+import { anchorOf, conflictOf, placeEvents, repeatOf } from '../../adapter/append-rules.ts'
 import { currentTime } from '../../base/clock.ts'
 import { matcherOf } from '../../adapter/log-filter.ts'
 import { type LogSource, tailLog } from '../../adapter/subscription-hub.ts'
@@ -57,7 +57,7 @@ function append(data: MemoryData, request: AppendRequest): AppendVerdict {
   if (repeated) return repeated
   const conflict = conflictOf(request, before)
   if (conflict) return conflict
-  const { revisions, heads } = place(request, before)
+  const { revisions, heads } = placeEvents(request, before)
   const time = currentTime()
   const stored = request.events.map(
     ({ stream, id, type, version, data: json, metadata }, i): StoredEvent => ({
@@ -78,7 +78,7 @@ function append(data: MemoryData, request: AppendRequest): AppendVerdict {
   }
   for (const { key, fingerprint, first, count } of request.keys) {
     if (count === 0) continue
-    const { heads } = place({ ...request, events: request.events.slice(0, first + count) }, before)
+    const { heads } = placeEvents({ ...request, events: request.events.slice(0, first + count) }, before)
     const named = request.conditions.map(({ stream }, i) => [stream, heads[i]!] as const)
     data.keys.set(key, { key, fingerprint, events: stored.slice(first, first + count), heads: named })
   }

@@ -5,7 +5,7 @@ import { Connections, type CallSettings } from './connection.ts'
 import type { PostgresPool } from './driver.ts'
 import { History } from './history.ts'
 import { HorizonNotes } from './standby.ts'
-import { LogWatch } from './subscribe.ts'
+import { LogWatch, type PollIntervals } from './subscribe.ts'
 import { openSchema } from './migrate.ts'
 import { Reader } from './read.ts'
 import { quoteSchema } from './schema.ts'
@@ -17,6 +17,8 @@ export interface AdapterSettings extends CallSettings {
   readonly busyTimeout: number
   readonly migrate: boolean
   readonly standbys: boolean
+  /** How often the log is polled for subscribers; as documented by default. */
+  readonly pollIntervals?: PollIntervals
 }
 
 /**
@@ -40,7 +42,7 @@ export async function postgresAdapter(
   // So that a standby can be read before anything is appended.
   await notes?.note()
   const waits = { busyTimeout, settleTimeout: statementTimeout }
-  const log = new LogWatch(connections, statements, identity)
+  const log = new LogWatch(connections, statements, identity, settings.pollIntervals)
   const appender = new Appender(connections, statements, history, waits, () => {
     notes?.due()
     log.appended()

@@ -1,4 +1,4 @@
-import { anchorOf, conflictOf, place, repeatOf } from '../../adapter/append-rules.ts'
+import { anchorOf, conflictOf, placeEvents, repeatOf } from '../../adapter/append-rules.ts'
 import { currentTime, timeOf } from '../../base/clock.ts'
 import { categoryOf } from '../../model/names.ts'
 import type { ExpectedRevision, Position, Revision } from '../../base/revision.ts'
@@ -13,26 +13,26 @@ import { bools, int4s, int8s, type Parameter, positions, type Row, texts, uuids 
 import { formatNumber, movedBy, positionOf } from './position.ts'
 import { eventOf, KEYS, numbersIn, STORED } from './statements.ts'
 
-/** What the server said of one append. */
+/** The server's answer to one append. */
 export type ServerVerdict =
-  /** It is done with: nothing more has to be asked. */
+  /** The final verdict: nothing more has to be asked. */
   | { readonly kind: 'verdict'; readonly verdict: AppendVerdict }
-  /** Its events are there already, the first of them at this position. */
+  /** Its events are stored already, the first of them at this position. */
   | { readonly kind: 'there'; readonly first: string; readonly heads: readonly Revision[] }
   /** One of its keys was used. */
   | { readonly kind: 'used' }
-  /** It was not judged: one of its streams or keys is not free (`isBusy`), or hangs on others of the same call. */
+  /** It was not judged: a stream or key is locked (`isBusy`), or it depends on another append of the same call. */
   | { readonly kind: 'unjudged'; readonly isBusy: boolean }
-  /** Somebody else settled it: this is an attempt that came too late. */
+  /** Another attempt has settled it: this one arrived too late. */
   | { readonly kind: 'settled' }
 
-/** How a call with appends waits and what it does beside. */
+/** How a call of appends waits, and what it looks for. */
 export interface CallOptions {
-  /** Names the attempt, where a repeat of one of its appends would not be recognised by revisions. */
+  /** Names the attempt if a repeat of one of its appends cannot be recognised by revisions. */
   readonly call: string | undefined
-  /** Milliseconds to wait for streams; `undefined`: what is not free at once is left. */
+  /** Milliseconds to wait for locks; `undefined`: appends to locked streams are left unjudged. */
   readonly wait: number | undefined
-  /** To settle an earlier attempt: its events are looked for above this position. */
+  /** Set to settle an earlier attempt, whose events are looked for above this position. */
   readonly after?: Position | undefined
 }
 
@@ -57,7 +57,7 @@ export function simpleParameters(
   return [stream, expected, call ?? null, String(wait), id, type, String(version), data, metadata]
 }
 
-/** What the short statement said; `undefined` where the other one is to say more. */
+/** The short statement's answer; `undefined` if the other statement has to say more. */
 export function simpleVerdict(request: AppendRequest, row: Row): ServerVerdict | undefined {
   if (typeof row[0] !== 'string') return undefined
   const [number, revision, milliseconds] = numbersIn(row[0]) as [number, number, number]
@@ -98,10 +98,10 @@ export function parameters(requests: readonly AppendRequest[], options: CallOpti
     lastConditions.push(conditions.length)
     lastEvents.push(events.length)
   })
-  // In one order for all callers: by their names.
+  // All callers lock streams in the same order: by name.
   const streams = [...written.keys()].sort()
   const index = new Map(streams.map((stream, i) => [stream, i + 1]))
-  // A key is claimed by one append of a call, and the order of appends is kept: only a lone one waits.
+  // Keys are in the order of the appends; only a lone append waits for locks, and takes its keys in order of name.
   if (requests.length === 1) keys.sort((a, b) => (a.key < b.key ? -1 : 1))
   const { call, wait, after } = options
   return [
@@ -132,7 +132,7 @@ export function parameters(requests: readonly AppendRequest[], options: CallOpti
   ]
 }
 
-/** What that statement said of each append. */
+/** That statement's answer to each append. */
 export function serverVerdicts(requests: readonly AppendRequest[], row: Row): ServerVerdict[] {
   const verdicts = numbersIn(row[0]!)
   const standing = numbersIn(row[1]!)
@@ -148,7 +148,7 @@ export function serverVerdicts(requests: readonly AppendRequest[], row: Row): Se
     event += request.events.length
     switch (verdicts[i]) {
       case 1: {
-        const { revisions, heads: after } = place(request, heads)
+        const { revisions, heads: after } = placeEvents(request, heads)
         const positions = revisions.map((_, e) => positionOf(number, first + e))
         const isWritten = positions.length > 0
         const verdict = {
@@ -176,7 +176,7 @@ export function serverVerdicts(requests: readonly AppendRequest[], row: Row): Se
   })
 }
 
-/** For the first of events of one kind that follow each other, how many they are; for the others 0. */
+/** For the first of adjacent events of one kind, how many they are; 0 for the others. */
 function runsOf(events: readonly NewEvent[], kindOf: (event: NewEvent) => string): number[] {
   const runs = events.map(() => 0)
   let first = 0
@@ -191,21 +191,21 @@ function expectedNumber(expected: ExpectedRevision): number {
   return expected === 'any' ? -3 : expected === 'exists' ? -2 : expected === 'none' ? -1 : expected
 }
 
-/** A revision as the server counts it: below 0 there is none. */
+/** A revision as the server counts it; below 0 the stream has no events. */
 function revisionOf(number: number): Revision {
   return number < 0 ? 'none' : number
 }
 
-/** An append that wrote nothing, because something was appended before; but not yet what. */
+/** An append that wrote nothing because it repeats an earlier one, which is still to be read. */
 export interface Known {
   readonly request: AppendRequest
   readonly verdict: Extract<ServerVerdict, { readonly kind: 'there' | 'used' }>
 }
 
-/** Looks something up; tries again as long as that can help. */
+/** Runs a query, and retries as long as that can help. */
 export type Lookup = (sql: string, values: readonly Parameter[]) => Promise<Row[]>
 
-/** The verdicts on such appends, in two look-ups for all of them. */
+/** The verdicts on such appends, by two queries for all of them. */
 export async function explain(known: readonly Known[], lookup: Lookup): Promise<AppendVerdict[]> {
   const claimed = known.flatMap(({ request, verdict }) =>
     verdict.kind === 'used' ? request.keys.map(({ key }) => key) : [],
@@ -246,7 +246,7 @@ function useOf(
   if (!row) return []
   const [key, fingerprint, position, first, count, names, standing] = row
   const events = eventsAt(formatNumber(position), Number(first) + Number(count))
-  // Where the streams stood before that append, moved by its events up to the last one of the key.
+  // The heads before that append, moved on by its events up to the last one of the key.
   const streams = JSON.parse(names) as string[]
   const before = numbersIn(standing).map((head) => revisionOf(head!))
   const heads = new Map(streams.map((stream, i) => [stream, before[i]!]))

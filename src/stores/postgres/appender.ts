@@ -7,7 +7,7 @@ import {
 } from '../../base/errors.ts'
 import type { Position } from '../../base/revision.ts'
 import type { AppendRequest, AppendVerdict } from '../../adapter/store-adapter.ts'
-import { AppendQueue, type Waiting } from './append-queue.ts'
+import { AppendQueue, claimsOf, isKeyClaim, type QueuedAppend } from '../../adapter/append-queue.ts'
 import {
   type CallOptions,
   explain,
@@ -24,15 +24,15 @@ import {
 import { cancelledWait, type Connections, type Session } from './connection.ts'
 import { asMnemeError, causeOf, type Fault, faultOf } from './errors.ts'
 import type { History } from './history.ts'
-import { FIRST } from './position.ts'
+import { EVENTS_PER_NUMBER, FIRST } from './position.ts'
 import { APPEND, APPEND_ONE, type Statements } from './statements.ts'
 import type { Parameter, Row, Statement } from './wire.ts'
 
 /** How long an append waits. */
 export interface AppendSettings {
-  /** Milliseconds to wait for streams that others hold. */
+  /** Milliseconds to wait for locks of other writers. */
   readonly busyTimeout: number
-  /** Milliseconds in which it is found out what became of an append whose connection was lost. */
+  /** Milliseconds in which an append whose connection was lost is settled. */
   readonly settleTimeout: number
 }
 
@@ -60,76 +60,74 @@ export class Appender {
     this.#history = history
     this.#settings = settings
     this.#appended = appended
-    // Two connections are left for reading.
-    this.#queue = new AppendQueue(
-      (batch, isPatient) => this.#run(batch, isPatient),
-      Math.max(1, connections.size - 2),
-    )
+    this.#queue = new AppendQueue((batch, isPatient) => this.#call(batch, isPatient), {
+      // Two connections are left for reading.
+      maxCalls: Math.max(1, connections.size - 2),
+      maxAppendsPerCall: MAX_APPENDS_PER_CALL,
+      maxEventsPerCall: EVENTS_PER_NUMBER,
+      claimsOf,
+      mayShare: (_, claim) => !isKeyClaim(claim),
+      isAlone: () => false,
+    })
   }
 
   append(request: AppendRequest, signal?: AbortSignal): Promise<AppendVerdict> {
     return this.#queue.append(request, signal)
   }
 
-  /** Makes a call of appends, and gives back those for which something was held by others. */
-  async #run(batch: readonly Waiting[], isPatient: boolean): Promise<readonly Waiting[]> {
-    // A first attempt that is settled is known by its name, where its revisions do not tell.
+  /** Makes a call of appends, and returns those that are to be sent again. */
+  async #call(batch: readonly QueuedAppend[], isPatient: boolean): Promise<readonly QueuedAppend[]> {
+    // The name by which a first attempt is recognised when it is settled, if revisions do not show it.
     const isNamed = !batch.every(({ request }) => isAnchored(request))
-    const attempt: Attempt = {
-      isPatient,
-      call: isNamed ? crypto.randomUUID() : undefined,
-      wait: isPatient ? this.#patienceOf(batch) : undefined,
-      after: this.#history.position ?? FIRST,
-      started: performance.now(),
-    }
+    const call = isNamed ? crypto.randomUUID() : undefined
+    const wait = isPatient ? this.#patienceOf(batch) : undefined
+    const after = this.#history.position ?? FIRST
+    const started = performance.now()
     try {
-      const { call, wait } = attempt
       return await this.#conclude(batch, await this.#send(requestsOf(batch), { call, wait }))
     } catch (error) {
-      return this.#failed(batch, error, attempt)
+      if (isInDoubt(error)) {
+        const until = performance.now() + this.#settings.settleTimeout
+        return this.#settle(batch, { error, until, call: call ?? crypto.randomUUID(), after })
+      }
+      const fault = isMnemeError(error) ? undefined : faultOf(error)
+      if (batch.length > 1 && (fault === 'refused' || fault === 'cancelled')) {
+        // It was undone, because of one of them or because they are too many: smaller calls find out.
+        const half = batch.length >> 1
+        if (fault === 'cancelled') this.#queue.shrinkTo(half)
+        for (const append of batch) append.maxCallSize = half
+        return batch
+      }
+      for (const { reject, heldSince = started } of batch) {
+        const waited = performance.now() - heldSince
+        reject(
+          fault === 'locked' ? new StoreBusyError(waited, { cause: causeOf(error) }) : asMnemeError(error),
+        )
+      }
+      return []
     }
   }
 
-  async #failed(batch: readonly Waiting[], error: unknown, attempt: Attempt): Promise<readonly Waiting[]> {
-    const { isPatient, call, after, started } = attempt
-    if (isInDoubt(error)) {
-      const until = performance.now() + this.#settings.settleTimeout
-      return this.#settle(batch, { error, until, call: call ?? crypto.randomUUID(), after })
-    }
-    const fault = isMnemeError(error) ? undefined : faultOf(error)
-    if (batch.length > 1 && (fault === 'refused' || fault === 'cancelled')) {
-      // It was undone. Whichever of them it was, or however many were too many: it is found by halving.
-      if (fault === 'cancelled') this.#queue.shrinkTo(batch.length >> 1)
-      const [first, second] = halvesOf(batch)
-      const held = await this.#run(first, isPatient)
-      return [...held, ...(await this.#run(second, isPatient))]
-    }
-    for (const { reject, heldSince = started } of batch) {
-      const waited = performance.now() - heldSince
-      reject(fault === 'locked' ? new StoreBusyError(waited, { cause: causeOf(error) }) : asMnemeError(error))
-    }
-    return []
-  }
-
-  /** Milliseconds that the most patient of them still waits for others. */
-  #patienceOf(batch: readonly Waiting[]): number {
+  /** Milliseconds that the most patient of them still waits for locks. */
+  #patienceOf(batch: readonly QueuedAppend[]): number {
     const now = performance.now()
     const left = batch.map(({ heldSince = now }) => this.#settings.busyTimeout - (now - heldSince))
     return Math.max(1, Math.ceil(Math.max(...left)))
   }
 
-  /** Sends appends, as often as that is sure to have had no effect. @throws what the driver throws. */
+  /** Sends appends, again if the attempt certainly had no effect. @throws what the driver throws. */
   async #send(requests: readonly AppendRequest[], options: CallOptions): Promise<readonly ServerVerdict[]> {
     for (let attempt = 0; ; attempt++) {
       try {
         return await this.#connections.use((session) => this.#sendOn(session, requests, options))
       } catch (error) {
-        if (isMnemeError(error) || attempt >= 5 || !this.#isWithoutEffect(faultOf(error), error)) throw error
+        if (isMnemeError(error) || attempt >= MAX_RESENDS || !this.#isWithoutEffect(faultOf(error), error))
+          throw error
       }
     }
   }
 
-  /** Whether the same call may succeed now. Of several calls at once each may find out what stood in its way. */
+  /** Whether the same call may succeed now. Several calls at once may each find the reason. */
   #isWithoutEffect(fault: Fault, error: unknown): boolean {
     if (fault === 'isolation') this.#isExplicit = true
     return fault === 'isolation' || fault === 'transient' || this.#connections.isUnprepared(error)
@@ -153,7 +151,7 @@ export class Appender {
     return serverVerdicts(requests, row)
   }
 
-  /** One statement, which commits by itself where the default isolation allows it. */
+  /** One statement, which commits by itself if the default isolation is READ COMMITTED. */
   async #commit(session: Session, statement: Statement, values: readonly Parameter[]): Promise<Row> {
     const isExplicit = this.#isExplicit
     if (isExplicit) await session.query(this.#statements.of('BEGIN ISOLATION LEVEL READ COMMITTED'))
@@ -169,117 +167,114 @@ export class Appender {
   }
 
   /**
-   * Finds out what became of appends whose connection was lost, or makes them now. Behind the streams' locks that
-   * waits for a first attempt that is still on its way in the server; one that comes later finds it settled.
+   * Finds out what became of appends whose connection was lost, or makes them now. The attempt takes the streams' locks,
+   * and so waits for a first attempt that is still running in the server; one that arrives later finds it settled.
    */
-  async #settle(batch: readonly Waiting[], doubt: Doubt): Promise<readonly Waiting[]> {
+  async #settle(batch: readonly QueuedAppend[], doubt: Doubt): Promise<readonly QueuedAppend[]> {
     const { call, after, until, error: cause } = doubt
-    for (let pause = 10; performance.now() < until; pause = Math.min(pause * 2, 500)) {
+    const again: QueuedAppend[] = []
+    const groups = [batch]
+    let pause = MIN_SETTLE_PAUSE_MS
+    while (groups.length > 0 && performance.now() < until) {
+      const group = groups.shift()!
       try {
         const options = { call, after, wait: this.#settings.busyTimeout }
-        return await this.#conclude(batch, await this.#send(requestsOf(batch), options), doubt)
+        again.push(...(await this.#conclude(group, await this.#send(requestsOf(group), options), doubt)))
+        pause = MIN_SETTLE_PAUSE_MS
       } catch (error) {
         if (error instanceof OutcomeUnknownError) {
-          for (const { reject } of batch) reject(error)
-          return []
+          for (const { reject } of group) reject(error)
+        } else if (group.length > 1 && !isMnemeError(error) && faultOf(error) !== 'disconnected') {
+          groups.unshift(...halvesOf(group))
+        } else {
+          groups.unshift(group)
+          if (error instanceof HistoryRewoundError) break
+          await new Promise((resolve) => setTimeout(resolve, pause))
+          pause = Math.min(pause * 2, MAX_SETTLE_PAUSE_MS)
         }
-        if (batch.length > 1 && !isMnemeError(error) && faultOf(error) !== 'disconnected') {
-          const [first, second] = halvesOf(batch)
-          const held = await this.#settle(first, doubt)
-          return [...held, ...(await this.#settle(second, doubt))]
-        }
-        if (error instanceof HistoryRewoundError) break
-        await new Promise((resolve) => setTimeout(resolve, pause))
       }
     }
     const unknown = new OutcomeUnknownError(LOST, { cause: isMnemeError(cause) ? cause : causeOf(cause) })
-    for (const { reject } of batch) reject(unknown)
-    return []
+    for (const { reject } of groups.flat()) reject(unknown)
+    return again
   }
 
-  /** Tells the callers; gives back the appends that were not judged because something was held. */
-  #conclude(
-    batch: readonly Waiting[],
+  /** Tells the callers what the server said; returns the appends that it did not judge. */
+  async #conclude(
+    batch: readonly QueuedAppend[],
     serverVerdicts: readonly ServerVerdict[],
     doubt?: Doubt,
-  ): readonly Waiting[] | Promise<readonly Waiting[]> {
-    const held: Waiting[] = []
-    const again: Waiting[] = []
-    const known: (Known & { readonly waiting: Waiting })[] = []
+  ): Promise<readonly QueuedAppend[]> {
+    const again: QueuedAppend[] = []
+    const known: (Known & { readonly append: QueuedAppend })[] = []
     for (let i = 0; i < batch.length; i++) {
-      const waiting = batch[i]!
+      const append = batch[i]!
       const verdict = serverVerdicts[i]!
-      if (verdict.kind === 'verdict') this.#tell(waiting, verdict.verdict)
+      if (verdict.kind === 'verdict') this.#tell(append, verdict.verdict)
       else if (verdict.kind === 'settled') {
-        waiting.reject(new OutcomeUnknownError('this attempt came after it had been settled'))
-      } else if (verdict.kind === 'unjudged') (verdict.isBusy ? held : again).push(waiting)
-      else known.push({ waiting, request: waiting.request, verdict })
+        append.reject(new OutcomeUnknownError('this attempt arrived after the append had been settled'))
+      } else if (verdict.kind === 'unjudged') {
+        if (verdict.isBusy) {
+          append.isContended = true
+          append.heldSince ??= performance.now()
+        } else append.maxCallSize = 1
+        again.push(append)
+      } else known.push({ append, request: append.request, verdict })
     }
-    return known.length + again.length === 0 ? held : this.#finish(known, again, doubt).then(() => held)
+    if (known.length > 0) await this.#explain(known, doubt)
+    return again
   }
 
-  /** Reads what is needed for verdicts on appends that wrote nothing; judges anew what hung on others. */
-  async #finish(
-    known: readonly (Known & { readonly waiting: Waiting })[],
-    again: readonly Waiting[],
+  /** Reads what is needed for verdicts on appends that wrote nothing. */
+  async #explain(
+    known: readonly (Known & { readonly append: QueuedAppend })[],
     doubt: Doubt | undefined,
   ): Promise<void> {
     const lookup: Lookup = (sql, values) => this.#connections.ask(this.#statements.of(sql), values)
-    for (let i = 0; i < known.length; i += EXPLAINED) {
-      const some = known.slice(i, i + EXPLAINED)
+    for (let i = 0; i < known.length; i += MAX_REPEATS_PER_LOOKUP) {
+      const some = known.slice(i, i + MAX_REPEATS_PER_LOOKUP)
       try {
         const verdicts = await explain(some, lookup)
-        some.forEach(({ waiting }, n) => {
+        some.forEach(({ append }, n) => {
           const verdict = verdicts[n]!
-          this.#tell(waiting, doubt ? asFirstAttempt(verdict, doubt.after) : verdict)
+          this.#tell(append, doubt ? asFirstAttempt(verdict, doubt.after) : verdict)
         })
       } catch (cause) {
         const error = doubt ? new OutcomeUnknownError(LOST, { cause }) : cause
-        for (const { waiting } of some) waiting.reject(error)
+        for (const { append } of some) append.reject(error)
       }
     }
-    for (const waiting of again) await this.#run([waiting], true)
   }
 
-  #tell(waiting: Waiting, verdict: AppendVerdict): void {
-    const last = lastOf(waiting.request, verdict)
+  #tell(append: QueuedAppend, verdict: AppendVerdict): void {
+    const last = lastOf(append.request, verdict)
     if (last) this.#history.saw(last)
     if (last && verdict.kind === 'appended') this.#appended()
-    waiting.resolve(verdict)
+    append.resolve(verdict)
   }
 }
 
-/** A call of appends that is made. */
-interface Attempt {
-  readonly isPatient: boolean
-  readonly call: string | undefined
-  readonly wait: number | undefined
-  /** A position that it can only lie above. */
-  readonly after: Position
-  readonly started: number
-}
-
-/** What is to be found out about. */
+/** An append whose outcome is unknown. */
 interface Doubt {
   readonly error: unknown
-  /** When that is given up. */
+  /** When settling is given up, as `performance.now()` counts. */
   readonly until: number
   /** The first attempt's name. */
   readonly call: string
-  /** A position that it can only lie above. */
+  /** A position below all of its events. */
   readonly after: Position
 }
 
-function requestsOf(batch: readonly Waiting[]): AppendRequest[] {
+function requestsOf(batch: readonly QueuedAppend[]): AppendRequest[] {
   return batch.map(({ request }) => request)
 }
 
-function halvesOf(batch: readonly Waiting[]): [Waiting[], Waiting[]] {
+function halvesOf(batch: readonly QueuedAppend[]): [QueuedAppend[], QueuedAppend[]] {
   const half = batch.length >> 1
   return [batch.slice(0, half), batch.slice(half)]
 }
 
-/** Whether it was sent, and nobody knows what became of it. */
+/** Whether a call was sent and its outcome is unknown. */
 function isInDoubt(error: unknown): boolean {
   return error instanceof StoreTimeoutError || (!isMnemeError(error) && faultOf(error) === 'disconnected')
 }
@@ -313,5 +308,10 @@ function lastOf(
 }
 
 const LOST = 'the connection was lost while appending, and what became of it could not be found out'
-/** How many repeats are looked up at once. */
-const EXPLAINED = 32
+/** Repeats that are looked up at once. */
+const MAX_REPEATS_PER_LOOKUP = 32
+const MAX_APPENDS_PER_CALL = 256
+const MAX_RESENDS = 5
+/** Milliseconds between two attempts to settle an append; doubled each time, up to the maximum. */
+const MIN_SETTLE_PAUSE_MS = 10
+const MAX_SETTLE_PAUSE_MS = 500

@@ -1,9 +1,9 @@
 import { OpenError } from '../../base/errors.ts'
 
 /**
- * What a store needs of a connection pool: that of node-postgres (`new pg.Pool(...)`) has it.
+ * A connection pool, as node-postgres has it (`new pg.Pool(...)`).
  *
- * Typed by its shape, so that any copy and any version of the driver will do.
+ * Typed by its shape, so that any copy and version of the driver fits.
  */
 export interface PostgresPool {
   connect(): Promise<PostgresClient>
@@ -11,15 +11,15 @@ export interface PostgresPool {
   on(event: 'error', listener: (error: Error) => void): unknown
   on(event: 'connect', listener: (client: PostgresClient) => void): unknown
   readonly options?: { readonly max?: number | undefined } | undefined
-  /** How many connections it has; a single client, which can connect too, has no such number. */
+  /** How many connections it has; tells a pool from a single client, which can connect, too. */
   readonly totalCount: number
-  /** How many wait for a connection. */
+  /** How many callers wait for a connection. */
   readonly waitingCount?: number
 }
 
-/** What a store needs of a connection, taken from a pool. */
+/** A connection taken from a pool. */
 export interface PostgresClient {
-  /** Sends a query of one's own making, as node-postgres' cursors and streams do. */
+  /** Sends a query object that speaks the protocol itself, as node-postgres' cursors and streams do. */
   query(query: PostgresQuery): unknown
   on(event: 'error' | 'notice', listener: (message: Error) => void): unknown
   on(event: 'notification', listener: (message: PostgresNotification) => void): unknown
@@ -28,12 +28,12 @@ export interface PostgresClient {
   release(destroy?: boolean): void
 }
 
-/** What a connection hears that listens to a channel. */
+/** A notification on a channel that a connection listens to. */
 export interface PostgresNotification {
   readonly payload?: string | undefined
 }
 
-/** A query that speaks the protocol itself, and what the driver tells it. */
+/** A query that speaks the protocol itself, with the driver's callbacks. */
 export interface PostgresQuery {
   readonly name: string
   readonly text: string
@@ -48,20 +48,20 @@ export interface PostgresQuery {
   handleReadyForQuery(connection: PostgresConnection): void
 }
 
-/** What a query needs of the driver's connection. */
+/** The part of the driver's connection that a query uses. */
 export interface PostgresConnection {
   /** The statements that the server has prepared on it, by name. */
   readonly parsedStatements: Record<string, string | undefined>
   readonly stream: { readonly writable: boolean; write(bytes: Buffer): unknown }
 }
 
-/** Options of the driver's pool, all of which pass through: `host`, `ssl`, `max` and so on. */
+/** Options of the driver's pool, which are passed on: `host`, `ssl`, `max` and so on. */
 export interface PostgresConfig {
   readonly connectionString?: string | undefined
   readonly [option: string]: unknown
 }
 
-/** Makes a pool with the driver that is installed. @throws OpenError where there is none. */
+/** Makes a pool with the installed driver. @throws OpenError if none is installed. */
 export async function makePool(config: PostgresConfig): Promise<PostgresPool> {
   let Pool: new (config: PostgresConfig) => PostgresPool
   try {
@@ -71,12 +71,12 @@ export async function makePool(config: PostgresConfig): Promise<PostgresPool> {
     throw new OpenError('driver-missing', 'no PostgreSQL driver: install pg (npm install pg)', { cause })
   }
   const pool = new Pool(config)
-  // A connection that breaks while nobody uses it is no failure of anything: the pool has dropped it.
+  // The pool has dropped an idle connection that broke: nothing failed.
   pool.on('error', () => undefined)
   return pool
 }
 
-/** A connection may break in the moment in which it is handed out, when its pool does not listen any more. */
+/** Listens to errors of connections that break just while they are handed out, when the pool no longer does. */
 export function listenTo(pool: PostgresPool): void {
   if (listened.has(pool)) return
   listened.add(pool)

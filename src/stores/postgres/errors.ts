@@ -8,32 +8,32 @@ import {
   type AnyMnemeError,
 } from '../../base/errors.ts'
 
-/** What went wrong, as far as it matters what is done about it. */
+/** The kinds of errors that are handled differently. */
 export type Fault =
-  /** The connection was lost, or there was none: if something was sent, nobody knows what became of it. */
+  /** The connection was lost, or could not be made: the outcome of a statement that was sent is unknown. */
   | 'disconnected'
-  /** A lock was not had in time. */
+  /** A lock was not granted in time. */
   | 'locked'
-  /** The server ended the statement, because it took too long or somebody asked for it. */
+  /** The server cancelled the statement because it took too long, or on request. */
   | 'cancelled'
-  /** It may succeed if it is tried again at once. */
+  /** An immediate retry may succeed. */
   | 'transient'
-  /** It needs a transaction of its own, because the default isolation is another. */
+  /** It needs an explicit transaction, because the default isolation is not READ COMMITTED. */
   | 'isolation'
-  /** The server knows another set of prepared statements than this side thinks: a pooler is between them. */
+  /** The server lacks a prepared statement, or has one unexpectedly: a pooler is in between. */
   | 'unprepared'
-  /** The server takes no writes: a standby, or one set to read only. */
+  /** The server takes no writes: it is a standby, or set to read only. */
   | 'read-only'
   | 'full'
   | 'denied'
-  /** Another error of the server, which has undone what it was doing. */
+  /** Any other error of the server, which has undone the statement. */
   | 'refused'
 
-/** Tells by what the server said. Whatever does not come from the server is taken for a lost connection. */
+/** The kind of an error, by the server's code. An error that is not the server's is taken for a lost connection. */
 export function faultOf(error: unknown): Fault {
   const { code, severity, routine, message } = fieldsOf(error)
   if (code === undefined || severity === undefined) return 'disconnected'
-  // It ends the connection with it: a shutdown, a failover, a pooler that has lost its server.
+  // The server ends the connection with it: a shutdown, a failover, a pooler that has lost its server.
   if (severity === 'FATAL' || severity === 'PANIC') return isDenied(code, message) ? 'denied' : 'disconnected'
   switch (code) {
     case '55P03':
@@ -62,13 +62,13 @@ export function faultOf(error: unknown): Fault {
   }
 }
 
-/** A wrong role, password or database; a pooler has one code for all that it has to say. */
+/** Whether the role, password or database is wrong; a pooler has one code for all of its errors. */
 function isDenied(code: string, message: string): boolean {
   if (code === '08P01') return /startup parameter|no such|password|auth|not allowed/.test(message)
   return /^28|^3D|^42501/.test(code)
 }
 
-/** Whether connecting may succeed a little later: the server starts, or the network is down for a moment. */
+/** Whether connecting may succeed a little later: the server is starting, or the network is down for a moment. */
 export function isTransient(error: unknown): boolean {
   const { code, severity, message } = fieldsOf(error)
   if (isMnemeError(error)) return false
@@ -76,7 +76,7 @@ export function isTransient(error: unknown): boolean {
   return code === undefined ? /^Connection terminated|timeout/.test(message) : NETWORK.has(code)
 }
 
-/** Of the system's codes, those of a server that is not there, or not yet. ENOENT: nor is its socket. */
+/** The system's codes for a server that cannot be reached; ENOENT: its socket does not exist. */
 const NETWORK = new Set([
   ...['ECONNREFUSED', 'ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'EHOSTDOWN'],
   ...['ENETUNREACH', 'ENETDOWN', 'EAI_AGAIN', 'ENOTFOUND', 'ENOENT'],
@@ -88,7 +88,9 @@ export function asMnemeError(error: unknown): AnyMnemeError {
   const cause = causeOf(error)
   switch (faultOf(error)) {
     case 'disconnected':
-      return new StoreUnavailableError('the connection to PostgreSQL was lost, or not had', { cause })
+      return new StoreUnavailableError('the connection to PostgreSQL was lost, or could not be made', {
+        cause,
+      })
     case 'cancelled':
     case 'locked':
       return new StoreTimeoutError('PostgreSQL ended the statement: it took too long', { cause })
@@ -97,7 +99,7 @@ export function asMnemeError(error: unknown): AnyMnemeError {
         cause,
       })
     case 'full':
-      return new StoreFullError('there is no room left on the server', { cause })
+      return new StoreFullError('the disk of the server is full', { cause })
     case 'denied':
       return new OpenError('access-denied', `PostgreSQL denied access: ${cause.message}`, { cause })
     default:
@@ -105,7 +107,7 @@ export function asMnemeError(error: unknown): AnyMnemeError {
   }
 }
 
-/** The same of an error that came while opening. */
+/** The same for an error while opening. */
 export function asOpenError(error: unknown): AnyMnemeError {
   if (isMnemeError(error)) return error
   const cause = causeOf(error)
@@ -113,11 +115,15 @@ export function asOpenError(error: unknown): AnyMnemeError {
     case 'disconnected':
       return isTransient(error)
         ? asMnemeError(error)
-        : new OpenError('failed', `there was no connecting to PostgreSQL: ${cause.message}`, { cause })
+        : new OpenError('failed', `could not connect to PostgreSQL: ${cause.message}`, { cause })
     case 'read-only':
-      return new OpenError('read-only', 'there is no schema of a store, and the server takes no writes', {
-        cause,
-      })
+      return new OpenError(
+        'read-only',
+        'the schema does not exist, and the server takes no writes: migrate it on the primary',
+        {
+          cause,
+        },
+      )
     case 'refused':
       return new OpenError('failed', `PostgreSQL refused: ${cause.message}`, { cause })
     default:
@@ -126,13 +132,13 @@ export function asOpenError(error: unknown): AnyMnemeError {
 }
 
 /**
- * What may be told of a driver's error. Its message may quote a parameter, its details hold keys and data, and an
- * error of connecting names the address or even the whole connection string: those are left out.
+ * The part of a driver's error that holds no secrets. Its message may quote a parameter, its details hold keys and data,
+ * and an error of connecting names the address or even the whole connection string: those are left out.
  */
 export function causeOf(error: unknown): Error {
   const { code, severity, message, schema, table, constraint } = fieldsOf(error)
   const isServer = severity !== undefined
-  // The classes whose messages quote no data: 22 does, and P0 may, which is a trigger's own.
+  // Only classes whose messages quote no data: 22 does, and P0, which is a trigger's own, may.
   const isTold = isServer ? /^(08|2[3568]|3[DF]|4[02]|5[3-8])/.test(code ?? '') : DRIVERS_OWN.test(message)
   const cause = new Error(
     isTold ? message : isServer ? 'the server refused a value' : 'the connection failed',
@@ -141,7 +147,7 @@ export function causeOf(error: unknown): Error {
   return Object.assign(cause, defined({ code, severity, schema, table, constraint }))
 }
 
-/** Messages of the driver that quote nothing; others may be of a function that was handed in for the password. */
+/** Messages of the driver that quote nothing; others may come from the user's function for the password. */
 const DRIVERS_OWN =
   /^(Connection terminated|timeout exceeded|The server does not support SSL|SASL: |Cannot use a pool)/
 

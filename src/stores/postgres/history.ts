@@ -5,9 +5,9 @@ import { numberOf } from './position.ts'
 import { IS_THERE, type Statements } from './statements.ts'
 
 /**
- * The last event of the log that this process has seen or written. A server that lacks it has another history: one
- * restored to an earlier point, or that of a standby which took over and had not got everything. States at hand
- * then stand on events that never were.
+ * The last event of the log that this process has seen or written. A server that lacks it has a different history: it
+ * was restored to an earlier point, or a standby took over that had not replayed everything. Cached states are then based
+ * on events that no longer exist.
  */
 export class History {
   readonly #statements: Statements
@@ -28,14 +28,14 @@ export class History {
     return this.#position === undefined ? 0 : numberOf(this.#position)
   }
 
-  /** Takes note of an event. */
+  /** Remembers an event if it is the last one so far. */
   saw({ position, id }: { readonly position: Position; readonly id: string }): void {
     if (this.#position !== undefined && position <= this.#position) return
     this.#position = position
     this.#id = id
   }
 
-  /** Whoever connects anew may meet another history. @throws HistoryRewoundError */
+  /** A new connection may reach a server with a different history. @throws HistoryRewoundError */
   async check(session: Session): Promise<void> {
     if (this.#position === undefined) return
     const [row] = await session.query(this.#statements.of(IS_THERE), [this.#position, this.#id])
@@ -44,7 +44,7 @@ export class History {
 
   /**
    * @param drawn the last number that the server has given out.
-   * @param seen the number that was seen before it was asked: since then, others may have come.
+   * @param seen the last number that was known before the server was asked.
    * @throws HistoryRewoundError
    */
   checkNumber(drawn: number, seen: number): void {
@@ -54,7 +54,7 @@ export class History {
 
 function historyRewound(): HistoryRewoundError {
   return new HistoryRewoundError(
-    'the store lacks events that this program has seen: it was restored to an earlier point, or a server took over ' +
-      'that had not got everything. Open it anew',
+    'the store lacks events that this program has seen: it was restored to an earlier point, or a standby that lagged ' +
+      'behind took over. Close the store and open it again',
   )
 }

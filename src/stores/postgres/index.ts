@@ -6,7 +6,7 @@ import { postgresAdapter } from './adapter.ts'
 import { Connections } from './connection.ts'
 import type { PostgresConfig, PostgresPool } from './driver.ts'
 import { migrateSchema, type Migration } from './migrate.ts'
-import { checkTimeout, LONGEST, poolOf } from './options.ts'
+import { checkTimeout, MAX_TIMER_MS, poolOf } from './options.ts'
 import { quoteSchema } from './schema.ts'
 
 export type {
@@ -23,54 +23,54 @@ export type { PostgresTargetOptions, PostgresTransaction } from './projection-ta
 
 /** Options of `postgresStore`. */
 export interface PostgresOptions extends StoreOptions {
-  /** The schema that holds the store; made where there is none. Several stores can be in one database. `mneme`. */
+  /** The schema that holds the store; made if missing. A database can hold several stores. Default: `'mneme'`. */
   readonly schema?: string | undefined
   /**
-   * Whether the schema may be made and brought up to date when the store is opened. `true`. With `false` the
-   * store only checks, and fails with `OpenError` where `migrate` is to be run first.
+   * Whether the schema may be made and brought up to date when the store is opened. With `false` the store only
+   * checks it, and fails with `OpenError` if `migrate` has to be run first. Default: `true`.
    */
   readonly migrate?: boolean | undefined
   /**
-   * Whether the server keeps prepared statements for each connection, which saves it planning. `false`: a
-   * transaction pooler like pgbouncer may be between. Where one is after all, the store notices.
+   * Whether the server keeps prepared statements for each connection, which saves planning. Leave it at `false` behind a
+   * transaction pooler like PgBouncer; a store that finds one continues without them. Default: `false`.
    */
   readonly prepare?: boolean | undefined
-  /** Whether to note for standbys, ten times a second, how far the log is complete, so that it can be read there. `false`. */
+  /** Whether to note, ten times a second, how far the log is complete, so that it can be read on a standby. Default: `false`. */
   readonly standbys?: boolean | undefined
-  /** Milliseconds to wait for a connection, and for a server that starts again, before `StoreUnavailableError`. 10,000. */
+  /** Milliseconds to wait for a connection, and for a server that restarts, before `StoreUnavailableError`. Default: 10,000 ms. */
   readonly connectTimeout?: number | undefined
   /**
-   * Milliseconds to wait for the server's answer. Then reading fails with `StoreTimeoutError`; what became of an
-   * append is found out for as long again, before `OutcomeUnknownError`. 30,000.
+   * Milliseconds to wait for the server's answer. Then a read fails with `StoreTimeoutError`; an append is settled for as
+   * long again, before `OutcomeUnknownError`. Default: 30,000 ms.
    */
   readonly statementTimeout?: number | undefined
   /**
-   * Milliseconds to wait while others append to the same streams, before `StoreBusyError`; less than
-   * `statementTimeout`. 5,000.
+   * Milliseconds to wait while other processes append to the same streams, before `StoreBusyError`; less than
+   * `statementTimeout`. Default: 5,000 ms.
    */
   readonly busyTimeout?: number | undefined
 }
 
 /** Options of `migrate`. */
 export interface MigrateOptions {
-  /** As in `postgresStore`. `mneme`. */
+  /** As in `postgresStore`. Default: `'mneme'`. */
   readonly schema?: string | undefined
-  /** Only says what it would do. `false`. */
+  /** Whether to say only what it would do. Default: `false`. */
   readonly dryRun?: boolean | undefined
-  /** As in `postgresStore`. 10,000. */
+  /** As in `postgresStore`. Default: 10,000 ms. */
   readonly connectTimeout?: number | undefined
 }
 
 /**
- * Opens a store in a PostgreSQL database (14 or newer), by the driver `pg`, which is to be installed.
+ * Opens a store in a PostgreSQL database (14 or newer) with the driver `pg`, which has to be installed.
  *
- * Any number of processes may use it, through transaction poolers too. What is acknowledged is committed with
+ * Any number of processes may use it, also through transaction poolers. An acknowledged event is committed with
  * `synchronous_commit=on`, whatever the database's default.
  *
- * @param connection a URL, the options of a `pg.Pool`, or a `pg.Pool`, which is then left open by `close`.
- * @throws OpenError where it cannot be opened; its `reason` says why. Nothing is remembered: try again.
- * @throws StoreUnavailableError where the server cannot be reached within `connectTimeout`.
- * @throws InvalidArgumentError where an argument is wrong.
+ * @param connection a URL, the options of a `pg.Pool`, or a `pg.Pool`, which `close` leaves open.
+ * @throws OpenError if it cannot be opened; its `reason` says why. Nothing is remembered: a retry starts afresh.
+ * @throws StoreUnavailableError if the server cannot be reached within `connectTimeout`.
+ * @throws InvalidArgumentError if an argument is wrong.
  * @example
  * ```ts
  * const store = await postgresStore('postgres://bank@localhost/bank')
@@ -113,7 +113,7 @@ export async function postgresStore(
 
 /**
  * Makes a store's schema, or brings it up to date, in one transaction; for deployments in which the program itself
- * may not change schemas. Of several processes that do so at once one does it, and the others find it done.
+ * may not change schemas. If several processes migrate at once, one does it and the others find it done.
  *
  * @throws OpenError, StoreUnavailableError, InvalidArgumentError
  * @example
@@ -136,7 +136,11 @@ export async function migrate(
   const quoted = quoteSchema(schema)
   const { pool, end } = await poolOf(connection, connectTimeout, ALL)
   // An index on a large table takes its time.
-  const connections = new Connections(pool, { connectTimeout, statementTimeout: LONGEST, prepare: false })
+  const connections = new Connections(pool, {
+    connectTimeout,
+    statementTimeout: MAX_TIMER_MS,
+    prepare: false,
+  })
   try {
     return await migrateSchema(connections, quoted, dryRun)
   } finally {

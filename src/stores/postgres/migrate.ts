@@ -3,28 +3,28 @@ import type { Connections, Session } from './connection.ts'
 import { asOpenError } from './errors.ts'
 import { literal, migrationSql, VERSION } from './schema.ts'
 
-/** What is found where a store is, or is to be. */
+/** What was found in the place of a store. */
 interface Found {
-  /** Whether the schema is there; there may be nothing in it. */
+  /** Whether the schema exists; it may be empty. */
   readonly isThere: boolean
-  /** 0: there is no store in it. */
+  /** 0: it holds no store. */
   readonly version: number
   readonly identity: string | undefined
 }
 
 /** What a migration did, or would do. */
 export interface Migration {
-  /** The version that the schema had; 0: there was none. */
+  /** The version that the schema had; 0: it held no store. */
   readonly from: number
   readonly to: number
-  /** Its statements, in order; none where there is nothing to do. */
+  /** Its statements, in order; empty if the schema is up to date. */
   readonly statements: readonly string[]
 }
 
 /**
- * Makes sure that there is a schema which this code can use.
+ * Makes sure that the schema exists and that this code can use it.
  *
- * `mayMigrate`: it may be made, or brought up to date. `notesHorizon`: for standbys, which takes a right of its own.
+ * `mayMigrate`: it may be made, or brought up to date. `notesHorizon`: it needs the right to note the horizon for standbys.
  *
  * @returns the store's identity.
  * @throws OpenError, StoreUnavailableError
@@ -44,7 +44,7 @@ export async function openSchema(
       }
       if (found.version < VERSION || found.identity === undefined) {
         const has = found.version === 0 ? 'holds no store' : `has version ${String(found.version)}`
-        const message = `the schema ${quoted} ${has}, this version of Mneme needs ${String(VERSION)}: migrate it`
+        const message = `the schema ${quoted} ${has}, this version of Mneme needs version ${String(VERSION)}: run migrate()`
         throw new OpenError('outdated-schema', message)
       }
       await checkSequence(session, quoted)
@@ -78,7 +78,7 @@ export async function migrateSchema(
   }
 }
 
-/** In one transaction, and under a lock: of several processes one does it, and the others find it done. */
+/** Migrates in one transaction under a lock: one of several processes does it, and the others find it done. */
 async function migrateOn(session: Session, quoted: string): Promise<Migration> {
   const run = (text: string) => session.query({ name: '', text })
   await run('BEGIN ISOLATION LEVEL READ COMMITTED')
@@ -98,7 +98,7 @@ async function migrateOn(session: Session, quoted: string): Promise<Migration> {
 async function look(session: Session, quoted: string): Promise<Found> {
   const ask = (text: string) => session.query({ name: '', text })
   const name = literal(quoted)
-  // To open a table makes the server notice what others have made meanwhile.
+  // Opening a table makes the server notice what other processes have just made.
   const [there] = await ask(
     `SELECT to_regnamespace(${name}) IS NOT NULL, to_regclass(${literal(`${quoted}.meta`)}) IS NOT NULL
       FROM pg_catalog.pg_namespace LIMIT 1`,
@@ -109,11 +109,14 @@ async function look(session: Session, quoted: string): Promise<Found> {
   const meta = new Map(rows.map(([key, value]) => [key, value]))
   const version = Number(meta.get('schema'))
   if (!Number.isSafeInteger(version) || version < 1) {
-    throw new OpenError('failed', `the schema ${quoted} has a table "meta" that is not of Mneme`)
+    throw new OpenError(
+      'failed',
+      `the schema ${quoted} has a table "meta" that Mneme did not make: choose another schema`,
+    )
   }
   if (Number(meta.get('compatible')) > VERSION) {
-    const needed = `the schema ${quoted} has version ${String(version)}, and needs code that knows it`
-    throw new OpenError('newer-schema', `${needed}: this version of Mneme knows ${String(VERSION)}`)
+    const message = `the schema ${quoted} has version ${String(version)}, this version of Mneme knows up to ${String(VERSION)}`
+    throw new OpenError('newer-schema', `${message}: upgrade Mneme`)
   }
   return { isThere, version, identity: meta.get('identity') ?? undefined }
 }
@@ -124,18 +127,21 @@ async function checkServer(session: Session): Promise<void> {
     text: "SELECT current_setting('server_version_num'), current_setting('server_encoding')",
   })
   const [version, encoding] = row!
-  if (Number(version) < OLDEST) {
+  if (Number(version) < MIN_SERVER_VERSION) {
     throw new OpenError(
       'failed',
-      'the server is older than PostgreSQL 14, the oldest that Mneme is tested with',
+      'the server is older than PostgreSQL 14, the oldest version that Mneme supports: upgrade it',
     )
   }
   if (encoding !== 'UTF8') {
-    throw new OpenError('failed', `the database has the encoding ${encoding ?? ''}: events need UTF8`)
+    throw new OpenError(
+      'failed',
+      `the database has the encoding ${encoding ?? ''}, and events need UTF8: use another database`,
+    )
   }
 }
 
-/** A copy that did not bring the sequence along would give out positions again. */
+/** Refuses a copy that lacks the sequence's value: it would give out positions again. */
 async function checkSequence(session: Session, quoted: string): Promise<void> {
   const [row] = await session.query({
     name: '',
@@ -145,11 +151,14 @@ async function checkSequence(session: Session, quoted: string): Promise<void> {
   const [isStandby, drawn, last] = row!
   if (isStandby === 't') return
   if (drawn === null) {
-    throw new OpenError('access-denied', `SELECT or USAGE on the sequence ${quoted}.positions is not granted`)
+    throw new OpenError(
+      'access-denied',
+      `the role has no SELECT or USAGE on the sequence ${quoted}.positions: grant it`,
+    )
   }
   if (Number(drawn) >= Number(last)) return
   const message =
-    `the sequence ${quoted}.positions is behind the events, as after a restore that left it out: ` +
+    `the sequence ${quoted}.positions is behind the events, as after a restore that left it out; run ` +
     `SELECT setval('${quoted}.positions', (SELECT max(position) >> 16 FROM ${quoted}.events))`
   throw new OpenError('failed', message)
 }
@@ -162,9 +171,9 @@ async function checkHorizon(session: Session, quoted: string): Promise<void> {
   if (row?.[0] === 't') return
   throw new OpenError(
     'access-denied',
-    `UPDATE on ${quoted}.horizon is not granted, which standbys: true needs`,
+    `the role has no UPDATE on ${quoted}.horizon, which standbys: true needs: grant it`,
   )
 }
 
-/** PostgreSQL's number of version 14. */
-const OLDEST = 140_000
+/** PostgreSQL 14. */
+const MIN_SERVER_VERSION = 140_000

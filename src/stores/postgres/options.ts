@@ -4,9 +4,9 @@ import { asOpenError } from './errors.ts'
 import { checkWhole } from '../../base/arguments.ts'
 
 /**
- * The pool of a connection, and what ends it: nothing, if it was handed in.
+ * The pool of a connection, and a function that ends it, unless it was handed in.
  *
- * @param options names that belong with the options: in a connection they would be without effect.
+ * @param options names of the store's own options, which would have no effect in a connection.
  * @throws InvalidArgumentError, OpenError
  */
 export async function poolOf(
@@ -31,7 +31,7 @@ async function ownPool(
   config: PostgresConfig,
   connectTimeout: number,
 ): Promise<{ pool: PostgresPool; end: () => Promise<void> }> {
-  // One that never comes about would keep the pool from ending.
+  // An attempt to connect that never ends would keep the pool from ending.
   const defaults = { connectionTimeoutMillis: connectTimeout }
   try {
     const pool = await makePool({
@@ -47,11 +47,11 @@ async function ownPool(
 }
 
 function isPool(connection: PostgresConfig | PostgresPool): connection is PostgresPool {
-  // A single client can connect, too, but hands out none.
+  // A single client can connect, too, but hands out no connections.
   return typeof connection.connect === 'function' && 'totalCount' in connection
 }
 
-/** The driver would take such options without a word, and without effect. */
+/** Refuses the store's own options in a connection: the driver would ignore them silently. */
 function checkPlace(connection: string | PostgresConfig | PostgresPool, options: readonly string[]): void {
   const isObject = typeof connection === 'object' && (connection as unknown) !== null
   const text = isObject && 'connectionString' in connection ? connection.connectionString : connection
@@ -65,16 +65,18 @@ function checkPlace(connection: string | PostgresConfig | PostgresPool, options:
   throw new InvalidArgumentError(`connection.${misplaced}`, 'given with the options, the second argument')
 }
 
-/** Whether the driver can make something of it; it would tell of one that it cannot, password and all. */
+/** Whether the driver can parse it; its error about a URL that it cannot parse would quote the password. */
 function isUrl(connection: string): boolean {
   return /^postgres(ql)?:\/\//.test(connection) && URL.canParse(connection.replace('@/', '@host/'))
 }
 
-/** The longest that a timer of Node's can wait, in milliseconds. */
-export const LONGEST = 2 ** 31 - 1
+/** The longest time that a timer of Node.js can wait. */
+export const MAX_TIMER_MS = 2 ** 31 - 1
 
 /** @throws InvalidArgumentError */
 export function checkTimeout(value: number, name: string): void {
   checkWhole(value, `options.${name}`, 1)
-  if (value > LONGEST) throw new InvalidArgumentError(`options.${name}`, `at most ${String(LONGEST)}`)
+  if (value > MAX_TIMER_MS) {
+    throw new InvalidArgumentError(`options.${name}`, `at most ${String(MAX_TIMER_MS)}`)
+  }
 }

@@ -1,13 +1,13 @@
 import { InvalidArgumentError } from '../../base/errors.ts'
 import type { Position } from '../../base/revision.ts'
 
-/** How many events can stand under one number. */
+/** Events of one call, which all have its number. */
 export const EVENTS_PER_NUMBER = 65_536
 /** Digits of the largest bigint. */
-const WIDTH = 19
+const POSITION_DIGITS = 19
 
-/** Below every position, and above. */
-export const FIRST = '0'.repeat(WIDTH)
+/** Below and above every position. */
+export const FIRST = '0'.repeat(POSITION_DIGITS)
 export const LAST = String(2n ** 63n - 1n)
 
 /**
@@ -20,9 +20,9 @@ export function positionOf(number: number, index: number): Position {
   return formatNumber(String(isExact ? position : (BigInt(number) << 16n) | BigInt(index)))
 }
 
-/** A number of PostgreSQL's as a position. */
+/** A bigint of PostgreSQL as a position. */
 export function formatNumber(digits: string): Position {
-  return digits.padStart(WIDTH, '0')
+  return digits.padStart(POSITION_DIGITS, '0')
 }
 
 /** The number of a position's call. */
@@ -30,7 +30,7 @@ export function numberOf(position: Position): number {
   return Number(BigInt(position) >> 16n)
 }
 
-/** The position that lies so many events further within an append. */
+/** The position so many events further within an append. */
 export function movedBy(position: Position, events: number): Position {
   return formatNumber(String(BigInt(position) + BigInt(events)))
 }

@@ -11,33 +11,32 @@ import {
 import { Connections, type Session } from './connection.ts'
 import type { PostgresConfig, PostgresPool } from './driver.ts'
 import { asMnemeError, causeOf, faultOf } from './errors.ts'
-import { checkTimeout, LONGEST, poolOf } from './options.ts'
+import { checkTimeout, MAX_TIMER_MS, poolOf } from './options.ts'
 import { literal, quoteSchema } from './schema.ts'
 
 /** Options of `postgresTarget`. */
 export interface PostgresTargetOptions {
-  /** The schema that holds what Mneme keeps of projections; made where there is none. `mneme`. */
+  /** The schema of Mneme's own tables; created if it does not exist. Default: `mneme`. */
   readonly schema?: string | undefined
-  /** Milliseconds to wait for a connection before a transaction fails; projections try again. 10,000. */
+  /** How long to wait for a connection before a transaction fails, to be retried. Default: 10,000 ms. */
   readonly connectTimeout?: number | undefined
 }
 
-/** What handlers are given: the connection, as `pg` has it, with a transaction open that they must not end. */
+/** The connection that handlers are given, as `pg` has it, in a transaction that they must not end. */
 export interface PostgresTransaction {
   query(text: string, values?: unknown[]): Promise<{ readonly rows: Record<string, unknown>[] }>
 }
 
 /**
- * Keeps read models in a PostgreSQL database: that of the store, or another one. It is connected to when it is first
- * used.
+ * Keeps read models in a PostgreSQL database: that of the store, or another one. It connects at the first use.
  *
- * Handlers are given the connection of the driver `pg`, in a transaction (READ COMMITTED) that they must not end; with
- * Kysely or Drizzle it is written by them. A transaction in which nothing is done for as long as the projections' lease
- * is ended by the server. It works behind a transaction pooler.
+ * Handlers are given the connection of the driver `pg`, in a transaction (READ COMMITTED) that they must not end; they may
+ * hand it to Kysely or Drizzle. The server ends a transaction that is idle for as long as the projections' lease. It works
+ * behind a transaction pooler.
  *
- * @typeParam Client what handlers see the connection as: `PoolClient`, by the types of `pg`.
- * @param connection a URL, the options of a `pg.Pool`, or a `pg.Pool`, which is then left open by `close`.
- * @throws InvalidArgumentError where an argument is wrong.
+ * @typeParam Client the type of the connection in handlers: `PoolClient`, of the types of `pg`.
+ * @param connection a URL, the options of a `pg.Pool`, or a `pg.Pool`, which `close` then leaves open.
+ * @throws InvalidArgumentError if an argument is wrong.
  * @example
  * ```ts
  * const readModels = postgresTarget('postgres://bank@localhost/bank')
@@ -79,25 +78,25 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
 
   async transaction<T>(
     work: (tx: Client, rows: readonly TargetRow[]) => TargetSteps<T>,
-    patience: number,
+    idleTimeout: number,
     first?: TargetQuery,
   ): Promise<T> {
     return this.#use(async (session, query) => {
-      // What is set is gone with the transaction: also if something has ended it before its time.
+      // Local settings end with the transaction, also if a handler ends it: so `STANDS` tells.
       const begin =
         `BEGIN ISOLATION LEVEL READ COMMITTED; SELECT set_config('mneme.batch', 'stands', true), ` +
-        `set_config('idle_in_transaction_session_timeout', '${String(patience)}', true)`
+        `set_config('idle_in_transaction_session_timeout', '${String(idleTimeout)}', true)`
       const all = first ? `${begin}; ${this.#textOf(first.sql, first.values)}` : begin
       try {
         const begun = await query(all).catch((error: unknown) => {
           throw asMnemeError(error)
         })
         const rows = first ? (begun as unknown as { readonly rows: TargetRow[] }[]).at(-1)!.rows : []
-        // The driver's connection has more than what is needed of it elsewhere: handlers see all of it.
+        // Mneme's own type of a client is narrower: handlers see all of the driver's.
         const value = await this.#runAll(work(session.client as unknown as Client, rows), query)
-        // Where a handler has swallowed an error of the server, nothing is left to be committed.
+        // If a handler has swallowed an error of the server, COMMIT answers ROLLBACK.
         const { command } = await query('COMMIT')
-        if (command !== 'COMMIT') throw passedOver()
+        if (command !== 'COMMIT') throw swallowedError()
         return value
       } catch (error) {
         if (!session.broken)
@@ -131,12 +130,12 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
     const { connections } = await this.#open()
     try {
       return await connections.use(async (session) => {
-        // By the driver's own way, of which handlers make use, too.
+        // The driver's own `query`, which handlers use, too: both share one queue.
         const client = session.client as unknown as { readonly query: Ask }
         try {
           return await work(session, (text, values) => client.query(text, values))
         } catch (error) {
-          // The driver tells of a connection that was lost a moment later than of what came of it.
+          // The driver reports the lost connection just after the query that failed with it.
           await new Promise((resolve) => setImmediate(resolve))
           if (!session.broken) throw error
           const message = 'the connection to PostgreSQL was lost in the middle of a transaction'
@@ -151,7 +150,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
   #open(): Promise<Opened> {
     if (this.#isClosed) throw new StoreClosedError()
     this.#opened ??= this.#connect().catch((error: unknown) => {
-      // The next attempt connects anew.
+      // The next call connects again.
       this.#opened = undefined
       throw error
     })
@@ -161,7 +160,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
   async #connect(): Promise<Opened> {
     const connectTimeout = this.#connectTimeout
     const { pool, end } = await poolOf(this.#connection, connectTimeout, OPTIONS)
-    const connections = new Connections(pool, { connectTimeout, statementTimeout: LONGEST, prepare: false })
+    const connections = new Connections(pool, { connectTimeout, statementTimeout: MAX_TIMER_MS, prepare: false })
     const close = async () => {
       connections.close()
       await end()
@@ -183,12 +182,12 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
     return step.value
   }
 
-  /** A query in PostgreSQL's words; with its values put in, where it is to go with others. */
+  /** A query in PostgreSQL's SQL; with its values written in, if it is sent together with others. */
   #textOf(sql: string, values?: readonly TargetValue[]): string {
     return sql.replace(WORDS, (parameter, quote: string | undefined, word: string | undefined) => {
       if (word === undefined) return values ? constant(values[Number(parameter.slice(1)) - 1]!) : parameter
       const name = this.#words[word]!
-      // A schema is named there as it is, and not as it is written.
+      // As a literal, the schema's name has no quotes of its own.
       if (quote !== '') return literal(word === 'HOME' ? name.slice(1, -1).replaceAll('""', '"') : name)
       return name
     })
@@ -199,7 +198,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
       const { rows } = await query(this.#textOf(sql), values.length > 0 ? [...values] : undefined)
       return rows
     } catch (error) {
-      throw isAborted(error) ? passedOver() : asMnemeError(error)
+      throw isAborted(error) ? swallowedError() : asMnemeError(error)
     }
   }
 }
@@ -214,7 +213,7 @@ type Ask = (
   values?: unknown[],
 ) => Promise<{ readonly rows: TargetRow[]; readonly command?: string }>
 
-/** What it failed with, if it did. */
+/** The error that a promise is rejected with, if it is. */
 async function failureOf(returned: unknown): Promise<{ readonly error: unknown } | undefined> {
   try {
     await returned
@@ -224,34 +223,36 @@ async function failureOf(returned: unknown): Promise<{ readonly error: unknown }
   }
 }
 
-/** What the database is to blame for, and no handler: also where the error came by way of one. */
+/** A failure of the database rather than of a handler, also if a handler has wrapped it. */
 function ofDatabase(error: unknown): Error | undefined {
   if (isMnemeError(error)) return error
   for (const at of causesOf(error)) {
     const { severity } = at as { readonly severity?: unknown }
-    if (typeof severity === 'string' && NOT_THE_HANDLERS.has(faultOf(at))) return asMnemeError(at)
+    if (typeof severity === 'string' && DATABASE_FAULTS.has(faultOf(at))) return asMnemeError(at)
   }
   return undefined
 }
 
-const NOT_THE_HANDLERS: ReadonlySet<ReturnType<typeof faultOf>> = new Set([
+const DATABASE_FAULTS: ReadonlySet<ReturnType<typeof faultOf>> = new Set([
   ...(['disconnected', 'locked', 'transient', 'unprepared', 'read-only', 'full'] as const),
 ])
 
-/** Whether the transaction had failed before, and takes nothing any more. */
+/** Whether an earlier query has aborted the transaction (25P02). */
 function isAborted(error: unknown): boolean {
   return (error as { readonly code?: unknown } | null)?.code === '25P02'
 }
 
-function passedOver(): Error {
-  return new Error('the transaction had failed before: a handler has passed over an error of the server')
+function swallowedError(): Error {
+  return new Error(
+    'an earlier query had aborted the transaction, and a handler ignored its error: let the handler throw it',
+  )
 }
 
 function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error('the connection failed')
 }
 
-/** A value as it is written. */
+/** A value as a SQL literal. */
 function constant(value: TargetValue): string {
   if (value === null) return 'NULL'
   return typeof value === 'number' ? String(value) : literal(value)

@@ -20,7 +20,15 @@ export class LogWatch {
   #wait = 0
   #lingering: NodeJS.Timeout | undefined
 
-  constructor(connections: Connections, statements: Statements, identity: string) {
+  readonly #intervals: PollIntervals
+
+  constructor(
+    connections: Connections,
+    statements: Statements,
+    identity: string,
+    intervals: PollIntervals = POLL_INTERVALS,
+  ) {
+    this.#intervals = intervals
     const channel = { name: `mneme_${identity.replaceAll('-', '')}`, own: crypto.randomUUID() }
     if (connections.size >= LEAST_CONNECTIONS) {
       this.#listener = new Listener(connections, statements, channel, this.#changed)
@@ -41,7 +49,7 @@ export class LogWatch {
   looked(isHeldBack: boolean): void {
     if (!isHeldBack) this.#wait = 0
     if (!isHeldBack || this.#again || this.#watchers.size === 0) return
-    this.#wait = Math.min(Math.max(this.#wait * 2, HELD_BACK), POLL)
+    this.#wait = Math.min(Math.max(this.#wait * 2, MIN_HELD_BACK_MS), MAX_HELD_BACK_MS)
     this.#again = setTimeout(() => {
       this.#again = undefined
       this.#changed()
@@ -79,7 +87,7 @@ export class LogWatch {
         this.#pollSoon()
         this.#changed()
       },
-      this.#listener?.isHearing ? POLL_BEHIND : POLL,
+      this.#listener?.isHearing ? this.#intervals.listeningMs : this.#intervals.aloneMs,
     )
   }
 
@@ -93,14 +101,20 @@ export class LogWatch {
   }
 }
 
-/** Milliseconds from one look at the log to the next, where no notifications come. */
-export const POLL = 100
-/** The same behind notifications, of which one may be lost. */
-export const POLL_BEHIND = 500
+/** Milliseconds from one poll of the log to the next. */
+export interface PollIntervals {
+  /** When no notifications come. */
+  readonly aloneMs: number
+  /** When notifications come, one of which may be lost. */
+  readonly listeningMs: number
+}
+
+export const POLL_INTERVALS: PollIntervals = { aloneMs: 100, listeningMs: 500 }
 /** Connections that a pool can have, for one of them to listen: one more to append, one to read. */
 const LEAST_CONNECTIONS = 3
-/** Milliseconds after which a log whose end is held back is looked at again; then twice as many, up to {@link POLL}. */
-const HELD_BACK = 5
+/** Milliseconds after which a log whose end is held back is read again; doubled each time, up to the maximum. */
+const MIN_HELD_BACK_MS = 5
+const MAX_HELD_BACK_MS = 100
 /** Milliseconds for which it is listened when nobody watches any more. */
 const LINGERING = 1_000
 

@@ -1,4 +1,4 @@
-import { after, anchorOf, conflictOf, place, repeatOf } from '../../adapter/append-rules.ts'
+import { nextRevision, anchorOf, conflictOf, placeEvents, repeatOf } from '../../adapter/append-rules.ts'
 import { currentTime } from '../../base/clock.ts'
 import { formatPosition } from '../../adapter/position.ts'
 import type { Revision } from '../../base/revision.ts'
@@ -28,7 +28,7 @@ function append(sql: Statements, request: AppendRequest): AppendVerdict {
   if (repeated) return repeated
   const conflict = conflictOf(request, before)
   if (conflict) return conflict
-  const { revisions, heads } = place(request, before)
+  const { revisions, heads } = placeEvents(request, before)
   const time = currentTime()
   const positions = request.events.map(({ stream, id, type, version, data, metadata }, i) => {
     const revision = revisions[i]!
@@ -224,7 +224,7 @@ function appendAlone(
   const { stream, expected } = condition
   if (expected === 'any' || expected === 'exists') return undefined
   if (expected !== 'none' && !((reached.get(stream) ?? -1) >= expected)) return undefined
-  const revision = after(expected)
+  const revision = nextRevision(expected)
   const time = currentTime()
   const { id, type, version, data, metadata } = event
   const verdict = { kind: 'appended', revisions: [revision], positions: [], time, heads: [revision] } as const

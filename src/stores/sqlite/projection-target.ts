@@ -18,13 +18,13 @@ import { checkFileOptions, type FileOptions, type OpenSettings, parseLocation } 
 import { openShared, type SharedFile } from './shared-file.ts'
 
 /**
- * Keeps read models in a SQLite file: that of the store, or another one. It is opened when it is first used.
+ * Keeps read models in a SQLite file: that of the store, or another one. The file is opened at the first use.
  *
- * Handlers are synchronous and are given the driver's database, with a transaction open that they must not end.
- * Projections and a store on one file, in one process, take turns in one queue.
+ * Handlers are synchronous. They are given the driver's database, in a transaction that they must not end. Projections and
+ * a store on the same file write through one queue in each process.
  *
- * @param location as of `sqliteStore`.
- * @throws InvalidArgumentError where an argument is wrong.
+ * @param location as for `sqliteStore`.
+ * @throws InvalidArgumentError if an argument is wrong.
  * @example
  * ```ts
  * const readModels = sqliteTarget('bank.db')
@@ -52,11 +52,11 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
 
   async transaction<T>(
     work: (tx: Database, rows: readonly TargetRow[]) => TargetSteps<T>,
-    _patience: number,
+    _idleTimeout: number,
     first?: TargetQuery,
   ): Promise<T> {
     const { connection, queue } = await this.#open()
-    // It was opened by the driver that says so; where it is shared, by the same one.
+    // The options' driver made it; a shared file is only joined with the same driver.
     const tx = connection.database as Database
     const query = (asked: TargetQuery) => {
       if (!connection.isInTransaction()) throw transactionEnded()
@@ -99,7 +99,7 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
   #open(): Promise<SharedFile> {
     if (this.#isClosed) throw new StoreClosedError()
     this.#file ??= openShared(this.#path, this.#settings).catch((error: unknown) => {
-      // The next attempt opens anew.
+      // The next call opens it again.
       this.#file = undefined
       throw error
     })
@@ -107,7 +107,7 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
   }
 }
 
-/** Runs steps to their end, at once. @throws what a step throws, where the file is to blame as Mneme's error. */
+/** Runs steps to their end, synchronously. @throws what a step throws; a failure of the file as one of Mneme's errors. */
 function runAll<T>(steps: TargetSteps<T>, query: (asked: TargetQuery) => TargetRow[]): T {
   try {
     let step = steps.next()
@@ -116,7 +116,7 @@ function runAll<T>(steps: TargetSteps<T>, query: (asked: TargetQuery) => TargetR
     }
     return step.value
   } catch (error) {
-    // Also where it came by way of a handler.
+    // Also if a handler, or its query builder, has wrapped it.
     const fault = [...causesOf(error)].find(isOfFile)
     throw fault === undefined || isBusy(error) ? error : faultOf(fault)
   }
@@ -127,7 +127,7 @@ function rowsOf(connection: Connection, { sql, values }: TargetQuery): TargetRow
   const inOrder = order.map((n) => values[n - 1] ?? null)
   try {
     const statement = connection.prepare(text)
-    // One of the drivers refuses to ask for rows where there can be none.
+    // better-sqlite3 throws if a statement that returns no rows is asked for them.
     if (givesRows) return statement.all(...inOrder) as TargetRow[]
     statement.run(...inOrder)
     return []
@@ -136,12 +136,12 @@ function rowsOf(connection: Connection, { sql, values }: TargetQuery): TargetRow
   }
 }
 
-/** Rows of node:sqlite have no prototype, which shows where they are printed or compared. */
+/** Rows of node:sqlite have no prototype, which shows when they are printed or compared. */
 function plainRow(row: unknown): TargetRow {
   return { ...(row as TargetRow) }
 }
 
-/** A query in SQLite's words. The drivers have no numbered parameters in common: they are given in the order of use. */
+/** A query in SQLite's SQL. The drivers share no form of numbered parameters: values are passed in the order of use. */
 function translate(sql: string): Translation {
   let translation = translations.get(sql)
   if (!translation) {
@@ -163,12 +163,12 @@ interface Translation {
   readonly givesRows: boolean
 }
 
-/** Few: Mneme's own. */
+/** Only Mneme's own queries, so it stays small. */
 const translations = new Map<string, Translation>()
 
-/** What is awaited is not done by the end of the transaction. */
+/** Refuses a promise: it would be settled after the end of the transaction. */
 function refuse<T>(steps: TargetSteps<T>, returned: unknown): IteratorResult<TargetStep, T> {
-  // Whatever becomes of it, nobody waits.
+  // Its rejection must not become an unhandled one.
   Promise.resolve(returned).catch(() => undefined)
   return steps.throw(new HandlerMisuse('synchronous, as everything is in SQLite, but it returned a promise'))
 }
@@ -176,9 +176,9 @@ function refuse<T>(steps: TargetSteps<T>, returned: unknown): IteratorResult<Tar
 const WORDS = /\$(\d+)|\b(?:NOW|STANDS|PINNED|CLAIMED|PROJECTIONS|PARKED|VERSIONS)\b/g
 
 const TEXTS: Readonly<Record<string, string | undefined>> = {
-  // Where it does not, nothing is asked.
+  // An ended transaction is noticed before the query.
   STANDS: '1',
-  // In a transaction, there is nobody else.
+  // A write transaction excludes all other writers.
   PINNED: '',
   CLAIMED: '',
   NOW: "CAST(unixepoch('subsec') * 1000 AS INTEGER)",

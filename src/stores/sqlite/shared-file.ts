@@ -2,7 +2,7 @@ import { InvalidArgumentError, StoreBusyError } from '../../base/errors.ts'
 import { CommitSignal, RecentEvents } from './subscribe.ts'
 import { type Connection, openConnection, realFile } from './connection.ts'
 import { MEMORY, type OpenSettings } from './options.ts'
-import { Turn } from './write-turns.ts'
+import { WriteTurns } from './write-turns.ts'
 import { WriteQueue } from './write-queue.ts'
 
 /** A file that is open in this process: one connection and one write queue for all stores on it. */
@@ -71,10 +71,10 @@ async function openFile(path: string, entry: Entry): Promise<SharedFile> {
  * @param isLast whether the one that gives it up is the last one.
  */
 export function fileOf(connection: Connection, path: string | undefined, isLast: () => boolean): SharedFile {
-  const turn = new Turn(path === undefined ? undefined : `${path}-turn`)
+  const turns = new WriteTurns(path === undefined ? undefined : `${path}-turn`)
   const signal = new CommitSignal(connection, path === undefined ? undefined : `${path}-signal`)
   const recent = new RecentEvents()
-  const queue = new WriteQueue(connection, turn, signal, recent)
+  const queue = new WriteQueue(connection, turns, signal, recent)
   return {
     connection,
     queue,
@@ -84,7 +84,7 @@ export function fileOf(connection: Connection, path: string | undefined, isLast:
       // The work of this store is done; that of others need not be waited for.
       if (!isLast()) return
       await queue.idle()
-      turn.close()
+      turns.close()
       signal.close()
       connection.close()
     },

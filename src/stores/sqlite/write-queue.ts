@@ -6,7 +6,7 @@ import { faultOf, isBusy, isFull, RETRY } from './errors.ts'
 import type { CommitSignal, RecentEvents } from './subscribe.ts'
 import type { Connection } from './connection.ts'
 import { isTurnDue } from './event-loop.ts'
-import type { Turn } from './write-turns.ts'
+import type { WriteTurns } from './write-turns.ts'
 import { commitWorks, type WorksOutcome } from './transactions.ts'
 
 /**
@@ -18,7 +18,7 @@ import { commitWorks, type WorksOutcome } from './transactions.ts'
  */
 export class WriteQueue {
   readonly #connection: Connection
-  readonly #turn: Turn
+  readonly #turns: WriteTurns
   readonly #signal: CommitSignal
   readonly #recent: RecentEvents
   #waiting: Waiting[] = []
@@ -27,9 +27,9 @@ export class WriteQueue {
   #idle: (() => void)[] = []
 
   /** @param recent is told of what was appended while somebody waits for the signal. */
-  constructor(connection: Connection, turn: Turn, signal: CommitSignal, recent: RecentEvents) {
+  constructor(connection: Connection, turns: WriteTurns, signal: CommitSignal, recent: RecentEvents) {
     this.#connection = connection
-    this.#turn = turn
+    this.#turns = turns
     this.#signal = signal
     this.#recent = recent
   }
@@ -77,7 +77,7 @@ export class WriteQueue {
   readonly #run = (): void => {
     const [first] = this.#waiting
     if (!first) this.#done()
-    else if (this.#turn.isAnothers()) this.#retryLater(undefined)
+    else if (this.#turns.isAnothers()) this.#retryLater(undefined)
     else if (isWork(first)) {
       const works = leading(this.#waiting, isWork)
       const outcome = commitWorks(
@@ -128,7 +128,7 @@ export class WriteQueue {
 
   /** The lock was had by the first of them: from here on the others wait for this process, and not for another. */
   #taken(count: number): void {
-    this.#turn.taken()
+    this.#turns.taken()
     this.#waiting = count === this.#waiting.length ? [] : this.#waiting.slice(count)
     for (const waiting of this.#waiting) waiting.since = undefined
   }
@@ -171,10 +171,10 @@ export class WriteQueue {
       return false
     })
     if (this.#waiting.length === 0) {
-      this.#turn.givenUp()
+      this.#turns.givenUp()
       this.#done()
     } else {
-      this.#turn.wait()
+      this.#turns.wait()
       setTimeout(this.#run, RETRY)
     }
   }

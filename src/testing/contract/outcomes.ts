@@ -17,7 +17,7 @@ export function everything(store: EventStore): Promise<Recorded[]> {
   return drain(store.readAll())
 }
 
-/** The error of this class that a call throws or rejects with. Anything else fails the case. */
+/** The error of this class that a call throws or rejects with. Any other outcome fails the case. */
 export async function failureOf<E extends Error>(
   type: abstract new (...args: never) => E,
   call: () => unknown,
@@ -32,7 +32,21 @@ export async function failureOf<E extends Error>(
   assert.fail(`expected ${type.name}, but the call succeeded with ${inspect(value).slice(0, 500)}`)
 }
 
-/** Calls made at once, told apart by their outcome. Whatever fails with another error fails the case. */
+/**
+ * What a call throws or rejects with. Unlike `assert.rejects`, it compares nothing: in a test runner that gives each file
+ * a realm of its own (Jest does), an error made there is no instance of the `Error` that `node:assert` knows.
+ */
+export async function thrownBy(call: () => unknown): Promise<unknown> {
+  let value: unknown
+  try {
+    value = await call()
+  } catch (error) {
+    return error
+  }
+  assert.fail(`expected an error, but the call succeeded with ${inspect(value).slice(0, 500)}`)
+}
+
+/** Concurrent calls, sorted by their outcome. A call that fails with an error of another class fails the case. */
 export async function race<T, E extends Error = ConflictError>(
   calls: readonly Promise<T>[],
   type: abstract new (...args: never) => E = ConflictError as never,
@@ -56,7 +70,7 @@ export async function nothingWritten<T>(store: EventStore, part: () => Promise<T
   return value
 }
 
-/** Lets everything go on that waits for the event loop. */
+/** Lets everything continue that waits for a turn of the event loop. */
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { InvalidArgumentError, OverloadedError } from '../../base/errors.ts'
 import { beforeAppend, gate } from './faults.ts'
-import { everything, failureOf, nextTurn, race } from './outcomes.ts'
+import { everything, failureOf, nextTurn, race, thrownBy } from './outcomes.ts'
 import type { Prove } from './prove.ts'
 import { happened, numbersOf, upTo } from './sample-events.ts'
 
@@ -71,7 +71,7 @@ export function overload(prove: Prove): void {
         )
         assert.deepEqual([won.length, lost.length], [1, 3])
         await failureOf(InvalidArgumentError, () => narrow.append({ stream: '', events: [] }))
-        await assert.rejects(narrow.append({ stream: 'a' }, { signal: AbortSignal.abort() }))
+        await thrownBy(() => narrow.append({ stream: 'a' }, { signal: AbortSignal.abort() }))
       }
       assert.equal((await everything(store)).length, 5)
     },

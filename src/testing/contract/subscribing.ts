@@ -10,7 +10,7 @@ import {
 import { event } from '../../model/event-spec.ts'
 import type { Recorded } from '../../model/event.ts'
 import type { EventStore, SubscribeOptions, Subscription } from '../../store/event-store.ts'
-import { everything, failureOf, race } from './outcomes.ts'
+import { drain, everything, failureOf, nextTurn, race, thrownBy } from './outcomes.ts'
 import type { Prove } from './prove.ts'
 import { happened, happenings, idsOf, numbersOf, positionsOf, upTo } from './sample-events.ts'
 
@@ -26,7 +26,7 @@ export function subscribing(prove: Prove): void {
         await (i % 2 === 0 ? store : other).append({ stream: `s-${i % 3}`, events: happenings(1 + (i % 3)) })
       }
       const log = await everything(store)
-      assert.deepEqual(await subscriber.first(log.length), log)
+      await subscriber.gets(log)
       await subscriber.stop()
     },
   )
@@ -50,10 +50,10 @@ export function subscribing(prove: Prove): void {
         )
       }
       const log = await everything(store)
-      assert.deepEqual(await early.first(log.length), log)
-      assert.deepEqual(await elsewhere.first(log.length), log)
+      await early.gets(log)
+      await elsewhere.gets(log)
       const late = follow(store.subscribe())
-      assert.deepEqual(await late.first(log.length), log)
+      await late.gets(log)
       for (const follower of [early, elsewhere, late]) await follower.stop()
     },
   )
@@ -80,35 +80,39 @@ export function subscribing(prove: Prove): void {
     async (store, realm) => {
       const stores = [store, ...(await Promise.all(upTo(3).map(() => realm.open())))]
       const random = seeded(7)
-      let isOver = false
+      const over = new AbortController()
       const writers = upTo(10).map(async (writer) => {
         for (const i of upTo(25)) {
           const target = stores[writer % 4]!
           const stream = `s-${Math.floor(random() * 6)}`
           const events = happenings(1 + Math.floor(random() * 3), i)
-          // Some expect what is not so, and write nothing.
+          // Some expected revisions are wrong, and those appends write nothing.
           const expected = random() < 0.3 ? Math.floor(random() * 20) : 'any'
           await race([target.append({ stream, events, expected })], ConflictError)
-          if (random() < 0.2) await pause(random() * 3)
+          for (const _ of upTo(Math.floor(random() * 4))) await nextTurn()
         }
       })
       const seen: { after: string | undefined; events: readonly Recorded[] }[] = []
       const subscribers = upTo(10).map(async (i) => {
-        while (!isOver) {
+        while (!over.signal.aborted) {
           const known = await everything(stores[(i + 1) % 4]!)
-          const after = random() < 0.3 ? undefined : known[Math.floor(random() * known.length)]?.position
-          const subscriber = follow(stores[i % 4]!.subscribe({ from: after ?? 'start' }))
-          await pause(random() * 60)
-          seen.push({ after, events: await subscriber.stop() })
+          const from = random() < 0.3 ? 0 : Math.floor(random() * known.length)
+          const after = known[from - 1]?.position
+          // Most of them leave a while after they have caught up.
+          const wanted = Math.ceil((known.length - from) * random() * 1.5) + Math.floor(random() * 20)
+          const subscription = stores[i % 4]!.subscribe({ from: after ?? 'start', signal: over.signal })
+          seen.push({ after, events: await take(subscription, wanted) })
+          await nextTurn()
         }
       })
       const last = follow(stores[3]!.subscribe())
       await Promise.all(writers)
-      isOver = true
+      // Ends the subscriptions that wait for events which nobody will write.
+      over.abort()
       await Promise.all(subscribers)
       const log = await everything(store)
       const ids = idsOf(log)
-      assert.deepEqual(idsOf(await last.first(log.length)), ids)
+      await last.gets(log)
       await last.stop()
       const positions = positionsOf(log)
       for (const { after, events } of seen) {
@@ -172,11 +176,11 @@ export function subscribing(prove: Prove): void {
         live.filter(({ type }) => type === 'Other'),
       ]
       for (const [i, subscriber] of rest.entries()) {
-        assert.deepEqual(await subscriber.first(expected[i]!.length), expected[i])
+        await subscriber.gets(expected[i]!)
         await subscriber.subscription.caughtUp()
         assert.equal((await subscriber.stop()).length, expected[i]!.length)
       }
-      assert.deepEqual(await first.first(log.length), log)
+      await first.gets(log)
       await first.stop()
     },
   )
@@ -213,7 +217,7 @@ export function subscribing(prove: Prove): void {
       const log = await everything(store)
       for (const [i, [, matches]] of chosen.entries()) {
         const wanted = log.filter(matches)
-        assert.deepEqual(await subscribers[i]!.first(wanted.length), wanted)
+        await subscribers[i]!.gets(wanted)
         await subscribers[i]!.stop()
       }
       const none = follow(store.subscribe({ streams: [], types: ['Door.Opened'] }))
@@ -248,7 +252,8 @@ export function subscribing(prove: Prove): void {
     void subscription.caughtUp().then(() => (isCaughtUp = true))
     for (const n of upTo(3)) {
       assert.deepEqual(numbersOf([(await subscription.next()).value!]), [n])
-      await pause(5)
+      await everything(store)
+      await nextTurn()
       assert.equal(isCaughtUp, false)
     }
     const next = subscription.next()
@@ -294,8 +299,8 @@ export function subscribing(prove: Prove): void {
       await other.append({ stream: 'a', events: happenings(150, 1 + 150 * i) })
       if (i % 5 === 0) assert.equal((await subscription.next()).value?.revision, 1 + i / 5)
     }
-    assert.deepEqual(numbersOf(await quick.first(3_001)), upTo(3_001))
-    await quick.stop()
+    await quick.gets(await drain(store.read('a')))
+    assert.deepEqual(numbersOf(await quick.stop()), upTo(3_001))
     for (const n of upTo(2_996)) assert.equal((await subscription.next()).value?.revision, 5 + n)
     const next = subscription.next()
     await subscription.caughtUp()
@@ -330,10 +335,11 @@ export function subscribing(prove: Prove): void {
     const subscription = store.subscribe()
     for await (const event of subscription) if (event.revision === 3) break
     assert.deepEqual(await subscription.next(), { done: true, value: undefined })
+    const error = new RangeError('enough')
     const consume = async () => {
-      for await (const event of store.subscribe()) if (event.revision === 3) throw new RangeError('enough')
+      for await (const event of store.subscribe()) if (event.revision === 3) throw error
     }
-    await assert.rejects(consume, new RangeError('enough'))
+    assert.equal(await thrownBy(consume), error)
     const aborted = store.subscribe({ signal: AbortSignal.abort() })
     assert.deepEqual(await aborted.next(), { done: true, value: undefined })
   })
@@ -426,8 +432,10 @@ const ways: readonly [string, (ending: Ending) => unknown][] = [
 /** A subscription whose events are taken as they come. */
 interface Follower {
   readonly subscription: Subscription
-  /** The first so many events, once they have come. */
+  /** The first so many events, once they have come. Fails if the subscription ends before. */
   first(count: number): Promise<readonly Recorded[]>
+  /** Waits for all of these events. Fails at the first that is another one, without waiting for the rest. */
+  gets(expected: readonly Recorded[]): Promise<void>
   /** Ends it; all that it gave. */
   stop(): Promise<readonly Recorded[]>
 }
@@ -435,48 +443,62 @@ interface Follower {
 function follow(subscription: Subscription): Follower {
   const events: Recorded[] = []
   let wake: () => void = () => undefined
+  let ended: { readonly error: unknown } | undefined
   const over = (async () => {
     for await (const event of subscription) {
       events.push(event)
       wake()
     }
   })()
-  let failure: { readonly error: unknown } | undefined
-  over.catch((error: unknown) => {
-    failure = { error }
-    wake()
-  })
-  const first = async (count: number) => {
-    const late = setTimeout(() => {
-      failure ??= { error: new Error(`${events.length} events came, and ${count} were to come`) }
+  over.then(
+    () => {
+      ended = { error: new Error(`the subscription ended after ${events.length} events`) }
       wake()
-    }, PATIENCE)
-    try {
-      while (events.length < count) {
-        if (failure) throw failure.error
-        await new Promise<void>((resolve) => (wake = resolve))
-      }
-    } finally {
-      clearTimeout(late)
+    },
+    (error: unknown) => {
+      ended = { error }
+      wake()
+    },
+  )
+  /** Resolves when there are more than `count` events. */
+  const more = async (count: number) => {
+    while (events.length <= count) {
+      if (ended) throw ended.error
+      await new Promise<void>((resolve) => (wake = resolve))
     }
+  }
+  const first = async (count: number) => {
+    if (count > 0) await more(count - 1)
     return events.slice(0, count)
+  }
+  const gets = async (expected: readonly Recorded[]) => {
+    for (let checked = 0; checked < expected.length; checked = Math.min(events.length, expected.length)) {
+      await more(checked)
+      assert.deepEqual(events.slice(checked, expected.length), expected.slice(checked, events.length))
+    }
   }
   const stop = async () => {
     await subscription.return?.()
     await over
     return events
   }
-  return { subscription, first, stop }
+  return { subscription, first, gets, stop }
+}
+
+/** Takes so many events, or as many as come before the subscription is ended, and ends it. */
+async function take(subscription: Subscription, count: number): Promise<Recorded[]> {
+  const events: Recorded[] = []
+  if (count > 0) {
+    for await (const event of subscription) if (events.push(event) === count) break
+  }
+  await subscription.return?.()
+  return events
 }
 
 async function collect(subscription: Subscription): Promise<Recorded[]> {
   const events: Recorded[] = []
   for await (const event of subscription) events.push(event)
   return events
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds))
 }
 
 /** The same numbers each time (mulberry32). */
@@ -489,6 +511,3 @@ function seeded(seed: number): () => number {
     return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
   }
 }
-
-/** Milliseconds that an event may take to come; a store may be busy with other tests. */
-const PATIENCE = 15_000

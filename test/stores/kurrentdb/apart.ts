@@ -1,4 +1,5 @@
-import type { Position, StoreAdapter } from 'mneme'
+import type { Position } from 'mneme'
+import type { StoreAdapter } from 'mneme/adapter'
 import type {
   AppendRequest,
   AppendVerdict,

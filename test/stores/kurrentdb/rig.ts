@@ -1,5 +1,6 @@
 import { KurrentDBClient } from '@kurrent/kurrentdb-client'
-import { createStore, type AppendVerdict, type EventStore, type ExpectedRevision } from 'mneme'
+import { createStore, type EventStore, type ExpectedRevision } from 'mneme'
+import type { AppendVerdict } from 'mneme/adapter'
 import { onTestFinished } from 'vitest'
 
 import type {

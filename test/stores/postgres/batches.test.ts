@@ -17,7 +17,7 @@ async function countCalls(database: TestDatabase, work: () => Promise<unknown>):
 }
 
 describe.skipIf(serverProblem)('appends to one stream by four processes', () => {
-  test('20 at once that expect any: none conflicts, 20 revisions', async () => {
+  test('20 appends at once that expect any do not conflict, and get 20 revisions', async () => {
     const database = await testDatabase()
     const stores = await Promise.all(numbers(4).map(() => database.open({}, { max: 5 })))
     for (let round = 0; round < 5; round++) {
@@ -30,7 +30,7 @@ describe.skipIf(serverProblem)('appends to one stream by four processes', () => 
     expect(history).toHaveLength(100)
   })
 
-  test('20 at once that create it: one does, 19 conflict with what it left', async () => {
+  test('of 20 appends at once that create a stream one succeeds and 19 conflict', async () => {
     const database = await testDatabase()
     const stores = await Promise.all(numbers(4).map(() => database.open({}, { max: 5 })))
     for (let round = 0; round < 5; round++) {
@@ -48,7 +48,7 @@ describe.skipIf(serverProblem)('appends to one stream by four processes', () => 
     }
   })
 
-  test('20 at once that read one revision: one moves it on', async () => {
+  test('of 20 appends at once that expect the same revision one succeeds', async () => {
     const database = await testDatabase()
     const stores = await Promise.all(numbers(4).map(() => database.open({}, { max: 5 })))
     await stores[0]!.append({ stream: 's', events: [happened()] })
@@ -66,7 +66,7 @@ describe.skipIf(serverProblem)('appends to one stream by four processes', () => 
 })
 
 describe.skipIf(serverProblem)('a batch', () => {
-  test('of 64, of which every third conflicts: each has its own verdict, in one call', async () => {
+  test('a batch of 64 appends, every third of which conflicts, takes one call with a verdict for each', async () => {
     const database = await testDatabase()
     const store = await database.open()
     await Promise.all(numbers(64).map((i) => store.append({ stream: `s-${i}`, events: [happened()] })))
@@ -87,7 +87,7 @@ describe.skipIf(serverProblem)('a batch', () => {
     expect(await historyOf(store)).toHaveLength(64 + 42)
   })
 
-  test('with everything in it: as if made one after the other', async () => {
+  test('a batch of all kinds of appends gives the verdicts of appends made one after the other', async () => {
     const database = await testDatabase()
     const store = await database.open()
     await store.append({ stream: 'guard', events: [happened()] })
@@ -189,7 +189,7 @@ describe.skipIf(serverProblem)('a batch', () => {
     ).toEqual(told.map(({ id }) => id).sort())
   })
 
-  test('in which one event is refused by the server: it alone fails', async () => {
+  test('in a batch with one event that the server refuses only that append fails', async () => {
     const database = await testDatabase()
     const store = await database.open()
     await refuseSome(database)
@@ -237,7 +237,7 @@ describe.skipIf(serverProblem)("a unique violation of the user's own", () => {
             BEGIN INSERT INTO public.mine VALUES (NEW.data::json->>'n'); RETURN NEW; END $$;
           CREATE TRIGGER count_it AFTER INSERT ON mneme.events FOR EACH ROW EXECUTE FUNCTION public.count_it()`),
     ],
-  ])('%s is a failure, no conflict, and nothing is written', async (_, prepare) => {
+  ])('a unique violation %s is a failure, no conflict, and writes nothing', async (_, prepare) => {
     for (const isolation of ['read committed', 'serializable']) {
       const database = await testDatabase()
       await database.set(`default_transaction_isolation = '${isolation}'`)
@@ -259,21 +259,24 @@ describe.skipIf(serverProblem)("a unique violation of the user's own", () => {
   })
 })
 
-describe.skipIf(serverProblem)('where statements may take 200 ms', () => {
-  async function limited(milliseconds: string) {
+describe.skipIf(serverProblem)('a batch that takes the server too long', () => {
+  /** The server ends an insert of more events than these, or of an event with `n` 99, as its time-out would. */
+  async function limited(maxEvents: number) {
     const database = await testDatabase()
     const before: EventStore = await database.open()
     await before.append({ stream: 's', events: [happened()] })
     await database.query(`
-      CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN PERFORM pg_sleep(CASE WHEN NEW.data::json->>'n' = '99' THEN 1 ELSE ${milliseconds} / 1000.0 END); RETURN NEW; END $$;
-      CREATE TRIGGER slow BEFORE INSERT ON mneme.events FOR EACH ROW EXECUTE FUNCTION public.slow()`)
-    await database.set("statement_timeout = '200ms'")
+      CREATE FUNCTION public.end_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF (SELECT count(*) > ${maxEvents} OR bool_or(data::json->>'n' = '99') FROM inserted) THEN
+          RAISE EXCEPTION 'canceling statement due to statement timeout' USING ERRCODE = '57014';
+        END IF; RETURN NULL; END $$;
+      CREATE TRIGGER end_it AFTER INSERT ON mneme.events REFERENCING NEW TABLE AS inserted
+        FOR EACH STATEMENT EXECUTE FUNCTION public.end_it()`)
     return { database, store: await database.open() }
   }
 
-  test('a batch that takes longer is halved, and later ones are smaller', async () => {
-    const { database, store } = await limited('8')
+  test('a batch that takes too long is halved, and later batches are smaller', async () => {
+    const { database, store } = await limited(24)
     const round = (n: number) =>
       Promise.all(numbers(64).map((i) => store.append({ stream: `s-${i}`, events: [happened(n)] })))
     const calls: number[] = []
@@ -285,8 +288,8 @@ describe.skipIf(serverProblem)('where statements may take 200 ms', () => {
     for (const count of calls) expect(count).toBeLessThan(30)
   })
 
-  test('one alone that takes longer times out, and nothing of it is written', async () => {
-    const { store } = await limited('0')
+  test('an append that takes too long alone times out, and nothing of it is written', async () => {
+    const { store } = await limited(64)
     const slow = { stream: 'slow', events: [happened(99)] }
     await expect(store.append(slow)).rejects.toMatchObject({ code: 'STORE_TIMEOUT', isRetryable: true })
     const results = await Promise.allSettled(
@@ -299,5 +302,21 @@ describe.skipIf(serverProblem)('where statements may take 200 ms', () => {
     })
     expect(await store.head('slow')).toBe('none')
     expect(await historyOf(store)).toHaveLength(1 + 15)
+  })
+
+  test("an append that takes longer than the server's statement_timeout times out, and writes nothing", async () => {
+    const database = await testDatabase()
+    const store: EventStore = await database.open()
+    await database.query(`
+      CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$;
+      CREATE TRIGGER slow BEFORE INSERT ON mneme.events FOR EACH ROW EXECUTE FUNCTION public.slow()`)
+    await database.set("statement_timeout = '200ms'")
+    const limited = await database.open()
+    await expect(limited.append({ stream: 's', events: [happened()] })).rejects.toMatchObject({
+      code: 'STORE_TIMEOUT',
+      isRetryable: true,
+    })
+    expect(await store.head('s')).toBe('none')
   })
 })

@@ -96,7 +96,7 @@ export async function testDatabase(server?: TestServer): Promise<TestDatabase> {
 export async function until(
   isSo: () => boolean | Promise<boolean>,
   what: string,
-  milliseconds = 10_000,
+  milliseconds = 60_000,
 ): Promise<void> {
   const giveUp = performance.now() + milliseconds
   while (!(await isSo())) {

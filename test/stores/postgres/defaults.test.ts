@@ -2,7 +2,7 @@ import type { EventStore } from 'mneme'
 import { describe, expect, test } from 'vitest'
 
 import { happened, historyOf } from '../sqlite/history.ts'
-import { testDatabase, type TestDatabase } from './database.ts'
+import { testDatabase, until, type TestDatabase } from './database.ts'
 import { startProxy } from '../../support/proxy.ts'
 import { serverProblem } from './server.ts'
 
@@ -25,7 +25,7 @@ describe.skipIf(serverProblem).each(['read committed', 'repeatable read', 'seria
       return { database, store: await database.open(), other: await database.open() }
     }
 
-    test('appends, conflicts, keys, repeats and reading are as ever', async () => {
+    test('appends, conflicts, keys, repeats and reads work as under read committed', async () => {
       const { store } = await open()
       const event = happened()
       await store.append({ stream: 's', events: [event], expected: 'none' })
@@ -59,17 +59,17 @@ describe.skipIf(serverProblem).each(['read committed', 'repeatable read', 'seria
       expect((await all(store.read('s'))).map(({ revision }) => revision)).toEqual([0, 1])
     })
 
-    test('subscribers are given what is there and what comes, each once and in order', async () => {
+    test('subscribers get each event once and in order, whether it was there or is appended later', async () => {
       const { store, other } = await open()
       await store.append({ stream: 's', events: [happened(), happened()] })
       const subscription = store.subscribe()
       const ids: string[] = []
       const over = (async () => {
-        for await (const { id } of subscription) if (ids.push(id) === 2 + 2 * 150) break
+        for await (const { id } of subscription) if (ids.push(id) === 2 + 2 * 60) break
       })()
       await subscription.caughtUp()
       const append = async (target: EventStore, i: number) => {
-        for (let n = 0; n < 50; n++) await target.append({ stream: `m-${i}`, events: [happened(n)] })
+        for (let n = 0; n < 20; n++) await target.append({ stream: `m-${i}`, events: [happened(n)] })
       }
       await Promise.all(
         [store, other].flatMap((target, i) => [0, 1, 2].map((k) => append(target, 3 * i + k))),
@@ -78,7 +78,7 @@ describe.skipIf(serverProblem).each(['read committed', 'repeatable read', 'seria
       expect(ids).toEqual((await historyOf(store)).map(({ id }) => id))
     })
 
-    test('a decision is refused when a stream that it only read has moved while it waited', async () => {
+    test('a decision is refused if a stream that it only read moved while it waited', async () => {
       const { database, store, other } = await open()
       await store.append({ stream: 'guard', events: [happened()] })
       const holder = await database.hold('a')
@@ -99,7 +99,7 @@ describe.skipIf(serverProblem).each(['read committed', 'repeatable read', 'seria
       expect(await store.head('a')).toBe('none')
     })
 
-    test('a decision is refused when a stream moved while it waited for that very one', async () => {
+    test('a decision is refused if the stream that it waited for has moved', async () => {
       const { database, store } = await open()
       await store.append({ stream: 'guard', events: [happened()] })
       const mover = await database.client()
@@ -124,7 +124,7 @@ describe.skipIf(serverProblem).each(['read committed', 'repeatable read', 'seria
       expect(await store.head('s')).toBe('none')
     })
 
-    test('the first appends of all, several calls of them at once', async () => {
+    test('several calls that are the first of the store succeed at once', async () => {
       const { database } = await open()
       const proxy = await startProxy(database.server.port)
       const store = await database.open({}, { connectionString: proxy.url(database.url) })
@@ -144,7 +144,7 @@ describe.skipIf(serverProblem).each(['read committed', 'repeatable read', 'seria
       expect(await Promise.allSettled(appends)).toMatchObject(appends.map(() => ({ status: 'fulfilled' })))
     })
 
-    test('what is acknowledged is on disk, where the default is not to wait for it', async () => {
+    test('an acknowledged event is on disk even if the default is not to wait for the disk', async () => {
       const { database } = await open()
       await database.set('synchronous_commit = off')
       const store = await database.open()
@@ -173,7 +173,7 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   return got
 }
 
-describe.skipIf(serverProblem)('other defaults', () => {
+describe.skipIf(serverProblem)('other settings of the database', () => {
   test('a stronger synchronous_commit is left as it is', async () => {
     const database = await testDatabase()
     await database.set('synchronous_commit = remote_apply')
@@ -183,12 +183,12 @@ describe.skipIf(serverProblem)('other defaults', () => {
     expect(await database.query('SELECT setting FROM public.commits')).toEqual([{ setting: 'remote_apply' }])
   })
 
-  test('read only: appending is unavailable, reading works, and it passes', async () => {
+  test('on a read-only database reading works, appending is unavailable, and works again once it may write', async () => {
     const database = await testDatabase()
     const before = await database.open()
     await before.append({ stream: 's', events: [happened()] })
     await database.set('default_transaction_read_only = on')
-    const store = await database.open({}, { idleTimeoutMillis: 100 })
+    const store = await database.open({}, { idleTimeoutMillis: 20 })
     await expect(store.append({ stream: 's', events: [happened()] })).rejects.toMatchObject({
       code: 'STORE_UNAVAILABLE',
       isRetryable: true,
@@ -202,11 +202,19 @@ describe.skipIf(serverProblem)('other defaults', () => {
     expect(await historyOf(store)).toHaveLength(1)
     expect(await store.head('s')).toBe(0)
     await database.set('default_transaction_read_only = off')
-    await new Promise((resolve) => setTimeout(resolve, 300))
-    await store.append({ stream: 's', events: [happened()], expected: 0 })
+    // Connections from before are still read-only.
+    const event = happened()
+    await until(
+      () =>
+        store.append({ stream: 's', events: [event], expected: 0 }).then(
+          () => true,
+          () => false,
+        ),
+      'the store may write again',
+    )
   })
 
-  test("a trigger of the user's that warns is no doubt about the commit", async () => {
+  test('a warning of a trigger does not put a commit in doubt', async () => {
     const database = await testDatabase()
     const store = await database.open()
     await store.append({ stream: 's', events: [happened()] })
@@ -234,7 +242,7 @@ describe.skipIf(serverProblem)('other defaults', () => {
     "plpgsql.extra_errors = 'all'",
     'enable_seqscan = off',
     "client_encoding = 'LATIN1'",
-  ])('%s changes nothing', async (setting) => {
+  ])('the setting %s changes nothing', async (setting) => {
     const database = await testDatabase()
     if (/^standard_conforming|^plpgsql/.test(setting)) await database.query("LOAD 'plpgsql'")
     await database.set(setting)
@@ -248,7 +256,7 @@ describe.skipIf(serverProblem)('other defaults', () => {
     expect(await historyOf(store)).toEqual(events)
     const at = Date.parse(events[0]!.time)
     expect(at).toBeGreaterThanOrEqual(before - 1_000)
-    expect(at).toBeLessThan(before + 5_000)
+    expect(at).toBeLessThan(Date.now() + 1_000)
     expect(await store.head("ein'Größe\\")).toBe(0)
   })
 })

@@ -65,7 +65,7 @@ const attempts: readonly {
 ]
 
 describe.skipIf(serverProblem).each(attempts)(
-  'a ghost that expects $name',
+  'an append whose connection is lost, which expects $name',
   ({ given, expected, more = [], key, count = 2 }) => {
     const mine = Array.from({ length: count }, () => happened(1))
     const theirs = happened(2)
@@ -89,7 +89,7 @@ describe.skipIf(serverProblem).each(attempts)(
       expect(result.events.map(({ id }) => id)).toEqual(ids)
     }
 
-    test('has the lock before the attempt that settles it', async () => {
+    test('a first attempt that holds the lock is waited for by the attempt that settles it', async () => {
       const { database, well, proxy, store } = await prepare()
       const holder = await database.hold('s')
       const appended = append(store)
@@ -106,7 +106,7 @@ describe.skipIf(serverProblem).each(attempts)(
       await expectOneCopy(well, result, 1)
     })
 
-    test('comes when it has been settled', async () => {
+    test('a first attempt that reaches the server after it was settled writes nothing', async () => {
       const { well, proxy, store } = await prepare()
       const held = proxy.hold()
       const appended = append(store)
@@ -118,7 +118,7 @@ describe.skipIf(serverProblem).each(attempts)(
       await expectOneCopy(well, result, 1)
     })
 
-    test('is done, and only its answer was lost', async () => {
+    test('a first attempt that is committed, and whose answer was lost, is not repeated', async () => {
       const { well, proxy, store } = await prepare()
       await muteAndCut(
         proxy,
@@ -149,9 +149,9 @@ async function muteAndCut(
   await working
 }
 
-describe.skipIf(serverProblem)('ghosts', () => {
+describe.skipIf(serverProblem)('appends whose connection is lost', () => {
   test.each(['settled first', 'done first'])(
-    'of a batch with everything in it: each append has one copy; %s',
+    'a batch of all kinds of appends whose connection is lost has one copy of each; %s',
     async (order) => {
       const { well, proxy, store } = await ghostly()
       await well.append({ stream: 'old', events: [happened()] })
@@ -194,7 +194,7 @@ describe.skipIf(serverProblem)('ghosts', () => {
     },
   )
 
-  test('of commands on one stream, one with a key: each is carried out once', async () => {
+  test('commands on one stream whose connection is lost are carried out once each, with a key or without', async () => {
     const { well, proxy, store } = await ghostly()
     const Counter = defineAggregate({
       name: 'Counter',
@@ -224,7 +224,7 @@ describe.skipIf(serverProblem)('ghosts', () => {
     expect(counted.map(({ data }) => data)).toEqual([{ by: 'first' }, { by: 'keyed' }, { by: 'plain' }])
   })
 
-  test('of a process that is gone: whoever has the same ids next settles it', async () => {
+  test('an append of a process that is gone is settled by the next append with the same ids', async () => {
     const { database, well, proxy, store } = await ghostly(undefined, { connectTimeout: 500 })
     const holder = await database.hold('s')
     const made = happened(1)
@@ -243,7 +243,7 @@ describe.skipIf(serverProblem)('ghosts', () => {
   })
 
   test.each(['repeatable read', 'serializable'])(
-    'where the default is %s, and the commit gets no answer',
+    'an append whose COMMIT gets no answer is settled if the default isolation is %s',
     async (isolation) => {
       const { well, proxy, store } = await ghostly(isolation)
       await store.append({ stream: 's', events: [happened(0)] })

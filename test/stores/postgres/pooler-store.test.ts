@@ -53,7 +53,7 @@ describe.skipIf(problem)('through a transaction pooler', () => {
     return { told, doubtful }
   }
 
-  test('64 callers of two processes, several streams, keys: all is there, once', async () => {
+  test('appends of 64 callers in two processes through a pooler are stored once each', async () => {
     const { database, open } = await pooled()
     const stores = [await open(), await open()]
     await stores[0]!.append({ stream: 'guard', events: [happened()] })
@@ -67,7 +67,7 @@ describe.skipIf(problem)('through a transaction pooler', () => {
     expect(locks).toEqual({ n: 0 })
   })
 
-  test('it is restarted in the middle: everything acknowledged is there, nothing twice', async () => {
+  test('a pooler that is replaced while 64 callers append loses no acknowledged event and doubles none', async () => {
     const { database, pooler, open } = await pooled()
     const proxy = await startProxy(Number(new URL(pooler.url()).port))
     const store = await open({}, { connectionString: proxy.url(database.url) })
@@ -84,7 +84,7 @@ describe.skipIf(problem)('through a transaction pooler', () => {
     expect(ids.toSorted()).toEqual(told.toSorted())
   })
 
-  test('its servers are ended in the middle', async () => {
+  test('server connections that are ended behind a pooler lose no event and double none', async () => {
     const { database, open } = await pooled()
     const store = await open()
     await store.append({ stream: 'guard', events: [happened()] })
@@ -99,7 +99,7 @@ describe.skipIf(problem)('through a transaction pooler', () => {
     expect(ids.toSorted()).toEqual(told.toSorted())
   })
 
-  test('prepared statements were asked for, which it loses: the store notices, and goes on', async () => {
+  test('a store that asked for prepared statements notices that the pooler loses them, and continues without', async () => {
     const { database, open } = await pooled({ default_pool_size: '3' })
     const stores = [await open({ prepare: true }), await open({ prepare: true })]
     await stores[0]!.append({ stream: 'guard', events: [happened()] })
@@ -110,7 +110,7 @@ describe.skipIf(problem)('through a transaction pooler', () => {
     for (const history of reads) expect(history).toHaveLength(told.length + 1)
   })
 
-  test('where the default isolation is another', async () => {
+  test('appends through a pooler succeed if the default isolation is serializable', async () => {
     const { database, open } = await pooled()
     await database.set("default_transaction_isolation = 'serializable'")
     const store = await open()

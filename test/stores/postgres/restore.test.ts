@@ -2,17 +2,17 @@ import { spawnSync } from 'node:child_process'
 import { renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { execute, type EventStore } from 'mneme'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 
 import { deposit, open, withdraw } from '../../support/bank.ts'
 import { happened, historyOf } from '../sqlite/history.ts'
-import { TestDatabase, testDatabase } from './database.ts'
+import { testDatabase } from './database.ts'
 import { ownServerProblem, startServer, systemBinaries, type TestServer } from './server.ts'
 
 const system = systemBinaries()
 
 describe.skipIf(!system)('a dump, restored', () => {
-  test('has the identity, the positions and the keys; appending goes on above them', async () => {
+  test('a restored dump has the identity, positions and keys, and appends continue above them', async () => {
     const server = await startServer({ binaries: system!.folder })
     onTestFinished(() => server.destroy())
     const [from, to] = [await testDatabase(server), await testDatabase(server)]
@@ -51,6 +51,7 @@ describe.skipIf(!system)('a dump, restored', () => {
 /** Puts the data of a server back to where they were when the copy was made. */
 async function copyData(server: TestServer): Promise<{ restore: () => Promise<void> }> {
   const copy = `${server.dataFolder}.copy`
+  rmSync(copy, { recursive: true, force: true })
   await server.stop()
   spawnSync('cp', ['-a', server.dataFolder, copy])
   await server.start()
@@ -65,38 +66,42 @@ async function copyData(server: TestServer): Promise<{ restore: () => Promise<vo
 }
 
 describe.skipIf(ownServerProblem)('a restore to an earlier point', () => {
+  let server: TestServer
+
+  beforeAll(async () => {
+    if (ownServerProblem === undefined) server = await startServer()
+  })
+  afterAll(() => (server as TestServer | undefined)?.destroy())
+
   async function restorable(
     prepare: (store: EventStore) => Promise<unknown> = (store) =>
       store.append({ stream: 's', events: [happened(0)] }),
   ) {
-    const server = await startServer()
-    onTestFinished(() => server.destroy())
-    const name = new URL(await server.createDatabase()).pathname.slice(1)
-    const database = new TestDatabase(server, server.url(name))
+    const database = await testDatabase(server)
     const store = await database.open()
     await prepare(store)
-    return { server, database, store, ...(await copyData(server)) }
+    return { database, store, ...(await copyData(server)) }
   }
 
-  test('is noticed by who was acknowledged what is lost, whatever it does next', async () => {
+  test('a restore is noticed by the process whose acknowledged events are lost, whatever it does next', async () => {
     const { database, store, restore } = await restorable()
     for (let i = 1; i < 5; i++) await store.append({ stream: 's', events: [happened(i)] })
     await restore()
     const rewound = { code: 'HISTORY_REWOUND', isRetryable: false }
     await expect(historyOf(store)).rejects.toMatchObject(rewound)
     await expect(store.logHead()).rejects.toMatchObject(rewound)
-    // Others have gone on meanwhile, so that numbers and revisions tell nothing any more.
+    // Other processes have appended since, so that numbers and revisions tell nothing any more.
     const other = await database.open()
     for (let i = 1; i < 8; i++) await other.append({ stream: 's', events: [happened(100 + i)] })
     await expect(historyOf(store)).rejects.toMatchObject(rewound)
     await expect(store.append({ stream: 's', events: [happened()] })).rejects.toMatchObject(rewound)
     expect(await historyOf(other)).toHaveLength(8)
-    // Who opens it anew knows nothing of it, and goes on.
+    // A store that is opened anew knows nothing of the lost events, and continues.
     const anew = await database.open()
     await anew.append({ stream: 's', events: [happened()], expected: 7 })
   })
 
-  test('is noticed by a command whose state is at hand: it does not decide on what is lost', async () => {
+  test('a restore is noticed by a command with a cached state, which does not decide on lost events', async () => {
     const { database, store, restore } = await restorable(async (before) => {
       await execute(before, open('a'))
       await execute(before, deposit({ account: 'a', amount: 10 }))
@@ -112,7 +117,7 @@ describe.skipIf(ownServerProblem)('a restore to an earlier point', () => {
     expect(await other.head('BankAccount-a')).toBe(2)
   })
 
-  test('is noticed by who only read what is lost', async () => {
+  test('a restore is noticed by a process that only read the lost events', async () => {
     const { database, store, restore } = await restorable()
     const reader = await database.open()
     await store.append({ stream: 's', events: [happened(1)] })
@@ -126,8 +131,8 @@ describe.skipIf(ownServerProblem)('a restore to an earlier point', () => {
     })
   })
 
-  test('is none where only the server was restarted, or crashed', async () => {
-    const { server, store } = await restorable()
+  test('a server that was only restarted, or crashed, is not taken for a restore', async () => {
+    const { store } = await restorable()
     for (const mode of ['fast', 'immediate'] as const) {
       const { position } = await store.append({ stream: 's', events: [happened()] })
       await server.restart(mode)

@@ -1,13 +1,14 @@
 import { randomBytes, randomInt } from 'node:crypto'
-import { appendFileSync, existsSync, readFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import { afterAll } from 'vitest'
+import { inject, onTestFinished } from 'vitest'
 
 import { embedded, versionOf } from './binaries.ts'
 import { Daemon, send } from './daemon.ts'
+import { makeDataFolder } from './data-folder.ts'
 
 export { systemBinaries } from './binaries.ts'
 
@@ -33,6 +34,8 @@ const settingsOfTests = {
   unix_socket_directories: '',
   max_connections: '300',
   shared_buffers: '128MB',
+  // Tests kill processes, never the machine: what a killed server wrote is still in the system's page cache.
+  fsync: 'off',
 }
 
 const external = process.env.MNEME_TEST_POSTGRES
@@ -49,22 +52,22 @@ export class TestServer {
   readonly port: number
   /** Of every user: create others with this one, or they have no `url`. */
   readonly password: string
-  /** Whether it was started here: only then can it be stopped, configured and paused. */
-  readonly isOwn: boolean
+  /** Whether it is that of `MNEME_TEST_POSTGRES`, of which nothing is known. */
+  readonly isExternal: boolean
   readonly #url: URL
   readonly #own: OwnServer | undefined
   readonly #pools = new Map<string, pg.Pool>()
   readonly #databases = new Set<string>()
   readonly #paused = new Set<number>()
 
-  /** @internal Use `startServer` or `testServer`. */
+  /** @internal Use `startServer`, `ownServer` or `testServer`. */
   constructor(major: number, url: string, own?: OwnServer) {
     this.#url = new URL(url)
     this.#own = own
     this.major = major
     this.port = Number(this.#url.port || 5432)
     this.password = decodeURIComponent(this.#url.password)
-    this.isOwn = own !== undefined
+    this.isExternal = own === undefined && external !== undefined
   }
 
   get dataFolder(): string {
@@ -174,17 +177,19 @@ export class TestServer {
     this.#paused.delete(pid)
   }
 
-  /** Stops it and removes everything; of a server that is not our own, the databases made here. */
+  /** Drops the databases that were created with this object, and its connections. */
+  async dropDatabases(): Promise<void> {
+    for (const name of this.#databases) await this.dropDatabase(this.url(name))
+    this.#disconnect()
+  }
+
+  /** Stops it and removes everything. */
   async destroy(): Promise<void> {
-    if (this.#own) {
-      const stopped = this.stop('immediate')
-      for (const pid of this.#paused) send(pid, 'SIGKILL')
-      await stopped
-      this.#own.daemon.remove()
-    } else {
-      for (const name of this.#databases) await this.dropDatabase(this.url(name))
-      this.#disconnect()
-    }
+    const { daemon } = this.#assertOwn()
+    const stopped = this.stop('immediate')
+    for (const pid of this.#paused) send(pid, 'SIGKILL')
+    await stopped
+    daemon.remove()
   }
 
   #disconnect(): void {
@@ -193,13 +198,31 @@ export class TestServer {
   }
 
   #assertOwn(): OwnServer {
-    if (!this.#own) throw new Error('only a server that was started here can do this: see isOwn')
+    if (!this.#own) throw new Error('only an ownServer() can be stopped, configured and paused')
     return this.#own
   }
 }
 
 /** Starts a server of the caller's own, on an empty data folder. Destroy it. */
 export async function startServer(options: ServerOptions = {}): Promise<TestServer> {
+  return start(options, () => inject('postgres')?.templates)
+}
+
+/** Starts the server of a run, which keeps the templates of the data folders of all others. */
+export async function startFirstServer(): Promise<{ server: TestServer; templates: string }> {
+  let templates = ''
+  const server = await start({}, ({ folder }) => {
+    templates = join(folder, 'templates')
+    mkdirSync(templates)
+    return templates
+  })
+  return { server, templates }
+}
+
+async function start(
+  options: ServerOptions,
+  templatesFor: (daemon: Daemon) => string | undefined,
+): Promise<TestServer> {
   const binaries = options.binaries ?? ('folder' in embedded ? embedded.folder : undefined)
   if (binaries === undefined) throw new Error(ownServerProblem)
   const { major } = versionOf(binaries)
@@ -208,11 +231,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   const daemon = new Daemon('postgres')
   try {
     const data = join(daemon.folder, 'data')
-    const password = randomBytes(12).toString('hex')
-    const passwordFile = daemon.write('password', `${password}\n`)
-    const access = ['--username=postgres', `--pwfile=${passwordFile}`, '--auth=scram-sha-256']
-    const rest = ['--encoding=UTF8', '--locale=C', '--no-sync', '--no-instructions']
-    await daemon.run(join(binaries, 'initdb'), [`--pgdata=${data}`, ...access, ...rest])
+    const { password } = await makeDataFolder(daemon, binaries, data, templatesFor(daemon))
     writeSettings(data, { ...settingsOfTests, ...options.settings })
     for (let attempt = 1; ; attempt++) {
       const port = await freePort()
@@ -235,21 +254,29 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   }
 }
 
+/** A server of the running test's own, to be stopped, configured and paused; destroyed with the test. */
+export async function ownServer(options: ServerOptions = {}): Promise<TestServer> {
+  const server = await startServer(options)
+  onTestFinished(() => server.destroy())
+  return server
+}
+
 let shared: Promise<TestServer> | undefined
 
 /**
- * The server that the tests of a file share: started when first asked for, destroyed after them. With
- * `MNEME_TEST_POSTGRES`, the URL of a running server's superuser, it is that one, and the databases are dropped.
+ * The server that all files of a run share: that of `MNEME_TEST_POSTGRES`, the URL of a superuser, or else the one
+ * that `shared-server.ts` started. A test that stops, configures or pauses a server needs an `ownServer()`.
  */
 export function testServer(): Promise<TestServer> {
-  return (shared ??= external === undefined ? startServer() : connectTo(external))
+  const running = inject('postgres')
+  if (running === undefined) throw new Error(serverProblem)
+  return (shared ??= connectTo(running.url))
 }
 
-// Registered before the hooks of the file that imports this, and so run after them.
-afterAll(async () => {
-  const server = await shared?.catch(() => undefined)
-  await server?.destroy()
-})
+/** Drops what a file has created on the shared server. */
+export async function dropDatabases(): Promise<void> {
+  await (await shared)?.dropDatabases()
+}
 
 async function connectTo(url: string): Promise<TestServer> {
   const client = new pg.Client({ connectionString: url })

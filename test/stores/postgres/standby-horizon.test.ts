@@ -5,13 +5,13 @@ import { happened } from '../sqlite/history.ts'
 import { sleep, testDatabase, until, type TestDatabase } from './database.ts'
 import { serverProblem } from './server.ts'
 
-describe.skipIf(serverProblem)('the horizon that is noted', () => {
+describe.skipIf(serverProblem)('the horizon noted for standbys', () => {
   const noted = async (database: TestDatabase, position: Position) => {
     const [row] = await database.query('SELECT position FROM mneme.horizon')
     return BigInt(String(row!.position)) >= BigInt(position)
   }
 
-  test('comes to the end of what is appended', async () => {
+  test('the noted horizon reaches the last event', async () => {
     const database = await testDatabase()
     const store = await database.open({ standbys: true })
     expect(await store.logHead()).toBeUndefined()
@@ -24,7 +24,7 @@ describe.skipIf(serverProblem)('the horizon that is noted', () => {
     expect(await noted(database, position!)).toBe(true)
   })
 
-  test('comes to the end when an earlier append is given up', async () => {
+  test('the noted horizon reaches the last event after an earlier append is rolled back', async () => {
     const database = await testDatabase()
     const store = await database.open({ standbys: true })
     const client = await database.client()
@@ -33,20 +33,20 @@ describe.skipIf(serverProblem)('the horizon that is noted', () => {
       `SELECT mneme.append_one('s', -3, NULL, 1000, gen_random_uuid(), 'Happened', 1, '{}', '{}')`,
     )
     const { position } = await store.append({ stream: 't', events: [happened()] })
-    await sleep(250)
+    await sleep(150)
     await client.query('ROLLBACK')
-    await until(() => noted(database, position!), 'it is noted', 1_500)
+    await until(() => noted(database, position!), 'it is noted')
   })
 
-  test('comes to the end when another was at it', async () => {
+  test('the noted horizon reaches the last event after another process has locked it', async () => {
     const database = await testDatabase()
     const store = await database.open({ standbys: true })
     const client = await database.client()
     await client.query('BEGIN')
     await client.query('SELECT FROM mneme.horizon FOR UPDATE')
     const { position } = await store.append({ stream: 't', events: [happened()] })
-    await sleep(250)
+    await sleep(150)
     await client.query('ROLLBACK')
-    await until(() => noted(database, position!), 'it is noted', 1_500)
+    await until(() => noted(database, position!), 'it is noted')
   })
 })

@@ -88,100 +88,106 @@ describe.each(servers)('a standby of %s', (_, problem, binaries) => {
       }
     }, 'the standby has the store')
 
-  test.skipIf(problem)('is read while eight write on the primary, and nothing is missed', async () => {
-    const database = await testDatabase(primary)
-    const writer = await database.open({ standbys: true })
-    await caughtUp(database.name)
-    const store = await postgresStore(standby.url(database.name))
-    onTestFinished(() => store.close())
-    expect(await store.identity()).toBe(await writer.identity())
-    await expect(store.append({ stream: 's', events: [happened()] })).rejects.toMatchObject({
-      code: 'STORE_UNAVAILABLE',
-      isRetryable: true,
-    })
+  test.skipIf(problem)(
+    'a standby is read while eight callers write on the primary, and no event is missed',
+    async () => {
+      const database = await testDatabase(primary)
+      const writer = await database.open({ standbys: true })
+      await caughtUp(database.name)
+      const store = await postgresStore(standby.url(database.name))
+      onTestFinished(() => store.close())
+      expect(await store.identity()).toBe(await writer.identity())
+      await expect(store.append({ stream: 's', events: [happened()] })).rejects.toMatchObject({
+        code: 'STORE_UNAVAILABLE',
+        isRetryable: true,
+      })
 
-    const subscribers = [{}, { streams: ['s-1'] }].map((options) => new Subscriber(store, options))
-    const workers = [1, 2].map(() => new Worker('append', database.url, 8, 200, 20))
-    const ended = Promise.all(workers.map((worker) => worker.ended))
-    let isOver = false
-    void ended.then(() => (isOver = true))
-    const seen: string[] = []
-    const positions: Position[] = []
-    let after: Position | undefined
-    let looks = 0
-    const readOn = async () => {
-      const before = seen.length
-      for await (const { id, position } of store.readAll(after === undefined ? {} : { after })) {
-        seen.push(id)
-        positions.push((after = position))
+      const subscribers = [{}, { streams: ['s-1'] }].map((options) => new Subscriber(store, options))
+      const workers = [1, 2].map(() => new Worker('append', database.url, 8, 60, 20))
+      const ended = Promise.all(workers.map((worker) => worker.ended))
+      let isOver = false
+      void ended.then(() => (isOver = true))
+      const seen: string[] = []
+      const positions: Position[] = []
+      let after: Position | undefined
+      let looks = 0
+      const readOn = async () => {
+        const before = seen.length
+        for await (const { id, position } of store.readAll(after === undefined ? {} : { after })) {
+          seen.push(id)
+          positions.push((after = position))
+        }
+        if (seen.length > before) looks++
       }
-      if (seen.length > before) looks++
-    }
-    while (!isOver) {
-      await readOn()
-      await sleep(1)
-    }
-    expect(await ended).toEqual([0, 0])
-    const all = await historyOf(writer)
-    expect(all).toHaveLength(2 * 8 * 200)
-    // Nobody appends any more: the rest comes by itself.
-    await until(async () => (await readOn(), seen.length >= all.length), 'the standby has all')
-    expect(seen).toEqual(all.map(({ id }) => id))
-    expect(looks).toBeGreaterThan(2)
-    expect(positions).toEqual(positions.toSorted())
-    expect(await store.logHead()).toBe(all.at(-1)!.position)
-    const found: string[] = []
-    for await (const { id } of store.readAll({
-      categories: ['s'],
-      streams: ['s-1'],
-      types: ['Happened'],
-      direction: 'backwards',
-    }))
-      found.push(id)
-    expect(found).toEqual(seen.toReversed())
-    expect(await store.head('s-1')).toBe(await writer.head('s-1'))
-    // It cannot listen, and is polled.
-    const ofStream = all.filter(({ stream }) => stream === 's-1').map(({ id }) => id)
-    for (const [i, ids] of [seen, ofStream].entries()) {
-      await subscribers[i]!.has(ids.length)
-      await subscribers[i]!.subscription.caughtUp()
-      expect(await subscribers[i]!.stop()).toEqual(ids)
-    }
-    expect(subscribers.flatMap(({ interruptions }) => interruptions)).toEqual([])
-  })
-
-  test.skipIf(problem)('cannot be read where nobody notes for it how far the log is complete', async () => {
-    const database = await testDatabase(primary)
-    const writer = await database.open()
-    await writer.append({ stream: 's', events: [happened()] })
-    await caughtUp(database.name)
-    const store = await postgresStore(standby.url(database.name))
-    onTestFinished(() => store.close())
-    await expect(historyOf(store)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })
-    await expect(store.logHead()).rejects.toThrow('standbys: true')
-    const subscriber = new Subscriber(store)
-    await until(() => subscriber.interruptions.length > 1, 'it is told so, and goes on trying')
-    // A stream needs no order of the whole log.
-    expect(await store.head('s')).toBe(0)
-    await expect(postgresStore(standby.url(database.name), { schema: 'other' })).rejects.toMatchObject({
-      code: 'CANNOT_OPEN',
-      reason: 'read-only',
-    })
-    const noting = await database.open({ standbys: true })
-    await noting.append({ stream: 's', events: [happened()] })
-    await until(
-      () =>
-        historyOf(store).then(
-          ({ length }) => length === 2,
-          () => false,
-        ),
-      'the standby has all',
-    )
-    await subscriber.has(2)
-  })
+      while (!isOver) {
+        await readOn()
+        await sleep(1)
+      }
+      expect(await ended).toEqual([0, 0])
+      const all = await historyOf(writer)
+      expect(all).toHaveLength(2 * 8 * 60)
+      // Nobody appends any more: the rest comes by itself.
+      await until(async () => (await readOn(), seen.length >= all.length), 'the standby has all')
+      expect(seen).toEqual(all.map(({ id }) => id))
+      expect(looks).toBeGreaterThan(2)
+      expect(positions).toEqual(positions.toSorted())
+      expect(await store.logHead()).toBe(all.at(-1)!.position)
+      const found: string[] = []
+      for await (const { id } of store.readAll({
+        categories: ['s'],
+        streams: ['s-1'],
+        types: ['Happened'],
+        direction: 'backwards',
+      }))
+        found.push(id)
+      expect(found).toEqual(seen.toReversed())
+      expect(await store.head('s-1')).toBe(await writer.head('s-1'))
+      // It cannot listen, and is polled.
+      const ofStream = all.filter(({ stream }) => stream === 's-1').map(({ id }) => id)
+      for (const [i, ids] of [seen, ofStream].entries()) {
+        await subscribers[i]!.has(ids.length)
+        await subscribers[i]!.subscription.caughtUp()
+        expect(await subscribers[i]!.stop()).toEqual(ids)
+      }
+      expect(subscribers.flatMap(({ interruptions }) => interruptions)).toEqual([])
+    },
+  )
 
   test.skipIf(problem)(
-    'where it is behind: a place that it has not come to yet is no rewound history',
+    'a standby cannot be read unless a writer notes how far the log is complete',
+    async () => {
+      const database = await testDatabase(primary)
+      const writer = await database.open()
+      await writer.append({ stream: 's', events: [happened()] })
+      await caughtUp(database.name)
+      const store = await postgresStore(standby.url(database.name))
+      onTestFinished(() => store.close())
+      await expect(historyOf(store)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })
+      await expect(store.logHead()).rejects.toThrow('standbys: true')
+      const subscriber = new Subscriber(store)
+      await until(() => subscriber.interruptions.length > 1, 'it is told so, and goes on trying')
+      // A stream needs no order of the whole log.
+      expect(await store.head('s')).toBe(0)
+      await expect(postgresStore(standby.url(database.name), { schema: 'other' })).rejects.toMatchObject({
+        code: 'CANNOT_OPEN',
+        reason: 'read-only',
+      })
+      const noting = await database.open({ standbys: true })
+      await noting.append({ stream: 's', events: [happened()] })
+      await until(
+        () =>
+          historyOf(store).then(
+            ({ length }) => length === 2,
+            () => false,
+          ),
+        'the standby has all',
+      )
+      await subscriber.has(2)
+    },
+  )
+
+  test.skipIf(problem)(
+    'a position that a standby has not replayed yet is not taken for a rewound history',
     async () => {
       const database = await testDatabase(primary)
       const writer = await database.open({ standbys: true })

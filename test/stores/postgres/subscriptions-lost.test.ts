@@ -20,35 +20,35 @@ async function endListening(database: TestDatabase): Promise<number> {
 }
 
 describe.skipIf(serverProblem)('the connection that listens', () => {
-  test('is ended again and again: it is taken anew, and nothing is missed meanwhile', async () => {
+  test('a connection that listens and is ended again and again is replaced, and no event is missed', async () => {
     const database = await testDatabase()
     const [writer, store] = [await database.open(), await database.open()]
     const subscriber = new Subscriber(store)
     await subscriber.subscription.caughtUp()
-    for (let round = 0; round < 5; round++) {
+    for (let round = 0; round < 3; round++) {
       await listening(database, 1)
       expect(await endListening(database)).toBe(1)
       for (let i = 0; i < 5; i++) await writer.append({ stream: 's', events: [happened(i)] })
     }
     await listening(database, 1)
-    await subscriber.has(25)
+    await subscriber.has(15)
     expect(subscriber.ids).toEqual(await idsIn(database))
     expect(subscriber.interruptions).toEqual([])
   })
 
-  test('is given back when the store is closed, also while it is being taken', async () => {
+  test('the connection that listens is given back when the store is closed, even while it is being taken', async () => {
     const database = await testDatabase()
     const pool = new pg.Pool({ connectionString: database.url, max: 5 })
     onTestFinished(() => pool.end())
     const errors: unknown[] = []
     pool.on('error', (error) => errors.push(error))
-    for (const wait of [0, 1, 2, 4, 8, 16, 50, 300, 1_500]) {
+    for (const wait of [0, 1, 2, 4, 8, 16, 50, 'listening'] as const) {
       const store = await postgresStore(pool)
       const subscriber = new Subscriber(store)
       const signal = new AbortController()
       const other = new Subscriber(store, { signal: signal.signal })
       await subscriber.subscription.caughtUp()
-      await sleep(wait)
+      await (wait === 'listening' ? listening(database, 1) : sleep(wait))
       await store.append({ stream: 's', events: [happened()] })
       await store.close()
       expect([subscriber.failure, other.failure]).toEqual([undefined, undefined])
@@ -62,7 +62,7 @@ describe.skipIf(serverProblem)('the connection that listens', () => {
     expect(rows).toEqual([])
   })
 
-  test('is none of a small pool: it is polled, and every connection is there for appends and reads', async () => {
+  test('a store on a small pool polls, and keeps every connection for appends and reads', async () => {
     const database = await testDatabase()
     const writer = await database.open()
     for (const max of [1, 2]) {
@@ -80,8 +80,8 @@ describe.skipIf(serverProblem)('the connection that listens', () => {
   })
 })
 
-describe.skipIf(serverProblem)('a network that cuts every connection every 200 ms', () => {
-  test('each subscriber sees the log, in several processes', async () => {
+describe.skipIf(serverProblem)('a network that cuts every connection again and again', () => {
+  test('subscribers of several processes see the whole log although every connection is cut again and again', async () => {
     const database = await testDatabase()
     const proxy = await startProxy(database.server.port)
     const writer = await database.open()
@@ -93,19 +93,12 @@ describe.skipIf(serverProblem)('a network that cuts every connection every 200 m
       new Subscriber(store, { categories: ['s'] }),
       new Subscriber(store, { types: ['Other'] }),
     ])
-    const over = performance.now() + 4_000
-    const cutting = (async () => {
-      while (performance.now() < over) {
-        await sleep(200)
-        proxy.cut()
-      }
-    })()
-    for (let i = 0; performance.now() < over; i++) {
+    for (let i = 0; i < 180; i++) {
       await writer.append({ stream: `${i % 2 === 0 ? 's' : 't'}-${i % 5}`, events: [happened(i)] })
       if (i % 10 === 0) await writer.append({ stream: 'u', events: [{ ...happened(i), type: 'Other' }] })
       await sleep(3)
+      if (i % 30 === 29) proxy.cut()
     }
-    await cutting
     const rows = await database.query('SELECT e.id::text, stream, type FROM mneme.events e ORDER BY position')
     const wanted = [
       rows,
@@ -121,11 +114,11 @@ describe.skipIf(serverProblem)('a network that cuts every connection every 200 m
 })
 
 describe.skipIf(ownServerProblem)('a server that goes away', () => {
-  test('and comes back, under writers and subscribers: they go on by themselves', async () => {
+  test('writers and subscribers continue by themselves after the server stops, crashes and returns', async () => {
     const server = await startServer()
     onTestFinished(() => server.destroy())
     const database = new TestDatabase(server, await server.createDatabase())
-    const stores = await Promise.all([1, 2].map(() => database.open({ connectTimeout: 500 })))
+    const stores = await Promise.all([1, 2].map(() => database.open({ connectTimeout: 200 })))
     const subscribers = stores.map((store) => new Subscriber(store))
     let isOver = false
     const writers = stores.map(async (store, s) => {
@@ -135,12 +128,22 @@ describe.skipIf(ownServerProblem)('a server that goes away', () => {
       }
     })
     for (const mode of ['immediate', 'fast', 'immediate'] as const) {
-      await sleep(300)
+      const seen = subscribers.map((subscriber) => subscriber.seen.length)
+      await until(
+        () => subscribers.every((subscriber, i) => subscriber.seen.length > seen[i]! + 5),
+        'subscribers see new events',
+        20_000,
+      )
+      const told = subscribers.map(({ interruptions }) => interruptions.length)
       await server.stop(mode)
-      await sleep(mode === 'fast' ? 0 : 1_500)
+      if (mode === 'immediate') {
+        await until(
+          () => subscribers.every(({ interruptions }, i) => interruptions.length > told[i]!),
+          'subscribers are told of the interruption',
+        )
+      }
       await server.start()
     }
-    await sleep(300)
     isOver = true
     await Promise.all(writers)
     await until(async () => (await countListening(database)) === 2, 'both listen again', 20_000)
@@ -156,19 +159,18 @@ describe.skipIf(ownServerProblem)('a server that goes away', () => {
     }
   })
 
-  test('for good: a subscription ends all the same, and so does the store', async () => {
+  test('a subscription and its store can be ended while the server is gone for good', async () => {
     const server = await startServer()
     onTestFinished(() => server.destroy())
     const database = new TestDatabase(server, await server.createDatabase())
-    const store = await postgresStore(database.url, { connectTimeout: 20_000 })
+    // Longer than the test may take: neither the subscription nor the store waits for a connection.
+    const store = await postgresStore(database.url, { connectTimeout: 3_600_000 })
     const subscriber = new Subscriber(store)
     await store.append({ stream: 's', events: [happened()] })
     await subscriber.has(1)
     await server.stop('immediate')
-    await sleep(300)
-    const started = performance.now()
+    await sleep(100)
     await subscriber.stop()
     await store.close()
-    expect(performance.now() - started).toBeLessThan(5_000)
   })
 })

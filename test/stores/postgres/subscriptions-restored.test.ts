@@ -12,7 +12,7 @@ const system = systemBinaries()
 
 describe.skipIf(serverProblem)('a store that is restored beneath its subscribers', () => {
   test.each(['nothing is appended anew', 'others have appended as much anew'])(
-    'to an earlier point: it is an error, where %s',
+    'a store that is restored to an earlier point ends its subscriptions with an error if %s',
     async (after) => {
       const database = await testDatabase()
       const [writer, store] = [await database.open(), await database.open()]
@@ -32,7 +32,7 @@ describe.skipIf(serverProblem)('a store that is restored beneath its subscribers
         ${after.startsWith('nothing') ? '' : again.repeat(20)}
         COMMIT`)
       for (const subscriber of subscribers) expect(await subscriber.failed()).toMatchObject(rewound)
-      // Nor does a program that knows nothing of what was take such a checkpoint for a place.
+      // A program that never saw the lost events is refused their checkpoint, too.
       const anew = new Subscriber(await database.open(), { from: checkpoint! })
       expect(await anew.failed()).toMatchObject(rewound)
     },
@@ -40,7 +40,7 @@ describe.skipIf(serverProblem)('a store that is restored beneath its subscribers
 })
 
 describe.skipIf(!system)('a dump that is restored beneath a subscriber', () => {
-  test('is an error, where it lacks what was seen', async () => {
+  test('a dump that lacks events which a subscriber has seen ends its subscription with an error', async () => {
     const server = await startServer({ binaries: system!.folder })
     onTestFinished(() => server.destroy())
     const database = await testDatabase(server)

@@ -26,7 +26,7 @@ describe.skipIf(serverProblem)('several statements in one round trip', () => {
       })
   }
 
-  test('each gives its rows', async () => {
+  test('each of several statements gives its rows', async () => {
     const ask = await connected()
     const all = [
       [['2']],
@@ -44,7 +44,7 @@ describe.skipIf(serverProblem)('several statements in one round trip', () => {
     expect(await ask(call('', 'SELECT 5'), one, call('', 'SELECT 6'))).toEqual([[['5']], [['2']], [['6']]])
   })
 
-  test('are one transaction, in which each sees what was committed before it', async () => {
+  test('several statements are one transaction, in which each sees what was committed before it', async () => {
     const database = await testDatabase()
     const [ask, other] = [await connected(database), await connected(database)]
     const set = call('set', `SELECT set_config('mneme.until', $1, true)`, '7')
@@ -65,19 +65,22 @@ describe.skipIf(serverProblem)('several statements in one round trip', () => {
   test.each([
     ['fails', faulty, /division by zero/],
     ['cannot be parsed', unparsed, /nowhere/],
-  ])('where one %s, so do those behind it, and each of them can be asked again', async (_, bad, message) => {
-    const ask = await connected()
-    await expect(ask(one, bad, rows)).rejects.toThrow(message)
-    expect(await ask(one, rows)).toEqual([
-      [['2']],
-      [
-        ['1', null],
-        ['2', null],
-        ['3', null],
-      ],
-    ])
-    await expect(ask(one, bad, rows)).rejects.toThrow(message)
-    expect(await ask(rows)).toHaveLength(1)
-    expect(await ask(one)).toEqual([[['2']]])
-  })
+  ])(
+    'if one of several statements %s, so do those behind it, and each can be asked again',
+    async (_, bad, message) => {
+      const ask = await connected()
+      await expect(ask(one, bad, rows)).rejects.toThrow(message)
+      expect(await ask(one, rows)).toEqual([
+        [['2']],
+        [
+          ['1', null],
+          ['2', null],
+          ['3', null],
+        ],
+      ])
+      await expect(ask(one, bad, rows)).rejects.toThrow(message)
+      expect(await ask(rows)).toHaveLength(1)
+      expect(await ask(one)).toEqual([[['2']]])
+    },
+  )
 })

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import type { StoredEvent } from 'mneme'
+import type { StoredEvent } from 'mneme/adapter'
 import { sqliteStore } from 'mneme/sqlite'
 import { describe, expect, test } from 'vitest'
 

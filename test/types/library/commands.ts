@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { defineCommand, reject, type } from 'mneme'
+import { defineCommand, reject, ofType } from 'mneme'
 import { Shop } from './shop.ts'
 import { Visitor } from './visitor.ts'
 
@@ -17,7 +17,7 @@ export const visit = defineCommand({
 
 export const rate = defineCommand({
   input: z.object({ shop: z.string(), stars: z.coerce.number<string>() }),
-  needs: type<{ now: () => Date }>(),
+  needs: ofType<{ now: () => Date }>(),
   reads: ({ shop }) => Shop(shop),
   handle: (_, { stars }, { now }) =>
     now().getHours() > 20 ? reject('closed') : Shop.events.Rated({ stars, by: 'a visitor' }),

@@ -5,7 +5,7 @@ import {
   defineCommand,
   event,
   reject,
-  type,
+  ofType,
   type EventStore,
 } from 'mneme'
 
@@ -38,7 +38,7 @@ export const Seat = defineAggregate({
 export type CustomerId = string & { readonly __brand: 'CustomerId' }
 export const Customer = defineAggregate({
   name: 'Customer',
-  id: type<CustomerId>(),
+  id: ofType<CustomerId>(),
   events: { Blocked: event() },
   initial: () => ({ blocked: false }),
   apply: { Blocked: () => ({ blocked: true }) },
@@ -77,7 +77,7 @@ export const transfer = defineCommand({
 })
 
 export const convert = defineCommand({
-  needs: type<{ rate: (currency: string) => number; now: () => Date }>(),
+  needs: ofType<{ rate: (currency: string) => number; now: () => Date }>(),
   reads: (input: { account: string }) => BankAccount(input.account),
   handle: (_, __, { rate }) => Deposited({ amount: rate('USD') }),
 })

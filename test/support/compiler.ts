@@ -4,15 +4,10 @@ import ts from 'typescript'
 const root = resolve(import.meta.dirname, '../..')
 
 /** This repository's compiler options, in which `mneme` is src. */
-function compilerOptions(): ts.CompilerOptions {
-  const file = join(root, 'tsconfig.json')
-  const { config, error } = ts.readConfigFile(file, (path) => ts.sys.readFile(path)) as {
-    config: Record<string, unknown>
-    error?: ts.Diagnostic
-  }
-  if (error) throw new Error(ts.flattenDiagnosticMessageText(error.messageText, '\n'))
-  return ts.parseJsonConfigFileContent({ ...config, include: [] }, ts.sys, root).options
-}
+const repositoryOptions = readOptions()
+
+/** Files as they were parsed: programs of one process share them, which is most of the work of a small program. */
+const parsed = new Map<string, ts.SourceFile | undefined>()
 
 /** A program over files of the repository, and over texts that are nowhere: named by path from the root. */
 export function programOf(
@@ -22,7 +17,7 @@ export function programOf(
     options = {},
   }: { texts?: Readonly<Record<string, string>>; options?: ts.CompilerOptions } = {},
 ): ts.Program {
-  const merged = { ...compilerOptions(), ...options }
+  const merged = { ...repositoryOptions, ...options }
   const virtual = new Map(Object.entries(texts).map(([path, text]) => [join(root, path), text]))
   const host = ts.createCompilerHost(merged)
   const { fileExists, readFile, getSourceFile, directoryExists } = host
@@ -30,11 +25,12 @@ export function programOf(
   host.fileExists = (path) => virtual.has(resolve(path)) || fileExists(path)
   host.directoryExists = (path) => folders.has(resolve(path)) || (directoryExists?.(path) ?? true)
   host.readFile = (path) => virtual.get(resolve(path)) ?? readFile(path)
-  host.getSourceFile = (path, language, ...rest) => {
+  host.getSourceFile = (path, how, ...rest) => {
     const text = virtual.get(resolve(path))
-    return text === undefined
-      ? getSourceFile(path, language, ...rest)
-      : ts.createSourceFile(path, text, language)
+    if (text !== undefined) return ts.createSourceFile(path, text, how)
+    const key = `${path} ${typeof how === 'object' ? String(how.impliedNodeFormat) : ''}`
+    if (!parsed.has(key)) parsed.set(key, getSourceFile(path, how, ...rest))
+    return parsed.get(key)
   }
   const roots = [...files.map((path) => join(root, path)), ...virtual.keys()]
   return ts.createProgram({ rootNames: roots, options: merged, host })
@@ -52,6 +48,7 @@ export interface Message {
 /** What the compiler says of a program, or of one of its files. */
 export function messagesOf(program: ts.Program, path?: string): Message[] {
   const source = path === undefined ? undefined : program.getSourceFile(join(root, path))
+  if (path !== undefined && !source) throw new Error(`${path} is not in the program`)
   const found = [
     ...(source ? [] : program.getOptionsDiagnostics()),
     ...program.getSyntacticDiagnostics(source),
@@ -62,4 +59,14 @@ export function messagesOf(program: ts.Program, path?: string): Message[] {
     line: file && start !== undefined ? file.getLineAndCharacterOfPosition(start).line + 1 : 0,
     text: `TS${code}: ${ts.flattenDiagnosticMessageText(messageText, '\n').replaceAll(`${root}${sep}`, '')}`,
   }))
+}
+
+function readOptions(): ts.CompilerOptions {
+  const file = join(root, 'tsconfig.json')
+  const { config, error } = ts.readConfigFile(file, (path) => ts.sys.readFile(path)) as {
+    config: Record<string, unknown>
+    error?: ts.Diagnostic
+  }
+  if (error) throw new Error(ts.flattenDiagnosticMessageText(error.messageText, '\n'))
+  return ts.parseJsonConfigFileContent({ ...config, include: [] }, ts.sys, root).options
 }

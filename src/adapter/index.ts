@@ -1,0 +1,25 @@
+export { anchorOf, conflictOf, nextRevision, placeEvents, repeatOf } from './append-rules.ts'
+export { matcherOf } from './log-filter.ts'
+export { formatPosition, parsePosition } from './position.ts'
+export type {
+  Appended,
+  AppendRequest,
+  AppendVerdict,
+  Condition,
+  Conflict,
+  KeyClaim,
+  KeyUse,
+  KeyUsed,
+  LogFilter,
+  LogPlace,
+  NewEvent,
+  ReadAllRequest,
+  ReadRequest,
+  Repeated,
+  StoreAdapter,
+  StoredEvent,
+  SubscribedPage,
+  SubscribeRequest,
+} from './store-adapter.ts'
+export { tailLog } from './subscription-hub.ts'
+export type { LogSource, ScannedPage, ScanRequest } from './subscription-hub.ts'
