@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 
 import { startProxy } from '../../support/proxy.ts'
 import { ScriptProcess } from '../../support/processes.ts'
+import { isFull } from '../../support/soak.ts'
 import {
   appendOf,
   happened,
@@ -152,7 +153,7 @@ describe(`the log, ${where}`, () => {
     const adapter = await opened(server)
     const [many, few, type] = [unique('many'), unique('few'), unique('Type')]
     const floor = await adapter.logHead()
-    const count = process.env.MNEME_LONGER === undefined ? 20_000 : 200_000
+    const count = isFull ? 200_000 : 20_000
     await adapter.append(appendOf({ [few]: 'none' }, [happened(few, {}, { type })]))
     for (let i = 0; i < count; i += 10_000) {
       await adapter.append(
@@ -168,7 +169,7 @@ describe(`the log, ${where}`, () => {
     for (const store of [adapter, impatient]) {
       const began = performance.now()
       expect(await logOf(store, [few], floor)).toHaveLength(2)
-      if (process.env.MNEME_LONGER !== undefined)
+      if (isFull)
         console.log(`scanned ${String(count)} in ${String(performance.now() - began)} ms`)
       const types: unknown[] = []
       const request = {
