@@ -1,6 +1,7 @@
 import { storeContract } from 'mneme/testing'
 import { describe, test } from 'vitest'
 
+import { isFull } from '../support/soak.ts'
 import { realRealm, realServer, standInRealm } from '../stores/kurrentdb/server.ts'
 
 // On a server that others use, too, reading backwards goes through all that they wrote.
@@ -23,7 +24,7 @@ if (realServer === undefined) {
  * What an older server does otherwise is appending: one stream at a time, by the call for one stream, with positions
  * that are read afterwards, and without keys. Reading, subscribing and deciding send it the same calls as the newest,
  * which the groups that are left out prove above; these append under every expectation, repeat, interrupt, read,
- * subscribe and execute once more.
+ * subscribe and execute once more. The soak (`npm run test:soak`) runs them all.
  */
 const groupsOfOlderServer = [
   'appending',
@@ -46,7 +47,8 @@ storeContract(
   {
     ...runner,
     describe(title, cases) {
-      if (groupsOfOlderServer.some((group) => title.endsWith(`: ${group}`))) describe(title, cases)
+      const isOlder = groupsOfOlderServer.some((group) => title.endsWith(`: ${group}`))
+      if (isOlder || isFull) describe(title, cases)
     },
   },
 )

@@ -3,8 +3,9 @@ import { describe, expect, test } from 'vitest'
 import { drivers } from '../stores/sqlite/drivers.ts'
 import { measureFairness } from '../stores/sqlite/fairness.ts'
 import { testFolder } from '../stores/sqlite/folder.ts'
+import { isBrief } from '../support/soak.ts'
 
-const rounds = process.env.MNEME_SOAK === 'brief' ? 300 : 2_000
+const rounds = isBrief ? 300 : 2_000
 
 describe.each(drivers)('fairness between processes with $name', ({ name }) => {
   test('with two busy writers a light one waits at most 100 ms, and event loops are late by at most 10 ms more (p99)', async () => {

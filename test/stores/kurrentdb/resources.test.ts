@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 
 import { startProxy } from '../../support/proxy.ts'
 import { ScriptProcess } from '../../support/processes.ts'
+import { isFull } from '../../support/soak.ts'
 import { FAR_DEADLINE_MS, JumpingClock } from './jumping-clock.ts'
 import {
   appendOf,
@@ -143,7 +144,7 @@ describe(`the log, ${where}`, () => {
     const adapter = await opened(server)
     const [many, few, type] = [unique('many'), unique('few'), unique('Type')]
     const floor = await adapter.logHead()
-    const count = process.env.MNEME_LONGER === undefined ? 4_000 : 200_000
+    const count = isFull ? 200_000 : 4_000
     await adapter.append(appendOf({ [few]: 'none' }, [happened(few, {}, { type })]))
     const each = Math.min(count, 10_000)
     for (let i = 0; i < count; i += each) {

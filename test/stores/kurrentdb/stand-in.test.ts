@@ -9,6 +9,7 @@ import {
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 
+import { isFull } from '../../support/soak.ts'
 import { streamsV2 } from './stand-in/generated.ts'
 import { comparable, randomCalls } from './stand-in/random-calls.ts'
 import { RawClient, type RawEvent, type RawRead } from './stand-in/raw-client.ts'
@@ -514,7 +515,7 @@ describe.runIf(real)('alike', () => {
         const [model, original] = await both((client, i) => client.readAll({ from: bases[i]! }))
         expect(model).toEqual(original)
       }),
-      { numRuns: 200 * Number(process.env.MNEME_LONGER ?? 1) },
+      { numRuns: isFull ? 2_000 : 200 },
     )
   })
 })
