@@ -3,10 +3,10 @@ import type { EventStore, StoreOptions } from './store/event-store.ts'
 
 /**
  * Opens a store by URL: `memory:`, `sqlite:bank.db`, `sqlite::memory:`, `postgres://user@host/database` or
- * `kurrentdb://host:2113`. Only the store that is asked for is loaded.
+ * `kurrentdb://host:2113`. Loads only that store's code.
  *
- * @throws InvalidArgumentError where no store has such a URL.
- * @throws OpenError where the store cannot be opened.
+ * @throws InvalidArgumentError if no store has such a URL.
+ * @throws OpenError if the store cannot be opened.
  * @example
  * ```ts
  * const store = await openStore('memory:')
@@ -42,7 +42,7 @@ export async function openStore(url: string, options: StoreOptions = {}): Promis
       return kurrentdbStore(url, options)
     }
     default: {
-      // A URL may hold a password: only its scheme is repeated.
+      // A URL may contain a password: the message repeats only the scheme.
       const given = scheme === undefined ? 'one without a scheme' : quote(`${scheme}:`)
       throw new InvalidArgumentError(
         'url',

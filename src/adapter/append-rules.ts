@@ -1,12 +1,12 @@
 import type { ExpectedRevision, Revision } from '../base/revision.ts'
 import type { AppendRequest, Conflict, Repeated, StoredEvent } from './store-adapter.ts'
 
-/** Whether a stream that stands at `actual` stands where it was expected. */
+/** Whether a stream's head is the expected one. */
 function holds(expected: ExpectedRevision, actual: Revision): boolean {
   return expected === 'any' || (expected === 'exists' ? actual !== 'none' : expected === actual)
 }
 
-/** The first condition that does not hold, where each condition's stream stands at `heads`. */
+/** The first condition that does not hold, as the verdict of the append. `heads`: the head of each condition's stream. */
 export function conflictOf({ conditions }: AppendRequest, heads: readonly Revision[]): Conflict | undefined {
   for (let i = 0; i < conditions.length; i++) {
     const { stream, expected } = conditions[i]!
@@ -16,7 +16,7 @@ export function conflictOf({ conditions }: AppendRequest, heads: readonly Revisi
   return undefined
 }
 
-/** The revision of each event of an append, and where its streams stand after it. */
+/** The revision of each event of an append, and the head of each condition's stream after it. `before`: the heads before it. */
 export function placeEvents(
   { conditions, events }: Pick<AppendRequest, 'conditions' | 'events'>,
   before: readonly Revision[],
@@ -30,14 +30,15 @@ export function placeEvents(
   return { revisions, heads }
 }
 
-/** The revision after this one. */
+/** The revision of the next event after a head. */
 export function nextRevision(revision: Revision): number {
   return revision === 'none' ? 0 : revision + 1
 }
 
 /**
- * Where the first event stands that makes a repeat of an append recognisable: one written to a stream under an
- * exact expectation. The other events of the append then lie around it, in order.
+ * The event by which a repeat of an append is recognised: the first one of a stream with an exact expectation. If the append
+ * is a repeat, that event is stored at this revision, and the append's other events around it, in order. `undefined` if
+ * the append cannot be a repeat.
  */
 export function anchorOf({
   conditions,
@@ -52,10 +53,11 @@ export function anchorOf({
 }
 
 /**
- * The answer to an append that is a repeat, which it is if its events are those stored around its anchor.
+ * The verdict of an append that is a repeat: its events are those that are stored around its anchor. `undefined` if they
+ * are not.
  *
- * @param stored as many events as it has, from where its first would stand.
- * @param now where the stream of each condition stands.
+ * @param stored as many events as the append has, from the place where its first event would be stored.
+ * @param now the current head of each condition's stream.
  */
 export function repeatOf(
   { conditions, events }: AppendRequest,

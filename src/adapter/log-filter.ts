@@ -1,12 +1,12 @@
 import { categoryOf } from '../model/names.ts'
 import type { LogFilter, StoredEvent } from './store-adapter.ts'
 
-/** Those of the events that are asked for: the very same list where that is all of them. */
+/** The events that pass a filter: the same list, if the filter passes everything. */
 export function selectFrom(events: readonly StoredEvent[], filter: LogFilter): readonly StoredEvent[] {
   return isOfAll(filter) ? events : events.filter(matcherOf(filter))
 }
 
-/** Whether an event is asked for. */
+/** A function that says whether an event passes a filter. */
 export function matcherOf(filter: LogFilter): (event: StoredEvent) => boolean {
   if (isOfAll(filter)) return () => true
   const { streams, categories, types } = filter
@@ -33,7 +33,7 @@ export function isSameFilter(a: LogFilter, b: LogFilter): boolean {
 
 const KEYS = ['streams', 'categories', 'types'] as const
 
-/** A filter that lets through whatever one of these does, and perhaps more. */
+/** A filter that passes every event that one of these passes, and perhaps more. */
 export function unionOf(filters: readonly LogFilter[]): LogFilter {
   const [first, ...others] = filters
   if (first && others.length === 0) return first
@@ -41,13 +41,12 @@ export function unionOf(filters: readonly LogFilter[]): LogFilter {
   const isAnyType = filters.some(({ types }) => !types)
   const union = (key: keyof LogFilter) => [...new Set(filters.flatMap((filter) => filter[key] ?? []))]
   const [streams, categories, types] = [union('streams'), union('categories'), union('types')]
-  // Long lists cost more than what they keep out.
+  // Long lists cost more than the events that they keep out.
   return {
-    streams: isAnyStream || streams.length + categories.length > MOST ? undefined : streams,
-    categories: isAnyStream || streams.length + categories.length > MOST ? undefined : categories,
-    types: isAnyType || types.length > MOST ? undefined : types,
+    streams: isAnyStream || streams.length + categories.length > MAX_UNION_NAMES ? undefined : streams,
+    categories: isAnyStream || streams.length + categories.length > MAX_UNION_NAMES ? undefined : categories,
+    types: isAnyType || types.length > MAX_UNION_NAMES ? undefined : types,
   }
 }
 
-/** Names in the lists of a union. */
-const MOST = 500
+const MAX_UNION_NAMES = 500

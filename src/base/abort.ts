@@ -1,10 +1,9 @@
 /**
  * Calls back when a signal is aborted.
  *
- * One signal may be shared by thousands of calls, but gets one listener: Node 20 warns of a leak at the
- * eleventh.
+ * A signal that thousands of calls share gets one listener: Node 20 warns of a leak at the eleventh.
  *
- * @returns what ends it.
+ * @returns a function that removes the callback.
  */
 export function onAbort(signal: AbortSignal, callback: () => void): () => void {
   let waiting = waitingOn.get(signal)
@@ -21,7 +20,7 @@ export function onAbort(signal: AbortSignal, callback: () => void): () => void {
   }
 }
 
-/** What ends with a signal, or before it by itself. `stop` is to be called when it is over. */
+/** A controller that is aborted with a signal, or earlier by its owner, who calls `stop` at the end. */
 export function endingWith(signal: AbortSignal | undefined): {
   readonly ending: AbortController
   readonly stop: () => void
@@ -36,10 +35,10 @@ export function endingWith(signal: AbortSignal | undefined): {
 }
 
 /**
- * Lets a signal withdraw what waits for its turn: {@link onAbort}, ended when it is settled.
+ * Removes a waiting call from its queue and rejects it when a signal is aborted, until the call is settled.
  *
- * @param waiting whatever waits; its `resolve` and `reject` are wrapped.
- * @param queue where it waits; once it is taken out of it, it can no more be withdrawn.
+ * @param waiting the call; its `resolve` and `reject` are wrapped.
+ * @param queue the queue; a call that has left it is no longer rejected.
  */
 export function withdrawOnAbort<W extends Settleable>(
   signal: AbortSignal,

@@ -17,7 +17,7 @@ export function checkWhole(
   return value
 }
 
-/** Options are an object without names that nobody knows: a misspelt one would be silently without effect. */
+/** Refuses unknown options: a misspelt one would have no effect. @throws InvalidArgumentError */
 export function checkOptions<T extends object>(
   options: T,
   argument: string,
@@ -28,7 +28,10 @@ export function checkOptions<T extends object>(
   }
   for (const key of Object.keys(options)) {
     if (!(known as readonly string[]).includes(key)) {
-      throw new InvalidArgumentError(`${argument}.${key}`, `a known name: ${known.join(', ')}`)
+      const name = argument === 'options' ? key : `${argument}.${key}`
+      throw new InvalidArgumentError(`${argument}.${key}`, {
+        message: `unknown option '${name}'; known options: ${known.join(', ')}`,
+      })
     }
   }
   return options
@@ -44,7 +47,7 @@ export function checkSignal(signal: AbortSignal | undefined): AbortSignal | unde
   return signal
 }
 
-/** A list with each of its items checked; `undefined` where there is none. @throws InvalidArgumentError */
+/** A list with each of its items checked; `undefined` if there is no list. @throws InvalidArgumentError */
 export function checkList<T, R>(
   list: readonly T[] | undefined,
   argument: string,

@@ -3,7 +3,7 @@ export function currentTime(): string {
   return timeOf(Date.now())
 }
 
-/** A time, in milliseconds since 1970, as events carry it. Neighbours often have the same: it is written out once. */
+/** A time, in milliseconds since 1970, as events carry it. Consecutive events often share it, so the last text is kept. */
 export function timeOf(milliseconds: number): string {
   if (milliseconds !== last) {
     last = milliseconds

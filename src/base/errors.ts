@@ -2,15 +2,15 @@ import type { Limits } from './limits.ts'
 import type { ExpectedRevision, Position, Revision } from './revision.ts'
 
 /**
- * What every failure of Mneme is: an error with a stable `code`, a `cause` where there is one, and whether
- * the same call, made again later, can help. Errors that the user's own code throws pass through unchanged.
+ * The base of every error that Mneme throws: a stable `code`, a `cause` if there is one, and whether the same call, made
+ * again later, can succeed. Errors that the user's own code throws pass through unchanged.
  *
  * No message holds event data, parameters or connection strings.
  */
 export abstract class MnemeError extends Error {
-  /** Stable between versions; `switch (error.code)` narrows a {@link AnyMnemeError}. */
+  /** The same in every version; `switch (error.code)` narrows an {@link AnyMnemeError}. */
   abstract readonly code: ErrorCode
-  /** Whether the same call, made again later, can help. */
+  /** Whether the same call, made again later, can succeed. */
   readonly isRetryable: boolean = false
 
   constructor(message: string, options?: ErrorOptions) {
@@ -19,7 +19,7 @@ export abstract class MnemeError extends Error {
   }
 }
 
-/** A stream was not at the revision that an append expected: nothing of the append was written. */
+/** A stream was not at the revision that an append expected. Nothing was written. */
 export class ConflictError extends MnemeError {
   readonly code = 'CONFLICT'
   override readonly isRetryable = true
@@ -37,7 +37,7 @@ export class ConflictError extends MnemeError {
   }
 }
 
-/** A command was rejected: `handle` returned `reject(...)`. The typed rejection says why. */
+/** `handle` returned `reject(...)`: the command was rejected. The typed `rejection` says why. */
 export class RejectedError<R = { readonly reason: string }> extends MnemeError {
   readonly code = 'REJECTED'
   readonly rejection: R
@@ -49,16 +49,16 @@ export class RejectedError<R = { readonly reason: string }> extends MnemeError {
     this.#command = command
   }
 
-  /** Whether one of these commands was rejected. */
+  /** Whether the rejected command is one of these. */
   isOneOf(commands: WeakSet<object>): boolean {
     return this.#command !== undefined && commands.has(this.#command)
   }
 }
 
-/** Event data, metadata or a command's input was refused before anything was written. */
+/** Event data, metadata or a command's input is invalid. Nothing was written. */
 export class InvalidDataError extends MnemeError {
   readonly code = 'INVALID_DATA'
-  /** What was refused: an event's type, `metadata`, or `input`. */
+  /** What is invalid: an event's type, `metadata`, or `input`. */
   readonly subject: string
   /** What is wrong, and where: paths like `data.items[3].at`. */
   readonly issues: readonly DataIssue[]
@@ -76,23 +76,23 @@ export interface DataIssue {
   readonly message: string
 }
 
-/** A name, an event or an append is larger than every store takes. Nothing was written. */
+/** A name, an event or an append exceeds a limit that all stores share. Nothing was written. */
 export class LimitError extends MnemeError {
   readonly code = 'LIMIT_EXCEEDED'
-  /** Which limit, by its name in `Limits`. */
+  /** The name of the limit in `Limits`. */
   readonly limit: keyof Limits
   readonly maximum: number
   readonly actual: number
 
   constructor(what: string, limit: keyof Limits, maximum: number, actual: number) {
-    super(`${what}: ${String(actual)} is above the limit of ${String(maximum)} (${limit})`)
+    super(`${what}: ${String(actual)} exceeds the limit of ${String(maximum)} (${limit})`)
     this.limit = limit
     this.maximum = maximum
     this.actual = actual
   }
 }
 
-/** A stored or decided event is of a type, or of a version of it, that the aggregate does not know. */
+/** The aggregate does not know the type, or the version, of an event that was read or decided. Nothing was written. */
 export class UnknownEventError extends MnemeError {
   readonly code = 'UNKNOWN_EVENT'
   readonly stream: string
@@ -109,12 +109,12 @@ export class UnknownEventError extends MnemeError {
   }
 }
 
-/** `apply` or an upcast threw on an event: `cause` is what it threw. Nothing was written. */
+/** `apply` or an upcast threw an error, which is the `cause`. Nothing was written. */
 export class FoldError extends MnemeError {
   readonly code = 'FOLD_FAILED'
   readonly stream: string
   readonly type: string
-  /** The event's revision; of an event just decided, the one that it would have had. */
+  /** The event's revision; for an event that was just decided, the revision that it would have had. */
   readonly revision: number
 
   constructor(
@@ -129,60 +129,62 @@ export class FoldError extends MnemeError {
   }
 }
 
-/** The beginning of a stream is gone, so no state can be folded from it. */
+/** The first events of a stream were removed, so no state can be folded from it. */
 export class StreamTruncatedError extends MnemeError {
   readonly code = 'STREAM_TRUNCATED'
   readonly stream: string
-  /** The first revision that is still there; `undefined`: none is. */
+  /** The first revision that the stream still has; `undefined` if it has no event left. */
   readonly firstRevision: number | undefined
 
   constructor(stream: string, firstRevision: number | undefined) {
     super(
       firstRevision === undefined
-        ? `stream ${quote(stream)} was deleted or cut off: nothing of it is left`
-        : `stream ${quote(stream)} begins at revision ${String(firstRevision)}: its beginning is gone`,
+        ? `stream ${quote(stream)} was deleted or truncated: it has no event left; use another stream`
+        : `stream ${quote(stream)} begins at revision ${String(firstRevision)}: the events before it were removed, so its state cannot be folded; use another stream`,
     )
     this.stream = stream
     this.firstRevision = firstRevision
   }
 }
 
-/** The stream was deleted for good (tombstoned): it can be neither read nor written any more. */
+/** The stream was deleted permanently (tombstoned): it can no longer be read or written. */
 export class StreamDeletedError extends MnemeError {
   readonly code = 'STREAM_DELETED'
   readonly stream: string
 
   constructor(stream: string) {
-    super(`stream ${quote(stream)} was deleted for good`)
+    super(`stream ${quote(stream)} was deleted permanently; use another stream`)
     this.stream = stream
   }
 }
 
-/** An idempotency key was used before, for another input or command. Nothing was written. */
+/** An idempotency key was used before with another input or command. Nothing was written. */
 export class KeyReusedError extends MnemeError {
   readonly code = 'KEY_REUSED'
   readonly key: string
 
   constructor(key: string) {
-    super(`idempotency key ${quote(key)} was used before for another input or command`)
+    super(
+      `idempotency key ${quote(key)} was used before with another input or command; use a key of its own for each operation`,
+    )
     this.key = key
   }
 }
 
-/** Too many calls wait already: this one was refused at once, and nothing was written. */
+/** Too many calls are waiting already, so this one failed at once. Nothing was written. */
 export class OverloadedError extends MnemeError {
   readonly code = 'OVERLOADED'
   override readonly isRetryable = true
-  /** How many calls waited: the store's `maxPending`. */
+  /** How many calls were waiting: the store's `maxPending`. */
   readonly pending: number
 
   constructor(pending: number) {
-    super(`${String(pending)} calls wait for the store already (maxPending)`)
+    super(`${String(pending)} calls are waiting for the store already (maxPending); make fewer calls at once`)
     this.pending = pending
   }
 }
 
-/** Others held the store, or a stream, for longer than the stated time-out. Nothing was written. */
+/** Another writer held a lock on the store, or on a stream, for longer than the time-out. Nothing was written. */
 export class StoreBusyError extends MnemeError {
   readonly code = 'STORE_BUSY'
   override readonly isRetryable = true
@@ -190,60 +192,62 @@ export class StoreBusyError extends MnemeError {
   readonly waited: number
 
   constructor(waited: number, options?: ErrorOptions) {
-    super(`others held the store, or a stream of it, for ${String(Math.round(waited))} ms`, options)
+    super(`another writer held the lock for ${String(Math.round(waited))} ms; try again later`, options)
     this.waited = waited
   }
 }
 
-/** There is no room left for the data. Nothing was written; the store works again when there is room. */
+/** The disk or the database is full. Nothing was written; the store works again when there is room. */
 export class StoreFullError extends MnemeError {
   readonly code = 'STORE_FULL'
   override readonly isRetryable = true
 }
 
-/** The database or the network failed. Nothing was written. `cause` is what the driver said. */
+/** The database or the network failed. Nothing was written. `cause` is the driver's error. */
 export class StoreFailedError extends MnemeError {
   readonly code = 'STORE_FAILED'
   override readonly isRetryable = true
 }
 
-/** The server cannot be reached, or takes no writes at present. Nothing was written. */
+/** The server cannot be reached, or accepts no writes at present. Nothing was written. */
 export class StoreUnavailableError extends MnemeError {
   readonly code = 'STORE_UNAVAILABLE'
   override readonly isRetryable = true
 }
 
-/** The store took longer over a call than was stated. Nothing was written. */
+/** The store did not answer within the time-out. Nothing was written. */
 export class StoreTimeoutError extends MnemeError {
   readonly code = 'STORE_TIMEOUT'
   override readonly isRetryable = true
 }
 
 /**
- * The store's history is not the one that this program knows: it lacks what was acknowledged. It was restored to
- * an earlier point, or a server took over that had not got everything.
+ * The store lacks events that this program has seen: it was restored to an earlier point, or a server took over that did
+ * not have every event.
  */
 export class HistoryRewoundError extends MnemeError {
   readonly code = 'HISTORY_REWOUND'
 }
 
-/** A checkpoint of one store was given to another. Positions of different stores cannot be compared. */
+/** A checkpoint belongs to another store. Positions of different stores cannot be compared. */
 export class CheckpointFromAnotherStoreError extends MnemeError {
   readonly code = 'CHECKPOINT_FROM_ANOTHER_STORE'
-  /** The identity of the store that the checkpoint is of. */
+  /** The identity of the store that the checkpoint belongs to. */
   readonly checkpointStore: string
   /** The identity of this store. */
   readonly store: string
 
   constructor(checkpointStore: string, store: string) {
-    super(`the checkpoint is of the store ${quote(checkpointStore)}, and this is the store ${quote(store)}`)
+    super(
+      `the checkpoint belongs to store ${quote(checkpointStore)}, but this is store ${quote(store)}; use this store's own checkpoint, or begin at 'start'`,
+    )
     this.checkpointStore = checkpointStore
     this.store = store
   }
 }
 
 /**
- * A projection is defined in another version than the one in which its read model is built. Nothing was written: the
+ * The read model was built by another version of the projection than the program defines. Nothing was written; the
  * message says what to do.
  */
 export class ProjectionVersionError extends MnemeError {
@@ -251,12 +255,12 @@ export class ProjectionVersionError extends MnemeError {
   readonly projection: string
   /** The version that the program defines. */
   readonly defined: number
-  /** The version in which the read model is built. */
+  /** The version that built the read model. */
   readonly built: number
 
   constructor(at: { projection: string; defined: number; built: number }, advice: string) {
     super(
-      `projection ${quote(at.projection)} is built in version ${String(at.built)}, and defined here in version ` +
+      `projection ${quote(at.projection)} was built by version ${String(at.built)}, but this program defines version ` +
         `${String(at.defined)}: ${advice}`,
     )
     this.projection = at.projection
@@ -265,7 +269,7 @@ export class ProjectionVersionError extends MnemeError {
   }
 }
 
-/** A projection is blocked by an event that its handler fails on: it does not go on until it is unblocked. */
+/** A projection is blocked by an event on which its handler fails, until it is unblocked. */
 export class ProjectionBlockedError extends MnemeError {
   readonly code = 'PROJECTION_BLOCKED'
   readonly projection: string
@@ -276,14 +280,16 @@ export class ProjectionBlockedError extends MnemeError {
   }
 }
 
-/** A projection has not passed a position within the time stated. It goes on all the same. */
+/** A projection did not reach a position within the time-out. It continues all the same. */
 export class NotCaughtUpError extends MnemeError {
   readonly code = 'NOT_CAUGHT_UP'
   override readonly isRetryable = true
   readonly projection: string
 
   constructor(projection: string, waited: number) {
-    super(`projection ${quote(projection)} has not come that far within ${String(Math.round(waited))} ms`)
+    super(
+      `projection ${quote(projection)} did not reach the position within ${String(Math.round(waited))} ms`,
+    )
     this.projection = projection
   }
 }
@@ -310,7 +316,7 @@ export type OpenFailure =
   | 'read-only'
   | 'failed'
 
-/** Whether an append was committed cannot be known: read the stream before you decide again. */
+/** It is unknown whether an append was committed: read the stream before you decide again. */
 export class OutcomeUnknownError extends MnemeError {
   readonly code = 'OUTCOME_UNKNOWN'
 }
@@ -324,22 +330,20 @@ export class StoreClosedError extends MnemeError {
   }
 }
 
-/** This store cannot do what was asked: see `store.capabilities`. Nothing was written. */
+/** This store lacks a feature that the call needs: see `store.capabilities`. Nothing was written. */
 export class UnsupportedError extends MnemeError {
   readonly code = 'UNSUPPORTED'
 }
 
-/**
- * An argument is wrong: a mistake in the program. A `TypeError`, with the name of the argument and what was
- * expected.
- */
+/** An argument is wrong, by a mistake in the program. A `TypeError` that names the argument and what is expected. */
 export class InvalidArgumentError extends TypeError {
   readonly code = 'INVALID_ARGUMENT'
   readonly isRetryable = false
   readonly argument: string
 
-  constructor(argument: string, expected: string) {
-    super(`${argument} must be ${expected}`)
+  /** @param expected a noun, which ends the sentence `<argument> must be …`; or a message of its own. */
+  constructor(argument: string, expected: string | { readonly message: string }) {
+    super(typeof expected === 'string' ? `${argument} must be ${expected}` : expected.message)
     this.name = 'InvalidArgumentError'
     this.argument = argument
   }
@@ -422,16 +426,16 @@ function describe(revision: ExpectedRevision): string {
   return typeof revision === 'number' ? `revision ${String(revision)}` : `'${revision}'`
 }
 
-/** A name in a message: escaped, and cut where it is long. */
+/** A name in a message: escaped, and shortened if it is long. */
 export function quote(name: string): string {
   const text = JSON.stringify(name)
   return text.length > 120 ? `${text.slice(0, 117)}..."` : text
 }
 
-/** The error of a place that is none in a store's history. */
+/** The error for a position at which the store has another event, or none. */
 export function historyRewound(position: Position): HistoryRewoundError {
   return new HistoryRewoundError(
-    `position ${position} is no place in this store's history: the event that was seen there is not there. The store ` +
-      'was restored to an earlier point, or the position is of another store',
+    `the event at position ${position} is gone: the store was restored to an earlier point, or the position belongs to ` +
+      "another store; begin at 'start', and rebuild what was derived from the old history",
   )
 }

@@ -1,7 +1,4 @@
-/**
- * What every store takes, alike: no more than the smallest of them can keep, so that history can always be
- * moved from one store to another.
- */
+/** The limits of every store: the smallest of all stores, so that history can be moved from any store to any other. */
 export interface Limits {
   /** Bytes of a stream's name, in UTF-8. */
   readonly streamNameBytes: number
@@ -15,7 +12,7 @@ export interface Limits {
   readonly appendBytes: number
   /** Events in one append. */
   readonly appendEvents: number
-  /** Streams in one append, those that are only read included. */
+  /** Streams in one append, including those that are only read. */
   readonly appendStreams: number
 }
 
@@ -30,7 +27,7 @@ export const limits: Limits = Object.freeze({
   appendStreams: 256,
 })
 
-/** The length of a text in UTF-8. Exact only above a third of `ceiling`: shorter text cannot pass it. */
+/** The length of a text in UTF-8, in bytes. Exact only above a third of `ceiling`: a shorter text cannot exceed it. */
 export function bytesOf(text: string, ceiling: number): number {
   return text.length * 3 <= ceiling ? text.length : encoder.encode(text).length
 }

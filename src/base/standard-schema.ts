@@ -13,7 +13,7 @@ export interface StandardSchemaV1<Input = unknown, Output = Input> {
   }
 }
 
-/** What validating gives: the value as the schema returns it, or what is wrong with it. */
+/** The result of a validation: the schema's output, or what is wrong with the value. */
 export type SchemaResult<Output> =
   { readonly value: Output; readonly issues?: undefined } | { readonly issues: readonly SchemaIssue[] }
 
@@ -29,7 +29,7 @@ export type InferInput<S> = S extends StandardSchemaV1<infer Input, unknown> ? I
 /** The type that a schema returns. */
 export type InferOutput<S> = S extends StandardSchemaV1<unknown, infer Output> ? Output : never
 
-/** Accepts every value as it is: a schema that only carries a type. */
+/** Accepts every value unchanged: a schema that only carries a type. */
 export const passes: StandardSchemaV1<never, never>['~standard'] = {
   version: 1,
   vendor: 'mneme',
@@ -37,7 +37,7 @@ export const passes: StandardSchemaV1<never, never>['~standard'] = {
 }
 
 /**
- * A type without a validator, wherever a Standard Schema is taken: nothing is checked at run time.
+ * A schema that only carries a type: nothing is checked at run time.
  *
  * @example
  * ```ts

@@ -1,4 +1,4 @@
-/** A token bucket: it holds up to `burst` tokens and gets one every `refillMs` milliseconds; each use takes one. */
+/** A token bucket: it holds up to `burst` tokens and gains one every `refillMs` milliseconds; each use takes one. */
 export class TokenBucket {
   readonly #refillMs: number
   readonly #burst: number
@@ -11,7 +11,7 @@ export class TokenBucket {
     this.#tokens = burst
   }
 
-  /** Milliseconds until a token is there. */
+  /** Milliseconds until a token is available. */
   get wait(): number {
     const now = performance.now()
     this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#countedAt) / this.#refillMs)
@@ -19,7 +19,7 @@ export class TokenBucket {
     return this.#tokens >= 1 ? 0 : (1 - this.#tokens) * this.#refillMs
   }
 
-  /** Takes so many tokens; it may go below none, and then refills from there. */
+  /** Takes tokens; the count may become negative, and refills from there. */
   take(tokens = 1): void {
     this.#tokens -= tokens
   }

@@ -6,18 +6,18 @@ import { type Place, RETURNED } from './call.ts'
 import type { Event, StreamEvent } from '../model/event.ts'
 import { checkStreamName } from '../model/names.ts'
 
-/** What a command stands on: its streams, those that it follows included, and their states. */
+/** What a command read: its streams, including those that it follows, and their states. */
 export interface Reading {
   readonly boundary: Boundary
   readonly states: StateSet
-  /** What `follow` threw: a decision, too, that stands or falls with what was read. */
+  /** What `follow` threw. It counts as a decision: it is verified against the states that were read. */
   readonly threw?: { readonly error: unknown }
 }
 
 /**
- * Reads the states of a command's streams: first those that it names, then those that it follows.
+ * Reads the states of a command's streams: first those in `reads`, then those that it follows.
  *
- * @param load folds a stream; up to a revision where one is given, because another fold of it stands there.
+ * @param load folds a stream, up to the revision of an earlier fold of the same stream if there is one.
  */
 export async function readBoundary(
   command: Command<Boundary, unknown, unknown>,
@@ -49,7 +49,9 @@ export async function readBoundary(
     followed = checkBoundary(command.follow(states.shape(boundary) as never)) as Streams
     for (const key of Object.keys(followed)) {
       if (Object.hasOwn(boundary, key))
-        throw new InvalidArgumentError(`follow.${key}`, 'a name that reads does not use')
+        throw new InvalidArgumentError(`follow.${key}`, {
+          message: `follow.${key}: reads has the key '${key}' already; choose another`,
+        })
     }
     listStreams(followed)
   } catch (error) {
@@ -59,13 +61,13 @@ export async function readBoundary(
   return { boundary: { ...boundary, ...followed }, states }
 }
 
-/** Something for every stream of a boundary, in the boundary's shape. @throws InvalidArgumentError */
+/** Maps every stream of a boundary, in the boundary's shape. @throws InvalidArgumentError */
 function mapStreams(streams: Streams, map: (stream: AnyStream) => unknown): Record<string, unknown> {
   const entries = Object.entries(streams).map(([key, entry]) => [key, mapEntry(entry, `reads.${key}`, map)])
   return Object.fromEntries(entries) as Record<string, unknown>
 }
 
-/** The streams of a boundary; one that is named twice is there twice. @throws InvalidArgumentError, LimitError */
+/** The streams of a boundary. A stream that is named twice is listed twice. @throws InvalidArgumentError, LimitError */
 export function listStreams(streams: Streams): AnyStream[] {
   const list: AnyStream[] = []
   mapStreams(streams, (stream) => list.push(stream))
@@ -73,7 +75,7 @@ export function listStreams(streams: Streams): AnyStream[] {
   return list
 }
 
-/** What a boundary must be. @throws InvalidArgumentError, LimitError */
+/** Checks a boundary. @throws InvalidArgumentError, LimitError */
 export function checkBoundary(boundary: unknown): Boundary {
   if (typeof boundary !== 'object' || boundary === null || Array.isArray(boundary) || 'then' in boundary) {
     throw new InvalidArgumentError('reads', 'a stream, like BankAccount(id), or a record of streams')
@@ -82,7 +84,7 @@ export function checkBoundary(boundary: unknown): Boundary {
   return boundary as Boundary
 }
 
-/** `on`: for every key of the boundary a function that says on which stream events are recorded. */
+/** Makes `on`: for every key of the boundary, a function that records events on its stream. */
 export function onStreams(streams: Streams): Record<string, unknown> {
   const entries = Object.entries(streams).map(([key, entry]) => {
     if (entry === undefined) return [key, undefined]
@@ -93,7 +95,9 @@ export function onStreams(streams: Streams): Record<string, unknown> {
       (which: string | number, ...events: Event[]) => {
         const stream = Object.hasOwn(list, which) ? list[which] : undefined
         if (!stream)
-          throw new InvalidArgumentError(`on.${key}(which, ...)`, `called with one of reads.${key}`)
+          throw new InvalidArgumentError(`on.${key}`, {
+            message: `on.${key}(which, ...): reads.${key} has no stream with that index or key`,
+          })
         return { stream: stream.stream, events }
       },
     ]
@@ -101,7 +105,7 @@ export function onStreams(streams: Streams): Record<string, unknown> {
   return Object.fromEntries(entries) as Record<string, unknown>
 }
 
-/** The events of a command over one stream. */
+/** Places the events of a command over one stream. */
 export function placeOnOne(stream: AnyStream): Place {
   return (item) => {
     if (typeof item === 'object' && item !== null && 'type' in item) return [{ stream, event: item }]
@@ -112,7 +116,7 @@ export function placeOnOne(stream: AnyStream): Place {
   }
 }
 
-/** The events of a command over several streams. */
+/** Places the events of a command over several streams. */
 export function placeOnSeveral(streams: readonly AnyStream[]): Place {
   return (item) => {
     const { stream: name, events } = (item ?? {}) as { stream?: unknown; events?: unknown }
@@ -154,7 +158,7 @@ function kindOf(value: unknown): string {
   return typeof value === 'object' ? 'something else' : `a ${typeof value}`
 }
 
-/** The folded states of a boundary: one for each stream and each fold of it, however often it is named. */
+/** The folded states of a boundary: one for each stream and each fold of it. */
 export class StateSet {
   readonly #states = new Map<string, FoldedState[]>()
 
@@ -162,7 +166,7 @@ export class StateSet {
     return this.#states.get(stream)?.find((folded) => folded.stream.fold === fold)
   }
 
-  /** The states of one stream: several where different aggregates fold it. */
+  /** The states of one stream: several if different aggregates fold it. */
   of(stream: string): readonly FoldedState[] {
     return this.#states.get(stream) ?? []
   }
@@ -180,7 +184,7 @@ export class StateSet {
     return [...this.#states.values()].flat()
   }
 
-  /** The states with further events, each applied to the states of its stream. @throws FoldError */
+  /** The states after further events, each applied to the states of its stream. @throws FoldError */
   evolve(events: readonly StreamEvent[]): StateSet {
     const byStream = new Map<string, StreamEvent[]>()
     for (const event of events) {
@@ -193,9 +197,9 @@ export class StateSet {
     return result
   }
 
-  /** The states in the shape of the boundary, to be handed out. */
-  shape(boundary: Boundary, handOut = see): unknown {
-    const seen = (stream: AnyStream) => handOut(this.get(stream)!)
+  /** The states in the shape of the boundary, as `handle` gets them. */
+  shape(boundary: Boundary): unknown {
+    const seen = (stream: AnyStream) => see(this.get(stream)!)
     return isStream(boundary) ? seen(boundary) : mapStreams(boundary, seen)
   }
 }

@@ -16,32 +16,32 @@ import { fromVerdict } from '../store/decode.ts'
 
 /** Options of `execute`. */
 export interface ExecuteOptions {
-  /** Kept with every event of the command. */
+  /** Stored with every event of the command. */
   readonly metadata?: Metadata | undefined
   /**
-   * An idempotency key, kept with the events in the same append: executed again, the command appends nothing
-   * and gives what the first append gave. Its scope is the store, so let it name the operation too; it is kept
-   * as long as the store. A rejection keeps none, nor does a decision without events.
+   * An idempotency key, stored with the events in the same append: executed again, the command appends nothing and
+   * returns the result of the first append. Its scope is the store, so it should name the operation too; it is kept as long
+   * as the store. Rejections and decisions without events store no key.
    */
   readonly key?: string | undefined
-  /** Gives the command up, unless its append is on its way already. */
+  /** Cancels the command, until its append is sent. */
   readonly signal?: AbortSignal | undefined
-  /** How often and after which delays a conflict is retried. */
+  /** How often and after which delays a conflict is retried. Default: 10 retries, from 10 ms to 1,000 ms. */
   readonly retry?: RetryOptions | undefined
-  /** Called before each retry. Not where only a state at hand was old: that is decided anew at once. */
+  /** Called before each retry. A cached state that was out of date is no conflict: the command is decided again at once. */
   readonly onRetry?: ((retry: Retry) => void) | undefined
 }
 
-/** A retry to come. */
+/** A retry that is about to happen. */
 export interface Retry {
   /** The attempt that met the conflict, from 1. */
   readonly attempt: number
-  /** How long the next one waits, in milliseconds. */
+  /** The delay before the next attempt, in milliseconds. */
   readonly delay: number
   readonly conflict: ConflictError
 }
 
-/** What a command came to, before its types. */
+/** The outcome of a command, untyped. */
 export type CallOutcome =
   | {
       readonly ok: true
@@ -54,19 +54,19 @@ export type CallOutcome =
     }
   | { readonly ok: false; readonly rejection: { readonly reason: string }; readonly attempts: number }
 
-/** What `handle` made of a state. An error that it threw is a decision too: it stands or falls with the state. */
+/** The result of `handle`. A thrown error counts as a decision too: it is reported only if the state is current. */
 export type Decided =
   | { readonly kind: 'events'; readonly events: readonly EncodedEvent[] }
   | { readonly kind: 'rejected'; readonly rejection: { readonly reason: string } }
   | { readonly kind: 'threw'; readonly error: unknown }
 
-/** An event, and the stream that it is recorded on. */
+/** An event and its stream. */
 interface Placed {
   readonly stream: AnyStream
   readonly event: unknown
 }
 
-/** Says of each thing that `handle` returned which events it is, on which streams. */
+/** Finds the events, and their streams, in an item that `handle` returned. */
 export type Place = (item: unknown) => readonly Placed[]
 
 /** One execution of a command, from the call to its outcome. */
@@ -75,16 +75,16 @@ export class Call {
   readonly metadata: Metadata
   readonly metadataText: string
   readonly key: string | undefined
-  /** Of the command's input, where there is a key. */
+  /** Of the command's input, if there is a key. */
   readonly fingerprint: string
   readonly signal: AbortSignal | undefined
-  /** Settles once, with what the command came to. */
+  /** Settles once, with the command's outcome. */
   readonly outcome: Promise<CallOutcome>
   /** How often the command was decided. */
   attempts = 0
   #inFlight = false
   isSettled = false
-  /** Ends the listening to the signal. */
+  /** Stops listening to the signal. */
   #stopListening: (() => void) | undefined
   readonly #needs: object
   readonly #retry: RetryPolicy
@@ -105,11 +105,11 @@ export class Call {
     ) {
       throw new InvalidArgumentError(
         'command',
-        'an object with reads and handle, like what defineCommand makes of an input',
+        'an object with reads and handle, like withdraw({ ... }) of defineCommand',
       )
     }
     if (command.follow !== undefined && typeof (command.follow as unknown) !== 'function') {
-      throw new InvalidArgumentError('follow', 'a function from the states to further streams')
+      throw new InvalidArgumentError('follow', 'a function that returns a record of streams')
     }
     checkOptions(options, 'options', ['metadata', 'key', 'signal', 'retry', 'onRetry', 'needs'])
     this.command = command
@@ -136,13 +136,13 @@ export class Call {
     else if (this.signal) this.#stopListening = onAbort(this.signal, this.#abort)
   }
 
-  /** Whether it is settled, or was given up while an append was on its way, which then came to nothing. */
+  /** Whether it is settled. A call that was aborted during an append that failed is rejected here. */
   get isOver(): boolean {
     if (this.signal?.aborted) this.#abort()
     return this.isSettled
   }
 
-  /** Runs `handle`; a promise only where `handle` returned one. Never throws: an error is a decision, too. */
+  /** Runs `handle`; returns a promise only if `handle` does. Never throws: an error counts as a decision. */
   decide(state: unknown, extra: object, place: Place): Decided | Promise<Decided> {
     this.attempts++
     const context = {
@@ -163,7 +163,7 @@ export class Call {
     }
   }
 
-  /** Whether an append is on its way, so that the call cannot be given up; if it was meanwhile, that counts after. */
+  /** Whether an append is in flight: an abort then takes effect after it. */
   set inFlight(inFlight: boolean) {
     this.#inFlight = inFlight
   }
@@ -179,11 +179,11 @@ export class Call {
   }
 
   /**
-   * Takes note of a conflict.
+   * Handles a conflict.
    *
-   * @param counts whether it used up a retry: not where the state came from the cache, for then it was only old.
-   * @param jitter from 0 to 1: the same for all that are to be decided anew together.
-   * @returns how long to wait before the command is decided anew; `undefined` where it failed for good.
+   * @param counts whether it uses up a retry: a state from the cache that was out of date does not.
+   * @param jitter from 0 to 1: the same for all calls that are to be decided again together.
+   * @returns the delay before the next attempt; `undefined` if the call is settled.
    */
   conflicted(conflict: Conflict, counts: boolean, jitter: number): number | undefined {
     if (this.isOver) return undefined
@@ -222,10 +222,10 @@ export class Call {
   }
 }
 
-/** What an error calls the events that `handle` returned. */
+/** The name of the events that `handle` returned, in errors. */
 export const RETURNED = 'what handle returns'
 
-/** The signal of a call whose caller gave none. */
+/** The signal of calls without one. */
 const NEVER = new AbortController().signal
 
 function threw(error: unknown): Decided {
@@ -239,7 +239,7 @@ function inputOf(command: Command<Boundary, unknown, unknown>): unknown {
   return name === undefined ? input : [name, input]
 }
 
-/** A class's own fields; private ones cannot be seen. */
+/** The public fields of an instance. */
 function fieldsOf(command: object): unknown {
   const fields = { ...command, reads: undefined }
   return isPlain(command) || Object.keys(fields).length > 1 ? fields : command
@@ -247,7 +247,7 @@ function fieldsOf(command: object): unknown {
 
 function checkNeeds(needs: unknown = {}): object {
   if (typeof needs !== 'object' || needs === null) {
-    throw new InvalidArgumentError('needs', 'an object of what the command needs')
+    throw new InvalidArgumentError('needs', 'an object with what the command needs')
   }
   return needs
 }
@@ -256,19 +256,19 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
 }
 
-/** A decision that stands. */
+/** A decision on current state. */
 export interface Standing {
   readonly decided: Decided
   readonly events: readonly EncodedEvent[]
   /** The index of its first event among those of the append. */
   readonly first: number
-  /** The state as the caller gets it. */
+  /** The state for the caller. */
   readonly result: unknown
-  /** Where each of its streams stands with its events. */
+  /** The head of each of its streams with its events. */
   readonly revisions: ReadonlyMap<string, Revision>
 }
 
-/** Tells the caller what came of its command, now that all it stands on is committed. */
+/** Settles a call, now that everything it depends on is committed. */
 export function report(call: Call, standing: Standing, verdict: Appended | Repeated | undefined): void {
   const { decided, events, first, result, revisions } = standing
   const { attempts, metadata } = call

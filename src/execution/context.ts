@@ -5,7 +5,7 @@ import { RepeatedCalls } from './replay.ts'
 import { StateCache } from './state-cache.ts'
 import { StreamLocks } from './stream-lock.ts'
 
-/** What the commands of one store share in this process. */
+/** What all commands of one store in this process share. */
 export class ExecutionContext {
   readonly core: StoreCore
   readonly cache: StateCache
@@ -18,7 +18,7 @@ export class ExecutionContext {
     this.repeated = new RepeatedCalls(core)
   }
 
-  /** Appends for calls. They cannot be given up while the append is in flight; a lone one can until it is sent. */
+  /** Appends for calls, which cannot be aborted while the append is in flight. A single call can until it is sent. */
   async append(request: AppendRequest, calls: readonly Call[]): Promise<AppendVerdict> {
     const alone = calls.length === 1 ? calls[0] : undefined
     for (const call of calls) call.inFlight = true

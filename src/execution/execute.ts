@@ -17,52 +17,52 @@ import type { Position, Revision } from '../base/revision.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import type { EventStore } from '../store/event-store.ts'
 
-/** A command that was executed. */
+/** The outcome of a command that was accepted. */
 export interface Executed<State, E> {
   readonly ok: true
-  /** Its events as stored, in the order decided. */
+  /** Its events as stored, in the order in which `handle` returned them. */
   readonly events: readonly RecordedAs<E>[]
-  /** The state with these events, in the shape of what it reads. Read-only. */
+  /** The state with these events, in the shape of what the command reads. Read-only. */
   readonly state: State
-  /** Where each stream that it read or wrote stood right after it, by name. */
+  /** The head of each stream that it read or wrote, right after it, by name. */
   readonly revisions: ReadonlyMap<string, Revision>
-  /** The position of its last event; `undefined` where it decided on none. */
+  /** The position of its last event; `undefined` if it has no events. */
   readonly position: Position | undefined
-  /** How often it was decided. */
+  /** How often `handle` ran. */
   readonly attempts: number
-  /** Whether its idempotency key had been used, so that this is what the first append gave. */
+  /** Whether its idempotency key was used before, so that this is the result of the first append. */
   readonly repeated: boolean
 }
 
-/** A command that was rejected. */
+/** The outcome of a command that was rejected. */
 export interface NotExecuted<R> {
   readonly ok: false
   readonly rejection: R
-  /** How often it was decided. */
+  /** How often `handle` ran. */
   readonly attempts: number
 }
 
-/** What a command came to; `ok` tells. One member for each rejection, so that its reason narrows. */
+/** The outcome of a command; `ok` narrows it. There is one member for each rejection, so that its reason narrows. */
 export type Outcome<State, E, R> = Executed<State, E> | (R extends unknown ? NotExecuted<R> : never)
 
-/** The options, with `needs` asked for only where the command has some. */
+/** The last arguments of `execute`: its options, with `needs` required if the command has some. */
 export type ExecuteArguments<Needs> =
   {} extends Omit<Needs, keyof CommandContext | 'on' | 'revision'>
     ? [options?: ExecuteOptions]
     : [options: ExecuteOptions & { readonly needs: Needs }]
 
 /**
- * Executes a command: rebuilds the states of what it reads, lets it decide and appends its events, on
- * condition that nothing it read has changed; else it is decided anew, as often as `retry` allows.
+ * Executes a command: rebuilds the states that it reads, lets it decide and appends its events, on condition that nothing
+ * it read has changed. After a conflict it decides again, as often as `retry` allows.
  *
- * Commands of one process that wait for one stream are decided in sequence and appended together. Whatever is
- * reported, a rejection and an error thrown by `handle` too, stands on committed, current state.
+ * Commands of one process that wait for one stream are decided in sequence and appended together. Every outcome, also a
+ * rejection and an error thrown by `handle`, is based on committed, current state.
  *
- * @throws RejectedError where `handle` returned `reject(...)`; `command.rejected(error)` narrows it.
- * @throws ConflictError where every retry met a conflict.
- * @throws whatever `handle` throws, unchanged; the signal's reason where it was given up.
+ * @throws RejectedError if `handle` returned `reject(...)`; `command.rejected(error)` narrows it.
+ * @throws ConflictError if every retry met a conflict.
+ * @throws errors of `handle`, unchanged; the signal's reason if the call was aborted.
  * @throws FoldError, UnknownEventError, StreamTruncatedError, InvalidDataError, LimitError, KeyReusedError,
- *   OutcomeUnknownError, and whatever else the store's `append` throws. Nothing was written then, but for
+ *   OutcomeUnknownError, and the errors of the store's `append`. Nothing was written, except perhaps with
  *   OutcomeUnknownError.
  * @example
  * ```ts
@@ -80,7 +80,7 @@ export async function execute<B extends Boundary, Ret extends Decision<B>, Needs
 }
 
 /**
- * As {@link execute}, but resolves with the rejection rather than throws it.
+ * Like {@link execute}, but resolves with a rejection instead of throwing it.
  *
  * @example
  * ```ts

@@ -1,5 +1,5 @@
 import { decode } from '../model/upcast.ts'
-import { FoldError, StreamTruncatedError } from '../base/errors.ts'
+import { FoldError, InvalidArgumentError, quote, StreamTruncatedError } from '../base/errors.ts'
 import type { StreamEvent } from '../model/event.ts'
 import { freezeState, freezeStep } from './freeze.ts'
 import { streamEventOf } from '../store/decode.ts'
@@ -12,37 +12,28 @@ import type { AnyStream, Fold } from '../model/stream.ts'
 export interface FoldedState {
   readonly stream: AnyStream
   readonly revision: Revision
-  /** The id of the event at that revision: a revision is a number, not an identity. */
+  /** The id of the event at that revision, because another history can have another event there. */
   readonly lastId: string | undefined
-  /** Never handed out but through {@link see}. */
+  /** Handed out only by {@link see}. */
   readonly state: unknown
-  /** Another instance, for who sees it, where the state cannot be isolated from who sees it. */
-  readonly twin: { readonly state: unknown } | undefined
-  /** Whether it was at hand already, so that it may be behind the store. */
+  /** Whether it comes from the cache, so that it may be out of date. */
   readonly cached: boolean
 }
 
-/** A state as it may be handed out. One that cannot be isolated is handed out once. */
-export function see({ stream, state, twin }: FoldedState): unknown {
-  if (twin) return twin.state
-  return stream.fold.isolation === 'copy' ? (state as { clone(): unknown }).clone() : state
+/** A state for one decision or one caller, who cannot change the state itself: it is frozen, or a copy. */
+export function see({ stream, state }: FoldedState): unknown {
+  return stream.fold.isolation === 'copy' ? (state as Cloneable).clone() : state
 }
 
-/** A state as a result: an instance that no decision has seen. */
-export function seeAfter(folded: FoldedState): unknown {
-  return folded.twin ? folded.state : see(folded)
-}
-
-/** Whether a state can be seen several times without one seeing what another did to it. */
-export function isShareable({ twin }: FoldedState): boolean {
-  return twin === undefined
+interface Cloneable {
+  clone(): unknown
 }
 
 /**
- * Folds a stream's state from its events, up to a revision where one is given.
+ * Folds a stream's state from its events, up to a revision if one is given.
  *
- * @param options `known`: an earlier state of it, to read on from; if the stream is not its continuation, all
- *   is read.
+ * @param options `known`: an earlier state, to which only later events are added; if the stream does not continue it, the
+ *   whole stream is read.
  * @throws StreamTruncatedError, UnknownEventError, FoldError
  */
 export async function foldStream(
@@ -51,7 +42,7 @@ export async function foldStream(
   options: { known?: FoldedState | undefined; upTo?: Revision } = {},
 ): Promise<FoldedState> {
   const { known, upTo } = options
-  if (known?.stream.fold === stream.fold && isShareable(known)) {
+  if (known?.stream.fold === stream.fold) {
     const continued = await readOn(core, known, upTo)
     if (continued) return continued
   }
@@ -63,78 +54,48 @@ export async function foldStream(
     if (page.length === 0) throw new StreamTruncatedError(stream.stream, undefined)
     for (const event of page) folding.add(event)
   }
-  const result = folding.result()
-  if (isShareable(result) || !folding.alone) return result
-  unshareable.add(stream.fold)
-  return foldStream(core, stream, options)
+  return folding.result()
 }
 
-/** The state after further events, which are not stored yet. @throws FoldError */
+/** The state after further events. @throws FoldError */
 export function evolve(folded: FoldedState, events: readonly StreamEvent[]): FoldedState {
   const last = events.at(-1)
   if (!last) return folded
   const { stream } = folded
-  let state = stream.fold.isolation === 'copy' ? (folded.state as { clone(): unknown }).clone() : folded.state
+  let state = see(folded)
   for (const event of events) state = step(stream.fold, state, event)
-  const isolated = isolate(stream.fold, state)
-  return {
-    stream,
-    revision: last.revision,
-    lastId: last.id,
-    state,
-    twin: isolated ? undefined : { state },
-    cached: false,
-  }
+  return { stream, revision: last.revision, lastId: last.id, state: isolated(stream, state), cached: false }
 }
 
-/** Folds of whose states some could not be frozen: each decision gets instances of its own. */
-const unshareable = new WeakSet<Fold<unknown>>()
-
-/** A state that grows event by event; where it cannot be isolated, with a twin of other instances. */
+/** A state that is folded event by event. */
 class Folding {
   readonly #stream: AnyStream
-  readonly #states: unknown[]
+  #state: unknown
   #revision: Revision = 'none'
   #lastId: string | undefined
 
   constructor(stream: AnyStream) {
-    const { fold } = stream
     this.#stream = stream
-    const twins = fold.isolation === 'none' || unshareable.has(fold)
-    this.#states = twins ? [initial(fold), initial(fold)] : [initial(fold)]
-  }
-
-  /** Whether there is no twin. */
-  get alone(): boolean {
-    return this.#states.length === 1
+    this.#state = stream.fold.initial()
+    if (stream.fold.isolation === 'freeze') freezeStep(this.#state)
   }
 
   add(stored: StoredEvent): void {
     const { stream, fold } = this.#stream
     const expected = this.#revision === 'none' ? 0 : this.#revision + 1
     if (stored.revision !== expected) throw new StreamTruncatedError(stream, stored.revision)
-    for (let i = 0; i < this.#states.length; i++) {
-      this.#states[i] = step(fold, this.#states[i], streamEventOf(stored))
-    }
+    this.#state = step(fold, this.#state, streamEventOf(stored))
     this.#revision = stored.revision
     this.#lastId = stored.id
   }
 
   result(): FoldedState {
-    const [state, twin] = this.#states
-    const shareable = this.alone && isolate(this.#stream.fold, state)
-    return {
-      stream: this.#stream,
-      revision: this.#revision,
-      lastId: this.#lastId,
-      state,
-      twin: shareable ? undefined : { state: twin },
-      cached: false,
-    }
+    const state = isolated(this.#stream, this.#state)
+    return { stream: this.#stream, revision: this.#revision, lastId: this.#lastId, state, cached: false }
   }
 }
 
-/** The same state, moved on by the events after it; `undefined` where the stream is not its continuation. */
+/** The state with the events after it; `undefined` if the stream does not continue it. */
 async function readOn(
   core: StoreCore,
   known: FoldedState,
@@ -150,22 +111,15 @@ async function readOn(
     const isNext = folded !== undefined || (first?.revision === from && first.id === known.lastId)
     if (!isNext) return undefined
     folded = evolve(folded ?? known, page.slice(folded ? 0 : 1).map(streamEventOf))
-    if (!isShareable(folded)) return undefined
   }
   return folded && { ...folded, cached: false }
-}
-
-function initial(fold: Fold<unknown>): unknown {
-  const state = fold.initial()
-  if (fold.isolation === 'freeze') freezeState(state)
-  return state
 }
 
 function step(fold: Fold<unknown>, state: unknown, event: StreamEvent): unknown {
   const decoded = decode(fold, event)
   try {
     const next = fold.evolve(state as never, decoded)
-    // At every step, so that an apply that changes its argument fails wherever the folding began.
+    // At every step, so that an `apply` that changes its argument always fails, whatever state the fold began with.
     if (fold.isolation === 'freeze') freezeStep(next)
     return next
   } catch (error) {
@@ -173,6 +127,13 @@ function step(fold: Fold<unknown>, state: unknown, event: StreamEvent): unknown 
   }
 }
 
-function isolate(fold: Fold<unknown>, state: unknown): boolean {
-  return fold.isolation === 'copy' || (fold.isolation === 'freeze' && freezeState(state))
+/** Freezes a state, unless it is copied. @throws InvalidArgumentError if it cannot be frozen. */
+function isolated({ stream, fold }: AnyStream, state: unknown): unknown {
+  const obstacle = fold.isolation === 'freeze' ? freezeState(state) : undefined
+  if (obstacle === undefined) return state
+  throw new InvalidArgumentError('the state', {
+    message:
+      `the state of stream ${quote(stream)} cannot be frozen, because it has ${obstacle}; keep plain objects, arrays, ` +
+      'Maps, Sets and Dates in it, or use aggregateFromClass with a class that has clone()',
+  })
 }

@@ -1,20 +1,18 @@
 import { isPlain } from '../model/json.ts'
 
 /**
- * Freezes a state deeply, so that it can be kept and handed out again and again: plain objects, arrays, Maps,
- * Sets and Dates.
+ * Freezes a state deeply, so that it can be cached and shared: plain objects, arrays, Maps, Sets and Dates.
  *
- * @returns false where something in it cannot be frozen (an instance of a class, a function, a typed array):
- *   then whoever sees the state could change it, and it must not be shared.
+ * @returns what in it cannot be frozen, like 'a function'; `undefined` if everything is frozen.
  */
-export function freezeState(state: unknown): boolean {
+export function freezeState(state: unknown): string | undefined {
   const visited: object[] = []
-  if (freeze(state, visited)) return true
-  for (const object of visited) frozen.delete(object)
-  return false
+  const obstacle = freeze(state, visited)
+  if (obstacle !== undefined) for (const object of visited) frozen.delete(object)
+  return obstacle
 }
 
-/** Freezes what it can of a state between two steps of a fold. Cheap: what is frozen is taken to be so deeply. */
+/** Freezes as much of a state as possible between two steps of a fold. Cheap: a frozen object counts as deeply frozen. */
 export function freezeStep(state: unknown): void {
   if (typeof state !== 'object' || state === null || Object.isFrozen(state)) return
   const items = lock(state)
@@ -23,30 +21,41 @@ export function freezeStep(state: unknown): void {
   for (const item of items) freezeStep(item)
 }
 
-/** What is known to be frozen with all that it holds. */
+/** Objects that are known to be deeply frozen. */
 const frozen = new WeakSet()
 
-function freeze(value: unknown, visited: object[]): boolean {
-  if (typeof value !== 'object' || value === null) return typeof value !== 'function'
-  if (frozen.has(value)) return true
+function freeze(value: unknown, visited: object[]): string | undefined {
+  if (typeof value !== 'object' || value === null)
+    return typeof value === 'function' ? 'a function' : undefined
+  if (frozen.has(value)) return undefined
   frozen.add(value)
   visited.push(value)
   const items = lock(value)
-  if (!items) return false
+  if (!items) return kindOf(value)
   Object.freeze(value)
-  for (const item of items) if (!freeze(item, visited)) return false
-  return true
+  for (const item of items) {
+    const obstacle = freeze(item, visited)
+    if (obstacle !== undefined) return obstacle
+  }
+  return undefined
+}
+
+function kindOf(object: object): string {
+  if (isPlain(object)) return 'a property with a getter or setter'
+  const { constructor } = object as { constructor?: { name?: unknown } }
+  const name = typeof constructor?.name === 'string' ? constructor.name : ''
+  return name === '' ? 'an instance of a class' : `an instance of ${name}`
 }
 
 /**
- * Takes care of what freezing an object itself leaves open.
+ * Prevents changes that `Object.freeze` does not prevent.
  *
- * @returns what it holds, to be frozen as well; `undefined` where it has ways of its own to change.
+ * @returns the object's values, which are to be frozen as well; `undefined` if the object can still be changed.
  */
 function lock(object: object): readonly unknown[] | undefined {
   const prototype = Object.getPrototypeOf(object) as object | null
   if (Array.isArray(object)) return prototype !== null && isPlain(prototype) ? object : undefined
-  // Not those of a subclass: its methods reach the writers that are replaced here.
+  // No subclasses: their methods can reach the writers that are replaced here.
   if (prototype === Map.prototype) {
     const map = object as Map<unknown, unknown>
     return refuseWriters(map, MAP_WRITERS) ? [...map.keys(), ...map.values()] : undefined
@@ -58,7 +67,7 @@ function lock(object: object): readonly unknown[] | undefined {
   return isPlain(object) ? valuesOf(object) : undefined
 }
 
-/** The values of a plain object; `undefined` where it has accessors, which could change what they close over. */
+/** The values of a plain object; `undefined` if it has accessors, which could change variables outside. */
 function valuesOf(object: object): unknown[] | undefined {
   const values: unknown[] = []
   for (const key of Reflect.ownKeys(object)) {
@@ -69,7 +78,7 @@ function valuesOf(object: object): unknown[] | undefined {
   return values
 }
 
-/** Freezing a Map does not freeze its entries: its writers are replaced, as Immer does. False where they cannot be. */
+/** Freezing a Map does not freeze its entries, so its writers are replaced, as Immer does. False if they cannot be. */
 function refuseWriters(object: object, writers: readonly string[]): boolean {
   const isRefused = (name: string) => Object.getOwnPropertyDescriptor(object, name)?.value === refuse
   if (writers.every(isRefused)) return true
@@ -82,7 +91,7 @@ function refuse(): never {
   throw new TypeError('a state is read-only: return an event, or in apply a changed copy')
 }
 
-/** All methods but those known to read: a newer runtime may have further ones that write. */
+/** All methods except known readers: a newer runtime may have more writers. */
 const MAP_WRITERS = writersOf(Map.prototype, ['get', 'has', 'forEach', 'keys', 'values', 'entries'])
 const SET_WRITERS = writersOf(Set.prototype, [
   ...['has', 'forEach', 'keys', 'values', 'entries', 'union', 'intersection', 'difference'],

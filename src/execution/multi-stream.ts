@@ -11,7 +11,7 @@ import {
 import type { Streams } from '../model/command.ts'
 import { type Call, type Decided, report } from './call.ts'
 import type { ExecutionContext } from './context.ts'
-import { type FoldedState, foldStream, seeAfter } from './fold.ts'
+import { type FoldedState, foldStream } from './fold.ts'
 import { streamEventOfNew } from '../store/decode.ts'
 import type { Appended, Condition, Conflict, Repeated } from '../adapter/store-adapter.ts'
 import type { AnyStream } from '../model/stream.ts'
@@ -22,22 +22,22 @@ interface Candidate {
   readonly events: readonly EncodedEvent[]
   readonly reading: Reading
   readonly after: StateSet
-  /** The same as the caller gets it; made before the append, because making it may fail. */
+  /** The state for the caller; made before the append, because `clone()` may throw. */
   readonly result: unknown
 }
 
 /**
- * A command over several streams: read, decided and appended as one, under a condition on each of them. It
- * stands on nothing that other commands decided but did not commit. It is tried at once; after a conflict it
- * takes its turn among this process's commands on the streams in question, so that they do not starve it.
+ * A command over several streams: read, decided and appended under a condition on each of them. It never depends on
+ * uncommitted events of other commands. The first attempt runs at once; after a conflict it takes the locks of the streams
+ * in question, so that this process's other commands do not starve it.
  */
 export class MultiStreamDecision {
   readonly #context: ExecutionContext
   readonly #call: Call
   readonly #boundary: Streams
-  /** Streams at which another command came first. */
+  /** Streams on which it lost a race. */
   #contended: readonly string[] = []
-  /** States that turned out to be old, to read on from. */
+  /** States that were out of date, to which later events are added. */
   readonly #old = new Map<string, FoldedState>()
 
   constructor(context: ExecutionContext, call: Call, boundary: Streams) {
@@ -62,7 +62,7 @@ export class MultiStreamDecision {
     }
   }
 
-  /** @returns how long to wait before the next attempt, if the call is not settled. */
+  /** @returns the delay before the next attempt, if the call is not settled. */
   async #attempt(): Promise<number> {
     const call = this.#call
     if (call.isOver) return 0
@@ -95,10 +95,10 @@ export class MultiStreamDecision {
   }
 
   /**
-   * Reads all streams. What fails there may come of an old state, which follows what it should not: then it is
-   * read anew.
+   * Reads all streams. If that fails with cached states, which may be out of date and follow the wrong streams, everything
+   * has to be read again.
    *
-   * @returns undefined where it is to be read anew.
+   * @returns undefined if everything has to be read again.
    */
   async #read(): Promise<Reading | undefined> {
     const { core, cache } = this.#context
@@ -116,7 +116,7 @@ export class MultiStreamDecision {
     }
   }
 
-  /** From the cache, or from the store; up to the revision at which another fold of the stream stands. */
+  /** From the cache or from the store; up to the revision of another fold of the stream, if there is one. */
   async #load(stream: AnyStream, beside?: FoldedState): Promise<FoldedState> {
     const { core, cache } = this.#context
     const cached = cache.get(stream)
@@ -139,13 +139,13 @@ export class MultiStreamDecision {
       const { events } = decided
       checkEvents(events, states.byStream().length)
       const after = this.#fold(states, events)
-      return { decided, events, reading, after, result: after.shape(boundary, seeAfter) }
+      return { decided, events, reading, after, result: after.shape(boundary) }
     } catch (error) {
       return { decided: { kind: 'threw', error }, ...nothing }
     }
   }
 
-  /** The states with the decision's events: what an aggregate cannot fold is never stored. */
+  /** The states with the decision's events, so that an event that an aggregate cannot fold is never stored. */
   #fold(states: StateSet, events: readonly EncodedEvent[]): StateSet {
     const heads = new Map(states.byStream().map(({ stream, revision }) => [stream.stream, revision]))
     const placed = events.map((event) => {
@@ -175,7 +175,7 @@ export class MultiStreamDecision {
   }
 }
 
-/** Each stream is to stand where its state does. */
+/** Expects each stream at the revision of its state. */
 function conditionsOf(states: StateSet): Condition[] {
   return states.byStream().map(({ stream, revision }) => ({ stream: stream.stream, expected: revision }))
 }

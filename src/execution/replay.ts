@@ -6,14 +6,14 @@ import type { Revision } from '../base/revision.ts'
 import type { KeyUse } from '../adapter/store-adapter.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import type { Call } from './call.ts'
-import { foldStream, seeAfter } from './fold.ts'
+import { foldStream } from './fold.ts'
 import { readBoundary } from './boundary.ts'
 import { StateCache } from './state-cache.ts'
 
-/** Answers calls whose idempotency key was used before with what the first append gave. */
+/** Answers calls whose idempotency key was used before with the result of the first append. */
 export class RepeatedCalls {
   readonly #core: StoreCore
-  /** States right after the appends repeated last: who repeats one often repeats the next one, too. */
+  /** States right after the appends that were repeated last, because a repeat is often followed by the next one. */
   readonly #past: StateCache
 
   constructor(core: StoreCore) {
@@ -22,8 +22,8 @@ export class RepeatedCalls {
   }
 
   /**
-   * Settles a call. Its streams are read as they were right before the first append, so that `follow` names the
-   * same ones, and the events are applied to them again.
+   * Settles a call. Its streams are read as they were right before the first append, so that `follow` names the same
+   * streams, and the stored events are applied to them again.
    */
   async settle(call: Call, boundary: Boundary, use: KeyUse): Promise<void> {
     try {
@@ -35,13 +35,13 @@ export class RepeatedCalls {
         return foldStream(this.#core, stream, { known: this.#past.get(stream), upTo })
       })
       const { states } = reading
-      // Of another command with an equal input: what that wrote is no answer to this one.
+      // The key was used by another command with an equal input, which wrote to other streams.
       if (use.events.some(({ stream }) => states.of(stream).length === 0)) throw new KeyReusedError(use.key)
       const after = states.evolve(use.events.map(streamEventOf))
       for (const folded of after.all()) this.#past.set(folded)
       const { events, ...result } = fromUse(use)
       const decoded = events.map((event) => decode(states.of(event.stream)[0]!.stream.fold, event))
-      const state = after.shape(reading.boundary, seeAfter)
+      const state = after.shape(reading.boundary)
       call.resolve({ ok: true, ...result, events: decoded, state, attempts: call.attempts })
     } catch (error) {
       call.reject(error)
@@ -49,7 +49,7 @@ export class RepeatedCalls {
   }
 }
 
-/** Where each stream of the first append stood right before it. */
+/** The head of each stream of the first append right before it. */
 function headsBefore({ heads, events }: KeyUse): Map<string, Revision> {
   const before = new Map<string, Revision>(heads)
   for (const { stream, revision } of events.toReversed())

@@ -10,17 +10,17 @@ import type {
 import type { AnyStream } from '../model/stream.ts'
 import { type Call, type Decided, report } from './call.ts'
 import type { ExecutionContext } from './context.ts'
-import { evolve, type FoldedState, foldStream, isShareable, see, seeAfter } from './fold.ts'
+import { evolve, type FoldedState, foldStream, see } from './fold.ts'
 import { nextRevision } from '../adapter/append-rules.ts'
 import { limits } from '../base/limits.ts'
 import { streamEventOfNew } from '../store/decode.ts'
 import { placeOnOne } from './boundary.ts'
 
 /**
- * The commands of this process that wait for one stream. They are decided in sequence, each on the state that
- * the one before it left, and go as one append with one expectation: it succeeds whole, or fails whole and all
- * are decided anew. (A revision is a number, not an identity: a decision that stands on another's uncommitted
- * event must fall with it.) Nothing is reported before what it stands on is committed.
+ * The commands of this process that wait for one stream. They are decided in sequence, each on the state that the command
+ * before it left, and appended together under one expectation. The append succeeds as a whole, or all commands are decided
+ * again: a decision that depends on another command's uncommitted event must fail with it. Nothing is reported before
+ * everything it depends on is committed.
  */
 export class SingleStreamDecisions {
   readonly #context: ExecutionContext
@@ -28,12 +28,12 @@ export class SingleStreamDecisions {
   readonly #name: string
   readonly #waiting: Waiting[] = []
   #isRunning = false
-  /** How many groups wait for the end of a delay. */
+  /** How many groups wait for a retry delay. */
   #delayed = 0
-  /** A state that turned out to be old, to read on from. */
+  /** A state that was out of date, to which later events are added. */
   #old: FoldedState | undefined
 
-  /** @param onIdle called when no command waits for the stream any more. */
+  /** @param onIdle called when no command waits for the stream. */
   constructor(context: ExecutionContext, name: string, onIdle: () => void) {
     this.#context = context
     this.#onIdle = onIdle
@@ -52,7 +52,7 @@ export class SingleStreamDecisions {
     if (this.#delayed === 0) this.#onIdle()
   }
 
-  /** Takes those that wait at the front, decides them and reports what stands; returns who is decided anew. */
+  /** Decides and appends the commands at the front of the queue; returns those that must be decided again. */
   async #turn(): Promise<readonly Waiting[]> {
     const release = await this.#context.locks.take([this.#name])
     const group = this.#takeGroup()
@@ -69,7 +69,7 @@ export class SingleStreamDecisions {
   #takeGroup(): Waiting[] {
     const fold = this.#waiting[0]?.stream.fold
     const other = this.#waiting.findIndex(({ stream }) => stream.fold !== fold)
-    const group = this.#waiting.splice(0, Math.min(other < 0 ? Infinity : other, MOST_AT_ONCE))
+    const group = this.#waiting.splice(0, Math.min(other < 0 ? Infinity : other, MAX_COMMANDS_PER_APPEND))
     return group.filter(({ call }) => !call.isOver)
   }
 
@@ -77,12 +77,12 @@ export class SingleStreamDecisions {
     const { cache, core } = this.#context
     const { stream } = group[0]!
     const base = cache.get(stream) ?? (await foldStream(core, stream, { known: this.#old }))
-    const { candidates, rest } = withoutGivenUp(await decideInSequence(group, base))
+    const { candidates, rest } = withoutAborted(await decideInSequence(group, base))
     if (candidates.length === 0) return rest
     const events = candidates.flatMap((candidate) => candidate.events)
     const keys = candidates.flatMap(claimOf)
     if (events.length === 0 && keys.length === 0 && !base.cached) {
-      // The state was read just now and nothing was added to it: that is its verification.
+      // The state was just read and no event is appended: reading it was the verification.
       for (const candidate of candidates) reportOne(candidate)
       cache.set(base)
       return rest
@@ -106,7 +106,7 @@ export class SingleStreamDecisions {
       )
     } catch (error) {
       cache.delete(this.#name)
-      // Those without events wrote nothing that could be in doubt: they are decided without the others'.
+      // Commands without events cannot be in doubt: they are decided again, without the events of the others.
       const [failed, others] = partition(
         candidates,
         ({ events }) => events.length > 0 || request.events.length === 0,
@@ -133,7 +133,7 @@ export class SingleStreamDecisions {
       return others
     }
     if (verdict.kind === 'repeated') {
-      // Events with ids of their own that were stored before. Others stand on a state that has moved on since.
+      // The events with given ids were stored before. The other decisions depend on a state that is out of date.
       cache.delete(this.#name)
       const [writers, others] = partition(candidates, ({ events }) => events.length > 0)
       for (const writer of writers) reportOne(writer, verdict)
@@ -145,7 +145,7 @@ export class SingleStreamDecisions {
     return []
   }
 
-  /** Those of one delay wait together, to be one group again; meanwhile others have their turn. */
+  /** Commands with the same delay wait together, to be one group again; meanwhile other commands run. */
   #conflicted(conflict: Conflict, candidates: readonly Candidate[], counts: boolean): readonly Waiting[] {
     const jitter = Math.random()
     const byDelay = new Map<number, Waiting[]>([[0, []]])
@@ -170,8 +170,7 @@ export class SingleStreamDecisions {
   }
 }
 
-/** How many commands are decided for one append. */
-const MOST_AT_ONCE = 250
+const MAX_COMMANDS_PER_APPEND = 250
 
 function claimOf({ call, events, first }: Candidate): KeyClaim[] {
   const { key, fingerprint } = call
@@ -193,25 +192,25 @@ export interface Waiting {
   readonly stream: AnyStream
 }
 
-/** A decided command: what it stands on are the events of those before it in its group. */
+/** A decided command. Its state includes the events of the commands before it in the group. */
 export interface Candidate extends Waiting {
   readonly decided: Decided
   readonly events: readonly EncodedEvent[]
-  /** The index of its first event among those of the group. */
+  /** The index of its first event among the group's events. */
   readonly first: number
   /** The state with its events. */
   readonly state: FoldedState
-  /** The same as the caller gets it; made before the append, because making it may fail. */
+  /** The state for the caller; made before the append, because `clone()` may throw. */
   readonly result: unknown
 }
 
-/** Commands decided one after the other, and those that are left for another append. */
+/** Decided commands, and those that are left for another append. */
 interface Sequence {
   readonly candidates: readonly Candidate[]
   readonly rest: readonly Waiting[]
 }
 
-/** Decides each command on the state that the one before it leaves, as far as they go into one append. */
+/** Decides each command on the state that the one before it leaves, as far as they fit into one append. */
 async function decideInSequence(group: readonly Waiting[], base: FoldedState): Promise<Sequence> {
   const candidates: Candidate[] = []
   const deferred: Waiting[] = []
@@ -219,7 +218,6 @@ async function decideInSequence(group: readonly Waiting[], base: FoldedState): P
   const keys = new Set<string>()
   const ids = new Set<string>()
   let state = base
-  let isSeen = false
   let total = 0
   for (const [i, waiting] of group.entries()) {
     const { call } = waiting
@@ -228,8 +226,6 @@ async function decideInSequence(group: readonly Waiting[], base: FoldedState): P
       deferred.push(waiting)
       continue
     }
-    if (isSeen && !isShareable(state)) return { candidates, rest: [...deferred, ...group.slice(i)] }
-    isSeen = true
     const deciding = decide(waiting, state)
     const decided = deciding instanceof Promise ? await deciding : deciding
     if (call.isSettled) continue
@@ -256,29 +252,26 @@ function decide({ call, stream }: Waiting, state: FoldedState): Decided | Promis
   try {
     return call.decide(see(state), { revision: state.revision }, placeOnOne(stream))
   } catch (error) {
-    // Of `clone()`: like an error of `handle`, it stands or falls with the state.
+    // Thrown by `clone()`: handled like an error of `handle`.
     return { kind: 'threw', error }
   }
 }
 
-/** At the most so many bytes of JSON in UTF-8; counting exactly, again and again, would cost too much. */
+/** An upper bound of the bytes of JSON in UTF-8; an exact count for each command would cost too much. */
 function sizeOf(events: readonly EncodedEvent[]): number {
   let size = 0
   for (const { data, metadata } of events) size += 3 * (data.length + metadata.length)
   return size
 }
 
-/**
- * Without those given up while others were decided after them; these stand on what they left, and are decided
- * anew.
- */
-function withoutGivenUp({ candidates, rest }: Sequence): Sequence {
-  const givenUp = candidates.findIndex(({ call }) => call.isSettled)
-  if (givenUp < 0) return { candidates, rest }
-  return { candidates: candidates.slice(0, givenUp), rest: [...candidates.slice(givenUp), ...rest] }
+/** Removes commands that were aborted meanwhile. Commands that were decided after them are decided again. */
+function withoutAborted({ candidates, rest }: Sequence): Sequence {
+  const aborted = candidates.findIndex(({ call }) => call.isSettled)
+  if (aborted < 0) return { candidates, rest }
+  return { candidates: candidates.slice(0, aborted), rest: [...candidates.slice(aborted), ...rest] }
 }
 
-/** Checks and folds a decision's events: what the aggregate cannot fold is never stored. */
+/** Checks and folds a decision's events, so that an event that the aggregate cannot fold is never stored. */
 function fold(
   waiting: Waiting,
   decided: Decided,
@@ -293,7 +286,7 @@ function fold(
       streamEventOfNew(event, (revision = nextRevision(revision)), waiting.call.metadata),
     )
     const next = evolve(state, placed)
-    return { ...waiting, decided, events, first, state: next, result: seeAfter(next) }
+    return { ...waiting, decided, events, first, state: next, result: see(next) }
   } catch (error) {
     return { ...waiting, decided: { kind: 'threw', error }, events: [], first, state, result: undefined }
   }

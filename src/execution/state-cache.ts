@@ -1,20 +1,20 @@
-import { isShareable, type FoldedState } from './fold.ts'
+import type { FoldedState } from './fold.ts'
 import type { AnyStream } from '../model/stream.ts'
 
 /**
- * The states of the streams used last, so that a command need not read its stream again: it appends under the
- * condition that the stream still stands where the state does. What is old is found out by the store.
+ * The states of the streams that were used last, so that a command need not read its stream again: its append is
+ * conditional on the state's revision, so the store detects a state that is out of date.
  */
 export class StateCache {
   /** In the order of use, the least recent first. */
   readonly #states = new Map<string, FoldedState>()
-  readonly #most: number
+  readonly #maxStates: number
 
-  constructor(most: number) {
-    this.#most = most
+  constructor(maxStates: number) {
+    this.#maxStates = maxStates
   }
 
-  /** The state at hand, as of this stream's fold. */
+  /** The cached state, if it is one of this stream's fold. */
   get(stream: AnyStream): FoldedState | undefined {
     const folded = this.#states.get(stream.stream)
     if (folded?.stream.fold !== stream.fold) return undefined
@@ -27,8 +27,8 @@ export class StateCache {
   set(folded: FoldedState): void {
     const { stream } = folded.stream
     this.#states.delete(stream)
-    if (this.#most === 0 || !isShareable(folded)) return
-    if (this.#states.size >= this.#most) {
+    if (this.#maxStates === 0) return
+    if (this.#states.size >= this.#maxStates) {
       const oldest = this.#states.keys().next()
       if (!oldest.done) this.#states.delete(oldest.value)
     }

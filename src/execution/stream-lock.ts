@@ -1,21 +1,21 @@
 /**
- * Turns of this process's commands at a stream, in order of arrival. They only save conflicts between
- * commands of one process; that a decision stands is the store's to say.
+ * Locks on streams for the commands of this process, in order of arrival. They only save conflicts between commands of one
+ * process; correctness does not depend on them.
  */
 export class StreamLocks {
   readonly #last = new Map<string, Promise<void>>()
 
-  /** Whether somebody has a turn at the stream, or waits for one. */
+  /** Whether a command holds the stream's lock, or waits for it. */
   isTaken(stream: string): boolean {
     return this.#last.has(stream)
   }
 
-  /** Waits for turns at all of the streams. Taken in one order by everybody, so that nobody waits in a circle. */
+  /** Waits for the locks of all streams. Every command takes them in the same order, so there is no deadlock. */
   async take(streams: readonly string[]): Promise<() => void> {
     const releases: (() => void)[] = []
     for (const stream of [...new Set(streams)].sort()) {
       const before = this.#last.get(stream)
-      releases.push(this.#line(stream))
+      releases.push(this.#queue(stream))
       if (before) await before
     }
     return () => {
@@ -23,14 +23,14 @@ export class StreamLocks {
     }
   }
 
-  #line(stream: string): () => void {
+  #queue(stream: string): () => void {
     let done!: () => void
-    const turn = new Promise<void>((resolve) => {
+    const lock = new Promise<void>((resolve) => {
       done = resolve
     })
-    this.#last.set(stream, turn)
+    this.#last.set(stream, lock)
     return () => {
-      if (this.#last.get(stream) === turn) this.#last.delete(stream)
+      if (this.#last.get(stream) === lock) this.#last.delete(stream)
       done()
     }
   }

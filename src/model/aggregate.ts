@@ -20,25 +20,24 @@ import type { StandardSchemaV1 } from '../base/standard-schema.ts'
 import type { Fold, Stream } from './stream.ts'
 
 /**
- * A kind of thing that keeps its history in streams of its own: its events, and how its state follows from
- * them. Called with an id, it names a stream.
+ * A kind of entity, each with a stream of its own: its events, and how its state follows from them. Called with an id, it
+ * names a stream.
  */
 export interface Aggregate<Name extends string, State, Events, Id = string> {
   (id: Id): Stream<State, Accepts<Name, Events>>
-  /** The category of its streams, which are called `<category>-<id>`. */
+  /** The category of its streams, whose names are `<category>-<id>`. */
   readonly category: Name
   /** The constructors of its events. */
   readonly events: EventTypes<Name, Events>
   readonly initial: () => State
-  /** One step of the fold; `evolve` in the words of Emmett and Equinox. */
+  /** One step of the fold: the state after one more event. */
   readonly evolve: (state: State, event: StreamEventIn<Name, Events>) => State
   /**
-   * A stored event in its present name and version, if it is one of this aggregate's; for `readAll`, which
-   * gives events as they are stored.
+   * A stored event under its current name and version; `undefined` if it is not one of this aggregate's. For the events
+   * of `readAll` and `subscribe`, which come as they are stored.
    *
-   * @throws UnknownEventError where it is on one of the aggregate's streams, but of a type or version unknown
-   *   here.
-   * @throws FoldError where an upcast throws.
+   * @throws UnknownEventError if it is on a stream of the aggregate, but its type or version is unknown here.
+   * @throws FoldError if an upcast throws.
    * @example
    * ```ts
    * for await (const stored of store.readAll()) {
@@ -60,7 +59,7 @@ export type StreamEventIn<Name extends string, E> = {
   [K in keyof E]: StreamEvent<TypeOf<Name, K, E[K]>, DataOf<E[K]>>
 }[keyof E]
 
-/** Type names that a stream takes: its own by prefix (short in messages, cheap to check), and those it borrows. */
+/** The event types of a stream: its own by prefix (short in messages, cheap to check), and those of other aggregates. */
 type Accepts<Name extends string, E> =
   `${Name}.${string}` | { [K in keyof E]: E[K] extends AnyEventType ? E[K]['type'] : never }[keyof E]
 
@@ -77,16 +76,16 @@ export type EventsOf<A> =
   A extends Aggregate<infer Name, any, infer Events, any> ? RecordedIn<Name, Events> : never
 
 declare const literals: unique symbol
-/** Never a value. In a return type beside a state it makes TypeScript keep literals ('paid' instead of string). */
+/** Never a value. In a union with the state it makes TypeScript keep literals ('paid' rather than string). */
 interface KeepLiterals {
   readonly [literals]: never
   readonly [key: string]: '' | {} | null | undefined
 }
 
 interface AggregateBase<Name extends string, D, Id> {
-  /** The category of its streams, and the prefix of its events' types. Letters, digits, `_` and `.`. */
+  /** The category of its streams, and the prefix of its event types. Letters, digits, `_` and `.`. */
   readonly name: Name
-  /** The type of the id: a Standard Schema, or a function to a string. A string where left out. */
+  /** The type of the id: a Standard Schema, or a function to a string. Default: a string. */
   readonly id?: StandardSchemaV1<unknown, Id> | ((id: Id) => string)
   /** Its events by their short names. */
   readonly events: D & CheckDefinitions<D>
@@ -97,9 +96,9 @@ export interface AggregateDefinition<Name extends string, D, State, Id> extends 
   /** The state before the first event. */
   readonly initial: () => State
   /**
-   * How each event changes the state: pure functions to the next state. An event's position and time are not
-   * there to be used, because a decision's events are folded before they are stored: a time that matters
-   * belongs into the data.
+   * How each event changes the state: pure functions that return the next state. They see neither position nor time of
+   * an event, because a decision's events are folded before they are stored. Put times that the domain needs into the
+   * event's data.
    */
   readonly apply: {
     readonly [K in keyof D]: (
@@ -111,9 +110,9 @@ export interface AggregateDefinition<Name extends string, D, State, Id> extends 
 }
 
 /**
- * States the events of an aggregate and how its state follows from them. State is handed out deeply frozen.
+ * Defines an aggregate: its events, and how its state follows from them. States are deeply frozen.
  *
- * @throws InvalidArgumentError where a name is not usable, or an event has no `apply`.
+ * @throws InvalidArgumentError if a name is not usable, or an event has no `apply`.
  * @example
  * ```ts
  * const Door = defineAggregate({
@@ -132,10 +131,10 @@ export function defineAggregate<const Name extends string, D extends EventDefini
   const apply = definition.apply as unknown as Readonly<Record<string, Step>>
   const events = ownEvents(definition)
   if (typeof (initial as unknown) !== 'function') {
-    throw new InvalidArgumentError('initial', 'a function to the state before the first event')
+    throw new InvalidArgumentError('initial', 'a function that returns the state before the first event')
   }
   if (typeof (apply as unknown) !== 'object' || (apply as unknown) === null) {
-    throw new InvalidArgumentError('apply', 'an object of functions by the names of the events')
+    throw new InvalidArgumentError('apply', 'an object with a function for each event')
   }
   const steps = new Map<string, Step>()
   for (const [key, eventType] of Object.entries(events)) {
@@ -144,7 +143,9 @@ export function defineAggregate<const Name extends string, D extends EventDefini
     steps.set(eventType.type, step)
   }
   for (const key of Object.keys(apply)) {
-    if (!Object.hasOwn(events, key)) throw new InvalidArgumentError(`apply.${key}`, 'named in events')
+    if (Object.hasOwn(events, key)) continue
+    const message = `apply.${key} belongs to no event; known events: ${Object.keys(events).join(', ')}`
+    throw new InvalidArgumentError(`apply.${key}`, { message })
   }
   return makeAggregate(definition, events, {
     initial,
@@ -159,11 +160,11 @@ export function defineAggregate<const Name extends string, D extends EventDefini
 
 type Step = (state: never, data: unknown, event: StreamEvent) => unknown
 
-/** A state that changes itself, as in the Rust original. */
+/** A state whose `apply(event)` changes the instance. */
 export interface MutableState<Event> {
   apply(event: Event): unknown
-  /** A copy that shares nothing with this one. With it, the state is cached; without, folded for each command. */
-  clone?(): unknown
+  /** A copy that shares nothing mutable with this state: each decision gets one. */
+  clone(): unknown
 }
 
 /** What `aggregateFromClass` takes. */
@@ -172,14 +173,13 @@ export interface ClassAggregateDefinition<Name extends string, D, State, Id> ext
   D,
   Id
 > {
-  /** A class whose `apply(event)` changes the instance, as in the Rust original. */
+  /** A class whose `apply(event)` changes the instance. */
   readonly state: new () => State
 }
 
 /**
- * As {@link defineAggregate}, for a state class that changes itself in `apply(event)`. Every decision gets an
- * instance of its own: a copy, where the class has `clone()`, or one folded anew from the stream's events,
- * which costs a read of the whole stream.
+ * Like {@link defineAggregate}, for a state class whose `apply(event)` changes the instance. Every decision gets a copy of
+ * its own, made by the class's `clone()`.
  */
 export function aggregateFromClass<
   const Name extends string,
@@ -194,17 +194,28 @@ export function aggregateFromClass<
 ): Aggregate<Name, State, { [K in keyof D]: Payload<D[K]> }, Id> {
   const State = definition.state as unknown as new () => MutableState<StreamEvent>
   if (typeof (State as unknown) !== 'function') {
-    throw new InvalidArgumentError('state', 'a class with apply(event)')
+    throw new InvalidArgumentError('state', 'a class with apply(event) and clone()')
   }
-  const copies = typeof (State.prototype as MutableState<StreamEvent>).clone === 'function'
   return makeAggregate(definition, ownEvents(definition), {
-    initial: () => new State(),
+    initial: () => checkedState(new State(), definition.name),
     evolve: (state: MutableState<StreamEvent>, event) => {
       state.apply(event)
       return state
     },
-    isolation: copies ? 'copy' : 'none',
+    isolation: 'copy',
   }) as never
+}
+
+function checkedState(state: MutableState<StreamEvent>, name: string): MutableState<StreamEvent> {
+  for (const method of ['apply', 'clone'] as const) {
+    if (typeof (state[method] as unknown) !== 'function') {
+      const why = method === 'clone' ? ': each decision gets a copy of the state' : ''
+      throw new InvalidArgumentError('state', {
+        message: `the state class of ${name} needs ${method}()${why}`,
+      })
+    }
+  }
+  return state
 }
 
 function ownEvents(definition: { name: string; events: EventDefinitions }): Record<string, AnyEventType> {
@@ -238,7 +249,9 @@ function knownEventTypes(events: Readonly<Record<string, AnyEventType>>): Map<st
   for (const record of Object.values(events).map(eventTypeRecord)) {
     for (const type of [record.type, ...record.formerly]) {
       if (known.has(type))
-        throw new InvalidArgumentError('events', `of different types: ${type} is there twice`)
+        throw new InvalidArgumentError('events', {
+          message: `events has the type '${type}' twice; give each event a type of its own`,
+        })
       known.set(type, record)
     }
   }
@@ -250,7 +263,7 @@ function idReader(name: string, id: unknown): (value: unknown) => string {
     typeof id === 'function' && !('~standard' in id) ? (id as (value: unknown) => unknown) : undefined
   const schema = id !== undefined && !read ? (id as StandardSchemaV1) : undefined
   if (schema && !isSchema(schema)) {
-    throw new InvalidArgumentError('id', 'a Standard Schema or a function to a string')
+    throw new InvalidArgumentError('id', 'a Standard Schema or a function that returns a string')
   }
   return (value) => {
     const key = read ? read(value) : validate(schema, value, `the id of ${name}`, 'id')

@@ -9,37 +9,37 @@ import type { Metadata } from './metadata.ts'
 import type { Revision } from '../base/revision.ts'
 
 /**
- * A command ready to execute: what it reads, and how it decides. Any object or class with these two members is
- * one, with nothing to inherit.
+ * A command ready to execute: what it reads, and how it decides. Any object or instance of a class with these two members
+ * is a command; there is no base class.
  */
 export interface Command<B, Ret, Needs = {}> {
-  /** What the decision stands on. */
+  /** The streams that the decision reads. */
   readonly reads: B
   /**
-   * The decision: events, or a rejection. Pure: it may run several times for one command. Nothing that it
-   * does is kept but what it returns. An error that it throws on a state that still stands passes through.
+   * The decision: events, or a rejection. It must be pure, because it may run several times for one command. An error
+   * that it throws on a current state reaches the caller unchanged.
    */
   handle(state: StatesOf<B>, context: ContextOf<B, Needs>): Ret | Promise<Ret>
-  /** Further streams, known only from the states of the first ones. */
+  /** Further streams, found in the states of the first ones. */
   follow?: ((state: never) => Streams) | undefined
-  /** What the command is called; part of what an idempotency key is compared by, where there is one. */
+  /** The command's name. An idempotency key is compared by it, if there is one. */
   readonly name?: string | undefined
   /**
-   * What an idempotency key is compared by: the same key with another input is an error. Of a class, all its
-   * own fields, where it is left out.
+   * What an idempotency key is compared by: the same key with another input is an error. Default for a class: all fields
+   * of the instance.
    */
   readonly input?: unknown
 }
 
 /** A command that takes its input: what `defineCommand` returns. */
 export interface CommandType<Input, B, Ret, Needs = {}> {
-  /** @throws InvalidDataError where the command has a schema for its input, and that refuses it. */
+  /** @throws InvalidDataError if the command's schema refuses the input. */
   (input: Input): Command<B, Ret, Needs>
   /** Narrows what `execute` throws to the rejections of this command. */
   rejected(error: unknown): error is RejectedError<RejectionsIn<Ret>>
 }
 
-/** The rejections of a command or of its type. */
+/** The union of a command's rejections. */
 export type RejectionOf<C> =
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- any command, whatever it reads and needs
   C extends CommandType<any, any, infer Ret, any>
@@ -107,10 +107,11 @@ export function defineCommand<
   const { name, input: schema, reads, follow, handle } = definition
   if (name !== undefined) checkDefinitionName(name, 'name')
   if (typeof reads !== 'function')
-    throw new InvalidArgumentError('reads', 'a function from the input to streams')
-  if (typeof handle !== 'function') throw new InvalidArgumentError('handle', 'a function that decides')
+    throw new InvalidArgumentError('reads', 'a function that returns a stream or a record of streams')
+  if (typeof handle !== 'function')
+    throw new InvalidArgumentError('handle', 'a function that returns events or a rejection')
   if (follow !== undefined && typeof (follow as unknown) !== 'function') {
-    throw new InvalidArgumentError('follow', 'a function from the states to further streams')
+    throw new InvalidArgumentError('follow', 'a function that returns a record of streams')
   }
   if (schema !== undefined && !isSchema(schema)) throw new InvalidArgumentError('input', 'a Standard Schema')
   const commands = new WeakSet<object>()
@@ -133,21 +134,21 @@ export function defineCommand<
   })
 }
 
-/** Streams by name: one, an array or a record of them under each key; `undefined` where one is left out. */
+/** Streams by key: under each key one stream, an array or a record of streams, or `undefined`. */
 export interface Streams {
   readonly [key: string]: AnyStream | readonly AnyStream[] | { readonly [key: string]: AnyStream } | undefined
 }
 
 /**
- * What a decision stands on: one stream, or a record of streams, of arrays of streams, of records of streams.
- * Its append is conditional on every one of them, those only read included.
+ * The streams that a decision reads: one stream, or a record of streams, of arrays of streams, or of records of streams.
+ * The append is conditional on every one of them, also on those that are only read.
  */
 export type Boundary = AnyStream | Streams
 
-/** A state as a decision sees it. Shallow on purpose: so it can be given where the state's own type is asked. */
+/** A state as a decision sees it. Only shallowly `Readonly`, so that it can be passed where the state's own type is expected. */
 export type ReadonlyState<State> = State extends { apply(event: never): unknown } ? State : Readonly<State>
 
-/** The states of a boundary, in its shape. */
+/** The states of a boundary, in the same shape. */
 export type StatesOf<B> =
   B extends Stream<infer State>
     ? ReadonlyState<State>
@@ -161,7 +162,7 @@ export interface OnStream<E = unknown> {
   readonly events: readonly E[]
 }
 
-/** Says on which of the streams that were read an event is recorded; in the shape of the boundary. */
+/** The type of `on` in the context of `handle`: for each stream of the boundary, a function that records events on it. */
 export type RecordOn<B> = { readonly [K in keyof B]-?: OnOne<Exclude<B[K], undefined>> }
 type OnOne<T> =
   T extends Stream<unknown, infer Types>
@@ -172,9 +173,9 @@ type OnOne<T> =
         ? <E extends readonly Event<Types>[]>(key: string, ...events: E) => OnStream<E[number]>
         : never
 
-/** What `handle` finds in its context besides what the command needs. */
+/** What the context of `handle` has besides what the command `needs`. */
 export interface CommandContext {
-  /** 1 at first, one more each time that the command is decided anew. */
+  /** 1 at first; one more after each retry. */
   readonly attempt: number
   /** Aborted when the caller of `execute` gave up. */
   readonly signal: AbortSignal
@@ -193,7 +194,7 @@ export type Decision<B> =
       : OnStream | readonly OnStream[])
   | Rejection<string, object>
 
-/** The events among what `handle` returns. */
+/** The events in what `handle` returns. */
 export type EventsIn<Ret> = Ret extends readonly (infer E)[]
   ? EventsIn<E>
   : Ret extends OnStream<infer E>
@@ -202,19 +203,19 @@ export type EventsIn<Ret> = Ret extends readonly (infer E)[]
       ? Ret
       : never
 
-/** The rejections among what `handle` returns. */
+/** The rejections in what `handle` returns. */
 export type RejectionsIn<Ret> =
   Ret extends Rejection<infer Reason, infer Detail> ? Simplify<{ readonly reason: Reason } & Detail> : never
 type Simplify<T> = { [K in keyof T]: T[K] } & {}
 
-/** A refusal that the domain knows: what `handle` returns instead of events. */
+/** A rejection, by a rule of the domain: what `handle` returns instead of events. */
 export interface Rejection<Reason extends string = string, Detail = {}> {
   readonly rejection: { readonly reason: Reason } & Detail
 }
 
-/** Refuses a command, with a reason that callers can tell apart by type. Nothing is appended. */
+/** Rejects a command, with a reason that narrows by type. Nothing is appended. */
 export function reject<const Reason extends string>(reason: Reason): Rejection<Reason>
-/** The same, with whatever the caller should know. */
+/** Rejects a command, with details for the caller. */
 export function reject<const Reason extends string, Detail extends object & { readonly reason?: never }>(
   reason: Reason,
   detail: Detail,

@@ -4,29 +4,26 @@ import { InvalidArgumentError } from '../base/errors.ts'
 import { checkEventType } from './names.ts'
 import { type InferInput, type InferOutput, passes, type StandardSchemaV1 } from '../base/standard-schema.ts'
 
-/**
- * What an entry of `events` is made of: the shape of an event's data, its earlier shapes and its earlier names.
- * Itself a Standard Schema.
- */
+/** An entry of `events`: the shape of an event's data, its earlier shapes and its earlier names. Itself a Standard Schema. */
 export interface EventSpec<Input, Data> extends StandardSchemaV1<Input, Data> {
   /**
-   * The next version of this event: how data of the version before becomes data of this one. What is stored
-   * is never rewritten; it is upcast whenever it is read.
+   * The next version of this event: `upcast` makes its data from data of the version before. Stored events are never
+   * rewritten; they are upcast when they are read.
    */
   next<T extends JsonObject<T>>(upcast: (old: Data) => T): EventSpec<T, T>
-  /** The same, with a schema that checks new events; what it returns is the data that `upcast` has to give. */
+  /** The next version, with a schema that checks new events; `upcast` returns the type of the schema's output. */
   next<S extends StandardSchemaV1>(
     schema: S,
     upcast: (old: Data) => InferOutput<S>,
   ): EventSpec<InferInput<S>, InferOutput<S>>
-  /** Full type names, like `'Account.Credited'`, under which older programs wrote this event. */
+  /** The full type names, like `'Account.Credited'`, under which older programs wrote this event. */
   formerly(...types: string[]): EventSpec<Input, Data>
 }
 
 /** An event without data. */
 export function event(): EventSpec<NoData, NoData> // not a default of T: that would be inferred as any
 /**
- * An event's data, by type alone: nothing is checked at run time but that it is JSON.
+ * An event whose data is given as a type: at run time it only has to be JSON.
  *
  * @example
  * ```ts
@@ -34,7 +31,7 @@ export function event(): EventSpec<NoData, NoData> // not a default of T: that w
  * ```
  */
 export function event<T extends JsonObject<T>>(): EventSpec<T, T>
-/** An event's data by a Standard Schema: checked when the event is made, and what the schema returns is stored. */
+/** An event whose data is checked by a Standard Schema when the event is made. The schema's output is stored. */
 export function event<S extends StandardSchemaV1>(schema: S): EventSpec<InferInput<S>, InferOutput<S>>
 export function event(schema?: StandardSchemaV1): unknown {
   return makeSpec({ schema, upcasts: [], formerly: [] })

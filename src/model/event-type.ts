@@ -8,23 +8,23 @@ import { Tagged } from '../base/tagged.ts'
 
 /** An event's constructor, its type name and its guard. */
 export interface EventType<Type extends string, Data> extends EventTypeBase<Type, Data> {
-  /** @throws InvalidDataError where the data is not JSON, or the event's schema refuses it. */
+  /** @throws InvalidDataError if the data is not JSON, or the event's schema refuses it. */
   (...args: DataArgs<Data>): Event<Type, Data>
 }
 
-/** The same, where a schema takes something else than it returns. */
+/** An event's constructor, if the input of its schema differs from the output. */
 export interface ParsedEventType<Type extends string, Data, Input> extends EventTypeBase<Type, Data> {
-  /** @throws InvalidDataError where the schema refuses the input, or what it returns is not JSON. */
+  /** @throws InvalidDataError if the schema refuses the input, or its output is not JSON. */
   (...args: DataArgs<Input>): Event<Type, Data>
 }
 
-/** What every event constructor has. */
+/** The properties of every event constructor. */
 export interface EventTypeBase<Type extends string, Data> {
   /** The full type name, like `'BankAccount.Opened'`. */
   readonly type: Type
-  /** The version of the data's shape that this program writes: one more than it has upcasts. */
+  /** The version of the data's shape that this program writes: the number of upcasts plus 1. */
   readonly version: number
-  /** Whether an event is of this type, in its present version. */
+  /** Whether an event is of this type, in its current version. */
   is<E extends Event>(event: E): event is E & Event<Type, Data>
 }
 
@@ -36,7 +36,7 @@ type DataArgs<In> = [In] extends [NoData] ? [] : {} extends In ? [data?: In] : [
 /** What `events` may hold: a spec made by `event`, any Standard Schema, or another aggregate's event. */
 export type EventDefinitions = Readonly<Record<string, StandardSchemaV1 | AnyEventType>>
 
-/** Refuses definitions whose data could not be stored, in words: they are what the compiler prints. */
+/** Refuses definitions whose data is not JSON, with sentences that the compiler prints. */
 export type CheckDefinitions<D> = {
   readonly [K in keyof D]: D[K] extends AnyEventType
     ? unknown
@@ -61,14 +61,14 @@ type ProblemIn<T> = T extends readonly (infer Item)[]
           : `${K} holds ${ProblemIn<T[K]>}`
     }[keyof T & string]
 
-/** In a hover: a schema parses `input` to `data`. */
+/** Shown in hovers for an event whose schema parses `input` to `data`. */
 export interface Parsed<Input, Data> {
   readonly input: Input
   readonly data: Data
   readonly '~parsed': true
 }
 
-/** What a hover shows of an event: its data, or that a schema parses it, or the type that another owns. */
+/** An event in the aggregate's type: its data, input and data of a parsing schema, or the event type of another aggregate. */
 export type Payload<D> = D extends AnyEventType
   ? D
   : D extends StandardSchemaV1<infer Input, infer Output>
@@ -76,7 +76,7 @@ export type Payload<D> = D extends AnyEventType
       ? Output
       : Parsed<Input, Output>
     : never
-// Two generic functions are the same type only where A and B are.
+// Two generic functions have the same type only if A and B have.
 // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 
@@ -96,7 +96,7 @@ export type EventTypeOf<Name extends string, K, P> = [P] extends [AnyEventType]
 /** The constructors of an aggregate's events, by their short names. */
 export type EventTypes<Name extends string, E> = { readonly [K in keyof E]: EventTypeOf<Name, K, E[K]> }
 
-/** What the runtime knows of an event type. */
+/** An event type at run time. */
 export interface EventTypeRecord extends SpecRecord {
   readonly type: string
   readonly version: number
@@ -105,7 +105,7 @@ export interface EventTypeRecord extends SpecRecord {
 const records = new WeakMap<object, EventTypeRecord>()
 
 /**
- * Events without an aggregate: to share them between aggregates, or to keep files free of circular imports.
+ * Defines events without an aggregate: to share them between aggregates, or to avoid circular imports.
  *
  * @example
  * ```ts
@@ -119,11 +119,14 @@ export function defineEvents<const Name extends string, D extends EventDefinitio
 ): { readonly [K in keyof D]: EventTypeOf<Name, K, Payload<D[K]>> } {
   checkDefinitionName(name, 'name')
   if (typeof (events as unknown) !== 'object' || (events as unknown) === null) {
-    throw new InvalidArgumentError('events', 'an object of events by their names')
+    throw new InvalidArgumentError('events', 'an object of events')
   }
   const types: Record<string, unknown> = {}
   for (const [key, definition] of Object.entries<StandardSchemaV1 | AnyEventType>(events)) {
-    if (key === '' || key === '__proto__') throw new InvalidArgumentError(`events.${key}`, 'of another name')
+    if (key === '' || key === '__proto__')
+      throw new InvalidArgumentError(`events.${key}`, {
+        message: `an event cannot have the name '${key}'; choose another`,
+      })
     if (!isSchema(definition)) {
       throw new InvalidArgumentError(
         `events.${key}`,
@@ -138,7 +141,8 @@ export function defineEvents<const Name extends string, D extends EventDefinitio
 /** The runtime's record of an event constructor. */
 export function eventTypeRecord(eventType: AnyEventType): EventTypeRecord {
   const record = records.get(eventType)
-  if (!record) throw new InvalidArgumentError('events', 'made by defineAggregate or defineEvents')
+  if (!record)
+    throw new InvalidArgumentError('events', 'an event constructor, made by defineAggregate or defineEvents')
   return record
 }
 
@@ -158,7 +162,9 @@ export function validate(
   const result = schema['~standard'].validate(value)
   if (isThenable(result)) {
     result.then(ignore, ignore)
-    throw new InvalidArgumentError(`the schema of ${subject}`, 'synchronous, but it returned a promise')
+    throw new InvalidArgumentError(`the schema of ${subject}`, {
+      message: `the schema of ${subject} returned a promise; use a synchronous schema`,
+    })
   }
   if (result.issues)
     throw new InvalidDataError(
@@ -180,7 +186,7 @@ export function isSchema(value: unknown): value is StandardSchemaV1 {
 }
 
 function ignore(): void {
-  // What a refused promise comes to is nobody's business.
+  // The promise was refused, so its outcome does not matter.
 }
 
 function isThenable(value: object): value is PromiseLike<unknown> {
@@ -205,8 +211,8 @@ function makeEventType(type: string, definition: StandardSchemaV1): AnyEventType
 }
 
 /**
- * Marks the data of events that a constructor made: checked, copied and deeply frozen. The data rather than the
- * event, so that it holds for a copy of the event, too: `{ ...Opened({ owner }), id }`.
+ * Marks the data of events that a constructor made: checked, copied and deeply frozen. The mark is on the data rather than
+ * on the event, so that a copy of the event has it too: `{ ...Opened({ owner }), id }`.
  */
 class Mark extends Tagged {
   readonly #record: EventTypeRecord
@@ -221,7 +227,7 @@ class Mark extends Tagged {
   }
 }
 
-/** An event of marked data. The data is frozen here: what is frozen can take no mark any more. */
+/** An event with marked data. The data is frozen only here, because a frozen object cannot take the mark. */
 function madeEvent(record: EventTypeRecord, data: object): Event {
   new Mark(data, record)
   Object.freeze(data)

@@ -3,13 +3,12 @@ import { isPlain } from './json.ts'
 import { isStream } from './stream.ts'
 
 /**
- * A short text that is the same for equal values, whatever the order of their keys: an idempotency key is
- * kept with that of its input, so that the same key with another input is noticed. (SHA-256; the input itself
- * is not kept.)
+ * A hash (SHA-256) that is equal for equal values, whatever the order of their keys. A store keeps it with an idempotency
+ * key, so that the same key with another input is an error; the input itself is not kept.
  */
 export function fingerprint(value: unknown): string {
-  // Not by crypto.subtle, which answers later: commands would change places while they wait for it. Loaded by
-  // the first key, because it would make up a tenth of what importing Mneme costs.
+  // Not crypto.subtle, which is asynchronous: commands could change their order while they wait for it. Loaded with the
+  // first key, because it would be a tenth of the time that importing Mneme takes.
   crypto ??= process.getBuiltinModule('node:crypto')
   return crypto.createHash('sha256').update(canonical(value, [])).digest('base64url')
 }
@@ -37,10 +36,11 @@ function canonical(value: unknown, parents: readonly object[]): string {
   }
   const isOpaque = !isPlain(value) && Object.keys(value).length === 0
   if (isOpaque) {
-    throw new InvalidArgumentError(
-      'input',
-      'comparable, because there is a key: plain data, or what has toJSON; a command with private fields needs `input`',
-    )
+    throw new InvalidArgumentError('input', {
+      message:
+        'the idempotency key cannot be compared: the input holds an object that has neither fields nor toJSON(); ' +
+        'give the command an `input` of plain data',
+    })
   }
   const entries = Object.entries(value).filter(([, item]) => item !== undefined && typeof item !== 'function')
   const members = entries.map(([key, item]) => `${JSON.stringify(key)}${canonical(item, within)}`)

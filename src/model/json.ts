@@ -1,15 +1,15 @@
 import { type DataIssue, InvalidDataError } from '../base/errors.ts'
 
-/** What JSON carries. */
+/** JSON values. */
 export type PlainData =
   string | number | boolean | null | readonly PlainData[] | { readonly [key: string]: PlainData }
 
 /**
- * An event's data as plain JSON data: a copy, so that what is read later equals what was written.
- * Deeply frozen, but for the object itself, which is left for the caller to freeze.
- * `undefined` properties are left out, as JSON does; whatever else JSON would lose or change is refused.
+ * A copy of an event's data as plain JSON data, so that what is read later equals what was written. Everything in the
+ * object is deeply frozen; the caller freezes the object itself. `undefined` properties are left out, as JSON does;
+ * whatever else JSON would lose or change is refused.
  *
- * @throws InvalidDataError which names each offending value by its path.
+ * @throws InvalidDataError with the path of each refused value.
  */
 export function copyEventData(value: unknown, eventType: string): Record<string, PlainData> {
   const issues: DataIssue[] = []
@@ -29,7 +29,7 @@ function copyRoot(value: unknown, issues: DataIssue[]): Record<string, PlainData
   return {}
 }
 
-/** Where a value is: written out as a path only when something is wrong with it. */
+/** The place of a value in the data; its path is built only for an error. */
 interface Place {
   readonly key: string | number
   readonly parent: Place | undefined
@@ -103,7 +103,7 @@ function copyRecord(
   return result
 }
 
-/** Freezes what was parsed from JSON, deeply, however deep; what is frozen already is taken to be so deeply. */
+/** Freezes parsed JSON deeply, without recursion. An object that is frozen already counts as deeply frozen. */
 export function freezeJson(value: object): void {
   const waiting = [value]
   for (let next = waiting.pop(); next; next = waiting.pop()) {
@@ -115,19 +115,19 @@ export function freezeJson(value: object): void {
   }
 }
 
-/** So many say what is wrong; a thousand more would not say it better. */
-const MOST_ISSUES = 20
-/** Deeper data would overflow the stack of what reads it. */
+/** More issues than these would not help to find the mistake. */
+const MAX_ISSUES = 20
+/** Deeper data would overflow the stack of programs that read it. */
 const MAX_DEPTH = 500
 
-/** Whether an object is a record of no class; of any realm, because test runners and workers have their own. */
+/** Whether an object is a record without a class, from any realm: test runners and workers have realms of their own. */
 export function isPlain(object: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(object)
   return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
 function refuse(place: Place, issues: DataIssue[], message: string): null {
-  if (issues.length < MOST_ISSUES) issues.push({ path: pathOf(place), message })
+  if (issues.length < MAX_ISSUES) issues.push({ path: pathOf(place), message })
   return null
 }
 
@@ -145,10 +145,7 @@ function nameOf(object: object): string {
     : 'class instance'
 }
 
-/**
- * Maps a type to itself where JSON can carry it, and to a sentence where it cannot: the sentence is what
- * the compiler then prints.
- */
+/** Maps a type to itself if it is JSON, and otherwise to a sentence that the compiler prints. */
 export type Json<T> = T extends string | number | boolean | null | undefined
   ? T
   : T extends bigint
@@ -163,5 +160,5 @@ export type Json<T> = T extends string | number | boolean | null | undefined
             ? 'a Map or Set is not JSON: store an array or an object'
             : { [K in keyof T]: Json<T[K]> }
 
-/** The same for an object, as a constraint. */
+/** The same as `Json` for an object, to be used as a constraint. */
 export type JsonObject<T> = { [K in keyof T]: Json<T[K]> }

@@ -2,23 +2,23 @@ import { InvalidArgumentError, InvalidDataError, type DataIssue } from '../base/
 import { isPlain } from './json.ts'
 
 /**
- * What is known of events beside their data: the same for every event of one command, or of one `append`.
- * Values are strings, so that every store keeps them alike.
+ * Facts about events beside their data, the same for all events of one command or one `append`. Values are strings, so
+ * that every store keeps them alike.
  */
 export interface Metadata {
-  /** Which conversation this belongs to: the same for everything that one request set off. */
+  /** The id of a conversation: the same for everything that one request caused. */
   readonly correlation?: string
-  /** What caused it: the id of an event or of a command. */
+  /** The id of the event or command that caused this one. */
   readonly causation?: string
-  /** Who did it. */
+  /** The user or system that acted. */
   readonly actor?: string
   readonly [key: string]: string | undefined
 }
 
-/** What an append without metadata has. */
+/** The metadata of an append without metadata. */
 export const NO_METADATA: Metadata = Object.freeze({})
 
-/** A copy of checked metadata, without what is undefined. */
+/** A checked copy of metadata, without undefined values. */
 export function checkMetadata(metadata: Metadata | undefined): Metadata {
   if (metadata === undefined) return NO_METADATA
   if (typeof (metadata as unknown) !== 'object' || (metadata as unknown) === null || !isPlain(metadata)) {

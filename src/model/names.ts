@@ -3,8 +3,8 @@ import { bytesOf, limits } from '../base/limits.ts'
 import { checkLimit } from '../base/arguments.ts'
 
 /**
- * Names are checked alike for every store: what one of them refuses, all refuse. (PostgreSQL keeps no NUL,
- * KurrentDB reserves a leading `$` and restricts the characters of event types.)
+ * Checks a stream name. Names are checked alike for every store: a name that one store cannot keep, all refuse.
+ * (PostgreSQL keeps no NUL; KurrentDB reserves a leading `$` and restricts the characters of event types.)
  */
 export function checkStreamName(name: string, argument: string): void {
   if (checked.has(name)) return
@@ -18,7 +18,7 @@ export function checkStreamName(name: string, argument: string): void {
   if (name.startsWith(RESERVED_STREAMS)) {
     throw new InvalidArgumentError(
       argument,
-      `a stream name that does not begin with ${RESERVED_STREAMS} (reserved for what stores keep themselves)`,
+      `a stream name that does not begin with ${RESERVED_STREAMS} (reserved for a store's own streams)`,
     )
   }
   checkLimit(argument, 'streamNameBytes', bytesOf(name, limits.streamNameBytes))
@@ -26,10 +26,10 @@ export function checkStreamName(name: string, argument: string): void {
   checked.add(name)
 }
 
-/** What the names of streams begin with that a store keeps for itself beside the users'. */
+/** The prefix of streams that a store keeps for itself. */
 export const RESERVED_STREAMS = 'mneme:'
 
-/** Names that passed, so that a stream in use is not looked at again and again. */
+/** Names that passed the check, so that a stream in use is checked once. */
 const checked = new Set<string>()
 const MAX_CHECKED = 10_000
 
@@ -45,7 +45,7 @@ export function checkEventType(type: string, argument: string): string {
   return type
 }
 
-/** Letters and digits of the Basic Multilingual Plane: KurrentDB knows no others in an event type. */
+/** Letters and digits of the Basic Multilingual Plane: KurrentDB accepts no others in an event type. */
 const EVENT_TYPE = /^(?:(?![\u{10000}-\u{10FFFF}])[\p{L}\p{N}_.:-])+$/u
 
 /** The name of an aggregate, of its events or of a group of events. */
@@ -57,13 +57,10 @@ export function checkDefinitionName(name: string, argument: string): void {
 
 export function checkText(text: string, argument: string, what: string): void {
   if (typeof (text as unknown) !== 'string' || text.trim() === '') {
-    throw new InvalidArgumentError(argument, `${what}: a string that is not blank`)
+    throw new InvalidArgumentError(argument, `${what} that is not blank`)
   }
   if (!isWellFormed(text)) {
-    throw new InvalidArgumentError(
-      argument,
-      `${what} of well-formed Unicode (it holds half a surrogate pair)`,
-    )
+    throw new InvalidArgumentError(argument, `${what} of well-formed Unicode (it has half a surrogate pair)`)
   }
   // eslint-disable-next-line no-control-regex -- they are what is looked for
   if (/[\u0000-\u001F\u007F-\u009F]/.test(text)) {

@@ -4,11 +4,11 @@ import type { EventTypeRecord } from './event-type.ts'
 import type { Fold } from './stream.ts'
 
 /**
- * A stored event in its present name and version. What the schema says is not asked again: tightening a schema
- * must not make history unreadable.
+ * A stored event under its current name and version. Its schema does not check it again: a stricter schema must not make
+ * history unreadable.
  *
- * @throws UnknownEventError where the fold knows neither its type nor its version.
- * @throws FoldError where an upcast throws.
+ * @throws UnknownEventError if the fold does not know its type or its version.
+ * @throws FoldError if an upcast throws.
  */
 export function decode<E extends StreamEvent>(fold: KnownTypes, event: E): E {
   const known = knownEventType(fold, event, event.stream)
@@ -22,10 +22,10 @@ export function decode<E extends StreamEvent>(fold: KnownTypes, event: E): E {
   }
 }
 
-/** Event types by every name under which one was ever stored: a fold has them. */
+/** Event types by their current and former names. */
 export type KnownTypes = Pick<Fold<unknown>, 'eventTypes'>
 
-/** What the fold knows of an event's type. @throws UnknownEventError */
+/** The event type of an event, if the fold knows it. @throws UnknownEventError */
 export function knownEventType(fold: KnownTypes, event: Event, stream: string): EventTypeRecord {
   const { type, version = 1 } = event
   const known = fold.eventTypes.get(type)

@@ -37,7 +37,7 @@ export function checkUsableKey(key: string, capabilities: Capabilities): string 
   return key
 }
 
-/** The error of who asks for what a store lacks. */
+/** The error for a feature that a store lacks. */
 export function lacking(what: string, { needed }: Capabilities): UnsupportedError {
   return new UnsupportedError(needed === undefined ? what : `${what}: ${needed}`)
 }

@@ -38,9 +38,9 @@ import type {
 import type { AnyStream } from '../model/stream.ts'
 
 /**
- * Makes a store of an adapter: the public face, which checks, defaults, encodes and decodes for all of them.
+ * Makes a store of an adapter. The store checks, completes, encodes and decodes; the adapter only stores.
  *
- * @throws InvalidArgumentError where an option is wrong.
+ * @throws InvalidArgumentError if an option is wrong.
  */
 export function createStore(adapter: StoreAdapter, options: StoreOptions = {}): EventStore {
   const known = ['maxPending', 'cachedStates'] as const
@@ -54,11 +54,14 @@ export function createStore(adapter: StoreAdapter, options: StoreOptions = {}): 
   return store
 }
 
-/** What is behind a store's public face. @throws InvalidArgumentError where `createStore` did not make it. */
+/** The core of a store. @throws InvalidArgumentError if `createStore` did not make the store. */
 export function coreOf(store: EventStore): StoreCore {
   const core = cores.get(store)
   if (!core)
-    throw new InvalidArgumentError('store', 'a store of Mneme, like that of memoryStore() or sqliteStore()')
+    throw new InvalidArgumentError(
+      'store',
+      'a store of Mneme, made by memoryStore(), sqliteStore() or the like',
+    )
   return core
 }
 

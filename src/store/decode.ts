@@ -22,19 +22,19 @@ export function fromStored(stored: StoredEvent): Recorded {
   }
 }
 
-/** The same deeply frozen, as subscriptions hand it out. */
+/** The same, deeply frozen, as subscriptions hand it out. */
 export function frozenFromStored(stored: StoredEvent): Recorded {
   const recorded = fromStored(stored)
   freezeJson(recorded)
   return recorded
 }
 
-/** The same, decoded once for all that are given this very event. */
+/** The same, decoded once for all subscriptions that are given this object. */
 export function sharedFromStored(stored: StoredEvent): Recorded {
   return Decoded.of(stored) ?? Decoded.keep(stored, frozenFromStored(stored))
 }
 
-/** Keeps with a stored event what was decoded of it. */
+/** Keeps the decoded event with the stored one. */
 class Decoded extends Tagged {
   readonly #recorded: Recorded
 
@@ -53,7 +53,7 @@ class Decoded extends Tagged {
   }
 }
 
-/** A stored event as `apply` sees it: without what is not known of a decision's events before they are stored. */
+/** A stored event as `apply` sees it: without position and time, which a decision's events do not have yet. */
 export function streamEventOf(stored: StoredEvent): StreamEvent {
   const { type, version, id, stream, revision, metadata } = stored
   return {
@@ -67,13 +67,13 @@ export function streamEventOf(stored: StoredEvent): StreamEvent {
   }
 }
 
-/** The same of an event on its way into the store: its data is a fresh object too, as when it is read again. */
+/** The same for an event that is not stored yet: its data is a new object, as if it had been read. */
 export function streamEventOfNew(encoded: EncodedEvent, revision: number, metadata: Metadata): StreamEvent {
   const { type, data, version, id, stream } = encoded
   return { type, data: JSON.parse(data) as unknown, version, id, stream, revision, metadata }
 }
 
-/** The events of an append as stored; `first` is the index of the first of them in the append. */
+/** The events of an append as stored; `first` is the index of the first event in the append. */
 export function fromVerdict(
   events: readonly EncodedEvent[],
   verdict: Appended | Repeated,
@@ -94,7 +94,7 @@ export function fromVerdict(
   }))
 }
 
-/** What the first append with a key gave. */
+/** The result of the first append with a key. */
 export function fromUse(use: KeyUse): AppendResult {
   const events = use.events.map(fromStored)
   return { events, revisions: new Map(use.heads), position: events.at(-1)?.position, repeated: true }

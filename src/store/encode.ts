@@ -12,20 +12,20 @@ import type { Fold } from '../model/stream.ts'
 import { checkExpected, lacking, streamName } from './arguments.ts'
 import type { ExpectedRevision } from '../base/revision.ts'
 
-/** An event on its way into a store, with the checked and frozen event that it encodes. */
+/** An event that is to be stored, with the checked and frozen event that it encodes. */
 export interface EncodedEvent extends NewEvent {
   readonly event: Event
-  /** Its size, where it can matter for the limit of an append; else a lower bound. */
+  /** Its size in bytes if it can matter for the limit of an append, otherwise a lower bound. */
   readonly bytes: number
-  /** Whether its id was made for it, not given. */
+  /** Whether Mneme made its id, rather than the caller. */
   readonly isIdMade: boolean
 }
 
-/** Where an event is to be stored, and where it was given. */
+/** The stream of an event, and the argument that it came with. */
 export interface EventPlace {
   readonly stream: string
   readonly fold: Fold<unknown> | undefined
-  /** What gave it: the write's name, or what `handle` returns. */
+  /** The name of the argument: a write, or what `handle` returns. */
   readonly argument: string
   /** Its index among the write's events. */
   readonly index?: number
@@ -51,7 +51,7 @@ export function encodeEvent(given: EventToAppend, at: EventPlace, metadata: stri
   }
 }
 
-/** The limits that hold for all events of an append together. */
+/** Checks the limits of an append as a whole. */
 function checkAppend(events: readonly EncodedEvent[], streams: number): void {
   checkLimit('an append', 'appendStreams', streams)
   checkLimit('an append', 'appendEvents', events.length)
@@ -92,7 +92,7 @@ function checkId(id: string, at: EventPlace): string {
   return id
 }
 
-/** An event's name in an error: written out only there. */
+/** The argument's name in an error. */
 function nameOf({ argument, index }: EventPlace): string {
   return index === undefined ? argument : `${argument}.events[${String(index)}]`
 }
@@ -116,7 +116,7 @@ export function encodeWrites(
   if (Array.isArray(given)) {
     const writes = given as readonly StreamWrite[]
     const expectations = new Map<string, ExpectedRevision | undefined>()
-    // By index, so that a hole is an error like whatever else is no write.
+    // By index, so that a hole in the array is an error too.
     for (let i = 0; i < writes.length; i++) {
       const argument = `writes[${String(i)}]`
       const stream = encodeWrite(writes[i]!, argument, events, metadata)
@@ -146,12 +146,12 @@ function encodeWrite(write: StreamWrite, argument: string, events: EncodedEvent[
   return stream
 }
 
-/** Whose the ids of an append's events are. */
+/** Whether the caller gave ids of an append's events. */
 export function idsOf(events: readonly EncodedEvent[]): AppendRequest['ids'] {
   return events.every(({ isIdMade }) => isIdMade) ? 'made' : 'given'
 }
 
-/** What holds for every append, of `append` or of a command. */
+/** Checks every append, of `append` and of commands. */
 export function checkRequest(
   conditions: readonly Condition[],
   events: readonly EncodedEvent[],
@@ -165,23 +165,26 @@ export function checkRequest(
   }
 }
 
-/** What holds for the events of every append. */
+/** Checks the events of every append. */
 export function checkEvents(events: readonly EncodedEvent[], streams: number): void {
   checkAppend(events, streams)
   if (events.length > 1 && new Set(events.map(({ id }) => id)).size < events.length) {
-    throw new InvalidArgumentError('id', 'different for each event of an append')
+    throw new InvalidArgumentError('id', {
+      message: 'two events of one append have the same id; give each event an id of its own',
+    })
   }
 }
 
-/** KurrentDB takes names that differ only in case for one stream within an append: refused everywhere. */
+/** In one append, KurrentDB treats names that differ only in case as one stream: refused on every store. */
 function checkCase(conditions: readonly Condition[]): void {
   const seen = new Map<string, string>()
   for (const { stream } of conditions) {
     for (const folded of new Set([stream.toLowerCase(), stream.toUpperCase()])) {
       const other = seen.get(folded)
       if (other !== undefined && other !== stream) {
-        const names = `${JSON.stringify(other)} and ${JSON.stringify(stream)}`
-        throw new InvalidArgumentError('streams', `different in more than case within one append: ${names}`)
+        throw new InvalidArgumentError('streams', {
+          message: `streams ${quote(other)} and ${quote(stream)} differ only in case; append to them one after the other`,
+        })
       }
       seen.set(folded, stream)
     }
@@ -196,7 +199,9 @@ function oneExpectation(
   if (expected === undefined) return known
   checkExpected(expected, `${argument}.expected`)
   if (known !== undefined && known !== expected) {
-    throw new InvalidArgumentError(`${argument}.expected`, 'said once for each stream')
+    throw new InvalidArgumentError(`${argument}.expected`, {
+      message: `${argument}.expected differs from an earlier write to the same stream; state it once for each stream`,
+    })
   }
   return expected
 }

@@ -7,25 +7,25 @@ import type { Capabilities, Direction } from '../adapter/store-adapter.ts'
 import type { AnyStream } from '../model/stream.ts'
 
 /**
- * Keeps the events of every stream, in the order in which they were appended. Made by `memoryStore`,
- * `sqliteStore`, `postgresStore` or, of one's own adapter, `createStore`.
+ * Keeps the events of every stream, in the order in which they were appended. Made by `memoryStore`, `sqliteStore`,
+ * `postgresStore`, `kurrentdbStore`, or by `createStore` from an adapter of your own.
  */
 export interface EventStore {
   readonly capabilities: Capabilities
 
-  /** A UUID, made once for a store's data and kept with it. */
+  /** The UUID of the store's data, kept with the data. */
   identity(): Promise<string>
 
   /**
-   * Appends events to one stream or to several: all of them or none, and only if every stream stands where it
-   * was expected. Durable once it resolves. The events get consecutive revisions and adjacent positions, in
-   * the order given. Without events it only checks what it expects.
+   * Appends events to one stream or to several: all of them or none, and only if the head of every stream is the expected
+   * one. Durable once it resolves. The events get consecutive revisions and adjacent positions, in the given order.
+   * Without events, only the expectations are checked.
    *
-   * The same event ids again, with the same exact expectation, are a success and one copy.
+   * Appending the same event ids again, with the same exact expectation, succeeds and stores one copy.
    *
-   * @throws ConflictError where a stream stands elsewhere than expected.
-   * @throws KeyReusedError where the key was used with other events.
-   * @throws InvalidArgumentError, InvalidDataError, LimitError where an argument is wrong.
+   * @throws ConflictError if the head of a stream is not the expected one.
+   * @throws KeyReusedError if the key was used with other events.
+   * @throws InvalidArgumentError, InvalidDataError, LimitError if an argument is wrong.
    * @throws OverloadedError, StoreBusyError, StoreFullError, StoreFailedError, OutcomeUnknownError,
    *   StoreClosedError, UnsupportedError
    * @example
@@ -36,10 +36,10 @@ export interface EventStore {
   append(writes: StreamWrite | readonly StreamWrite[], options?: AppendOptions): Promise<AppendResult>
 
   /**
-   * Reads a stream's events in order, a page at a time. Given `BankAccount('alice')` rather than a name, older
-   * versions and names of events come as the present ones.
+   * Reads a stream's events in order, a page at a time. Given `BankAccount('alice')` rather than a name, events of older
+   * versions and names come under the current ones.
    *
-   * @throws UnknownEventError, FoldError, then, where an event is unknown to the aggregate or its upcast throws.
+   * @throws UnknownEventError, FoldError if an event is unknown to the aggregate, or its upcast throws.
    * @example
    * ```ts
    * for await (const event of store.read('Door-front', { direction: 'backwards', limit: 1 })) {
@@ -53,16 +53,16 @@ export interface EventStore {
   readAll(options?: ReadAllOptions): AsyncIterableIterator<Recorded>
 
   /**
-   * Hands out the events of all streams in the order of the store: those that are there, then each as it is appended,
-   * by whichever process, within milliseconds. It has no end: it is over with `break`, `return`, its `signal`, or when
-   * the store is closed, none of which is an error.
+   * Subscribes to the events of all streams, in the order of the store: the existing events first, then each new one
+   * within milliseconds, from every process. A subscription ends with `break`, `return`, its `signal`, or when the store
+   * is closed; none of these is an error.
    *
-   * Each event comes once, in order, whatever writers do. While the consumer is at work nothing piles up. A lost
-   * connection or a server that starts again is waited for, and told to `onInterrupted`. Events come as they are stored,
-   * as from `readAll`.
+   * Each event comes once, in order. A slow consumer causes no queue. After a lost connection or a restart of the server
+   * the subscription reconnects by itself and calls `onInterrupted`. Events come as they are stored, like those of
+   * `readAll`.
    *
-   * @throws CheckpointFromAnotherStoreError, HistoryRewoundError, then, where `from` is no place in this store's history,
-   *   and at any time when the history is rewound beneath it.
+   * @throws CheckpointFromAnotherStoreError, HistoryRewoundError if `from` does not exist in this store's history, or if
+   *   the store is restored to an earlier point while the subscription runs.
    * @throws InvalidArgumentError
    * @example
    * ```ts
@@ -73,33 +73,33 @@ export interface EventStore {
    */
   subscribe(options?: SubscribeOptions): Subscription
 
-  /** Where a stream stands: the revision of its last event, or `'none'`. */
+  /** The head of a stream: the revision of its last event, or `'none'`. */
   head(stream: string | AnyStream): Promise<Revision>
 
-  /** The position of the store's last event; `undefined` where it has none. */
+  /** The position of the store's last event; `undefined` if the store is empty. */
   logHead(): Promise<Position | undefined>
 
-  /** Waits for calls in flight, then frees everything. Later calls fail with `StoreClosedError`. */
+  /** Waits for calls in flight, then releases all resources. Later calls fail with `StoreClosedError`. */
   close(): Promise<void>
 
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** Events for one stream, or an expectation of a stream that is only read. */
+/** Events for one stream, or only an expectation of it. */
 export interface StreamWrite {
   readonly stream: string | AnyStream
-  /** None where left out. */
+  /** Default: none. */
   readonly events?: readonly EventToAppend[] | undefined
   /**
-   * Where the stream is expected to stand; `'any'` where left out. A stream may be named again, to interleave
-   * its events with others'; its expectation is then said once.
+   * The expected head of the stream. Default: `'any'`. A stream may occur several times, to interleave its events with
+   * those of other streams; state its expectation once.
    */
   readonly expected?: ExpectedRevision | undefined
 }
 
-/** An event as constructors make it, with an id of one's own if wanted. */
+/** An event as constructors make it, optionally with an id. */
 export interface EventToAppend extends Event {
-  /** A UUID, made where left out. With an id of its own, an append can be repeated without a second copy. */
+  /** A UUID. Default: a new one. With given ids, an append can be repeated without a second copy. */
   readonly id?: string | undefined
 }
 
@@ -107,103 +107,101 @@ export interface EventToAppend extends Event {
 export interface AppendOptions {
   readonly metadata?: Metadata | undefined
   /**
-   * An idempotency key: the same key again appends nothing and gives what the first append gave. Its scope is
-   * the store; it is kept as long as the store.
+   * An idempotency key: a second append with the same key appends nothing and returns the result of the first. Its scope
+   * is the store, and it is kept as long as the store.
    */
   readonly key?: string | undefined
-  /** Given up where nothing was sent yet; afterwards the outcome is awaited. */
+  /** Cancels the append until it is sent; afterwards its outcome is awaited. */
   readonly signal?: AbortSignal | undefined
 }
 
 /** What `append` resolves with. */
 export interface AppendResult {
-  /** The events as stored, in the order given. */
+  /** The events as stored, in the given order. */
   readonly events: readonly Recorded[]
-  /** Where every stream named stood right after it, by name. */
+  /** The head of every named stream right after the append, by name. */
   readonly revisions: ReadonlyMap<string, Revision>
-  /** The position of its last event; `undefined` where it had none. */
+  /** The position of its last event; `undefined` if it had no events. */
   readonly position: Position | undefined
   /**
-   * Whether it had been appended before (the same event ids or key), so that nothing was appended now. What was appended
-   * by this very call, and had to be found out about, is no repeat; of two such at once each takes itself for the first.
+   * Whether the same event ids or key had been appended before, so that nothing was appended now. An append of this call
+   * whose outcome had to be looked up counts as the first one.
    */
   readonly repeated: boolean
 }
 
 /** Options of `read`. */
 export interface ReadOptions {
-  /** Forwards where left out. */
+  /** Default: forwards. */
   readonly direction?: Direction | undefined
-  /** The first revision to read, inclusive. Where left out, the end that the direction begins at. */
+  /** The first revision to read, inclusive. Default: the end at which the direction begins. */
   readonly from?: number | undefined
-  /** How many events at most. All where left out. */
+  /** The maximum number of events. Default: all. */
   readonly limit?: number | undefined
   readonly signal?: AbortSignal | undefined
 }
 
 /** Options of `readAll`. */
 export interface ReadAllOptions {
-  /** Forwards where left out. */
+  /** Default: forwards. */
   readonly direction?: Direction | undefined
-  /** Read what follows this position in the direction. */
+  /** Read only what follows this position in the direction. */
   readonly after?: Position | undefined
-  /** How many events at most. All where left out. */
+  /** The maximum number of events. Default: all. */
   readonly limit?: number | undefined
-  /** Only these streams. With `categories` too, either is enough. */
+  /** Only these streams. If `categories` are given too, an event has to match only one of the two. */
   readonly streams?: readonly (string | AnyStream)[] | undefined
   /** Only streams of these categories: the part of a name before the first `-`. */
   readonly categories?: readonly string[] | undefined
-  /**
-   * Only events of these types: by constructor, under its former names too; by name, as stored.
-   */
+  /** Only events of these types: a constructor also finds former names, a name only itself. */
   readonly types?: readonly (string | AnyEventType)[] | undefined
   readonly signal?: AbortSignal | undefined
 }
 
-/** Where a subscription begins. Any position will do, and the editor knows the other two. */
+/** Where a subscription begins: at the start, at the end, after a position, or at a checkpoint. */
 export type SubscribeFrom = 'start' | 'end' | (Position & {}) | Checkpoint
 
 /** Options of `subscribe`. */
 export interface SubscribeOptions {
   /**
-   * Where to begin: `'start'`, where left out; `'end'`, with what is appended from now on; behind a position of this
-   * store; or at a checkpoint, which another store or another history does not take for its own.
+   * Where to begin: `'start'` (the default); `'end'`, for events that are appended from now on; after a position of this
+   * store; or at a checkpoint, which is refused by another store or a restored history.
    */
   readonly from?: SubscribeFrom | undefined
-  /** Only these streams. With `categories` too, either is enough. */
+  /** Only these streams. If `categories` are given too, an event has to match only one of the two. */
   readonly streams?: readonly (string | AnyStream)[] | undefined
   /** Only streams of these categories: the part of a name before the first `-`. */
   readonly categories?: readonly string[] | undefined
-  /** Only events of these types: by constructor, under its former names too; by name, as stored. */
+  /** Only events of these types: a constructor also finds former names, a name only itself. */
   readonly types?: readonly (string | AnyEventType)[] | undefined
   /** Ends it, as `return` does. */
   readonly signal?: AbortSignal | undefined
-  /** Called when the store cannot be had, each time before it is tried again. */
+  /** Called when the store cannot be reached, each time before a retry. */
   readonly onInterrupted?: ((error: MnemeError) => void) | undefined
 }
 
-/** A place in a store's history, to go on from: plain JSON, to be kept wherever one likes. */
+/** A place in a store's history, from which a subscription can continue: plain JSON, to be kept anywhere. */
 export interface Checkpoint {
   /** The identity of the store. */
   readonly store: string
-  /** Up to this event, all was handed out. */
+  /** Every event up to here was handed out. */
   readonly position: Position
-  /** The event's id, by which a history that was rewound is recognised. */
+  /** The event's id, by which a restored history is recognised. */
   readonly id: string
 }
 
-/** Events as they come, deeply frozen. Made by `store.subscribe`. */
+/** An endless sequence of events, deeply frozen. Made by `store.subscribe`. */
 export interface Subscription extends AsyncIterableIterator<Recorded, undefined> {
   /**
-   * Where to go on from another time: behind the event that was handed out last, or further, where nothing that was
-   * asked for follows. `undefined`: from the start.
+   * Where to continue another time: after the event that was handed out last, or further, if no event that passes the
+   * filters follows. `undefined` means from the start.
    */
   readonly checkpoint: Checkpoint | undefined
   /**
-   * Resolves when all that is there has been handed out, and the consumer has asked for more: at once, where it
-   * waits already.
+   * Resolves when every existing event has been handed out and the consumer has asked for the next one: at once, if the
+   * consumer is waiting already.
    *
-   * @throws what ends the subscription before; StoreClosedError where it was over without an error.
+   * @throws the error that ends the subscription before that; StoreClosedError if it ended without an error.
    */
   caughtUp(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
@@ -211,8 +209,8 @@ export interface Subscription extends AsyncIterableIterator<Recorded, undefined>
 
 /** Options that every store takes. */
 export interface StoreOptions {
-  /** How many commands and appends, together, may be under way before `OverloadedError`. 10,000. */
+  /** How many commands and appends may wait at once before `OverloadedError`. Default: 10,000. */
   readonly maxPending?: number | undefined
-  /** How many streams' states are kept at hand for the next command; 0 for none. 1,000. */
+  /** How many states are cached for the next command; 0 for none. Default: 1,000. */
   readonly cachedStates?: number | undefined
 }

@@ -14,13 +14,13 @@ import type {
 
 type Pages<Page> = AsyncIterableIterator<Page, undefined>
 
-/** The options of a store, complete. */
+/** The options of a store, with defaults filled in. */
 export interface StoreSettings {
   readonly maxPending: number
   readonly cachedStates: number
 }
 
-/** An adapter, with what is counted for it: calls in flight, the bound on those that wait, and the closing. */
+/** An adapter with its life cycle: it counts calls in flight, bounds how many wait, and closes. */
 export class StoreCore {
   readonly adapter: StoreAdapter
   readonly options: StoreSettings
@@ -40,7 +40,7 @@ export class StoreCore {
   }
 
   /**
-   * Begins a user's append or command, unless too many wait already; {@link leave} ends it.
+   * Begins a user's append or command, unless too many are waiting; {@link leave} ends it.
    *
    * @throws StoreClosedError, OverloadedError
    */
@@ -51,7 +51,7 @@ export class StoreCore {
     this.#running++
   }
 
-  /** Ends what {@link enter} began. */
+  /** Ends a call that {@link enter} began. */
   leave(): void {
     this.#pending--
     this.#ended()
@@ -68,17 +68,17 @@ export class StoreCore {
     }
   }
 
-  /** Appends what is checked and encoded already, on behalf of a call that entered. */
+  /** Appends a checked and encoded request, for a call that has entered. */
   commit(request: AppendRequest, signal?: AbortSignal): Promise<AppendVerdict> {
     return this.adapter.append(request, signal)
   }
 
-  /** A stream's pages, on behalf of a call that entered. */
+  /** A stream's pages, for a call that has entered. */
   read(request: ReadRequest): AsyncIterable<readonly StoredEvent[]> {
     return this.adapter.read(request)
   }
 
-  /** A stream's pages for a user, who may stop between two of them for ever: closing waits for no consumer. */
+  /** A stream's pages for a user. Closing does not wait for the consumer, who may stop between two pages for ever. */
   readForUser(request: ReadRequest): Pages<readonly StoredEvent[]> {
     return this.#whileOpen(this.adapter.read(request))
   }
@@ -101,21 +101,21 @@ export class StoreCore {
     return this.track(() => this.adapter.idAt(position))
   }
 
-  /** A subscription's pages. Whoever asks for them ends them when the store is closed: see {@link atClose}. */
+  /** A subscription's pages. The caller ends them when the store is closed: see {@link atClose}. */
   subscribe(request: SubscribeRequest): AsyncIterator<SubscribedPage, undefined> {
     if (this.#closing) throw new StoreClosedError()
     const pages = this.adapter.subscribe(request)
     return pages[Symbol.asyncIterator]() as AsyncIterator<SubscribedPage, undefined>
   }
 
-  /** Calls back when the store is being closed, which waits for it. @returns what ends that. @throws StoreClosedError */
+  /** Calls back when the store is closed, and closing waits for it. @returns a function that removes it. @throws StoreClosedError */
   atClose(callback: () => Promise<unknown>): () => void {
     if (this.#closing) throw new StoreClosedError()
     this.#atClose.add(callback)
     return () => this.#atClose.delete(callback)
   }
 
-  /** Waits for what runs, then closes the adapter; the same promise each time. */
+  /** Waits for calls in flight, then closes the adapter. Returns the same promise each time. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing

@@ -4,8 +4,8 @@ import { fromStored } from './decode.ts'
 import type { StoredEvent } from '../adapter/store-adapter.ts'
 
 /**
- * Hands out the events of a store's pages one by one. Written by hand because an async generator costs
- * several turns of the microtask queue for each event.
+ * Hands out the events of a store's pages one by one. Not an async generator, which takes several turns of the microtask
+ * queue for each event.
  */
 export class EventIterator implements AsyncIterableIterator<Recorded> {
   readonly #pages: AsyncIterator<readonly StoredEvent[], undefined>
@@ -14,7 +14,7 @@ export class EventIterator implements AsyncIterableIterator<Recorded> {
   #page: readonly StoredEvent[] = []
   #next = 0
   #done = false
-  /** Set while a page is on its way: calls that come meanwhile line up behind it. */
+  /** Set while a page is being read: further calls wait for it. */
   #turning: Promise<unknown> | undefined
 
   constructor(
@@ -73,7 +73,7 @@ export class EventIterator implements AsyncIterableIterator<Recorded> {
     return this.next()
   }
 
-  /** A page that is on its way is not waited for once the signal is aborted. */
+  /** Stops waiting for the page once the signal is aborted. */
   async #unlessAborted<T>(page: Promise<T>): Promise<T> {
     const signal = this.#signal
     if (!signal) return page

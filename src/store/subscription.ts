@@ -6,14 +6,14 @@ import type { StoreCore } from './lifecycle.ts'
 import type { Checkpoint, SubscribeFrom, Subscription } from './event-store.ts'
 import type { LogPlace, StoredEvent, SubscribedPage, SubscribeRequest } from '../adapter/store-adapter.ts'
 
-/** What a subscription asks for. */
+/** The settings of a subscription. */
 export type Wanted = Omit<SubscribeRequest, 'after' | 'signal'> & { readonly from: SubscribeFrom }
 
 /** Hands out the events of a store's subscription one by one. */
 export class EventSubscription implements Subscription {
   readonly #wanted: Wanted
   readonly #core: StoreCore
-  /** Looked up at once where it is the end that is moving. */
+  /** The place to begin at; looked up at once for `'end'`, which moves. */
   #place: Promise<LogPlace | undefined> | undefined
   #pages: AsyncIterator<SubscribedPage, undefined> | undefined
   #identity = ''
@@ -27,7 +27,7 @@ export class EventSubscription implements Subscription {
   #over: { readonly error?: unknown } | undefined
   readonly #ending = new AbortController()
   readonly #unlisten: (() => void)[] = []
-  /** Set while a page is on its way: calls that come meanwhile line up behind it. */
+  /** Set while a page is being read: further calls wait for it. */
   #turning: Promise<unknown> | undefined
   #interrupt: (() => void) | undefined
   #listeners: { readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = []
@@ -79,7 +79,7 @@ export class EventSubscription implements Subscription {
     return new Promise((resolve, reject) => this.#listeners.push({ resolve, reject }))
   }
 
-  // eslint-disable-next-line @typescript-eslint/require-await -- whatever was thrown, rejects
+  // eslint-disable-next-line @typescript-eslint/require-await -- async, so that it rejects with any value
   async #failure({ error = new StoreClosedError() }: { readonly error?: unknown }): Promise<never> {
     throw error
   }
@@ -106,12 +106,12 @@ export class EventSubscription implements Subscription {
     return this.next()
   }
 
-  /** Resolves with a page that has events, or when it is over. */
+  /** Resolves when a page has events, or the subscription has ended. */
   async #waitForPage(): Promise<void> {
     this.#pages ??= await this.#unlessOver(this.#begin())
     this.#isWaiting = true
     while (this.#pages && !this.#over) {
-      // Nothing that was asked for lies between the last event and here.
+      // No event that passes the filters lies between the last event and this place.
       this.#checkpoint = this.#through
       if (this.#isCaughtUp) for (const { resolve } of this.#listeners.splice(0)) resolve()
       const result = await this.#unlessOver(this.#pages.next())
@@ -142,7 +142,7 @@ export class EventSubscription implements Subscription {
     return pages
   }
 
-  /** What is on its way is not waited for once it is over. */
+  /** Stops waiting for the call once the subscription has ended. */
   #unlessOver<T>(call: Promise<T>): Promise<T | undefined> {
     return new Promise((resolve, reject) => {
       this.#interrupt = () => {
@@ -163,7 +163,7 @@ export class EventSubscription implements Subscription {
 }
 
 /**
- * The place in a store's log from which a subscription goes on.
+ * The place in a store's log after which a subscription begins.
  *
  * @throws CheckpointFromAnotherStoreError, HistoryRewoundError, InvalidArgumentError
  */

@@ -1,9 +1,6 @@
 import { inspect } from 'node:util'
 
-/**
- * What is expected (`-`) beside what was (`+`), line by line, and a line without either where both agree:
- * readable where no test runner draws a diff.
- */
+/** A diff by line: expected lines with `-`, actual lines with `+`, equal lines with neither. For runners without a diff. */
 export function difference(expected: unknown, actual: unknown): string {
   const [wanted, was] = [linesOf(expected), linesOf(actual)]
   let head = 0
@@ -19,7 +16,7 @@ export function difference(expected: unknown, actual: unknown): string {
   ].join('\n')
 }
 
-/** Of a list a line for each item, where that is short enough; an event reads like its constructor's call. */
+/** The lines of a value: one for each item of a list if it is short enough. An event reads like its constructor's call. */
 function linesOf(value: unknown): string[] {
   if (value === undefined) return []
   if (value instanceof Error) return [`${value.name}: ${value.message}`]

@@ -8,10 +8,10 @@ import { comparable } from './expected-state.ts'
 import { failing } from './failure.ts'
 import { type Happened, isAccepted, isRejected, nameOf, type Rejection, typesOf } from './happened.ts'
 
-/** An event as it is compared: where it makes no difference, without its stream. */
+/** An event as it is compared; without its stream for a command over one stream. */
 type Compared = { readonly stream?: string; readonly type: string; readonly data: unknown }
 
-/** Compares what came of a command with what is expected of it. */
+/** Compares the outcome of a command with the expected one. */
 export class Expectation {
   readonly #command: Pick<Command<Boundary, unknown>, 'reads'>
   readonly #execute: () => Promise<Happened>

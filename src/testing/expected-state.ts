@@ -2,7 +2,7 @@ import type { ReadonlyState } from '../model/command.ts'
 import { isPlain } from '../model/json.ts'
 import type { Stream } from '../model/stream.ts'
 
-/** The states of a boundary, as an expectation states them. */
+/** The states of a boundary in an expectation. */
 export type StatesToExpect<B> =
   B extends Stream<infer State>
     ? StateToExpect<State>
@@ -10,14 +10,14 @@ export type StatesToExpect<B> =
       ? undefined
       : { readonly [K in keyof B]: StatesToExpect<B[K]> }
 
-/** Of a state class, what it shows beside its methods; an instance of it will do as well. */
+/** For a state class, its public properties without methods; an instance is accepted too. */
 type StateToExpect<State> = State extends { apply(event: never): unknown }
   ? { readonly [K in keyof State as State[K] extends (...args: never) => unknown ? never : K]: State[K] }
   : ReadonlyState<State>
 
 /**
- * The actual state, as far as an expectation can state it: where a plain object is expected of an instance of a
- * class, its own fields and whatever else the expectation names, like getters.
+ * The actual state as an expectation can state it. If a plain object is expected and the state is an instance of a class:
+ * its own fields, and the properties that the expectation names, like getters.
  */
 export function comparable(actual: unknown, expected: unknown): unknown {
   if (Array.isArray(actual) && Array.isArray(expected)) {
@@ -36,7 +36,7 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null
 }
 
-/** What compares by what it holds, and not by its properties. */
+/** Objects that compare by their content rather than by their properties. */
 function isBuiltIn(object: object): boolean {
   return (
     Array.isArray(object) ||

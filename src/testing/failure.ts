@@ -2,10 +2,10 @@ import { AssertionError } from 'node:assert'
 import { difference } from './difference.ts'
 import { shownOf, tellOf, type Happened } from './happened.ts'
 
-/** Makes the error: expected the command to do what is wanted, but it did something else. */
+/** Makes the error: the expected outcome, and the actual one. */
 type Fail = (wanted: string, but: Happened | undefined, expected: unknown, actual?: unknown) => AssertionError
 
-/** For the error of an expectation that calls this first: its stack begins where the expectation was called. */
+/** Call this first in an expectation: the error's stack then begins at the line that called the expectation. */
 export function failing(): Fail {
   const site: { stack?: string } = {}
   Error.captureStackTrace(site, failing)

@@ -9,16 +9,16 @@ import type { StatesToExpect } from './expected-state.ts'
 import { Expectation } from './expectation.ts'
 import type { Happened } from './happened.ts'
 
-/** What happened before a command: the history of streams. */
+/** The history before a command. */
 export interface Given {
-  /** Further events, of another stream or of the same. */
+  /** Further events, on another stream or the same one. */
   and<Types extends string>(
     stream: Stream<unknown, Types> | string,
     ...events: Event<NoInfer<Types>>[]
   ): Given
   /**
-   * The command to test, which is executed once, on a memory store that holds this history. Options are those
-   * of `execute`: what the command `needs`, metadata.
+   * The command to test. It is executed once, on a memory store with this history. The options are those of `execute`:
+   * what the command `needs`, metadata.
    */
   when<B extends Boundary, Ret extends Decision<B>, Needs = {}>(
     command: Command<B, Ret, Needs>,
@@ -27,21 +27,21 @@ export interface Given {
 }
 
 /**
- * What is expected of a command. Each resolves where it holds, and rejects with an `AssertionError` where it
- * does not: await it. Several may be asked of one command; it is executed once.
+ * The expected outcome of a command. Await each expectation: it rejects with an `AssertionError` if it does not hold. A
+ * command may have several expectations; it is executed once.
  */
 export interface When<B, E, R> {
-  /** It records exactly these events, in this order. Of several streams, say on which: `on(alice, Withdrawn(...))`. */
+  /** It records exactly these events, in this order. For a command over several streams: `on(alice, Withdrawn(...))`. */
   thenEvents(...events: (B extends AnyStream ? E : OnStream<E>)[]): Promise<void>
-  /** It is accepted, and records nothing. */
+  /** It is accepted and records no event. */
   thenNothing(): Promise<void>
-  /** It is rejected: with this reason and exactly these details, or with this reason and any details. */
+  /** It is rejected with this reason and exactly these details; given only a reason, with any details. */
   thenRejected(rejection: R | ReasonOf<R>): Promise<void>
-  /** It throws, and what it throws matches, as in `assert.rejects`. A rejection is not thrown. */
+  /** It throws an error that matches, as in `assert.rejects`. A rejection is no error. */
   thenThrows(matcher?: AssertPredicate): Promise<void>
   /**
-   * It is accepted, and this is the state with its events, in the shape of what it reads. Of a class, its
-   * fields (and getters, where they are named); private ones cannot be seen.
+   * It is accepted, and this is the state with its events, in the shape of what it reads. A class is compared by its public
+   * fields, and by the getters that the expectation names.
    */
   thenState(state: StatesToExpect<B>): Promise<void>
 }
@@ -49,11 +49,11 @@ export interface When<B, E, R> {
 type ReasonOf<R> = R extends { readonly reason: infer Reason } ? Reason : never
 
 /**
- * Tests a command: given what happened, when it is executed, then this comes of it. It runs as it would in
- * production, on a memory store: nothing is mocked but what the command `needs`. Works with any test runner.
+ * Tests a command: given a history, when the command is executed, then an outcome is expected. The command runs as in
+ * production, on a memory store; only what it `needs` is replaced. Works with any test runner.
  *
- * Events that an older program wrote are made by hand. On a stream given by name they are stored as they are,
- * under any type: `given('Loan-1', { type: 'Credit.Granted', data: {...} })`; without a `version` it is 1.
+ * Events of an older program are written by hand. On a stream given by name they are stored unchanged, with any type:
+ * `given('Loan-1', { type: 'Credit.Granted', data: {...} })`. Their default version is 1.
  *
  * @example
  * ```ts
@@ -77,7 +77,7 @@ export function given(stream?: AnyStream | string, ...events: Event[]): Given {
 }
 
 /**
- * Says on which stream events are expected of a command over several streams.
+ * The events that a command over several streams is expected to record on one of them.
  *
  * @example
  * ```ts
@@ -125,6 +125,6 @@ async function record(store: EventStore, writes: readonly StreamWrite[]): Promis
     for (const write of writes) await store.append(write)
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    throw new Error(`what is given cannot be stored: ${reason}`, { cause: error })
+    throw new Error(`the given events cannot be stored: ${reason}`, { cause: error })
   }
 }

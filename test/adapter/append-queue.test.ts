@@ -1,4 +1,4 @@
-import type { AppendRequest, AppendVerdict } from 'mneme'
+import type { AppendRequest, AppendVerdict } from 'mneme/adapter'
 import { describe, expect, test } from 'vitest'
 
 import {

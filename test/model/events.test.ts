@@ -215,7 +215,7 @@ describe('a schema', () => {
     }
     for (const make of [() => Late({ a: 'x' }), () => Own({}), () => Thenable({})]) {
       expect(make).toThrow(InvalidArgumentError)
-      expect(make).toThrow(/synchronous, but it returned a promise/)
+      expect(make).toThrow(/returned a promise; use a synchronous schema/)
     }
     await new Promise((resolve) => setTimeout(resolve, 5))
   })

@@ -68,7 +68,7 @@ describe.each(places)('a projection with $name', ({ open, problem }) => {
       await next.stop()
       await running.stop()
       await expect(runProjections(store, [first])).rejects.toThrow(
-        'built in version 2, and defined here in version 1',
+        'built by version 2, but this program defines version 1',
       )
     })
   })

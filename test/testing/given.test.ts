@@ -128,6 +128,11 @@ describe('what holds', () => {
       apply(event: { type: 'Counter.Counted'; data: { by: number } }) {
         this.#count += event.data.by
       }
+      clone(): Counter {
+        const copy = new Counter()
+        copy.#count = this.#count
+        return copy
+      }
     }
     const Counters = aggregateFromClass({
       name: 'Counter',
@@ -200,7 +205,7 @@ test('a history that cannot be is no failure of the command', async () => {
   const error: unknown = await wrong.thenThrows().catch((thrown: unknown) => thrown)
   assert.ok(error instanceof Error && !(error instanceof AssertionError))
   expect(error.message).toMatchInlineSnapshot(
-    `"what is given cannot be stored: event type "BankAccount.Closd" (version 1) on stream "BankAccount-alice" is unknown here; the aggregate knows BankAccount.Opened, BankAccount.Deposited, BankAccount.Withdrawn, BankAccount.Closed"`,
+    `"the given events cannot be stored: event type "BankAccount.Closd" (version 1) on stream "BankAccount-alice" is unknown here; the aggregate knows BankAccount.Opened, BankAccount.Deposited, BankAccount.Withdrawn, BankAccount.Closed"`,
   )
   expect(error.cause).toBeInstanceOf(UnknownEventError)
 })

