@@ -260,13 +260,13 @@ export async function untilReached<T>(
   call: () => Promise<T>,
   { signal, interrupted }: Pick<SubscribeRequest, 'signal' | 'interrupted'>,
 ): Promise<T | undefined> {
-  for (let failures = 0; !signal.aborted;) {
+  const isOver = () => signal.aborted
+  for (let failures = 0; !isOver();) {
     try {
       return await call()
     } catch (error) {
       if (!isTransient(error)) throw error
-      // The signal may have been aborted during the call.
-      if ((signal as AbortSignal).aborted) break
+      if (isOver()) break
       interrupted(error)
       await pause(retryDelay(RETRY_DELAYS, ++failures, Math.random()), signal)
     }
