@@ -1,4 +1,5 @@
-import { describe, expect, test } from 'vitest'
+import { createStore } from 'mneme'
+import { describe, expect, onTestFinished, test } from 'vitest'
 
 import type { LogPlace, StoreAdapter, StoredEvent } from '../../../src/adapter/store-adapter.ts'
 import { Follower } from './follower.ts'
@@ -18,6 +19,7 @@ import {
   until,
   where,
 } from './rig.ts'
+import { adapterOf } from './server.ts'
 
 /** Appends events to a stream, some at a time. */
 async function write(adapter: StoreAdapter, stream: string, count: number, each = 1): Promise<void> {
@@ -292,6 +294,27 @@ describe('subscriptions, on the stand-in', () => {
     expect(followers.map(({ ids }) => ids)).toEqual([log, ofA])
     for (const { interruptions } of followers) expect(interruptions.length).toBeGreaterThan(0)
   }, 60_000)
+
+  test('that begin while the server is away wait for it, past the deadline, and tell of it', async () => {
+    const server = await ownServer()
+    const clock = new JumpingClock()
+    const store = createStore(await adapterOf(server.connectionString, FAR_DEADLINE_MS, clock))
+    onTestFinished(() => store.close())
+    await store.append({ stream: 'a', events: [{ type: 'T', data: { n: 0 } }] })
+    await server.stop()
+    const interruptions: string[] = []
+    const events = store.subscribe({ onInterrupted: ({ code }) => void interruptions.push(code) })
+    const next = events.next()
+    for (let deadlines = 1; deadlines <= 2; deadlines++) {
+      const { retries } = clock
+      await until(() => clock.retries > retries, 'the server is looked for')
+      clock.jump(FAR_DEADLINE_MS)
+      await until(() => interruptions.length >= deadlines, 'it tells of it')
+    }
+    await server.start()
+    expect((await next).value).toMatchObject({ data: { n: 0 } })
+    expect(new Set(interruptions)).toEqual(new Set(['STORE_UNAVAILABLE']))
+  })
 
   test('end with an error where the server was restored to an earlier point', async () => {
     const server = await ownServer()

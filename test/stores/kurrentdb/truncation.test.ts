@@ -1,7 +1,10 @@
 import { createStore, execute } from 'mneme'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 
 import { BankAccount, deposit, Deposited, open, Opened } from '../../support/bank.ts'
+import { kurrentdbAdapter } from '../../../src/stores/kurrentdb/adapter.ts'
+import { makeClient } from '../../../src/stores/kurrentdb/driver.ts'
+import { readConnection } from '../../../src/stores/kurrentdb/options.ts'
 import { FAR_DEADLINE_MS } from './jumping-clock.ts'
 import {
   appendOf,
@@ -9,6 +12,7 @@ import {
   happened,
   logOf,
   opened,
+  ownServer,
   rawClient,
   served,
   sleep,
@@ -153,6 +157,39 @@ describe(`a stream whose beginning is gone, ${where}`, () => {
   })
 })
 
+describe('a decision without events (on the stand-in)', () => {
+  test('is verified without a byte in the log', async () => {
+    const server = await ownServer()
+    const adapter = await opened(server.connectionString)
+    const [a, b] = [unique('a'), unique('b')]
+    await adapter.append(appendOf({ [a]: 'none', [b]: 'none' }, [happened(a), happened(b)]))
+    const { end } = server.log
+    for (const expected of [0, 'none', 'any', 'exists'] as const) {
+      await adapter.append(appendOf({ [a]: expected }, []))
+      await adapter.append(appendOf({ [a]: expected, [b]: 0 }, []))
+    }
+    expect(server.log.end).toBe(end)
+  })
+
+  test('is verified by the leader if reads may go to another node', async () => {
+    const server = await ownServer()
+    const connect = () => makeClient(readConnection(server.connectionString, FAR_DEADLINE_MS).text)
+    const client = await connect()
+    const adapter = await kurrentdbAdapter(
+      client,
+      { deadline: FAR_DEADLINE_MS, requiresLeader: false },
+      connect,
+    )
+    onTestFinished(() => adapter.close())
+    const a = unique()
+    await adapter.append(appendOf({ [a]: 'none' }, [happened(a)]))
+    const { end } = server.log
+    expect(await adapter.append(appendOf({ [a]: 0 }, []))).toMatchObject({ kind: 'appended', heads: [0] })
+    // Only a leader takes an append, and the server keeps that it was made.
+    expect(server.log.end).toBeGreaterThan(end)
+  })
+})
+
 describe(`a deleted stream, ${where}`, () => {
   test('that can begin again: stands at none, reads as one whose beginning is gone, and goes on', async () => {
     const { adapter, stream, client } = await cutting(3)
@@ -227,6 +264,33 @@ describe(`a deleted stream, ${where}`, () => {
     expect(await fateOf(execute(fresh, deposit({ account, amount: 1 })))).toMatchObject({
       code: 'STREAM_TRUNCATED',
     })
+  })
+
+  test('that can begin again stays deleted when a decision on it is verified', async () => {
+    const { adapter, stream, client } = await cutting(3)
+    const other = unique('o')
+    await client.deleteStream(stream)
+    const metadata = async () => (await client.getStreamMetadata(stream)).metadata
+    const before = await metadata()
+    const conflict = { kind: 'conflict', stream, expected: 2, actual: 'none' }
+    expect(await adapter.append(appendOf({ [stream]: 2 }, []))).toEqual(conflict)
+    expect(await adapter.append(appendOf({ [other]: 'none', [stream]: 2 }, []))).toEqual(conflict)
+    expect(await adapter.append(appendOf({ [stream]: 'none' }, []))).toMatchObject({ kind: 'appended' })
+    expect([await adapter.head(stream), await metadata()]).toEqual(['none', before])
+    expect(await adapter.append(appendOf({ [stream]: 'none' }, [happened(stream)]))).toMatchObject({
+      kind: 'appended',
+    })
+  })
+
+  test('that can begin again is not brought back by a command that is rejected on a cached state', async () => {
+    const server = await served()
+    const store = createStore(await opened(server))
+    const account = unique()
+    const { stream } = BankAccount(account)
+    await execute(store, open(account))
+    await rawClient(server).deleteStream(stream)
+    expect(await fateOf(execute(store, open(account)))).toMatchObject({ code: 'STREAM_TRUNCATED' })
+    expect(await store.head(stream)).toBe('none')
   })
 
   test('for good: STREAM_DELETED, whatever is asked of it', async () => {
