@@ -1,5 +1,5 @@
 import { decode } from '../model/upcast.ts'
-import { FoldError, StreamTruncatedError } from '../base/errors.ts'
+import { FoldError, quote, StoreFailedError, StreamTruncatedError } from '../base/errors.ts'
 import type { StreamEvent } from '../model/event.ts'
 import { freezeState, freezeStep } from './freeze.ts'
 import { streamEventOf } from '../store/decode.ts'
@@ -61,7 +61,10 @@ export async function foldStream(
   const request = { stream: stream.stream, direction: 'forwards', from: undefined, limit } as const
   for await (const page of core.read(request)) {
     if (page.length === 0) throw new StreamTruncatedError(stream.stream, undefined)
-    for (const event of page) folding.add(event)
+    for (const event of page) {
+      if (!folding.isNext(event)) throw await gapBefore(core, stream.stream, folding.next, event.revision)
+      folding.add(event)
+    }
   }
   const result = folding.result()
   if (isShareable(result) || !folding.alone) return result
@@ -109,10 +112,17 @@ class Folding {
     return this.#states.length === 1
   }
 
+  /** The revision of the next event. */
+  get next(): number {
+    return this.#revision === 'none' ? 0 : this.#revision + 1
+  }
+
+  isNext({ revision }: StoredEvent): boolean {
+    return revision === this.next
+  }
+
   add(stored: StoredEvent): void {
-    const { stream, fold } = this.#stream
-    const expected = this.#revision === 'none' ? 0 : this.#revision + 1
-    if (stored.revision !== expected) throw new StreamTruncatedError(stream, stored.revision)
+    const { fold } = this.#stream
     for (let i = 0; i < this.#states.length; i++) {
       this.#states[i] = step(fold, this.#states[i], streamEventOf(stored))
     }
@@ -132,6 +142,24 @@ class Folding {
       cached: false,
     }
   }
+}
+
+/** The error of a stream whose revisions from `missing` to the one before `found` are not there. */
+async function gapBefore(core: StoreCore, stream: string, missing: number, found: number): Promise<Error> {
+  if (missing > 0) {
+    // Its beginning may have been cut off while it was read.
+    for await (const [first] of core.read({ stream, direction: 'forwards', from: undefined, limit: 1 })) {
+      if (first?.revision !== 0) break
+      const gap =
+        missing === found - 1
+          ? `revision ${String(missing)}`
+          : `revisions ${String(missing)} to ${String(found - 1)}`
+      return new StoreFailedError(
+        `stream ${quote(stream)} lacks ${gap}: events were removed, so restore the store from a backup`,
+      )
+    }
+  }
+  return new StreamTruncatedError(stream, found)
 }
 
 /** The state with the events after it; `undefined` if the stream does not continue it. */
