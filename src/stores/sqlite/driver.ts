@@ -22,6 +22,7 @@ export interface SqliteDatabase {
 /** What a store needs of a prepared statement. Rows are objects by column name; integers are numbers. */
 export interface SqliteStatement {
   run(...values: (string | number | null)[]): {
+    readonly changes: number | bigint
     readonly lastInsertRowid: number | bigint
   }
   get(...values: (string | number | null)[]): unknown
