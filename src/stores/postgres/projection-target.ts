@@ -161,7 +161,11 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
   async #connect(): Promise<Opened> {
     const connectTimeout = this.#connectTimeout
     const { pool, end } = await poolOf(this.#connection, connectTimeout, OPTIONS)
-    const connections = new Connections(pool, { connectTimeout, statementTimeout: MAX_TIMER_MS, prepare: false })
+    const connections = new Connections(pool, {
+      connectTimeout,
+      statementTimeout: MAX_TIMER_MS,
+      prepare: false,
+    })
     const close = async () => {
       connections.close()
       await end()
