@@ -41,7 +41,7 @@ describe(`a process ${where}`, () => {
     async (what) => {
       const proxy = await startProxy(Number(new URL(await served()).port))
       const server = proxy.url(await served())
-      const program = new ScriptProcess(script, 'after', server, 700)
+      const program = new ScriptProcess(script, 'after', server, 3_000)
       await program.said('read 200')
       if (what === 'away') proxy.suspend()
       else {
