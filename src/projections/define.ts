@@ -44,6 +44,12 @@ export interface ProjectionDefinition<Sources extends readonly Source[], Tx, Tab
   readonly onError?: 'block' | 'park' | undefined
   /** How often and after which delays a failed handler is retried. Default: 5 times, from 100 ms up to 10,000 ms. */
   readonly retry?: RetryOptions | undefined
+  /**
+   * Milliseconds that the handlers of a batch, `setup` or `reset` may take on PostgreSQL before the transaction is rolled
+   * back and they count as failed: whatever a handler waits for, the projection does not wait forever. Default: the
+   * lease of `runProjections`, 10,000 ms.
+   */
+  readonly handlerTimeout?: number | undefined
 }
 
 /** What a handler is given beside the event and the transaction. */
@@ -64,6 +70,8 @@ export interface Definition {
   readonly handlers: ReadonlyMap<string, EventHandler>
   readonly onError: 'block' | 'park'
   readonly retry: RetryPolicy
+  /** In milliseconds; `undefined`: the lease. */
+  readonly handlerTimeout: number | undefined
   readonly clock: Clock
 }
 
@@ -108,6 +116,8 @@ export function checkDefinition(given: ProjectionDefinition<readonly Source[], u
     handlers,
     onError,
     retry: retryPolicy(given.retry, RETRY),
+    handlerTimeout:
+      given.handlerTimeout === undefined ? undefined : checkWhole(given.handlerTimeout, 'handlerTimeout', 1),
     clock: systemClock,
   }
 }
@@ -135,7 +145,19 @@ const RETRY = { maxRetries: 5, baseDelay: 100, minDelay: 50, maxDelay: 10_000 }
 const TABLE_NAME = /^(?:[a-z_][a-z0-9_]{0,47}\.)?[a-z_][a-z0-9_]{0,47}$/
 
 const KNOWN_OPTIONS = [
-  ...(['name', 'version', 'into', 'from', 'tables', 'setup', 'reset', 'on', 'onError', 'retry'] as const),
+  ...([
+    'name',
+    'version',
+    'into',
+    'from',
+    'tables',
+    'setup',
+    'reset',
+    'on',
+    'onError',
+    'retry',
+    'handlerTimeout',
+  ] as const),
 ]
 
 /** The names of a projection's tables in one of its builds, by their given names. */

@@ -1,4 +1,7 @@
 import { checkOptions, checkWhole } from '../base/arguments.ts'
+import { isTransient, pause } from '../adapter/subscription-hub.ts'
+import type { Position } from '../base/revision.ts'
+import { retryDelay } from '../base/retry.ts'
 import { coreOf } from '../store/create-store.ts'
 import { InvalidArgumentError, ProjectionVersionError } from '../base/errors.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
@@ -9,7 +12,7 @@ import { definedProjection, type DefinedProjection, LEASE_MS, type Projection } 
 import { beginBeside, ensureLive, finishBeside, restartLive } from './rebuild.ts'
 import { prepareTarget } from './schema.ts'
 import type { ProjectionStatus } from './status.ts'
-import { Worker } from './worker.ts'
+import { RETRY, Worker } from './worker.ts'
 
 /** Options of `runProjections`. */
 export interface RunOptions {
@@ -34,7 +37,7 @@ export interface RunOptions {
 export interface RunningProjections {
   /**
    * Resolves when every event that is stored now has been handled, by this process or another one. Waits as long as it
-   * takes, unless a `timeout` is given, in milliseconds.
+   * takes, also for a database that cannot be reached, unless a `timeout` is given, in milliseconds.
    *
    * @throws NotCaughtUpError after the timeout; ProjectionBlockedError; the error that ended one of the projections.
    */
@@ -109,6 +112,7 @@ class Running implements RunningProjections {
   constructor(store: EventStore, begun: readonly Begun[], settings: Settings) {
     this.#store = store
     this.#projections = begun.map(({ projection }) => projection)
+    for (const projection of this.#projections) projection.core = settings.core
     this.#ended = new Map(this.#projections.map((projection) => [projection, new AbortController()]))
     this.#forget = settings.core.atClose(() => this.stop())
     this.#over = Promise.all(begun.map((each) => this.#run(each, settings)))
@@ -116,11 +120,26 @@ class Running implements RunningProjections {
 
   async caughtUp(options: { readonly timeout?: number | undefined } = {}): Promise<void> {
     const { timeout = Number.MAX_SAFE_INTEGER } = checkOptions(options, 'options', ['timeout'])
-    const head = await this.#store.logHead()
+    checkWhole(timeout, 'options.timeout', 0)
+    const head = await this.#head(timeout)
     const waiting = this.#projections.map((projection) =>
       projection.caughtUpTo(head, { timeout, signal: this.#ended.get(projection)!.signal }),
     )
     await Promise.all(waiting)
+  }
+
+  /** The end of the log now. Waits for a store that cannot be reached. */
+  async #head(timeout: number): Promise<Position | undefined> {
+    const started = performance.now()
+    for (let failures = 1; ; failures++) {
+      try {
+        return await this.#store.logHead()
+      } catch (error) {
+        if (!isTransient(error) || this.#ending.signal.aborted || performance.now() - started >= timeout)
+          throw error
+        await pause(retryDelay(RETRY, failures, Math.random()), this.#ending.signal)
+      }
+    }
   }
 
   status(): Promise<readonly ProjectionStatus[]> {

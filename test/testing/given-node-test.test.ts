@@ -5,8 +5,8 @@ import { beforeAll, expect, test } from 'vitest'
 const root = resolve(import.meta.dirname, '../..')
 
 beforeAll(() => {
-  execFileSync(process.execPath, ['scripts/setup.mjs', 'dist'], { cwd: root })
-}, 60_000)
+  execFileSync(process.execPath, ['scripts/setup.mjs', 'js'], { cwd: root })
+}, 600_000)
 
 test("given/when/then works under Node's own test runner, with its messages and diffs", () => {
   const args = ['--test', '--test-reporter=tap', 'test/testing/given.mjs']
