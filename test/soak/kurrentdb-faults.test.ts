@@ -2,7 +2,7 @@ import { createStore, type Recorded } from 'mneme'
 import { expect, test } from 'vitest'
 
 import { startProxy } from '../support/proxy.ts'
-import { rounds } from '../support/soak.ts'
+import { isBrief, rounds } from '../support/soak.ts'
 import { adapterOf, realServer } from '../stores/kurrentdb/server.ts'
 import { sleep, uncaught, unique, until, where } from '../stores/kurrentdb/rig.ts'
 import type { Refusal } from '../stores/kurrentdb/stand-in/faults.ts'
@@ -11,7 +11,7 @@ import { Callers } from './kurrentdb/callers.ts'
 
 const DEADLINE = 1_000
 /** An append may wait for one on the same stream, which has its wait and as long again, and then has both itself. */
-const LONGEST = 4 * DEADLINE + 3_000
+const LONGEST_CALL_MS = 4 * DEADLINE + 3_000
 
 test(`faults under 64 callers, ${where}: what was acknowledged is there, and nothing hangs`, async () => {
   const missed = uncaught()
@@ -99,7 +99,8 @@ test(`faults under 64 callers, ${where}: what was acknowledged is there, and not
   const errors = ['CONFLICT', 'OUTCOME_UNKNOWN', 'STORE_UNAVAILABLE', 'STORE_TIMEOUT']
   const others = [...callers.codes.keys()].filter((code) => !errors.includes(code.replace(/^head: /, '')))
   expect(others).toEqual([])
-  expect(callers.longest).toBeLessThan(LONGEST)
+  // A time: only the full form, on a machine that does nothing else, is sure of it.
+  if (!isBrief) expect(callers.longest).toBeLessThan(LONGEST_CALL_MS)
   expect(missed).toEqual([])
   proxy.cut()
   await own?.stop()

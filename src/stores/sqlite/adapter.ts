@@ -13,7 +13,10 @@ export function sqliteAdapter(file: SharedFile, busyTimeout: number): StoreAdapt
   const { connection, queue, signal, recent } = file
   const reading = async <T>(read: (sql: Statements) => T): Promise<T> => {
     if (isTurnDue()) await nextTurn()
-    return retryBusy(() => connection.reading(read), busyTimeout)
+    return retryBusy(() => {
+      connection.history.ensure()
+      return connection.reading(read)
+    }, busyTimeout)
   }
   return {
     capabilities: { severalStreams: true, keys: true, settlesAny: true, truncation: false },

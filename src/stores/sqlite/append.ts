@@ -1,6 +1,6 @@
 import { nextRevision, anchorOf, conflictOf, placeEvents, repeatOf } from '../../adapter/append-rules.ts'
 import { currentTime } from '../../base/clock.ts'
-import { formatPosition } from '../../adapter/position.ts'
+import { formatPosition, parsePosition } from '../../adapter/position.ts'
 import type { Revision } from '../../base/revision.ts'
 import type {
   Appended,
@@ -140,6 +140,7 @@ export function commitBatch(
   let isCommitting = false
   try {
     connection.ensureNoTransaction()
+    connection.history.ensureFile()
     if (appends.length === 1) {
       const outcome = appendAlone(connection, appends[0]!.request)
       if (outcome?.kind === 'committed') return committed(connection, appends, outcome.verdicts)
@@ -147,6 +148,7 @@ export function commitBatch(
     }
     const { sql } = connection
     sql.begin.run()
+    connection.history.confirm(sql)
     const started = performance.now()
     let inserted = 0
     let size = 0
@@ -174,7 +176,7 @@ function committed(
   appends: readonly { readonly request: AppendRequest }[],
   verdicts: readonly AppendVerdict[],
 ): BatchOutcome {
-  for (let i = 0; i < verdicts.length; i++) noteHeads(connection, appends[i]!.request, verdicts[i]!)
+  for (let i = 0; i < verdicts.length; i++) note(connection, appends[i]!.request, verdicts[i]!)
   return { kind: 'committed', verdicts }
 }
 
@@ -210,13 +212,13 @@ const MAX_BATCH_UNITS = 1024 * 1024
 /**
  * The most frequent append, one event for one stream under an exact expectation, as one statement that is its
  * own transaction. The unique index of stream and revision judges it: an insert at the next revision fails if
- * the stream has moved on. That the stream has come so far is known of those that this connection wrote to.
+ * the stream has moved on. That the stream has reached the expected revision is known of those that this connection wrote
+ * to, if the file still holds the known history, which the statement checks.
  *
- * @returns undefined where the append is another, or where the stream stands elsewhere: that is then judged in a
- *   transaction.
+ * @returns `undefined` if the append is of another kind, or does not fit: it is then judged in a transaction.
  */
 function appendAlone(
-  { sql, knownHeads }: Connection,
+  { sql, history, knownHeads }: Connection,
   { conditions, events, keys }: AppendRequest,
 ): BatchOutcome | undefined {
   const [condition] = conditions
@@ -230,7 +232,12 @@ function appendAlone(
   const { id, type, version, data, metadata } = event
   const verdict = { kind: 'appended', revisions: [revision], positions: [], time, heads: [revision] } as const
   try {
-    const { lastInsertRowid } = sql.insert.run(stream, revision, id, type, version, time, data, metadata)
+    const { last } = history
+    const values = [stream, revision, id, type, version, time, data, metadata] as const
+    const { changes, lastInsertRowid } = last
+      ? sql.insertAfter.run(...values, ...last)
+      : sql.insert.run(...values)
+    if (Number(changes) !== 1) return undefined
     return {
       kind: 'committed',
       verdicts: [{ ...verdict, positions: [formatPosition(Number(lastInsertRowid))] }],
@@ -243,9 +250,15 @@ function appendAlone(
   }
 }
 
-/** Notes how far streams have come, once that is committed. */
-function noteHeads({ knownHeads }: Connection, { conditions }: AppendRequest, verdict: AppendVerdict): void {
+/** Notes the heads of streams, and the last event, of a committed append. */
+function note(
+  { history, knownHeads }: Connection,
+  { conditions, events }: AppendRequest,
+  verdict: AppendVerdict,
+): void {
   if (verdict.kind !== 'appended') return
+  const position = verdict.positions.at(-1)
+  if (position !== undefined) history.saw(parsePosition(position), events.at(-1)!.id)
   if (knownHeads.size > MAX_KNOWN_HEADS) knownHeads.clear()
   for (let i = 0; i < conditions.length; i++) {
     const head = verdict.heads[i]

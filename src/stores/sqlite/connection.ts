@@ -5,7 +5,8 @@ import { defaultDriver, type SqliteDatabase, type SqliteStatement } from './driv
 import { prepareAny, SELECT_EVENTS } from './rows.ts'
 import { faultOf, isBusy, isNoDatabase, isReadOnly, retryBusy } from './errors.ts'
 import { identityOf, migrate, versionOf } from './schema.ts'
-import { type OpenSettings, realPath } from './options.ts'
+import { History } from './history.ts'
+import { MEMORY, type OpenSettings, realPath } from './options.ts'
 
 /**
  * The one connection that a process has to a file, with its statements prepared. Each use of it is synchronous, so no
@@ -14,7 +15,9 @@ import { type OpenSettings, realPath } from './options.ts'
 export class Connection {
   readonly identity: string
   readonly sql: Statements
-  /** Revisions that streams are known to have knownHeads: committed ones, so that they never fall below. */
+  /** Confirms that the file still holds the history that this process knows. */
+  readonly history: History
+  /** Revisions that streams have reached in the known history. */
   readonly knownHeads = new Map<string, number>()
   /** The driver's database, for work that the write queue runs in a transaction. */
   readonly database: SqliteDatabase
@@ -22,9 +25,13 @@ export class Connection {
   /** Set while a transaction that failed could not be ended: nothing may be read or written in it. */
   #isStuck = false
 
-  /** @throws what the driver throws. */
-  constructor(database: SqliteDatabase) {
+  /**
+   * @param path of the file; `undefined` for a database in memory.
+   * @throws what the driver throws.
+   */
+  constructor(database: SqliteDatabase, path: string | undefined) {
     this.database = database
+    this.history = new History(path)
     this.identity = identityOf(database)
     this.sql = prepare(database)
   }
@@ -114,6 +121,9 @@ const SQL = {
   logHead: 'SELECT max(position) AS position FROM mneme_events',
   idAt: 'SELECT id FROM mneme_events WHERE position = ?',
   dataVersion: 'PRAGMA data_version',
+  insertAfter:
+    'INSERT INTO mneme_events (stream, revision, id, type, version, time, data, metadata) ' +
+    'SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE (SELECT id FROM mneme_events WHERE position = ?) = ?',
   insert:
     'INSERT INTO mneme_events (stream, revision, id, type, version, time, data, metadata) ' +
     'VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
@@ -172,7 +182,7 @@ export async function openConnection(path: string, settings: OpenSettings): Prom
   let database: SqliteDatabase | undefined
   try {
     const opened = (database = driver(path))
-    return await retryBusy(() => setUp(opened, settings), settings.busyTimeout)
+    return await retryBusy(() => setUp(opened, path, settings), settings.busyTimeout)
   } catch (error) {
     close(database)
     throw cannotOpen(path, error)
@@ -180,7 +190,7 @@ export async function openConnection(path: string, settings: OpenSettings): Prom
 }
 
 /** Repeated from its beginning if another process holds the lock. */
-function setUp(database: SqliteDatabase, { synchronous }: OpenSettings): Connection {
+function setUp(database: SqliteDatabase, path: string, { synchronous }: OpenSettings): Connection {
   // Waiting inside the driver would block the event loop; Mneme retries by itself.
   database.exec('PRAGMA busy_timeout = 0')
   // Checked before anything is written: it is a database, and its schema is known.
@@ -198,7 +208,7 @@ function setUp(database: SqliteDatabase, { synchronous }: OpenSettings): Connect
     `PRAGMA synchronous = ${synchronous}; PRAGMA wal_autocheckpoint = ${String(CHECKPOINT_PAGES)}`,
   )
   migrate(database)
-  return new Connection(database)
+  return new Connection(database, path === MEMORY ? undefined : path)
 }
 
 function cannotOpen(path: string, cause: unknown): unknown {

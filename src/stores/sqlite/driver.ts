@@ -1,3 +1,5 @@
+import { createRequire } from 'node:module'
+
 import { OpenError } from '../../base/errors.ts'
 
 /**
@@ -20,6 +22,7 @@ export interface SqliteDatabase {
 /** What a store needs of a prepared statement. Rows are objects by column name; integers are numbers. */
 export interface SqliteStatement {
   run(...values: (string | number | null)[]): {
+    readonly changes: number | bigint
     readonly lastInsertRowid: number | bigint
   }
   get(...values: (string | number | null)[]): unknown
@@ -42,15 +45,50 @@ export interface SqliteStatement {
 export async function defaultDriver(): Promise<SqliteDriver> {
   const builtIn = nodeSqlite()
   if (builtIn && isSound(process.versions.sqlite)) return builtIn
-  try {
-    return await betterSqlite3()
-  } catch (cause) {
+  const installed = installedVersion()
+  if (installed !== undefined && wouldCrash(installed)) {
     if (builtIn) return builtIn
     const message =
-      'no SQLite driver: install better-sqlite3 (npm install better-sqlite3), or use Node 22.13 or newer, ' +
+      `better-sqlite3 ${installed} was not loaded: 13 and newer need Node 22.14 and would ` +
+      `crash Node ${process.versions.node}. Install version 12 (npm install better-sqlite3@12), or use a newer Node, ` +
       'which has SQLite built in'
+    throw new OpenError('driver-missing', message)
+  }
+  try {
+    // The `await` directly in a `try` tells bundlers that the package may be missing.
+    const { default: Database } = await import('better-sqlite3')
+    // Its compiled part is loaded by the first database only, and may be missing or made for another Node.
+    new Database(':memory:').close()
+    return (file) => new Database(file)
+  } catch (cause) {
+    if (builtIn) return builtIn
+    const message = installed
+      ? `better-sqlite3 ${installed} is installed but its compiled part does not load: compile it for this Node ` +
+        '(npm rebuild better-sqlite3)'
+      : `no SQLite driver: install better-sqlite3 (npm install better-sqlite3${hasNodeApi10() ? '' : '@12'}), or use ` +
+        'Node 22.13 or newer, which has SQLite built in'
     throw new OpenError('driver-missing', message, { cause })
   }
+}
+
+/** The version of better-sqlite3 that `import()` would load; undefined if it is not installed. */
+function installedVersion(): string | undefined {
+  try {
+    // A bundler that makes CommonJS leaves `import.meta` empty.
+    const require = createRequire(import.meta.url || process.argv[1]!)
+    return (require('better-sqlite3/package.json') as { readonly version: string }).version
+  } catch {
+    return undefined
+  }
+}
+
+/** Whether the first database of this better-sqlite3 would end the process with a segmentation fault. */
+function wouldCrash(version: string): boolean {
+  return Number.parseInt(version) >= 13 && !hasNodeApi10()
+}
+
+function hasNodeApi10(): boolean {
+  return Number(process.versions.napi) >= 10
 }
 
 function nodeSqlite(): SqliteDriver | undefined {
@@ -60,13 +98,6 @@ function nodeSqlite(): SqliteDriver | undefined {
   if (typeof module?.StatementSync.prototype.iterate !== 'function') return undefined
   const { DatabaseSync } = module
   return (file) => new DatabaseSync(file)
-}
-
-async function betterSqlite3(): Promise<SqliteDriver> {
-  const { default: Database } = await import('better-sqlite3')
-  // Its compiled part is loaded by the first database only, and may be missing or made for another Node.
-  new Database(':memory:').close()
-  return (file) => new Database(file)
 }
 
 function isSound(version: string | undefined): boolean {

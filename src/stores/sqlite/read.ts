@@ -10,7 +10,8 @@ import type {
   StoredEvent,
 } from '../../adapter/store-adapter.ts'
 import { retryBusy } from './errors.ts'
-import { dataVersionOf, type RecentEvents } from './subscribe.ts'
+import { dataVersionOf } from './history.ts'
+import type { RecentEvents } from './subscribe.ts'
 import type { Connection, Statements } from './connection.ts'
 import { isTurnDue, nextTurn } from './event-loop.ts'
 import { eventOf, SELECT_EVENTS, SELECT_SMALL_EVENTS, SMALL_EVENT_BYTES, smallEventOf } from './rows.ts'
@@ -67,6 +68,7 @@ export async function* scanPages(
 ): AsyncGenerator<ScannedPage, undefined> {
   const start = after ? parsePosition(after.position) : 0
   const begin = (sql: Statements) => {
+    connection.history.ensureFile()
     const version = dataVersionOf(sql)
     if (after && idAt(sql, start) !== after.id) throw historyRewound(after.position)
     const head = logHeadOf(sql)
@@ -155,13 +157,23 @@ function takePage(
   values: readonly (string | number)[],
   sizes: Sizes,
 ): Page {
-  return connection.reading(() => {
-    if (sizes.areSmall) {
-      const events = smallEvents(connection.prepare(`${SELECT_SMALL_EVENTS} ${rows}`).all(...values))
-      if (events) return { events, isWhole: true }
-    }
-    return takeMeasured(connection, rows, values, sizes)
+  return connection.reading((sql) => {
+    const page = takeSmall(connection, rows, values, sizes) ?? takeMeasured(connection, rows, values, sizes)
+    connection.history.confirmRead(sql, page.events)
+    return page
   })
+}
+
+/** Takes all rows at once, unless events were found to be large, or one of these is. */
+function takeSmall(
+  connection: Connection,
+  rows: string,
+  values: readonly (string | number)[],
+  { areSmall }: Sizes,
+): Page | undefined {
+  if (!areSmall) return undefined
+  const events = smallEvents(connection.prepare(`${SELECT_SMALL_EVENTS} ${rows}`).all(...values))
+  return events && { events, isWhole: true }
 }
 
 /** The events of rows, unless one of them is large. */

@@ -26,6 +26,11 @@ export async function openShared(location: string, settings: OpenSettings): Prom
   if (location === MEMORY) return fileOf(await openConnection(MEMORY, settings), undefined, () => true)
   const path = realFile(location)
   let entry = open.get(path)
+  if (entry && (await isStale(entry))) {
+    // Its stores keep the old connection until they are closed.
+    if (open.get(path) === entry) open.delete(path)
+    entry = open.get(path)
+  }
   if (entry) {
     checkSettings(entry.settings, settings)
     entry.users++
@@ -33,8 +38,11 @@ export async function openShared(location: string, settings: OpenSettings): Prom
     entry = { settings, users: 1, file: undefined }
     open.set(path, entry)
     entry.file = openFile(path, entry)
+    const opened = entry
     // A failure is not remembered: the next attempt opens anew.
-    entry.file.catch(() => open.delete(path))
+    entry.file.catch(() => {
+      forget(path, opened)
+    })
   }
   try {
     return await entry.file!
@@ -55,11 +63,26 @@ interface Entry {
 /** The files that this process has open, by their real paths. */
 const open = new Map<string, Entry>()
 
+function forget(path: string, entry: Entry): void {
+  if (open.get(path) === entry) open.delete(path)
+}
+
+/** Whether its file was removed, replaced or restored under it, so that the path is to be opened anew. */
+async function isStale({ file }: Entry): Promise<boolean> {
+  const opened = await file?.catch(() => undefined)
+  try {
+    opened?.connection.history.ensureFile()
+    return false
+  } catch {
+    return true
+  }
+}
+
 async function openFile(path: string, entry: Entry): Promise<SharedFile> {
   const connection = await openConnection(path, entry.settings)
   return fileOf(connection, path, () => {
     if (--entry.users > 0) return false
-    open.delete(path)
+    forget(path, entry)
     return true
   })
 }

@@ -1,5 +1,6 @@
 import { closeSync, type FSWatcher, openSync, watch, writeSync } from 'node:fs'
-import type { Connection, Statements } from './connection.ts'
+import type { Connection } from './connection.ts'
+import { dataVersionOf } from './history.ts'
 import type { Appended, AppendRequest, StoredEvent } from '../../adapter/store-adapter.ts'
 
 /**
@@ -84,9 +85,19 @@ export class CommitSignal {
 
   readonly #look = (): void => {
     const version = this.#dataVersion()
-    if (version !== undefined && version === this.#version) return
+    if (version !== undefined && version === this.#version && this.#isInPlace()) return
     this.#version = version
     this.#tell()
+  }
+
+  /** Whether the file is still the one at its path: if it is not, subscribers are to hear of it. */
+  #isInPlace(): boolean {
+    try {
+      this.#connection.history.ensureFile()
+      return true
+    } catch {
+      return false
+    }
   }
 
   /** `undefined` if SQLite does not answer at the moment. */
@@ -119,11 +130,6 @@ export class CommitSignal {
       // The disk may be full, for example. Other processes find the commit by their poll.
     }
   }
-}
-
-/** Changes with each commit of another connection. */
-export function dataVersionOf({ dataVersion }: Statements): unknown {
-  return (dataVersion.get() as { readonly data_version: unknown }).data_version
 }
 
 const TOUCH = Buffer.from('.')

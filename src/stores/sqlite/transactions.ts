@@ -24,6 +24,7 @@ export function commitWorks(connection: Connection, works: readonly (() => unkno
   const { sql } = connection
   try {
     connection.ensureNoTransaction()
+    connection.history.ensureFile()
     sql.begin.run()
   } catch (error) {
     connection.endTransaction()

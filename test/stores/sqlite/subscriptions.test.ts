@@ -67,8 +67,8 @@ describe.each(drivers)('subscriptions of several processes with $name', ({ name,
     const followed = await follow(store)
     for (let n = 1; n <= 5; n++) {
       await store.append({ stream: 's', events: [happened(n)] })
-      // As a restore does it: no subscriber was told yet.
-      database.exec(`UPDATE mneme_events SET id = '${crypto.randomUUID()}' WHERE revision = ${n - 1}`)
+      // No subscriber was told yet.
+      database.exec(`UPDATE mneme_events SET data = '{"n":${100 + n}}' WHERE revision = ${n - 1}`)
       await followed.has(n)
     }
     database.close()
