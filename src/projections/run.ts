@@ -85,7 +85,7 @@ export async function runProjections(
   const begun: Begun[] = []
   for (const projection of defined) begun.push(await begin(projection, lease, onNewVersion))
   const refused = begun.find(({ error }) => error !== undefined)
-  if (refused && begun.every(({ error }) => error !== undefined)) throw refused.error
+  if (refused && begun.every(({ error }) => error !== undefined)) throw refused.error as Error
   return new Running(store, begun, { core, lease, onFailure })
 }
 
@@ -176,7 +176,7 @@ class Running implements RunningProjections {
     }
     const task = { core, lease, signal: this.#ending.signal, isAwaited: false, failed, moved }
     try {
-      if (refusal !== undefined) throw refusal
+      if (refusal !== undefined) throw refusal as Error
       if (rebuild !== undefined) await finishBeside(definition, { ...task, generation: rebuild })
       const worker = new Worker({
         ...task,
