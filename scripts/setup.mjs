@@ -37,16 +37,15 @@ try {
   const lockText = readFileSync(join(root, 'package-lock.json'), 'utf8')
   if (only) installOnly(only, JSON.parse(lockText))
   else installAll(lockText)
-  // `dist` and `examples` are what `js types` and `programs` were called.
   const isWanted = (...names) => names.some((name) => args.includes(name))
-  if (isWanted('js', 'types', 'programs', 'dist', 'examples')) {
+  if (isWanted('js', 'types', 'programs')) {
     await build('js', ['src', 'package.json'], 'dist/index.js')
   }
-  if (isWanted('types', 'dist')) {
+  if (isWanted('types')) {
     const inputs = ['src', 'tsconfig.json', 'tsconfig.build.json', 'package.json']
     await build('types', inputs, 'dist/index.d.ts')
   }
-  if (isWanted('programs', 'examples')) {
+  if (isWanted('programs')) {
     await build('programs', ['examples', 'bench'], 'build/examples/bank/main.js')
   }
 } catch (error) {

@@ -252,6 +252,28 @@ export function pause(milliseconds: number, signal: AbortSignal): Promise<void> 
   })
 }
 
+/**
+ * Makes a call that finds out where a subscription begins, and repeats it for as long as the store cannot be reached;
+ * `undefined` once `signal` is aborted.
+ */
+export async function untilReached<T>(
+  call: () => Promise<T>,
+  { signal, interrupted }: Pick<SubscribeRequest, 'signal' | 'interrupted'>,
+): Promise<T | undefined> {
+  const isOver = () => signal.aborted
+  for (let failures = 0; !isOver();) {
+    try {
+      return await call()
+    } catch (error) {
+      if (!isTransient(error)) throw error
+      if (isOver()) break
+      interrupted(error)
+      await pause(retryDelay(RETRY_DELAYS, ++failures, Math.random()), signal)
+    }
+  }
+  return undefined
+}
+
 /** The pauses, in milliseconds, between attempts to reach the store again. */
 const RETRY_DELAYS = { maxRetries: Infinity, baseDelay: 50, minDelay: 10, maxDelay: 1_000 }
 /**

@@ -198,8 +198,8 @@ export class StateSet {
   }
 
   /** The states in the shape of the boundary, as `handle` gets them. */
-  shape(boundary: Boundary, handOut = see): unknown {
-    const seen = (stream: AnyStream) => handOut(this.get(stream)!)
+  shape(boundary: Boundary): unknown {
+    const seen = (stream: AnyStream) => see(this.get(stream)!)
     return isStream(boundary) ? seen(boundary) : mapStreams(boundary, seen)
   }
 }

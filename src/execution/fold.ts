@@ -1,5 +1,11 @@
 import { decode } from '../model/upcast.ts'
-import { FoldError, StreamTruncatedError } from '../base/errors.ts'
+import {
+  FoldError,
+  InvalidArgumentError,
+  quote,
+  StoreFailedError,
+  StreamTruncatedError,
+} from '../base/errors.ts'
 import type { StreamEvent } from '../model/event.ts'
 import { freezeState, freezeStep } from './freeze.ts'
 import { streamEventOf } from '../store/decode.ts'
@@ -16,26 +22,17 @@ export interface FoldedState {
   readonly lastId: string | undefined
   /** Handed out only by {@link see}. */
   readonly state: unknown
-  /** A second instance for the decision, if the state cannot be isolated from it. */
-  readonly second: { readonly state: unknown } | undefined
   /** Whether it comes from the cache, so that it may be out of date. */
   readonly cached: boolean
 }
 
-/** A state for a decision. A state that cannot be isolated is handed out once. */
-export function see({ stream, state, second }: FoldedState): unknown {
-  if (second) return second.state
-  return stream.fold.isolation === 'copy' ? (state as { clone(): unknown }).clone() : state
+/** A state for one decision or one caller, who cannot change the state itself: it is frozen, or a copy. */
+export function see({ stream, state }: FoldedState): unknown {
+  return stream.fold.isolation === 'copy' ? (state as Cloneable).clone() : state
 }
 
-/** A state as a result: an instance that no decision has had. */
-export function seeAfter(folded: FoldedState): unknown {
-  return folded.second ? folded.state : see(folded)
-}
-
-/** Whether several decisions can get the state without seeing each other's changes to it. */
-export function isShareable({ second }: FoldedState): boolean {
-  return second === undefined
+interface Cloneable {
+  clone(): unknown
 }
 
 /**
@@ -51,7 +48,7 @@ export async function foldStream(
   options: { known?: FoldedState | undefined; upTo?: Revision } = {},
 ): Promise<FoldedState> {
   const { known, upTo } = options
-  if (known?.stream.fold === stream.fold && isShareable(known)) {
+  if (known?.stream.fold === stream.fold) {
     const continued = await readOn(core, known, upTo)
     if (continued) return continued
   }
@@ -61,12 +58,12 @@ export async function foldStream(
   const request = { stream: stream.stream, direction: 'forwards', from: undefined, limit } as const
   for await (const page of core.read(request)) {
     if (page.length === 0) throw new StreamTruncatedError(stream.stream, undefined)
-    for (const event of page) folding.add(event)
+    for (const event of page) {
+      if (!folding.isNext(event)) throw await gapBefore(core, stream.stream, folding.next, event.revision)
+      folding.add(event)
+    }
   }
-  const result = folding.result()
-  if (isShareable(result) || !folding.alone) return result
-  unshareable.add(stream.fold)
-  return foldStream(core, stream, options)
+  return folding.result()
 }
 
 /** The state after further events. @throws FoldError */
@@ -74,64 +71,61 @@ export function evolve(folded: FoldedState, events: readonly StreamEvent[]): Fol
   const last = events.at(-1)
   if (!last) return folded
   const { stream } = folded
-  let state = stream.fold.isolation === 'copy' ? (folded.state as { clone(): unknown }).clone() : folded.state
+  let state = see(folded)
   for (const event of events) state = step(stream.fold, state, event)
-  const isolated = isolate(stream.fold, state)
-  return {
-    stream,
-    revision: last.revision,
-    lastId: last.id,
-    state,
-    second: isolated ? undefined : { state },
-    cached: false,
-  }
+  return { stream, revision: last.revision, lastId: last.id, state: isolated(stream, state), cached: false }
 }
 
-/** Folds with states that could not be frozen: each decision gets instances of its own. */
-const unshareable = new WeakSet<Fold<unknown>>()
-
-/** A state that is folded event by event; if it cannot be isolated, together with a second instance. */
+/** A state that is folded event by event. */
 class Folding {
   readonly #stream: AnyStream
-  readonly #states: unknown[]
+  #state: unknown
   #revision: Revision = 'none'
   #lastId: string | undefined
 
   constructor(stream: AnyStream) {
-    const { fold } = stream
     this.#stream = stream
-    const needsSecond = fold.isolation === 'none' || unshareable.has(fold)
-    this.#states = needsSecond ? [initial(fold), initial(fold)] : [initial(fold)]
+    this.#state = stream.fold.initial()
+    if (stream.fold.isolation === 'freeze') freezeStep(this.#state)
   }
 
-  /** Whether there is no second instance. */
-  get alone(): boolean {
-    return this.#states.length === 1
+  /** The revision of the next event. */
+  get next(): number {
+    return this.#revision === 'none' ? 0 : this.#revision + 1
+  }
+
+  isNext({ revision }: StoredEvent): boolean {
+    return revision === this.next
   }
 
   add(stored: StoredEvent): void {
-    const { stream, fold } = this.#stream
-    const expected = this.#revision === 'none' ? 0 : this.#revision + 1
-    if (stored.revision !== expected) throw new StreamTruncatedError(stream, stored.revision)
-    for (let i = 0; i < this.#states.length; i++) {
-      this.#states[i] = step(fold, this.#states[i], streamEventOf(stored))
-    }
+    this.#state = step(this.#stream.fold, this.#state, streamEventOf(stored))
     this.#revision = stored.revision
     this.#lastId = stored.id
   }
 
   result(): FoldedState {
-    const [state, second] = this.#states
-    const shareable = this.alone && isolate(this.#stream.fold, state)
-    return {
-      stream: this.#stream,
-      revision: this.#revision,
-      lastId: this.#lastId,
-      state,
-      second: shareable ? undefined : { state: second },
-      cached: false,
+    const state = isolated(this.#stream, this.#state)
+    return { stream: this.#stream, revision: this.#revision, lastId: this.#lastId, state, cached: false }
+  }
+}
+
+/** The error of a stream whose revisions from `missing` to the one before `found` are not there. */
+async function gapBefore(core: StoreCore, stream: string, missing: number, found: number): Promise<Error> {
+  if (missing > 0) {
+    // Its beginning may have been cut off while it was read.
+    for await (const [first] of core.read({ stream, direction: 'forwards', from: undefined, limit: 1 })) {
+      if (first?.revision !== 0) break
+      const gap =
+        missing === found - 1
+          ? `revision ${String(missing)}`
+          : `revisions ${String(missing)} to ${String(found - 1)}`
+      return new StoreFailedError(
+        `stream ${quote(stream)} lacks ${gap}: events were removed, so restore the store from a backup`,
+      )
     }
   }
+  return new StreamTruncatedError(stream, found)
 }
 
 /** The state with the events after it; `undefined` if the stream does not continue it. */
@@ -150,15 +144,8 @@ async function readOn(
     const isNext = folded !== undefined || (first?.revision === from && first.id === known.lastId)
     if (!isNext) return undefined
     folded = evolve(folded ?? known, page.slice(folded ? 0 : 1).map(streamEventOf))
-    if (!isShareable(folded)) return undefined
   }
   return folded && { ...folded, cached: false }
-}
-
-function initial(fold: Fold<unknown>): unknown {
-  const state = fold.initial()
-  if (fold.isolation === 'freeze') freezeState(state)
-  return state
 }
 
 function step(fold: Fold<unknown>, state: unknown, event: StreamEvent): unknown {
@@ -173,6 +160,13 @@ function step(fold: Fold<unknown>, state: unknown, event: StreamEvent): unknown 
   }
 }
 
-function isolate(fold: Fold<unknown>, state: unknown): boolean {
-  return fold.isolation === 'copy' || (fold.isolation === 'freeze' && freezeState(state))
+/** Freezes a state, unless it is copied. @throws InvalidArgumentError if it cannot be frozen. */
+function isolated({ stream, fold }: AnyStream, state: unknown): unknown {
+  const obstacle = fold.isolation === 'freeze' ? freezeState(state) : undefined
+  if (obstacle === undefined) return state
+  throw new InvalidArgumentError('the state', {
+    message:
+      `the state of stream ${quote(stream)} cannot be frozen, because it has ${obstacle}; keep plain objects, arrays, ` +
+      'Maps, Sets and Dates in it, or use aggregateFromClass with a class that has clone()',
+  })
 }

@@ -3,14 +3,13 @@ import { isPlain } from '../model/json.ts'
 /**
  * Freezes a state deeply, so that it can be cached and shared: plain objects, arrays, Maps, Sets and Dates.
  *
- * @returns false if something in it cannot be frozen (an instance of a class, a function, a typed array): then a decision
- *   could change the state, so it must not be shared.
+ * @returns what in it cannot be frozen, like 'a function'; `undefined` if everything is frozen.
  */
-export function freezeState(state: unknown): boolean {
+export function freezeState(state: unknown): string | undefined {
   const visited: object[] = []
-  if (freeze(state, visited)) return true
-  for (const object of visited) frozen.delete(object)
-  return false
+  const obstacle = freeze(state, visited)
+  if (obstacle !== undefined) for (const object of visited) frozen.delete(object)
+  return obstacle
 }
 
 /** Freezes as much of a state as possible between two steps of a fold. Cheap: a frozen object counts as deeply frozen. */
@@ -25,16 +24,27 @@ export function freezeStep(state: unknown): void {
 /** Objects that are known to be deeply frozen. */
 const frozen = new WeakSet()
 
-function freeze(value: unknown, visited: object[]): boolean {
-  if (typeof value !== 'object' || value === null) return typeof value !== 'function'
-  if (frozen.has(value)) return true
+function freeze(value: unknown, visited: object[]): string | undefined {
+  if (typeof value !== 'object' || value === null)
+    return typeof value === 'function' ? 'a function' : undefined
+  if (frozen.has(value)) return undefined
   frozen.add(value)
   visited.push(value)
   const items = lock(value)
-  if (!items) return false
+  if (!items) return kindOf(value)
   Object.freeze(value)
-  for (const item of items) if (!freeze(item, visited)) return false
-  return true
+  for (const item of items) {
+    const obstacle = freeze(item, visited)
+    if (obstacle !== undefined) return obstacle
+  }
+  return undefined
+}
+
+function kindOf(object: object): string {
+  if (isPlain(object)) return 'a property with a getter or setter'
+  const { constructor } = object as { constructor?: { name?: unknown } }
+  const name = typeof constructor?.name === 'string' ? constructor.name : ''
+  return name === '' ? 'an instance of a class' : `an instance of ${name}`
 }
 
 /**

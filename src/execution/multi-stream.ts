@@ -11,7 +11,7 @@ import {
 import type { Streams } from '../model/command.ts'
 import { type Call, type Decided, report } from './call.ts'
 import type { ExecutionContext } from './context.ts'
-import { type FoldedState, foldStream, seeAfter } from './fold.ts'
+import { type FoldedState, foldStream } from './fold.ts'
 import { streamEventOfNew } from '../store/decode.ts'
 import type { Appended, Condition, Conflict, Repeated } from '../adapter/store-adapter.ts'
 import type { AnyStream } from '../model/stream.ts'
@@ -139,7 +139,7 @@ export class MultiStreamDecision {
       const { events } = decided
       checkEvents(events, states.byStream().length)
       const after = this.#fold(states, events)
-      return { decided, events, reading, after, result: after.shape(boundary, seeAfter) }
+      return { decided, events, reading, after, result: after.shape(boundary) }
     } catch (error) {
       return { decided: { kind: 'threw', error }, ...nothing }
     }

@@ -6,7 +6,7 @@ import type { Revision } from '../base/revision.ts'
 import type { KeyUse } from '../adapter/store-adapter.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import type { Call } from './call.ts'
-import { foldStream, seeAfter } from './fold.ts'
+import { foldStream } from './fold.ts'
 import { readBoundary } from './boundary.ts'
 import { StateCache } from './state-cache.ts'
 
@@ -41,7 +41,7 @@ export class RepeatedCalls {
       for (const folded of after.all()) this.#past.set(folded)
       const { events, ...result } = fromUse(use)
       const decoded = events.map((event) => decode(states.of(event.stream)[0]!.stream.fold, event))
-      const state = after.shape(reading.boundary, seeAfter)
+      const state = after.shape(reading.boundary)
       call.resolve({ ok: true, ...result, events: decoded, state, attempts: call.attempts })
     } catch (error) {
       call.reject(error)

@@ -10,7 +10,7 @@ import type {
 import type { AnyStream } from '../model/stream.ts'
 import { type Call, type Decided, report } from './call.ts'
 import type { ExecutionContext } from './context.ts'
-import { evolve, type FoldedState, foldStream, isShareable, see, seeAfter } from './fold.ts'
+import { evolve, type FoldedState, foldStream, see } from './fold.ts'
 import { nextRevision } from '../adapter/append-rules.ts'
 import { limits } from '../base/limits.ts'
 import { streamEventOfNew } from '../store/decode.ts'
@@ -218,7 +218,6 @@ async function decideInSequence(group: readonly Waiting[], base: FoldedState): P
   const keys = new Set<string>()
   const ids = new Set<string>()
   let state = base
-  let isSeen = false
   let total = 0
   for (const [i, waiting] of group.entries()) {
     const { call } = waiting
@@ -227,8 +226,6 @@ async function decideInSequence(group: readonly Waiting[], base: FoldedState): P
       deferred.push(waiting)
       continue
     }
-    if (isSeen && !isShareable(state)) return { candidates, rest: [...deferred, ...group.slice(i)] }
-    isSeen = true
     const deciding = decide(waiting, state)
     const decided = deciding instanceof Promise ? await deciding : deciding
     if (call.isSettled) continue
@@ -289,7 +286,7 @@ function fold(
       streamEventOfNew(event, (revision = nextRevision(revision)), waiting.call.metadata),
     )
     const next = evolve(state, placed)
-    return { ...waiting, decided, events, first, state: next, result: seeAfter(next) }
+    return { ...waiting, decided, events, first, state: next, result: see(next) }
   } catch (error) {
     return { ...waiting, decided: { kind: 'threw', error }, events: [], first, state, result: undefined }
   }

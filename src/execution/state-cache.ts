@@ -1,4 +1,4 @@
-import { isShareable, type FoldedState } from './fold.ts'
+import type { FoldedState } from './fold.ts'
 import type { AnyStream } from '../model/stream.ts'
 
 /**
@@ -27,7 +27,7 @@ export class StateCache {
   set(folded: FoldedState): void {
     const { stream } = folded.stream
     this.#states.delete(stream)
-    if (this.#maxStates === 0 || !isShareable(folded)) return
+    if (this.#maxStates === 0) return
     if (this.#states.size >= this.#maxStates) {
       const oldest = this.#states.keys().next()
       if (!oldest.done) this.#states.delete(oldest.value)

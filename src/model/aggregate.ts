@@ -163,8 +163,8 @@ type Step = (state: never, data: unknown, event: StreamEvent) => unknown
 /** A state whose `apply(event)` changes the instance. */
 export interface MutableState<Event> {
   apply(event: Event): unknown
-  /** A copy that shares nothing mutable with this state. With `clone()`, states are cached; without, each command reads the whole stream. */
-  clone?(): unknown
+  /** A copy that shares nothing mutable with this state: each decision gets one. */
+  clone(): unknown
 }
 
 /** What `aggregateFromClass` takes. */
@@ -178,8 +178,8 @@ export interface ClassAggregateDefinition<Name extends string, D, State, Id> ext
 }
 
 /**
- * Like {@link defineAggregate}, for a state class whose `apply(event)` changes the instance. Every decision gets its own
- * instance: a copy if the class has `clone()`, otherwise one folded from the whole stream, which must be read for it.
+ * Like {@link defineAggregate}, for a state class whose `apply(event)` changes the instance. Every decision gets a copy of
+ * its own, made by the class's `clone()`.
  */
 export function aggregateFromClass<
   const Name extends string,
@@ -194,17 +194,28 @@ export function aggregateFromClass<
 ): Aggregate<Name, State, { [K in keyof D]: Payload<D[K]> }, Id> {
   const State = definition.state as unknown as new () => MutableState<StreamEvent>
   if (typeof (State as unknown) !== 'function') {
-    throw new InvalidArgumentError('state', 'a class with apply(event)')
+    throw new InvalidArgumentError('state', 'a class with apply(event) and clone()')
   }
-  const copies = typeof (State.prototype as MutableState<StreamEvent>).clone === 'function'
   return makeAggregate(definition, ownEvents(definition), {
-    initial: () => new State(),
+    initial: () => checkedState(new State(), definition.name),
     evolve: (state: MutableState<StreamEvent>, event) => {
       state.apply(event)
       return state
     },
-    isolation: copies ? 'copy' : 'none',
+    isolation: 'copy',
   }) as never
+}
+
+function checkedState(state: MutableState<StreamEvent>, name: string): MutableState<StreamEvent> {
+  for (const method of ['apply', 'clone'] as const) {
+    if (typeof (state[method] as unknown) !== 'function') {
+      const why = method === 'clone' ? ': each decision gets a copy of the state' : ''
+      throw new InvalidArgumentError('state', {
+        message: `the state class of ${name} needs ${method}()${why}`,
+      })
+    }
+  }
+  return state
 }
 
 function ownEvents(definition: { name: string; events: EventDefinitions }): Record<string, AnyEventType> {

@@ -22,10 +22,9 @@ export interface Fold<State> {
   /** The event types that the fold knows, by their current and former names. */
   readonly eventTypes: ReadonlyMap<string, EventTypeRecord>
   /**
-   * How a state is protected from changes by a decision: `freeze` it, `copy` it by its own `clone()`, or `none`: fold it
-   * anew for each decision.
+   * How a state is protected from changes by a decision: `freeze` it, or `copy` it by its own `clone()`.
    */
-  readonly isolation: 'freeze' | 'copy' | 'none'
+  readonly isolation: 'freeze' | 'copy'
 }
 
 export function isStream(value: object): value is AnyStream {

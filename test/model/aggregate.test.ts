@@ -149,6 +149,7 @@ describe('aggregateFromClass', () => {
     class Made {
       count = 0
       apply = () => ++this.count
+      clone = () => Object.assign(new Made(), { count: this.count })
     }
     const Thing = aggregateFromClass({ name: 'Thing', events: { Made: event() }, state: Made })
     const { state } = await execute(memoryStore(), {

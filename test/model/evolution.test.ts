@@ -250,6 +250,9 @@ describe('a state class', () => {
       apply(recorded: { data: { first: string; last: string } }) {
         this.names += `${recorded.data.first}-${recorded.data.last};`
       }
+      clone(): Names {
+        return Object.assign(new Names(), this)
+      }
     }
     const People = aggregateFromClass({
       name: 'Person',

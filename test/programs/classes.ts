@@ -18,6 +18,10 @@ export class AccountState {
         break
     }
   }
+
+  clone(): AccountState {
+    return Object.assign(new AccountState(), this)
+  }
 }
 
 /** Written out: taken from `EventsOf<typeof Account>` it would refer to itself, because Account infers from the class. */
@@ -35,7 +39,7 @@ export const Account = aggregateFromClass({
   },
 })
 
-/** The same with `clone()`: its state is kept at hand, and each decision gets a copy. */
+/** The same with a list, which `clone()` must copy as well. */
 export class CopiedState {
   items: string[] = []
 

@@ -48,6 +48,9 @@ class Held {
   apply(event: BankEvent) {
     this.state = evolve(this.state, event)
   }
+  clone(): Held {
+    return Object.assign(new Held(), this)
+  }
 }
 const Bank = aggregateFromClass({
   name: 'Bank',

@@ -6,9 +6,8 @@ import { describe, expect, test } from 'vitest'
 import { Depositing, Fold, Projecting, sharedPlaces, type Locations } from '../projections/processes.ts'
 import { deposit, until } from '../projections/rig.ts'
 import { testFolder } from '../stores/sqlite/folder.ts'
+import { isBrief, rounds } from '../support/soak.ts'
 
-const isBrief = process.env.MNEME_SOAK === 'brief'
-const rounds = isBrief ? 14 : 170
 const versions = isBrief ? 1 : 2
 const backlog = isBrief ? 3_000 : 10_000
 /** Short, because the next worker waits for it; on PostgreSQL also how long a transaction may be idle on a busy machine. */
@@ -18,7 +17,7 @@ const PROCESSES_AHEAD = 3
 
 describe.each(sharedPlaces)('killed workers of $name', ({ open, problem }) => {
   describe.skipIf(problem)(problem ?? '', () => {
-    test(`after each of ${rounds} kills, the read model is what a fold up to its checkpoint gives`, async () => {
+    test('after each kill, the read model is what a fold up to its checkpoint gives', async () => {
       const place = await open()
       const { store, locations } = place
       const lease = leaseOf(locations)
@@ -31,7 +30,9 @@ describe.each(sharedPlaces)('killed workers of $name', ({ open, problem }) => {
       const fold = new Fold(store)
       let before = 0
       let [moved, failures] = [0, 0]
-      for (let round = 0; round < rounds; round++) {
+      let kills = 0
+      for (const round of rounds({ full: 170, brief: 14 })) {
+        kills++
         const worker = waiting.shift()!
         await worker.said('ready')
         worker.say('go')
@@ -65,11 +66,11 @@ describe.each(sharedPlaces)('killed workers of $name', ({ open, problem }) => {
       expect(kept?.applied).toBe(deposited)
       const seconds = Math.round((performance.now() - started) / 1000)
       console.log(
-        `${rounds} workers killed, ${moved} of them after they had committed something; ${deposited} events, ` +
+        `${kills} workers killed, ${moved} of them after they had committed something; ${deposited} events, ` +
           `${statSync(ledger).size - deposited} more handled and rolled back, ` +
           `${failures} attempts in vain, ${seconds} s`,
       )
-      expect(moved).toBeGreaterThan(rounds / 20)
+      expect(moved).toBeGreaterThan(kills / 20)
     })
 
     test(`the live read model is right at every moment of ${versions} rebuilds whose workers keep being killed`, async () => {

@@ -3,8 +3,8 @@ import { describe, expect, test } from 'vitest'
 
 import { Depositing, Fold, Projecting, sharedPlaces } from '../projections/processes.ts'
 import { until } from '../projections/rig.ts'
+import { isBrief } from '../support/soak.ts'
 
-const isBrief = process.env.MNEME_SOAK === 'brief'
 const seconds = isBrief ? 6 : 20
 const [processes, workers, lease] = [10, 2, 150]
 

@@ -6,7 +6,7 @@ const root = resolve(import.meta.dirname, '../..')
 
 beforeAll(() => {
   execFileSync(process.execPath, ['scripts/setup.mjs', 'js'], { cwd: root })
-}, 60_000)
+}, 600_000)
 
 test("given/when/then works under Node's own test runner, with its messages and diffs", () => {
   const args = ['--test', '--test-reporter=tap', 'test/testing/given.mjs']

@@ -128,6 +128,11 @@ describe('what holds', () => {
       apply(event: { type: 'Counter.Counted'; data: { by: number } }) {
         this.#count += event.data.by
       }
+      clone(): Counter {
+        const copy = new Counter()
+        copy.#count = this.#count
+        return copy
+      }
     }
     const Counters = aggregateFromClass({
       name: 'Counter',

@@ -8,39 +8,39 @@ import { OpenError } from '../../base/errors.ts'
  */
 export type SqliteDriver = (file: string) => SqliteDatabase
 
-/** What a store needs of a driver's database: its calls return when they are done. */
+/** What a store needs of a driver's database. All calls are synchronous. */
 export interface SqliteDatabase {
   exec(sql: string): unknown
   prepare(sql: string): SqliteStatement
   close(): unknown
-  /** Whether a transaction is open, as better-sqlite3 says it. */
+  /** Whether a transaction is open, in better-sqlite3. */
   readonly inTransaction?: boolean
-  /** Whether a transaction is open, as `node:sqlite` says it. */
+  /** Whether a transaction is open, in `node:sqlite`. */
   readonly isTransaction?: boolean
 }
 
 /** What a store needs of a prepared statement. Rows are objects by column name; integers are numbers. */
 export interface SqliteStatement {
   run(...values: (string | number | null)[]): {
+    readonly changes: number | bigint
     readonly lastInsertRowid: number | bigint
   }
   get(...values: (string | number | null)[]): unknown
   all(...values: (string | number | null)[]): unknown[]
   iterate(...values: (string | number | null)[]): Iterable<unknown>
-  /** Rows as arrays from now on, as `node:sqlite` says it. Used where it is there, because it is faster. */
+  /** Switches to rows as arrays, in `node:sqlite`. Used if present, because it is faster. */
   setReturnArrays?(isOn: boolean): unknown
-  /** The same, as better-sqlite3 says it. */
+  /** The same in better-sqlite3. */
   raw?(isOn: boolean): unknown
 }
 
 /**
- * `node:sqlite` where the runtime has it (Node 22.13 or newer), else better-sqlite3.
+ * `node:sqlite` if the runtime has it (Node 22.13 or newer), else better-sqlite3.
  *
- * Where the runtime's SQLite is older than 3.51.3, better-sqlite3 goes first if it is installed: up to then
- * SQLite could, very rarely, damage a file that two processes write and checkpoint at the same instant (the
- * "WAL-reset bug").
+ * If the runtime's SQLite is older than 3.51.3, an installed better-sqlite3 is preferred: older versions could, very
+ * rarely, damage a file that two processes write and checkpoint at the same instant (the "WAL-reset bug").
  *
- * @throws OpenError where neither is there.
+ * @throws OpenError if neither is available.
  */
 export async function defaultDriver(): Promise<SqliteDriver> {
   const builtIn = nodeSqlite()

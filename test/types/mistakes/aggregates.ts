@@ -161,6 +161,18 @@ aggregateFromClass({
   events: { Counted: event<{ by: number }>() },
 })
 
+// a state class without clone
+aggregateFromClass({
+  name: 'Counter',
+  state: class {
+    count = 0
+    apply(event: { type: 'Counter.Counted'; data: { by: number } }) {
+      this.count += event.data.by
+    }
+  },
+  events: { Counted: event<{ by: number }>() },
+})
+
 // a state class that needs arguments
 aggregateFromClass({
   name: 'Counter',
@@ -171,6 +183,9 @@ aggregateFromClass({
     }
     apply(event: { type: 'Counter.Counted'; data: { by: number } }) {
       this.count += event.data.by
+    }
+    clone() {
+      return this
     }
   },
   events: { Counted: event<{ by: number }>() },

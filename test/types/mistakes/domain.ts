@@ -49,6 +49,9 @@ export class CounterState {
   apply(event: { type: 'Counter.Counted'; data: { by: number } }) {
     this.count += event.data.by
   }
+  clone(): CounterState {
+    return Object.assign(new CounterState(), this)
+  }
 }
 export const Counter = aggregateFromClass({
   name: 'Counter',
