@@ -218,6 +218,16 @@ export function* restart(
   return rows.length > 0
 }
 
+/** Gives the live build another version, at its checkpoint. Batches of workers of the former version are refused. */
+export function* adoptVersion({ name, generation, version }: Build, to: number): TargetSteps<boolean> {
+  const rows = yield* ask(
+    `UPDATE PROJECTIONS SET version = $1
+      WHERE name = $2 AND generation = $3 AND role = 'live' AND version = $4 RETURNING name`,
+    ...[to, name, generation, version],
+  )
+  return rows.length > 0
+}
+
 /** The build has caught up: a rebuild in place, or a retry, is over. */
 export function* settleDown({ name, generation }: Build): TargetSteps<void> {
   yield* ask(

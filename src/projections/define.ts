@@ -45,6 +45,12 @@ export interface ProjectionDefinition<Sources extends readonly Source[], Tx, Tab
   /** How often and after which delays a failed handler is retried. Default: 5 times, from 100 ms up to 10,000 ms. */
   readonly retry?: RetryOptions | undefined
   /**
+   * What to do if its read model has an earlier version, instead of what `runProjections` says: `'rebuild'` it,
+   * `'continue'` with what was written under the earlier version, or `'refuse'` to run it. The other projections start
+   * in any case.
+   */
+  readonly onNewVersion?: NewVersionPolicy | undefined
+  /**
    * Milliseconds that the handlers of a batch, `setup` or `reset` may take on PostgreSQL before the transaction is rolled
    * back and they count as failed: whatever a handler waits for, the projection does not wait forever. Default: the
    * lease of `runProjections`, 10,000 ms.
@@ -56,6 +62,15 @@ export interface ProjectionDefinition<Sources extends readonly Source[], Tx, Tab
 export interface ProjectionContext<Tables extends string = string> {
   /** The names of its tables for this build. */
   readonly tables: { readonly [Name in Tables]: string }
+}
+
+/** What to do with a read model of an earlier version. */
+export type NewVersionPolicy = 'rebuild' | 'continue' | 'refuse'
+
+/** @throws InvalidArgumentError */
+export function checkPolicy(policy: NewVersionPolicy, argument: string): NewVersionPolicy {
+  if (['rebuild', 'continue', 'refuse'].includes(policy)) return policy
+  throw new InvalidArgumentError(argument, "'rebuild', 'continue' or 'refuse'")
 }
 
 /** A checked definition with its defaults filled in. */
@@ -70,6 +85,7 @@ export interface Definition {
   readonly handlers: ReadonlyMap<string, EventHandler>
   readonly onError: 'block' | 'park'
   readonly retry: RetryPolicy
+  readonly onNewVersion: NewVersionPolicy | undefined
   /** In milliseconds; `undefined`: the lease. */
   readonly handlerTimeout: number | undefined
   readonly clock: Clock
@@ -116,6 +132,8 @@ export function checkDefinition(given: ProjectionDefinition<readonly Source[], u
     handlers,
     onError,
     retry: retryPolicy(given.retry, RETRY),
+    onNewVersion:
+      given.onNewVersion === undefined ? undefined : checkPolicy(given.onNewVersion, 'onNewVersion'),
     handlerTimeout:
       given.handlerTimeout === undefined ? undefined : checkWhole(given.handlerTimeout, 'handlerTimeout', 1),
     clock: systemClock,
@@ -157,6 +175,7 @@ const KNOWN_OPTIONS = [
     'onError',
     'retry',
     'handlerTimeout',
+    'onNewVersion',
   ] as const),
 ]
 

@@ -2,7 +2,7 @@ import { ProjectionVersionError, UnsupportedError } from '../base/errors.ts'
 import { ask, settle, type TargetSteps } from '../adapter/projection-target.ts'
 import { contextOf, LostRace, withDeadline } from './batch.ts'
 import type { Deadline } from './deadline.ts'
-import { beginBuild, type Build, findBuilds, promote, restart, retire } from './builds.ts'
+import { adoptVersion, beginBuild, type Build, findBuilds, promote, restart, retire } from './builds.ts'
 import type { Definition } from './define.ts'
 import { dropParked } from './failures.ts'
 import { type Task, Worker } from './worker.ts'
@@ -76,15 +76,30 @@ function* begin(definition: Definition, tx: unknown, deadline: Deadline): Target
   const { name, version, setup } = definition
   const { building, next } = yield* findBuilds(name)
   if (building?.version === version) return building.generation
-  if (building) {
-    if (!(yield* retire(building))) throw new LostRace()
-    yield* dropTables(definition, building)
-    yield* dropParked(building)
-  }
+  if (building) yield* giveUp(definition, building)
   const build = { name, version, generation: next, role: 'building' } as const
   if (!(yield* beginBuild(build))) throw new LostRace()
   yield* settle(setup?.(tx, contextOf(definition, build)), deadline, "'setup'")
   return next
+}
+
+function* giveUp(definition: Definition, building: Build): TargetSteps<void> {
+  if (!(yield* retire(building))) throw new LostRace()
+  yield* dropTables(definition, building)
+  yield* dropParked(building)
+}
+
+/** Continues the live build of an earlier version as one of this version, from its checkpoint. */
+export async function continueLive(definition: Definition, lease: number, from: number): Promise<void> {
+  const { name, version, target } = definition
+  await untilFirst(() =>
+    target.transaction(function* () {
+      const { live, building } = yield* findBuilds(name)
+      if (live?.version !== from) return
+      if (!(yield* adoptVersion(live, version))) throw new LostRace()
+      if (building) yield* giveUp(definition, building)
+    }, lease),
+  )
 }
 
 /** Replaces the live build, unless that one has handled more. Returns whether it was replaced. */

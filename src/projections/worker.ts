@@ -91,7 +91,7 @@ export class Worker {
     const build = choose(await target.read(() => findBuilds(name)))
     if (build && build.version !== version) {
       const at = { projection: name, defined: version, built: build.version }
-      throw new ProjectionVersionError(at, 'another program has rebuilt it')
+      throw new ProjectionVersionError(at, 'another program has changed its version')
     }
     return build
   }

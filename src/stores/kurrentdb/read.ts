@@ -126,6 +126,7 @@ export class Reader {
   /** What comes after a first page: handed on while it comes, and the next page asked for when one has arrived. */
   async *#onwards({ open, size, isExact, ...begun }: Onwards): AsyncGenerator<StoredEvent[], undefined> {
     let { last, left } = begun
+    if (left <= 0) return undefined
     const ahead: ReadAhead[] = []
     const start = (after: KurrentRecorded, wanted: number): void => {
       const count = size.upTo(wanted)

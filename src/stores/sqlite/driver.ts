@@ -73,13 +73,15 @@ export async function defaultDriver(): Promise<SqliteDriver> {
 
 /** The version of better-sqlite3 that `import()` would load; undefined if it is not installed. */
 function installedVersion(): string | undefined {
-  try {
-    // A bundler that makes CommonJS leaves `import.meta` empty.
-    const require = createRequire(import.meta.url || process.argv[1]!)
-    return (require('better-sqlite3/package.json') as { readonly version: string }).version
-  } catch {
-    return undefined
+  // In a bundle `import.meta.url` may be missing, or name the place where the bundle was made.
+  for (const place of [import.meta.url, process.argv[1]]) {
+    try {
+      return (createRequire(place!)('better-sqlite3/package.json') as { readonly version: string }).version
+    } catch {
+      // Not installed as seen from there.
+    }
   }
+  return undefined
 }
 
 /** Whether the first database of this better-sqlite3 would end the process with a segmentation fault. */

@@ -41,7 +41,7 @@ describe(`a process ${where}`, () => {
     async (what) => {
       const proxy = await startProxy(Number(new URL(await served()).port))
       const server = proxy.url(await served())
-      const program = new ScriptProcess(script, 'after', server, 700)
+      const program = new ScriptProcess(script, 'after', server, 3_000)
       await program.said('read 200')
       if (what === 'away') proxy.suspend()
       else {
@@ -116,6 +116,34 @@ describe('stores', () => {
       for await (const event of store.readAll()) if (event.revision >= 0 && ++read === 80) break
     }
     await until(() => server.faults.openReads === 0, 'the server has no read left to answer')
+  })
+
+  test('a read up to a limit makes one call, and the answer to a used key two (on the stand-in)', async () => {
+    const server = await ownServer()
+    const adapter = await opened(server.connectionString)
+    const stream = unique()
+    const request = () =>
+      appendOf({ [stream]: 'none' }, [happened(stream), happened(stream)], {
+        keys: [{ key: 'k', fingerprint: 'f', first: 0, count: 2 }],
+      })
+    await adapter.append(request())
+    const readsOf = async (call: () => Promise<unknown>) => {
+      const before = server.faults.reads
+      await call()
+      // What is asked for beyond the answer would come now.
+      await adapter.head(stream)
+      return server.faults.reads - before - 1
+    }
+    const all = { direction: 'forwards', limit: 2, after: undefined } as const
+    const filter = { streams: undefined, categories: undefined, types: undefined }
+    const drain = async (pages: AsyncIterable<unknown>) => {
+      for await (const page of pages) void page
+    }
+    expect([
+      await readsOf(() => drain(adapter.readAll({ ...all, ...filter }))),
+      await readsOf(() => drain(adapter.read({ ...all, stream, from: 0 }))),
+      await readsOf(() => adapter.append(request())),
+    ]).toEqual([1, 1, 2])
   })
 
   test('an abort ends a reader at once', async () => {
