@@ -199,8 +199,8 @@ export interface Subscription extends AsyncIterableIterator<Recorded, undefined>
    */
   readonly checkpoint: Checkpoint | undefined
   /**
-   * Resolves when every existing event has been handed out and the consumer has asked for the next one: at once, if the
-   * consumer is waiting already.
+   * Resolves when every event that was committed before this call has been handed out, if it passes the filters, and the
+   * consumer has asked for the next one.
    *
    * @throws the error that ends the subscription before that; StoreClosedError if it ended without an error.
    */

@@ -1,6 +1,8 @@
 import { CheckpointFromAnotherStoreError, historyRewound, StoreClosedError } from '../base/errors.ts'
 import type { Recorded } from '../model/event.ts'
 import { onAbort } from '../base/abort.ts'
+import type { Position } from '../base/revision.ts'
+import { isTransient, pause } from '../adapter/subscription-hub.ts'
 import { untilReached } from '../adapter/subscription-hub.ts'
 import { frozenFromStored, sharedFromStored } from './decode.ts'
 import type { StoreCore } from './lifecycle.ts'
@@ -31,7 +33,7 @@ export class EventSubscription implements Subscription {
   /** Set while a page is being read: further calls wait for it. */
   #turning: Promise<unknown> | undefined
   #interrupt: (() => void) | undefined
-  #listeners: { readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = []
+  #listeners: Listener[] = []
 
   constructor(core: StoreCore, wanted: Wanted, signal: AbortSignal | undefined) {
     this.#core = core
@@ -76,8 +78,11 @@ export class EventSubscription implements Subscription {
 
   caughtUp(): Promise<void> {
     if (this.#over) return this.#failure(this.#over)
-    if (this.#isWaiting && this.#isCaughtUp) return Promise.resolve()
-    return new Promise((resolve, reject) => this.#listeners.push({ resolve, reject }))
+    return new Promise((resolve, reject) => {
+      const listener: Listener = { resolve, reject, until: undefined }
+      this.#listeners.push(listener)
+      void this.#aim(listener)
+    })
   }
 
   // eslint-disable-next-line @typescript-eslint/require-await -- async, so that it rejects with any value
@@ -114,7 +119,7 @@ export class EventSubscription implements Subscription {
     while (this.#pages && !this.#over) {
       // No event that passes the filters lies between the last event and this place.
       this.#checkpoint = this.#through
-      if (this.#isCaughtUp) for (const { resolve } of this.#listeners.splice(0)) resolve()
+      this.#tell()
       const result = await this.#unlessOver(this.#pages.next())
       if (!result) break
       if (result.done) {
@@ -134,6 +139,70 @@ export class EventSubscription implements Subscription {
   }
 
   /** Looks up where to begin, for as long as it takes to reach the store. */
+  /** Looks up the end of the log, which its consumer is to reach: an acknowledged event may still be on its way here. */
+  async #aim(listener: Listener): Promise<void> {
+    const head = await this.#retried(listener, () => this.#core.logHead())
+    if (!head) return
+    listener.until = { position: head.value }
+    this.#tell()
+  }
+
+  /** Resolves those that wait to have caught up, if the consumer has taken every event up to where they wait for. */
+  #tell(): void {
+    if (!this.#isWaiting || !this.#isCaughtUp) return
+    const at = this.#through?.position
+    this.#listeners = this.#listeners.filter((listener) => {
+      const { until } = listener
+      if (!until) return true
+      const { position } = until
+      if (position !== undefined && (at === undefined || at < position)) {
+        if (until.isWanted !== true) void this.#aimAtWanted(listener, at, position)
+        return true
+      }
+      listener.resolve()
+      return false
+    })
+  }
+
+  /** Nothing tells of events that the filters leave out: waits no longer than for the last one that passes them. */
+  async #aimAtWanted(listener: Listener, after: Position | undefined, end: Position): Promise<void> {
+    listener.until = undefined
+    const { streams, categories, types } = this.#wanted
+    const request = { streams, categories, types, after, direction: 'forwards', limit: undefined } as const
+    const found = await this.#retried(listener, async () => {
+      let last: Position | undefined
+      for await (const page of this.#core.readAllForUser(request)) {
+        for (const { position } of page) {
+          if (position > end) return last
+          last = position
+        }
+      }
+      return last
+    })
+    if (!found) return
+    listener.until = { position: found.value, isWanted: true }
+    this.#tell()
+  }
+
+  /** Asks the store, again while it is unreachable; `undefined` if the listener was told of an error instead. */
+  async #retried<T>(listener: Listener, ask: () => Promise<T>): Promise<{ readonly value: T } | undefined> {
+    while (!this.#over) {
+      try {
+        return { value: await ask() }
+      } catch (error) {
+        if (isTransient(error)) {
+          await pause(RETRY_DELAY_MS, this.#ending.signal)
+          continue
+        }
+        // If the subscription has ended meanwhile, its end was told already.
+        if (this.#listeners.includes(listener)) listener.reject(error)
+        this.#listeners = this.#listeners.filter((other) => other !== listener)
+        return undefined
+      }
+    }
+    return undefined
+  }
+
   async #begin(): Promise<AsyncIterator<SubscribedPage, undefined> | undefined> {
     const { from, ...wanted } = this.#wanted
     const { signal } = this.#ending
@@ -171,6 +240,17 @@ export class EventSubscription implements Subscription {
     this.#interrupt?.()
   }
 }
+
+/** A call that waits for the subscription to have caught up. */
+interface Listener {
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
+  /** The last event that the consumer is to take first; `undefined` while it is looked up. */
+  until: { readonly position: Position | undefined; readonly isWanted?: boolean } | undefined
+}
+
+/** Milliseconds between two questions to a store that is unreachable. */
+const RETRY_DELAY_MS = 100
 
 /**
  * The place in a store's log after which a subscription begins.

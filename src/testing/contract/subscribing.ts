@@ -266,6 +266,25 @@ export function subscribing(prove: Prove): void {
   })
 
   prove(
+    'R3: caughtUp waits for every event that was committed before it was called',
+    async (store, realm) => {
+      const other = await realm.open()
+      const follower = follow(store.subscribe({ categories: ['a'] }))
+      await follower.subscription.caughtUp()
+      for (const n of upTo(30)) {
+        await (n % 2 === 0 ? store : other).append({ stream: 'a-1', events: [happened(n)] })
+        // Also if the last event is one that the filter leaves out.
+        if (n % 3 === 0) await store.append({ stream: 'b-1', events: happenings(3) })
+        await follower.subscription.caughtUp()
+        assert.deepEqual(numbersOf(follower.events), upTo(n + 1))
+      }
+      await store.append({ stream: 'b-1', events: happenings(3) })
+      await follower.subscription.caughtUp()
+      await follower.stop()
+    },
+  )
+
+  prove(
     'R3: a subscription to an empty store has caught up at once and gets the first event',
     async (store, realm) => {
       const subscribers = (['start', 'end'] as const).map((from) => follow(store.subscribe({ from })))
@@ -432,6 +451,8 @@ const ways: readonly [string, (ending: Ending) => unknown][] = [
 /** A subscription whose events are taken as they come. */
 interface Follower {
   readonly subscription: Subscription
+  /** The events that have come so far. */
+  readonly events: readonly Recorded[]
   /** The first so many events, once they have come. Fails if the subscription ends before. */
   first(count: number): Promise<readonly Recorded[]>
   /** Waits for all of these events. Fails at the first that is another one, without waiting for the rest. */
@@ -482,7 +503,7 @@ function follow(subscription: Subscription): Follower {
     await over
     return events
   }
-  return { subscription, first, gets, stop }
+  return { subscription, events, first, gets, stop }
 }
 
 /** Takes so many events, or as many as come before the subscription is ended, and ends it. */
