@@ -1,8 +1,8 @@
-import type { Boundary, Command, Streams } from '../model/command.ts'
+import type { Boundary, Streams } from '../model/command.ts'
 import { InvalidArgumentError, quote } from '../base/errors.ts'
 import { evolve, type FoldedState, see } from './fold.ts'
 import { type AnyStream, isStream } from '../model/stream.ts'
-import { type Place, RETURNED } from './call.ts'
+import { type Call, type Place, RETURNED } from './call.ts'
 import type { Event, StreamEvent } from '../model/event.ts'
 import { checkStreamName } from '../model/names.ts'
 
@@ -20,7 +20,7 @@ export interface Reading {
  * @param load folds a stream, up to the revision of an earlier fold of the same stream if there is one.
  */
 export async function readBoundary(
-  command: Command<Boundary, unknown, unknown>,
+  { command, context }: Pick<Call, 'command' | 'context'>,
   boundary: Boundary,
   load: (stream: AnyStream, known?: FoldedState) => Promise<FoldedState>,
 ): Promise<Reading> {
@@ -46,7 +46,8 @@ export async function readBoundary(
   if (!command.follow) return { boundary, states }
   let followed: Streams
   try {
-    followed = checkBoundary(command.follow(states.shape(boundary) as never)) as Streams
+    const named = states.shape(boundary) as never
+    followed = checkBoundary(context.runInAsyncScope(() => command.follow?.(named))) as Streams
     for (const key of Object.keys(followed)) {
       if (Object.hasOwn(boundary, key))
         throw new InvalidArgumentError(`follow.${key}`, {

@@ -10,7 +10,10 @@ import { isPlain } from '../model/json.ts'
 import { onAbort } from '../base/abort.ts'
 import { retryDelay, type RetryOptions, retryPolicy, type RetryPolicy } from '../base/retry.ts'
 import type { Position, Revision } from '../base/revision.ts'
-import type { Appended, Capabilities, Conflict, Repeated } from '../adapter/store-adapter.ts'
+import type { Appended, Conflict, Repeated } from '../adapter/store-adapter.ts'
+import type { StoreCore } from '../store/lifecycle.ts'
+import { type CallerContext, callerContext } from '../base/caller-context.ts'
+import { checkNotNested, runHandle, type RunningHandle, runningHandle } from './nesting.ts'
 import type { AnyStream } from '../model/stream.ts'
 import { fromVerdict } from '../store/decode.ts'
 
@@ -72,6 +75,8 @@ export type Place = (item: unknown) => readonly Placed[]
 /** One execution of a command, from the call to its outcome. */
 export class Call {
   readonly command: Command<Boundary, unknown, unknown>
+  /** The asynchronous context of the caller, in which the command's functions run. */
+  readonly context: CallerContext = callerContext()
   readonly metadata: Metadata
   readonly metadataText: string
   readonly key: string | undefined
@@ -86,6 +91,9 @@ export class Call {
   isSettled = false
   /** Stops listening to the signal. */
   #stopListening: (() => void) | undefined
+  readonly #core: StoreCore
+  /** The `handle` that executes this command, if there is one. */
+  readonly #within: RunningHandle | undefined = runningHandle()
   readonly #needs: object
   readonly #retry: RetryPolicy
   readonly #onRetry: ((retry: Retry) => void) | undefined
@@ -97,7 +105,7 @@ export class Call {
   constructor(
     command: Command<Boundary, unknown, unknown>,
     options: ExecuteOptions & { readonly needs?: unknown },
-    capabilities: Capabilities,
+    core: StoreCore,
   ) {
     if (
       typeof (command as unknown) !== 'object' ||
@@ -112,10 +120,11 @@ export class Call {
       throw new InvalidArgumentError('follow', 'a function that returns a record of streams')
     }
     checkOptions(options, 'options', ['metadata', 'key', 'signal', 'retry', 'onRetry', 'needs'])
+    this.#core = core
     this.command = command
     this.metadata = checkMetadata(options.metadata)
     this.metadataText = JSON.stringify(this.metadata)
-    this.key = options.key === undefined ? undefined : checkUsableKey(options.key, capabilities)
+    this.key = options.key === undefined ? undefined : checkUsableKey(options.key, core.capabilities)
     this.fingerprint = this.key === undefined ? '' : fingerprint(inputOf(command))
     this.signal = checkSignal(options.signal)
     this.#needs = checkNeeds(options.needs)
@@ -142,9 +151,33 @@ export class Call {
     return this.isSettled
   }
 
-  /** Runs `handle`; returns a promise only if `handle` does. Never throws: an error counts as a decision. */
-  decide(state: unknown, extra: object, place: Place): Decided | Promise<Decided> {
+  /** Refuses a command that a `handle` executes on its own streams. @throws InvalidArgumentError */
+  checkNotNested(streams: readonly string[]): void {
+    if (this.#within) checkNotNested(this.command, this.#core, streams, this.#within)
+  }
+
+  /**
+   * Runs `handle` in its caller's context; returns a promise only if `handle` does. Never throws: an error counts as a
+   * decision.
+   *
+   * @param streams the streams that the command read.
+   */
+  decide(
+    state: unknown,
+    extra: object,
+    place: Place,
+    streams: ReadonlySet<string>,
+  ): Decided | Promise<Decided> {
     this.attempts++
+    return this.context.runInAsyncScope(() => this.#decide(state, extra, place, streams))
+  }
+
+  #decide(
+    state: unknown,
+    extra: object,
+    place: Place,
+    streams: ReadonlySet<string>,
+  ): Decided | Promise<Decided> {
     const context = {
       ...this.#needs,
       attempt: this.attempts,
@@ -153,7 +186,9 @@ export class Call {
       ...extra,
     }
     try {
-      const returned = this.command.handle(state as never, context as never)
+      const { command } = this
+      const running = { core: this.#core, command, streams, within: this.#within, isOver: false }
+      const returned = runHandle(running, () => command.handle(state as never, context as never))
       if (!isThenable(returned)) return this.#decided(returned, place)
       return Promise.race([returned, this.outcome])
         .then((value) => this.#decided(value, place))
@@ -195,7 +230,13 @@ export class Call {
     }
     const delay = retryDelay(this.#retry, this.#retries, jitter)
     try {
-      this.#onRetry?.({ attempt: this.attempts, delay, conflict: error })
+      const onRetry = this.#onRetry
+      if (onRetry) {
+        const retry = { attempt: this.attempts, delay, conflict: error }
+        this.context.runInAsyncScope(() => {
+          onRetry(retry)
+        })
+      }
     } catch (thrown) {
       this.reject(thrown)
       return undefined
@@ -254,6 +295,18 @@ function checkNeeds(needs: unknown = {}): object {
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
+}
+
+/** Waits for a retry delay; ends early if all of these calls are settled, so that no timer keeps the process alive. */
+export function backOff(calls: readonly Call[], milliseconds: number): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer)
+      resolve()
+    }
+    const timer = setTimeout(end, milliseconds)
+    void Promise.allSettled(calls.map(({ outcome }) => outcome)).then(end)
+  })
 }
 
 /** A decision on current state. */

@@ -98,7 +98,7 @@ export async function tryExecute<B extends Boundary, Ret extends Decision<B>, Ne
 
 async function run(store: EventStore, given: unknown, options: ExecuteOptions = {}) {
   const core = coreOf(store)
-  const call = new Call(given as never, options, core.capabilities)
+  const call = new Call(given as never, options, core)
   const boundary = checkBoundary(call.command.reads)
   core.enter()
   try {

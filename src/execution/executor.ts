@@ -17,6 +17,7 @@ export class Executor {
 
   /** Executes a call; settles its outcome. */
   execute(call: Call, boundary: Boundary): Promise<CallOutcome> {
+    if (isStream(boundary)) call.checkNotNested([boundary.stream])
     call.begin()
     if (call.isSettled) return call.outcome
     if (isStream(boundary)) this.#decisionsOf(boundary.stream).add(call, boundary)

@@ -9,7 +9,7 @@ import {
   type StateSet,
 } from './boundary.ts'
 import type { Streams } from '../model/command.ts'
-import { type Call, type Decided, report } from './call.ts'
+import { backOff, type Call, type Decided, report } from './call.ts'
 import type { ExecutionContext } from './context.ts'
 import { type FoldedState, foldStream } from './fold.ts'
 import { streamEventOfNew } from '../store/decode.ts'
@@ -53,9 +53,11 @@ export class MultiStreamDecision {
       const named = listStreams(this.#boundary).map(({ stream }) => stream)
       while (!this.#call.isSettled) {
         const taken = named.filter((name) => locks.isTaken(name))
-        const release = await locks.take([...this.#contended, ...taken])
+        const wanted = [...this.#contended, ...taken]
+        this.#call.checkNotNested([...named, ...wanted])
+        const release = await locks.take(wanted)
         const delay = await this.#attempt().finally(release)
-        if (delay > 0) await new Promise((resolve) => setTimeout(resolve, delay))
+        if (delay > 0) await backOff([this.#call], delay)
       }
     } catch (error) {
       this.#call.reject(error)
@@ -106,7 +108,7 @@ export class MultiStreamDecision {
     const named = listStreams(this.#boundary)
     const atHand = named.filter((stream) => cache.get(stream) !== undefined)
     try {
-      const reading = await readBoundary(call.command, this.#boundary, (...args) => this.#load(...args))
+      const reading = await readBoundary(call, this.#boundary, (...args) => this.#load(...args))
       checkRequest(conditionsOf(reading.states), [], core.capabilities)
       return reading
     } catch (error) {
@@ -132,9 +134,10 @@ export class MultiStreamDecision {
     try {
       const on = onStreams(boundary as Streams)
       const streams = states.all().map(({ stream }) => stream)
+      const names = new Set(streams.map(({ stream }) => stream))
       const decided: Decided = reading.threw
         ? { kind: 'threw', ...reading.threw }
-        : await this.#call.decide(states.shape(boundary), { on }, placeOnSeveral(streams))
+        : await this.#call.decide(states.shape(boundary), { on }, placeOnSeveral(streams), names)
       if (decided.kind !== 'events') return { decided, ...nothing }
       const { events } = decided
       checkEvents(events, states.byStream().length)

@@ -29,7 +29,7 @@ export class RepeatedCalls {
     try {
       if (use.fingerprint !== call.fingerprint) throw new KeyReusedError(use.key)
       const before = headsBefore(use)
-      const reading = await readBoundary(call.command, boundary, async (stream) => {
+      const reading = await readBoundary(call, boundary, async (stream) => {
         const upTo = before.get(stream.stream)
         if (upTo === undefined) return foldStream(this.#core, stream)
         return foldStream(this.#core, stream, { known: this.#past.get(stream), upTo })

@@ -8,7 +8,7 @@ import type {
   Repeated,
 } from '../adapter/store-adapter.ts'
 import type { AnyStream } from '../model/stream.ts'
-import { type Call, type Decided, report } from './call.ts'
+import { backOff, type Call, type Decided, report } from './call.ts'
 import type { ExecutionContext } from './context.ts'
 import { evolve, type FoldedState, foldStream, see } from './fold.ts'
 import { nextRevision } from '../adapter/append-rules.ts'
@@ -162,11 +162,12 @@ export class SingleStreamDecisions {
 
   #later(waiting: readonly Waiting[], delay: number): void {
     this.#delayed++
-    setTimeout(() => {
+    const calls = waiting.map(({ call }) => call)
+    void backOff(calls, delay).then(() => {
       this.#delayed--
       this.#waiting.unshift(...waiting)
       if (!this.#isRunning) void this.#run()
-    }, delay)
+    })
   }
 }
 
@@ -250,7 +251,8 @@ async function decideInSequence(group: readonly Waiting[], base: FoldedState): P
 
 function decide({ call, stream }: Waiting, state: FoldedState): Decided | Promise<Decided> {
   try {
-    return call.decide(see(state), { revision: state.revision }, placeOnOne(stream))
+    const streams = new Set([stream.stream])
+    return call.decide(see(state), { revision: state.revision }, placeOnOne(stream), streams)
   } catch (error) {
     // Thrown by `clone()`: handled like an error of `handle`.
     return { kind: 'threw', error }

@@ -1,4 +1,5 @@
 import { type EncodedAppend, encodeWrites } from './encode.ts'
+import { inCallerContext } from '../base/caller-context.ts'
 import { checkDirection, checkUsableKey, streamName } from './arguments.ts'
 import { checkList, checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { decode } from '../model/upcast.ts'
@@ -143,7 +144,7 @@ class Store implements EventStore {
     if (typeof (onInterrupted as unknown) !== 'function') {
       throw new InvalidArgumentError('onInterrupted', 'a function')
     }
-    const wanted = { from: checkFrom(from), ...checkFilter(options), interrupted: onInterrupted }
+    const wanted = { from: checkFrom(from), ...checkFilter(options), interrupted: inCallerContext(onInterrupted) }
     return new EventSubscription(this.#core, wanted, checkSignal(options.signal))
   }
 

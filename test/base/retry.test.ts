@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import {
   ConflictError,
   defineCommand,
@@ -166,20 +166,24 @@ describe.each([
 
   test('waits as long as onRetry was told', async () => {
     const store = await contended(1)
-    const times: number[] = []
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => {
+      vi.useRealTimers()
+    })
     let told = 0
-    const inner = store.beforeAppend
-    store.beforeAppend = async (request) => {
-      times.push(performance.now())
-      await inner(request)
-    }
-    await run(store, {
+    const call = run(store, {
       retry: { minDelay: 60, maxDelay: 80, baseDelay: 80 },
       onRetry: ({ delay }: { delay: number }) => (told = delay),
     })
+    // Not vi.waitFor, which would let the virtual time go on.
+    while (vi.getTimerCount() === 0) await new Promise((resolve) => setImmediate(resolve))
     expect(told).toBeGreaterThanOrEqual(60)
     expect(told).toBeLessThanOrEqual(80)
-    expect(times[1]! - times[0]!).toBeGreaterThanOrEqual(told - 2)
+    await vi.advanceTimersByTimeAsync(Math.floor(told) - 1)
+    expect(store.appends).toHaveLength(1)
+    await vi.advanceTimersByTimeAsync(2)
+    await call
+    expect(store.appends).toHaveLength(2)
   })
 
   test('delays no other command', async () => {

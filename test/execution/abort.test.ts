@@ -85,18 +85,29 @@ describe.each([
     expect(store.data.log).toEqual([])
   })
 
-  test('while it backs off ends at once', async () => {
+  test('while it backs off ends at once, and leaves no timer', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }) // the delay never passes by itself
+    onTestFinished(() => {
+      vi.useRealTimers()
+    })
     const store = observedStore({ cachedStates: 0 })
     store.beforeAppend = () => store.stranger.append({ stream: one, events: [Deposited({ amount: 1 })] })
     const controller = new AbortController()
-    const began = performance.now()
+    const told = gate()
     const options = {
       signal: controller.signal,
       retry: { minDelay: 2_000, maxDelay: 2_000 },
-      onRetry: () => setTimeout(() => controller.abort(mine), 5),
+      onRetry: () => {
+        told.open()
+      },
     }
-    await expect(untyped(store, opening(), options)).rejects.toBe(mine)
-    expect(performance.now() - began).toBeLessThan(1_000)
+    const call = untyped(store, opening(), options)
+    await told.passed
+    // Not vi.waitFor, which would let the virtual time go on.
+    while (vi.getTimerCount() === 0) await new Promise((resolve) => setImmediate(resolve))
+    controller.abort(mine)
+    await expect(call).rejects.toBe(mine)
+    expect(vi.getTimerCount()).toBe(0)
     expect(store.appends).toHaveLength(1)
   })
 

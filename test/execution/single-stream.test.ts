@@ -592,7 +592,7 @@ describe('memory', () => {
           const reads = i % 2 ? stream : { stream }
           const handle = () =>
             i % 2 ? Opened({ owner: 'A' }) : { stream: stream.stream, events: [Opened({ owner: 'A' })] }
-          return executor.execute(new Call({ reads, handle }, {}, core.capabilities), reads)
+          return executor.execute(new Call({ reads, handle }, {}, core), reads)
         }),
       )
     }

@@ -1,6 +1,7 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import assert from 'node:assert/strict'
 import { aggregateFromClass, defineAggregate } from '../../model/aggregate.ts'
-import { defineCommand } from '../../model/command.ts'
+import { defineCommand, reject } from '../../model/command.ts'
 import { ConflictError, FoldError, LimitError, UnknownEventError } from '../../base/errors.ts'
 import { event } from '../../model/event-spec.ts'
 import { execute, tryExecute } from '../../execution/execute.ts'
@@ -71,6 +72,44 @@ export function handling(prove: Prove): void {
     )
     for (const { state } of results) state.count = 1_000
     assert.equal((await execute(store, spoiling())).state.count, 7)
+  })
+
+  prove('W3: the functions of each command run in the async context of its caller', async (store) => {
+    const request = new AsyncLocalStorage<number>()
+    const seen: [number, number | undefined][] = []
+    const note = (i: number) => seen.push([i, request.getStore()])
+    const adding = defineCommand({
+      reads: (_: number) => ({ counter: Counter('a') }),
+      follow: (_state, i) => {
+        note(i)
+        return {}
+      },
+      handle: async (_state, i, { on }) => {
+        await Promise.resolve()
+        note(i)
+        return i % 3 === 0 ? reject('third') : on.counter(Counter.events.Counted())
+      },
+    })
+    const alone = defineCommand({
+      reads: (_: number) => Counter('a'),
+      handle: (_state, i) => {
+        note(i)
+        return Counter.events.Counted()
+      },
+    })
+    await Promise.all(
+      upTo(10).map((i) =>
+        request.run(i, async () => {
+          const options = { retry: { maxRetries: 50 } }
+          await (i % 2 ? tryExecute(store, adding(i), options) : tryExecute(store, alone(i), options))
+        }),
+      ),
+    )
+    assert.ok(seen.length >= 10)
+    assert.deepEqual(
+      seen.filter(([i, context]) => context !== i),
+      [],
+    )
   })
 
   prove('F1: a command whose apply throws fails with that error, and nothing is written', async (store) => {
