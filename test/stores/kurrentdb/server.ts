@@ -6,6 +6,7 @@ import { readConnection } from '../../../src/stores/kurrentdb/options.ts'
 import { makeClient } from '../../../src/stores/kurrentdb/driver.ts'
 import type { StoreAdapter } from '../../../src/adapter/store-adapter.ts'
 import { setApart } from './apart.ts'
+import { FAR_DEADLINE_MS } from './jumping-clock.ts'
 import { standIn } from './stand-in/server.ts'
 
 /** The server that the tests were given, by a connection string. */
@@ -31,7 +32,7 @@ export async function realRealm(connectionString: string): Promise<ContractRealm
   const floor = position === undefined || id === undefined ? undefined : { position, id }
   const part = { prefix: `${crypto.randomUUID().replaceAll('-', '')}~`, floor }
   return {
-    connect: async () => setApart(await adapterOf(connectionString), part),
+    connect: async () => setApart(await adapterOf(connectionString, FAR_DEADLINE_MS), part),
     destroy: () => Promise.resolve(),
   }
 }
@@ -40,7 +41,7 @@ export async function realRealm(connectionString: string): Promise<ContractRealm
 export async function standInRealm(version?: string): Promise<ContractRealm> {
   const server = await standIn(version === undefined ? {} : { version })
   return {
-    connect: () => adapterOf(server.connectionString),
+    connect: () => adapterOf(server.connectionString, FAR_DEADLINE_MS),
     destroy: () => server.stop(),
   }
 }
