@@ -144,7 +144,11 @@ class Store implements EventStore {
     if (typeof (onInterrupted as unknown) !== 'function') {
       throw new InvalidArgumentError('onInterrupted', 'a function')
     }
-    const wanted = { from: checkFrom(from), ...checkFilter(options), interrupted: inCallerContext(onInterrupted) }
+    const wanted = {
+      from: checkFrom(from),
+      ...checkFilter(options),
+      interrupted: inCallerContext(onInterrupted),
+    }
     return new EventSubscription(this.#core, wanted, checkSignal(options.signal))
   }
 

@@ -33,7 +33,9 @@ interface Runtime {
 test('better-sqlite3 13 is not loaded below Node-API 10, and the error names the version to install', () => {
   const output = opening({ napi: '9', installed: '13.2.0' })
   expect(output).not.toContain('better-sqlite3 is used')
-  expect(output).toMatch(/^CANNOT_OPEN driver-missing .*better-sqlite3 13\.2\.0 .*npm install better-sqlite3@12/)
+  expect(output).toMatch(
+    /^CANNOT_OPEN driver-missing .*better-sqlite3 13\.2\.0 .*npm install better-sqlite3@12/,
+  )
 })
 
 test('node:sqlite is used below Node-API 10 if better-sqlite3 13 is installed beside an old SQLite', () => {
@@ -65,7 +67,8 @@ function opening({ napi, sqlite, installed }: Runtime): string {
     mkdirSync(folder)
     const manifest = { name: 'better-sqlite3', version: installed, main: 'index.js' }
     writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest))
-    const code = "module.exports = class { constructor() { console.log('better-sqlite3 is used'); process.exit() } }"
+    const code =
+      "module.exports = class { constructor() { console.log('better-sqlite3 is used'); process.exit() } }"
     writeFileSync(join(folder, 'index.js'), code)
   }
   const program = `

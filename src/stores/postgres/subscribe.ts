@@ -112,7 +112,7 @@ export interface PollIntervals {
   readonly listeningMs: number
 }
 
-export const POLL_INTERVALS: PollIntervals = { aloneMs: 100, listeningMs: 500 }
+const POLL_INTERVALS: PollIntervals = { aloneMs: 100, listeningMs: 500 }
 /** Milliseconds after which a log whose end is held back is read again; doubled each time, up to the maximum. */
 const MIN_HELD_BACK_MS = 5
 const MAX_HELD_BACK_MS = 100

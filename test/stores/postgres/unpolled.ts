@@ -40,7 +40,7 @@ export async function openUnpolled(
 }
 
 /** Counts the queries that go through a pool; each of ours is one round trip. */
-export function countSent(pool: PostgresPool): () => number {
+function countSent(pool: PostgresPool): () => number {
   let sent = 0
   pool.on('connect', (client) => {
     const query = client.query.bind(client) as (...all: unknown[]) => unknown
