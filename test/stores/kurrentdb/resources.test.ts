@@ -137,7 +137,7 @@ describe('stores', () => {
     const all = { direction: 'forwards', limit: 2, after: undefined } as const
     const filter = { streams: undefined, categories: undefined, types: undefined }
     const drain = async (pages: AsyncIterable<unknown>) => {
-      for await (const page of pages) page
+      for await (const page of pages) expect(page).toBeDefined()
     }
     expect([
       await readsOf(() => drain(adapter.readAll({ ...all, ...filter }))),
