@@ -12,6 +12,8 @@ const servers = [
   'test/projections/**/*.test.ts',
   'test/contract/{postgres,properties}.test.ts',
   'test/examples/**/*.test.ts',
+  // It counts what a process holds, so it needs one of its own.
+  'test/stores/kurrentdb/resources.test.ts',
 ]
 
 export default defineConfig({
@@ -21,6 +23,7 @@ export default defineConfig({
   oxc: { target: 'es2022' },
   test: {
     pool: 'forks',
+    maxWorkers: '100%',
     testTimeout: 120_000,
     hookTimeout: 120_000,
     projects: [
@@ -43,7 +46,17 @@ export default defineConfig({
           setupFiles: 'test/stores/postgres/after-file.ts',
         },
       },
-      { extends: true, test: { name: 'check', include: check, isolate: false } },
+      {
+        extends: true,
+        test: {
+          name: 'check',
+          include: check,
+          // All programs of one process share the files that the compiler has parsed.
+          isolate: false,
+          maxWorkers: 1,
+          sequence: { groupOrder: 1 },
+        },
+      },
     ],
   },
 })

@@ -4,6 +4,7 @@ import type { Figure } from './measure.ts'
 import { memoryFigures } from './memory.ts'
 import { postgresFigures } from './postgres.ts'
 import { projectionFigures } from './projections.ts'
+import { sharedPoolFigures } from './shared-pool.ts'
 import { sqliteFigures } from './sqlite.ts'
 import { subscriptionFigures } from './subscriptions.ts'
 
@@ -13,6 +14,7 @@ const groups: Readonly<Record<string, () => AsyncIterable<Figure> | Iterable<Fig
   memory: memoryFigures,
   sqlite: sqliteFigures,
   postgres: postgresFigures,
+  'shared-pool': sharedPoolFigures,
   kurrentdb: kurrentdbFigures,
   subscriptions: subscriptionFigures,
   projections: projectionFigures,

@@ -7,6 +7,12 @@ import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
+const reports = process.env.MNEME_REPORTS
+if (reports) mkdirSync(reports, { recursive: true })
+const reporters = reports
+  ? ['--reporter=default', '--reporter=json', `--outputFile.json=${join(reports, 'check-tests.json')}`]
+  : []
+
 const steps = {
   types: ['node_modules/typescript/lib/tsc.js', '--noEmit', '--pretty'],
   lint: ['node_modules/eslint/bin/eslint.js', '.', '--max-warnings', '0'],
@@ -14,7 +20,7 @@ const steps = {
   imports: ['scripts/check-imports.mjs'],
   unused: ['node_modules/knip/bin/knip.js', '--no-progress'],
   package: ['node_modules/publint/src/cli.js', '.', '--strict', '--pack', 'false'],
-  tests: ['node_modules/vitest/vitest.mjs', 'run', '--project', 'check'],
+  tests: ['node_modules/vitest/vitest.mjs', 'run', '--project', 'check', ...reporters],
   'types of the package': [
     'node_modules/@arethetypeswrong/cli/dist/index.js',
     '--pack',
@@ -44,9 +50,7 @@ for (const [name, args] of Object.entries(steps)) {
 const total = Object.keys(steps).length
 console.log(`check: ${total - failed.length} passed, ${failed.length} failed`)
 
-const reports = process.env.MNEME_REPORTS
 if (reports) {
-  mkdirSync(reports, { recursive: true })
   const counts = { numPassedTests: total - failed.length, numFailedTests: failed.length }
   writeFileSync(join(reports, 'check.json'), JSON.stringify(counts))
 }

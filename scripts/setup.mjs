@@ -1,54 +1,155 @@
-// Makes a clone ready to run: installs what is missing, builds what is stale, and does nothing when all is
-// fresh. Plain Node without dependencies, because it runs before there are any.
+// Makes a clone ready to run: installs what is missing, builds what is stale, says what it does while it does it, and
+// does nothing when all is fresh. Plain Node without dependencies, because it runs before there are any.
 //
-//   node scripts/setup.mjs [--force] [dist] [examples]
+//   node scripts/setup.mjs [--force] [--only PACKAGE,...] [js] [types] [programs]
+//
+//   --only     installs these packages rather than all development dependencies
+//   js         the package's JavaScript
+//   types      the package's declarations
+//   programs   examples and benchmarks as JavaScript
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { isBuiltin } from 'node:module'
-import { dirname, join, relative } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const stampFile = join(root, 'node_modules', '.mneme-setup')
 const args = process.argv.slice(2)
-const force = args.includes('--force')
+const isForced = args.includes('--force')
+const only = args.includes('--only') ? args[args.indexOf('--only') + 1].split(',') : undefined
+const hasSqlite = isBuiltin('node:sqlite')
+const abi = process.versions.modules
 
 const stamp = readStamp()
-install()
-if (args.includes('dist')) buildDist()
-if (args.includes('examples')) buildExamples()
+try {
+  const lockText = readFileSync(join(root, 'package-lock.json'), 'utf8')
+  if (only) installOnly(only, JSON.parse(lockText))
+  else installAll(lockText)
+  const isWanted = (...names) => names.some((name) => args.includes(name))
+  if (isWanted('js', 'types', 'programs')) {
+    await build('js', ['src', 'package.json'], 'dist/index.js')
+  }
+  if (isWanted('types')) {
+    const inputs = ['src', 'tsconfig.json', 'tsconfig.build.json', 'package.json']
+    await build('types', inputs, 'dist/index.d.ts')
+  }
+  if (isWanted('programs')) {
+    await build('programs', ['examples', 'bench'], 'build/examples/bank/main.js')
+  }
+} catch (error) {
+  say(error instanceof Error ? error.message : String(error))
+  process.exit(1)
+}
 
-function install() {
-  const lock = hash(readFileSync(join(root, 'package-lock.json')))
+/** What tests, checks and benchmarks need. */
+function installAll(lockText) {
+  const lock = hash(lockText)
   if (stamp.lock !== lock) {
-    say('installing the development dependencies (npm ci)')
+    say('installing about 310 development packages (npm ci), 320 MB: half a minute to a minute')
     for (const key of Object.keys(stamp)) delete stamp[key]
-    if (npm(['ci', '--ignore-scripts', '--include=dev', '--no-audit', '--no-fund']) !== 0) {
-      fail('npm ci failed: see its message above; it needs a network or a filled npm cache.')
-    }
+    npmCi(root, ['--include=dev'])
     writeStamp({ lock })
   }
   if (stamp.postgres !== lock) {
     preparePostgres()
     writeStamp({ postgres: lock })
   }
-  // The SQLite store uses node:sqlite; only where the runtime has none does it need a compiled driver.
-  const abi = process.versions.modules
-  if (!isBuiltin('node:sqlite') && stamp.sqliteAbi !== abi) {
-    say(`preparing better-sqlite3 for Node ${process.versions.node} (which has no node:sqlite)`)
-    const built = npm(['rebuild', 'better-sqlite3', '--ignore-scripts=false']) === 0
-    const loads = built && node(['-e', "new (require('better-sqlite3'))(':memory:').close()"]) === 0
-    if (!loads) {
-      fail(
-        `better-sqlite3, which the SQLite store needs on Node ${process.versions.node}, could not be ` +
-          'downloaded or compiled: install a C++ toolchain and Python, or use Node 22.13 or newer, which has ' +
-          'SQLite built in and needs neither.',
-      )
-    }
+  // The SQLite store uses node:sqlite; only a runtime without it needs a compiled driver.
+  if (!hasSqlite && stamp.sqliteAbi !== abi) {
+    buildDriver(root)
     writeStamp({ sqliteAbi: abi })
   }
+}
+
+/**
+ * A few packages in the versions of package-lock.json, checked against its hashes. They lie in .cache/only and are linked
+ * into node_modules, where the next `npm ci` replaces them.
+ */
+function installOnly(names, lock) {
+  const versionOf = (name) => `${lock.packages[`node_modules/${name}`].version} ${abi}`
+  const isThere = (name) =>
+    existsSync(join(root, 'node_modules', name)) &&
+    (stamp.only?.[name] === versionOf(name) ||
+      (stamp.lock !== undefined && (name !== 'better-sqlite3' || stamp.sqliteAbi === abi)))
+  const missing = names.filter((name) => !isThere(name))
+  if (missing.length === 0) return
+  const folder = join(root, '.cache', 'only', missing.join('+').replaceAll('/', '-'))
+  const wanted = lockOf(lock, missing)
+  say(`installing ${missing.join(' and ')} with what they depend on: a few seconds`)
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, 'package.json'), JSON.stringify(wanted.packages['']))
+  writeFileSync(join(folder, 'package-lock.json'), JSON.stringify(wanted))
+  npmCi(folder, [])
+  // Optimized a little less: it is compiled in a third of the time, and SQLite mostly waits for the disk.
+  if (missing.includes('better-sqlite3')) buildDriver(folder, { CFLAGS: '-O1', CXXFLAGS: '-O1' })
+  for (const name of missing) {
+    const path = join(root, 'node_modules', name)
+    mkdirSync(dirname(path), { recursive: true })
+    rmSync(path, { recursive: true, force: true })
+    symlinkSync(join(folder, 'node_modules', name), path, 'junction')
+  }
+  const versions = Object.fromEntries(missing.map((name) => [name, versionOf(name)]))
+  writeStamp({ only: { ...stamp.only, ...versions } })
+}
+
+/** The part of a lock file that some packages and their dependencies make up. */
+function lockOf({ packages, ...lock }, names) {
+  const found = {}
+  const visit = (name, from) => {
+    // As Node looks for it: below the package that asks for it, then further up.
+    const below = from === '' ? '' : `${from}/`
+    const path = `${below}node_modules/${name}`
+    if (!packages[path] && from !== '') {
+      visit(name, from.slice(0, Math.max(0, from.lastIndexOf('/node_modules/'))))
+      return
+    }
+    if (!packages[path] || found[path]) return
+    const entry = { ...packages[path] }
+    delete entry.dev
+    found[path] = entry
+    for (const next of Object.keys({ ...entry.dependencies, ...entry.optionalDependencies }))
+      visit(next, path)
+  }
+  for (const name of names) visit(name, '')
+  const dependencies = Object.fromEntries(names.map((name) => [name, found[`node_modules/${name}`].version]))
+  const project = { name: 'only', version: '0.0.0', dependencies }
+  return { ...lock, name: project.name, version: project.version, packages: { '': project, ...found } }
+}
+
+function npmCi(folder, more) {
+  const flags = ['--ignore-scripts', '--no-audit', '--no-fund', ...more]
+  if (npm(['ci', ...flags], { cwd: folder }) === 0) return
+  throw new Error('npm ci failed: see its message above; it needs a network or a filled npm cache.')
+}
+
+/** Downloads the driver's compiled part, or else compiles it. */
+function buildDriver(folder, flags = {}) {
+  say(
+    `preparing better-sqlite3, since Node ${process.versions.node} has no SQLite: a few seconds if it can be ` +
+      'downloaded from GitHub, a minute or two if it has to be compiled',
+  )
+  const env = { ...process.env, ...flags }
+  const isBuilt = npm(['rebuild', 'better-sqlite3', '--ignore-scripts=false'], { cwd: folder, env }) === 0
+  const program = "new (require('better-sqlite3'))(':memory:').close()"
+  if (isBuilt && node(['-e', program], { cwd: folder }) === 0) return
+  throw new Error(
+    `better-sqlite3, which the SQLite store needs on Node ${process.versions.node}, could not be ` +
+      'downloaded or compiled: install a C++ toolchain and Python, or use Node 22.13 or newer, which has ' +
+      'SQLite built in and needs neither.',
+  )
 }
 
 /** What the scripts of the packages with PostgreSQL do, which the tests start. A platform may have none of them. */
@@ -62,41 +163,16 @@ function preparePostgres() {
   }
 }
 
-function buildDist() {
-  if (!existsSync(join(root, 'src/index.ts'))) return
-  const inputs = fingerprint(['src', 'tsconfig.json', 'tsconfig.build.json', 'package.json'])
-  if (!force && stamp.dist === inputs && existsSync(join(root, 'dist/index.js'))) return
-  compile('tsconfig.build.json', 'dist')
-  prune('dist', 'src')
-  writeStamp({ dist: inputs })
-}
-
-function buildExamples() {
-  const folders = ['examples', 'bench'].filter((folder) =>
-    filesIn(folder).some((file) => file.endsWith('.ts')),
+/** Runs a build of scripts/build.mjs if its inputs have changed since, or if `output` is gone. */
+async function build(name, inputs, output) {
+  const key = fingerprint([...inputs, 'scripts/build.mjs'])
+  if (!isForced && stamp[name] === key && existsSync(join(root, output))) return
+  say(
+    `building ${{ js: 'dist', types: 'the declarations of dist', programs: 'examples and benchmarks' }[name]}`,
   )
-  if (folders.length === 0) return
-  const inputs = hash(fingerprint([...folders, 'tsconfig.json', 'tsconfig.examples.json']) + stamp.dist)
-  const built = folders.every((folder) => existsSync(join(root, 'build', folder)))
-  if (!force && stamp.examples === inputs && built) return
-  compile('tsconfig.examples.json', 'examples')
-  for (const folder of folders) prune(join('build', folder), folder)
-  writeStamp({ examples: inputs })
-}
-
-function compile(project, what) {
-  say(`building ${what}`)
-  if (node(['node_modules/typescript/lib/tsc.js', '-p', project, '--pretty']) !== 0) {
-    fail(`building ${what} failed: see the errors above.`)
-  }
-}
-
-/** Removes what an earlier build wrote for a source file that is gone. */
-function prune(output, source) {
-  for (const file of filesIn(output)) {
-    const stem = relative(output, file).replace(/(\.d\.ts|\.js)(\.map)?$/, '')
-    if (!existsSync(join(root, source, `${stem}.ts`))) rmSync(join(root, file))
-  }
+  const builds = await import('./build.mjs')
+  await { js: builds.buildJavaScript, types: builds.buildTypes, programs: builds.buildPrograms }[name]()
+  writeStamp({ [name]: key })
 }
 
 /** Changes whenever a file under `paths` is added, removed or edited. */
@@ -110,7 +186,6 @@ function fingerprint(paths) {
 }
 
 function filesIn(folder) {
-  if (!existsSync(join(root, folder))) return []
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
     const path = join(folder, entry.name)
     return entry.isDirectory() ? filesIn(path) : [path]
@@ -131,15 +206,15 @@ function writeStamp(changes) {
   writeFileSync(stampFile, JSON.stringify(stamp, null, 2) + '\n')
 }
 
-function npm(npmArgs) {
+function npm(npmArgs, options) {
   const cli = process.env.npm_execpath
   // This very Node runs npm, so that compiled packages fit it.
-  if (cli?.endsWith('npm-cli.js')) return node([cli, ...npmArgs])
-  return run('npm', npmArgs, { shell: process.platform === 'win32' })
+  if (cli?.endsWith('npm-cli.js')) return node([cli, ...npmArgs], options)
+  return run('npm', npmArgs, { shell: process.platform === 'win32', ...options })
 }
 
-function node(nodeArgs) {
-  return run(process.execPath, nodeArgs)
+function node(nodeArgs, options) {
+  return run(process.execPath, nodeArgs, options)
 }
 
 /** What it prints goes to stderr: stdout belongs to the program that runs afterwards. */
@@ -153,9 +228,4 @@ function hash(content) {
 
 function say(message) {
   console.error(`setup: ${message}`)
-}
-
-function fail(message) {
-  console.error(`setup: ${message}`)
-  process.exit(1)
 }

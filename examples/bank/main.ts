@@ -34,40 +34,48 @@ Run it again, and it finds its work done. Delete bank.db to begin anew. Read mod
 beside the events, or in bank-read-models.db where the store keeps no tables.
 Paths are relative to the folder of package.json.`
 
-async function main(args: Arguments): Promise<void> {
-  const lines = await openTransactions(args.file)
-  await using store = await openStore(args.store)
-  const readModels = readModelsOf(args.store)
-  await using _target = readModels.target
-  await using running = await runProjections(store, readModels.projections, {
-    onFailure: ({ message }, { name }) => console.error(red(`read model ${name}: ${message}`)),
-  })
-  // What is in memory cannot be shared with a second process.
-  const second = args.store === 'memory:' ? undefined : startSecondProcess(args.store)
-  const tellers = [tellerAt(store), ...(second ? [second.teller] : [])]
-  const place = withoutPassword(args.store)
-  console.log(bold(`${args.file} into ${place}, by ${second ? 'two processes' : 'one process'}`))
-
-  const interrupt = new AbortController()
-  // Once: who presses Ctrl-C again does not want to wait.
-  process.once('SIGINT', () => interrupt.abort())
-  const tally = new Tally()
-  const started = performance.now()
-  const endProgress = showProgress(tally, started)
+async function main({ file, store: url }: Arguments): Promise<void> {
+  const lines = await openTransactions(file)
+  const store = await openStore(url)
+  const readModels = readModelsOf(url)
   try {
-    const declined = await readDeclined(store)
-    await run(lines, { tellers, tally, declined, signal: interrupt.signal })
+    const running = await runProjections(store, readModels.projections, {
+      onFailure: ({ message }, { name }) => console.error(red(`read model ${name}: ${message}`)),
+    })
+    try {
+      // What is in memory cannot be shared with a second process.
+      const second = url === 'memory:' ? undefined : startSecondProcess(url)
+      const tellers = [tellerAt(store), ...(second ? [second.teller] : [])]
+      const place = withoutPassword(url)
+      console.log(bold(`${file} into ${place}, by ${second ? 'two processes' : 'one process'}`))
+
+      const interrupt = new AbortController()
+      // Once: a second Ctrl-C ends the program at once.
+      process.once('SIGINT', () => interrupt.abort())
+      const { signal } = interrupt
+      const tally = new Tally()
+      const started = performance.now()
+      const endProgress = showProgress(tally, started)
+      try {
+        const declined = await readDeclined(store)
+        await run(lines, { tellers, tally, declined, signal })
+      } finally {
+        endProgress()
+        second?.stop()
+      }
+      report(tally, (performance.now() - started) / 1000)
+      await running.caughtUp()
+      reportReadModels(await readModels.read())
+      const isRight = reportCheck(tally, await check(store, tally))
+      if (signal.aborted) console.log(bold('\nInterrupted. What is done is done: run it again to go on.'))
+      process.exitCode = !isRight ? 1 : signal.aborted ? 130 : 0
+    } finally {
+      await running.stop()
+    }
   } finally {
-    endProgress()
-    second?.stop()
+    await readModels.target.close()
+    await store.close()
   }
-  report(tally, (performance.now() - started) / 1000)
-  await running.caughtUp()
-  reportReadModels(await readModels.read())
-  const isRight = reportCheck(tally, await check(store, tally))
-  const isInterrupted = interrupt.signal.aborted
-  if (isInterrupted) console.log(bold('\nInterrupted. What is done is done: run it again to go on.'))
-  process.exitCode = !isRight ? 1 : isInterrupted ? 130 : 0
 }
 
 interface Arguments {
@@ -85,7 +93,9 @@ function parseArguments(): Arguments | undefined {
   if (positionals.some((file) => file.includes('://')))
     throw new Error('the URL of a store goes behind --store')
   if (positionals.length > 1) throw new Error(`one file at a time, not ${positionals.join(' and ')}`)
-  const bundled = new URL('../../../examples/bank/transactions.csv', import.meta.url)
+  // As JavaScript this file lies in build/examples/bank.
+  const folder = import.meta.url.endsWith('.ts') ? '.' : '../../../examples/bank'
+  const bundled = new URL(`${folder}/transactions.csv`, import.meta.url)
   return { file: positionals[0] ?? relative('', fileURLToPath(bundled)), store: values.store }
 }
 

@@ -80,8 +80,12 @@ export function* ask(sql: string, ...values: readonly TargetValue[]): TargetStep
 }
 
 /** Waits for what a handler returned, if that is a promise. */
-export function* settle(returned: unknown): TargetSteps<void> {
-  if (isThenable(returned)) yield { returned }
+export function* settle(
+  returned: unknown,
+  deadline: { race(returned: PromiseLike<unknown>, what: string): unknown },
+  what: string,
+): TargetSteps<void> {
+  if (isThenable(returned)) yield { returned: deadline.race(returned, what) }
 }
 
 /**
@@ -91,6 +95,21 @@ export function* settle(returned: unknown): TargetSteps<void> {
 export class HandlerMisuse extends InvalidArgumentError {
   constructor(expected: string) {
     super('a handler of a projection', expected)
+  }
+}
+
+/**
+ * A handler did not settle in time. It may still run: its connection must not be used again, so that nothing that it
+ * writes later counts.
+ */
+export class HandlerTimeoutError extends Error {
+  /** @param what the handler, in words. */
+  constructor(what: string, timeout: number) {
+    super(
+      `${what} did not settle within ${String(timeout)} ms: give its work a time-out of its own, or set ` +
+        `'handlerTimeout' of the projection`,
+    )
+    this.name = 'HandlerTimeoutError'
   }
 }
 

@@ -24,7 +24,7 @@ export interface StoreAdapter {
    *   that they are written to: nothing is written, and the answer is `repeated`, with what the first append stored
    *   (W4), whatever was appended since. The first events of an earlier append count as a repeat of it, too.
    * - A key that is known already: nothing is written, and the answer is `used`; judged before the conditions.
-   * - Where the commit's outcome is in doubt, the adapter finds it out; if it cannot: `OutcomeUnknownError`.
+   * - If the commit's outcome is in doubt, the adapter finds it out; if it cannot, it throws `OutcomeUnknownError`.
    * - `signal` may be honoured as long as nothing was sent. Afterwards the true outcome is awaited.
    *
    * Calls made at once may be committed together. Each has a verdict of its own, as if made one after the other.
@@ -36,35 +36,35 @@ export interface StoreAdapter {
    * come later, any prefix. A page is asked for when the one before it is consumed; between pages nothing is
    * held open. `return()` frees what is held at once (R4).
    *
-   * Where `truncation` is declared, a stream of which nothing is left is not taken for one that never was: read
-   * forwards from its beginning, it gives one empty page.
+   * If `truncation` is declared, a stream whose events were all erased differs from one that never existed: read forwards
+   * from its beginning, it gives one empty page.
    */
   read(request: ReadRequest): AsyncIterable<readonly StoredEvent[]>
 
   /** The events of all streams in the order of the store, in pages as `read`. Filters run in the store. */
   readAll(request: ReadAllRequest): AsyncIterable<readonly StoredEvent[]>
 
-  /** Where a stream stands. */
+  /** The revision of a stream's last event. */
   head(stream: string): Promise<Revision>
 
-  /** The position of the last event of the store; `undefined` where it has none. */
+  /** The position of the last event of the store; `undefined` if it has none. */
   logHead(): Promise<Position | undefined>
 
-  /** The id of the event at a position; `undefined` where none stands there. */
+  /** The id of the event at a position; `undefined` if there is none. */
   idAt(position: Position): Promise<string | undefined>
 
   /**
-   * Events as they come: first those that are there behind a place, then each as it is appended, by whomever, without
-   * an end (R2). Each of those asked for once, in the order of the store: none that becomes visible late is passed over.
-   * `tailLog` makes it of a log that can be looked through and watched.
+   * Events as they come: first the stored ones behind a place, then each new one, whichever process appends it, without an
+   * end (R2). Each event asked for is given once, in the order of the store, also if it becomes visible late. `tailLog`
+   * makes this of a log that can be scanned and watched.
    *
    * - A page is asked for when the one before it is consumed. However slow that is, no more than a few pages are held.
-   * - A page without events says how far the log was looked through meanwhile, or that all of it was.
+   * - A page without events says how far the log was scanned meanwhile, or that it was scanned to its end.
    * - While it is behind it never sleeps; an event that is appended then comes within milliseconds (R3).
-   * - Where the store cannot be had for a while, it tells `interrupted`, waits, and goes on by itself.
+   * - If the store is unreachable for a while, it calls `interrupted`, waits, and continues by itself.
    * - Ends, without an error and with nothing held, once `signal` is aborted, also while a page is waited for.
    *
-   * @throws HistoryRewoundError where no event with that id stands at `after`, at the beginning or at any time.
+   * @throws HistoryRewoundError if, now or later, no event with that id stands at `after`.
    */
   subscribe(request: SubscribeRequest): AsyncIterable<SubscribedPage>
 
@@ -72,7 +72,7 @@ export interface StoreAdapter {
   close(): Promise<void>
 }
 
-/** In what stores differ; in anything else they are alike. */
+/** Optional features of a store. */
 export interface Capabilities {
   /** Several streams in one append, and conditions on streams that are only read. */
   readonly severalStreams: boolean
@@ -82,7 +82,7 @@ export interface Capabilities {
   readonly settlesAny: boolean
   /** Whether a stream's beginning can be missing. */
   readonly truncation: boolean
-  /** What it would take to have what is lacking, for the error that says so. */
+  /** What would provide the missing features, for the error that says they are missing. */
   readonly needed?: string
 }
 
@@ -101,13 +101,13 @@ export interface AppendRequest {
   readonly ids: 'given' | 'made'
 }
 
-/** Where a stream is expected to stand. */
+/** A stream with its expected revision. */
 export interface Condition {
   readonly stream: string
   readonly expected: ExpectedRevision
 }
 
-/** An event on its way into the store. */
+/** An event to be stored. */
 export interface NewEvent {
   readonly stream: string
   readonly id: string
@@ -135,7 +135,7 @@ export interface StoredEvent extends NewEvent {
   readonly time: string
 }
 
-/** What became of an append. */
+/** The outcome of an append. */
 export type AppendVerdict = Appended | Repeated | Conflict | KeyUsed
 
 /** It was appended. */
@@ -147,7 +147,7 @@ export interface Appended {
   readonly positions: readonly Position[]
   /** When the store took them: ISO 8601, UTC, milliseconds. */
   readonly time: string
-  /** Where the stream of each condition stands after it. */
+  /** The head of each condition's stream after it. */
   readonly heads: readonly Revision[]
 }
 
@@ -157,8 +157,8 @@ export interface Repeated {
   /** The events as the first append stored them. */
   readonly events: readonly StoredEvent[]
   /**
-   * Where the stream of each condition stood after it; of one that is only read under `'any'` or `'exists'`,
-   * where it stands now.
+   * The head of each condition's stream after it; the present head for a stream that is only read under `'any'` or
+   * `'exists'`.
    */
   readonly heads: readonly Revision[]
 }
@@ -183,7 +183,7 @@ export interface KeyUse {
   readonly fingerprint: string
   /** The events that the key covered. */
   readonly events: readonly StoredEvent[]
-  /** Where each stream of that append's conditions stood after those events. */
+  /** The head of each stream of that append's conditions after those events. */
   readonly heads: readonly (readonly [stream: string, revision: Revision])[]
 }
 
@@ -214,28 +214,28 @@ export interface ReadAllRequest extends LogFilter {
   readonly limit: number | undefined
 }
 
-/** A place in the log: right behind this event. */
+/** A place in the log: immediately behind this event. */
 export interface LogPlace {
   readonly position: Position
-  /** The id of the event there, by which another history is recognised. */
+  /** The id of the event there, by which a different history is recognised. */
   readonly id: string
 }
 
 /** Which events to subscribe to. */
 export interface SubscribeRequest extends LogFilter {
-  /** Only what lies behind it; `undefined`: from the beginning. */
+  /** Only events behind it; `undefined`: from the beginning. */
   readonly after: LogPlace | undefined
   /** Ends it. */
   readonly signal: AbortSignal
-  /** Told of each failure after which it goes on by itself. */
+  /** Called with each error after which the subscription continues by itself. */
   readonly interrupted: (error: MnemeError) => void
 }
 
-/** What a subscription gives at a time. */
+/** A page of a subscription. */
 export interface SubscribedPage {
-  /** Of those asked for; possibly none. */
+  /** The events asked for; there may be none. */
   readonly events: readonly StoredEvent[]
-  /** Up to where the log was looked through: never before the last of the events. `undefined`: it is empty. */
+  /** The place up to which the log was scanned, never before the last of the events. `undefined`: the log is empty. */
   readonly through: LogPlace | undefined
   /** Whether there was nothing behind it. */
   readonly isCaughtUp: boolean

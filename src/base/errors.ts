@@ -286,9 +286,10 @@ export class NotCaughtUpError extends MnemeError {
   override readonly isRetryable = true
   readonly projection: string
 
-  constructor(projection: string, waited: number) {
+  constructor(projection: string, waited: number, options?: ErrorOptions) {
     super(
       `projection ${quote(projection)} did not reach the position within ${String(Math.round(waited))} ms`,
+      options,
     )
     this.projection = projection
   }

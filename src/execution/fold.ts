@@ -1,5 +1,11 @@
 import { decode } from '../model/upcast.ts'
-import { FoldError, InvalidArgumentError, quote, StreamTruncatedError } from '../base/errors.ts'
+import {
+  FoldError,
+  InvalidArgumentError,
+  quote,
+  StoreFailedError,
+  StreamTruncatedError,
+} from '../base/errors.ts'
 import type { StreamEvent } from '../model/event.ts'
 import { freezeState, freezeStep } from './freeze.ts'
 import { streamEventOf } from '../store/decode.ts'
@@ -52,7 +58,10 @@ export async function foldStream(
   const request = { stream: stream.stream, direction: 'forwards', from: undefined, limit } as const
   for await (const page of core.read(request)) {
     if (page.length === 0) throw new StreamTruncatedError(stream.stream, undefined)
-    for (const event of page) folding.add(event)
+    for (const event of page) {
+      if (!folding.isNext(event)) throw await gapBefore(core, stream.stream, folding.next, event.revision)
+      folding.add(event)
+    }
   }
   return folding.result()
 }
@@ -80,11 +89,17 @@ class Folding {
     if (stream.fold.isolation === 'freeze') freezeStep(this.#state)
   }
 
+  /** The revision of the next event. */
+  get next(): number {
+    return this.#revision === 'none' ? 0 : this.#revision + 1
+  }
+
+  isNext({ revision }: StoredEvent): boolean {
+    return revision === this.next
+  }
+
   add(stored: StoredEvent): void {
-    const { stream, fold } = this.#stream
-    const expected = this.#revision === 'none' ? 0 : this.#revision + 1
-    if (stored.revision !== expected) throw new StreamTruncatedError(stream, stored.revision)
-    this.#state = step(fold, this.#state, streamEventOf(stored))
+    this.#state = step(this.#stream.fold, this.#state, streamEventOf(stored))
     this.#revision = stored.revision
     this.#lastId = stored.id
   }
@@ -93,6 +108,24 @@ class Folding {
     const state = isolated(this.#stream, this.#state)
     return { stream: this.#stream, revision: this.#revision, lastId: this.#lastId, state, cached: false }
   }
+}
+
+/** The error of a stream whose revisions from `missing` to the one before `found` are not there. */
+async function gapBefore(core: StoreCore, stream: string, missing: number, found: number): Promise<Error> {
+  if (missing > 0) {
+    // Its beginning may have been cut off while it was read.
+    for await (const [first] of core.read({ stream, direction: 'forwards', from: undefined, limit: 1 })) {
+      if (first?.revision !== 0) break
+      const gap =
+        missing === found - 1
+          ? `revision ${String(missing)}`
+          : `revisions ${String(missing)} to ${String(found - 1)}`
+      return new StoreFailedError(
+        `stream ${quote(stream)} lacks ${gap}: events were removed, so restore the store from a backup`,
+      )
+    }
+  }
+  return new StreamTruncatedError(stream, found)
 }
 
 /** The state with the events after it; `undefined` if the stream does not continue it. */

@@ -9,6 +9,7 @@ import {
 import type { Checkpoint } from '../store/event-store.ts'
 import type { StoredEvent } from '../adapter/store-adapter.ts'
 import { advance, checkpointAt, movedTo, pinOf, suffixOf, type Build } from './builds.ts'
+import { Deadline } from './deadline.ts'
 import { tableNames, type Definition, type ProjectionContext } from './define.ts'
 
 /** Events that are handled together, and the place up to which the log was read with them. */
@@ -60,7 +61,8 @@ export async function applyBatch(
   const maxTime = MAX_BATCH_MS[definition.target.dialect]
   return handling(
     definition,
-    (tx, pinned) => handleAll(definition, build, { ...batch, ...holder, tx, pinned, maxTime }),
+    (tx, pinned, deadline) =>
+      handleAll(definition, build, { ...batch, ...holder, tx, pinned, maxTime, deadline }),
     holder.lease,
     pinOf(build),
   )
@@ -72,17 +74,32 @@ export async function applyBatch(
  * @throws HandlerFailure if what they have written cannot be committed; what the work throws; Mneme's errors.
  */
 export async function handling<T>(
-  { target }: Definition,
-  work: (tx: unknown, rows: readonly TargetRow[]) => TargetSteps<T>,
-  patience: number,
+  definition: Definition,
+  work: (tx: unknown, rows: readonly TargetRow[], deadline: Deadline) => TargetSteps<T>,
+  lease: number,
   first?: TargetQuery,
 ): Promise<T> {
   try {
-    return await target.transaction(work, patience, first)
+    return await withDeadline(definition, work, lease, first)
   } catch (error) {
     if (error instanceof HandlerFailure || error instanceof LostRace || isMnemeError(error)) throw error
     // For example a deferred constraint, or a transaction that an earlier query of a handler aborted.
     throw new HandlerFailure(undefined, error)
+  }
+}
+
+/** A transaction that calls functions of a definition, which have to settle before the deadline. */
+export async function withDeadline<T>(
+  { target, handlerTimeout }: Definition,
+  work: (tx: unknown, rows: readonly TargetRow[], deadline: Deadline) => TargetSteps<T>,
+  lease: number,
+  first?: TargetQuery,
+): Promise<T> {
+  const deadline = new Deadline(handlerTimeout ?? lease)
+  try {
+    return await target.transaction((tx, rows) => work(tx, rows, deadline), lease, first)
+  } finally {
+    deadline.clear()
   }
 }
 
@@ -91,12 +108,13 @@ interface Work extends Batch, Holder {
   readonly pinned: readonly TargetRow[]
   /** Milliseconds after which the batch ends early. */
   readonly maxTime: number
+  readonly deadline: Deadline
 }
 
 function* handleAll(
   definition: Definition,
   build: Build,
-  { events, through, owner, lease, tx, pinned, maxTime }: Work,
+  { events, through, owner, lease, tx, pinned, maxTime, deadline }: Work,
 ): TargetSteps<Build> {
   const { selection, handlers } = definition
   const context = contextOf(definition, build)
@@ -110,7 +128,7 @@ function* handleAll(
       try {
         const returned = handlers.get(type)!(selection.decode(stored), tx, context)
         // Without a nested generator, which would cost as much as a short handler.
-        if (isThenable(returned)) yield { returned }
+        if (isThenable(returned)) yield { returned: deadline.race(returned, handlerOf(type)) }
       } catch (error) {
         throw failedAt(taken, error)
       }
@@ -123,6 +141,11 @@ function* handleAll(
   const to = taken < events.length && last ? checkpointAt(through.store, last) : through
   if (!(yield* advance(build, to, { count, owner, lease }))) throw new LostRace()
   return movedTo(build, to, count)
+}
+
+/** A handler in words. */
+export function handlerOf(type: string): string {
+  return `the handler of '${type}'`
 }
 
 /** The names of a build's tables, as handlers are given them. */

@@ -155,11 +155,17 @@ export function* advance(
   return false
 }
 
+/**
+ * A lease ends at a time of its owner's clock, which may be wrong, or may have been set back since: one that ends later
+ * than its own length from now was not taken by this clock, and is worth nothing.
+ */
+const IS_EXPIRED = '(lease_until <= NOW OR lease_until - lease_ms > NOW)'
+
 /** Takes or renews the lease of a build. It only saves double work: {@link advance} is the fence. */
 export function* takeLease(build: Build, owner: string, lease: number): TargetSteps<boolean> {
   const rows = yield* ask(
-    `UPDATE PROJECTIONS SET owner = $1, lease_until = NOW + $2
-      WHERE name = $3 AND generation = $4 AND (owner = $1 OR lease_until <= NOW) RETURNING name`,
+    `UPDATE PROJECTIONS SET owner = $1, lease_until = NOW + $2, lease_ms = $2
+      WHERE name = $3 AND generation = $4 AND (owner = $1 OR ${IS_EXPIRED}) RETURNING name`,
     ...[owner, lease, build.name, build.generation],
   )
   return rows.length > 0
@@ -212,6 +218,16 @@ export function* restart(
   return rows.length > 0
 }
 
+/** Gives the live build another version, at its checkpoint. Batches of workers of the former version are refused. */
+export function* adoptVersion({ name, generation, version }: Build, to: number): TargetSteps<boolean> {
+  const rows = yield* ask(
+    `UPDATE PROJECTIONS SET version = $1
+      WHERE name = $2 AND generation = $3 AND role = 'live' AND version = $4 RETURNING name`,
+    ...[to, name, generation, version],
+  )
+  return rows.length > 0
+}
+
 /** The build has caught up: a rebuild in place, or a retry, is over. */
 export function* settleDown({ name, generation }: Build): TargetSteps<void> {
   yield* ask(
@@ -259,8 +275,8 @@ export function checkpointAt(store: string, { position, id }: LogPlace): Checkpo
   return { store, position, id }
 }
 
-const COLUMNS =
-  'generation, version, role, store, position, event_id, state, failure, applied, rebuilding, owner, lease_until - NOW AS lease_left'
+const COLUMNS = `generation, version, role, store, position, event_id, state, failure, applied, rebuilding, owner,
+  CASE WHEN ${IS_EXPIRED} THEN 0 ELSE lease_until - NOW END AS lease_left`
 
 function buildOf(name: string, row: TargetRow): Build {
   const text = (column: string) => (row[column] as string | null) ?? undefined

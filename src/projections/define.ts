@@ -44,12 +44,33 @@ export interface ProjectionDefinition<Sources extends readonly Source[], Tx, Tab
   readonly onError?: 'block' | 'park' | undefined
   /** How often and after which delays a failed handler is retried. Default: 5 times, from 100 ms up to 10,000 ms. */
   readonly retry?: RetryOptions | undefined
+  /**
+   * What to do if its read model has an earlier version, instead of what `runProjections` says: `'rebuild'` it,
+   * `'continue'` with what was written under the earlier version, or `'refuse'` to run it. The other projections start
+   * in any case.
+   */
+  readonly onNewVersion?: NewVersionPolicy | undefined
+  /**
+   * Milliseconds that the handlers of a batch, `setup` or `reset` may take on PostgreSQL before the transaction is rolled
+   * back and they count as failed: whatever a handler waits for, the projection does not wait forever. Default: the
+   * lease of `runProjections`, 10,000 ms.
+   */
+  readonly handlerTimeout?: number | undefined
 }
 
 /** What a handler is given beside the event and the transaction. */
 export interface ProjectionContext<Tables extends string = string> {
   /** The names of its tables for this build. */
   readonly tables: { readonly [Name in Tables]: string }
+}
+
+/** What to do with a read model of an earlier version. */
+export type NewVersionPolicy = 'rebuild' | 'continue' | 'refuse'
+
+/** @throws InvalidArgumentError */
+export function checkPolicy(policy: NewVersionPolicy, argument: string): NewVersionPolicy {
+  if (['rebuild', 'continue', 'refuse'].includes(policy)) return policy
+  throw new InvalidArgumentError(argument, "'rebuild', 'continue' or 'refuse'")
 }
 
 /** A checked definition with its defaults filled in. */
@@ -64,6 +85,9 @@ export interface Definition {
   readonly handlers: ReadonlyMap<string, EventHandler>
   readonly onError: 'block' | 'park'
   readonly retry: RetryPolicy
+  readonly onNewVersion: NewVersionPolicy | undefined
+  /** In milliseconds; `undefined`: the lease. */
+  readonly handlerTimeout: number | undefined
   readonly clock: Clock
 }
 
@@ -108,6 +132,10 @@ export function checkDefinition(given: ProjectionDefinition<readonly Source[], u
     handlers,
     onError,
     retry: retryPolicy(given.retry, RETRY),
+    onNewVersion:
+      given.onNewVersion === undefined ? undefined : checkPolicy(given.onNewVersion, 'onNewVersion'),
+    handlerTimeout:
+      given.handlerTimeout === undefined ? undefined : checkWhole(given.handlerTimeout, 'handlerTimeout', 1),
     clock: systemClock,
   }
 }
@@ -135,7 +163,20 @@ const RETRY = { maxRetries: 5, baseDelay: 100, minDelay: 50, maxDelay: 10_000 }
 const TABLE_NAME = /^(?:[a-z_][a-z0-9_]{0,47}\.)?[a-z_][a-z0-9_]{0,47}$/
 
 const KNOWN_OPTIONS = [
-  ...(['name', 'version', 'into', 'from', 'tables', 'setup', 'reset', 'on', 'onError', 'retry'] as const),
+  ...([
+    'name',
+    'version',
+    'into',
+    'from',
+    'tables',
+    'setup',
+    'reset',
+    'on',
+    'onError',
+    'retry',
+    'handlerTimeout',
+    'onNewVersion',
+  ] as const),
 ]
 
 /** The names of a projection's tables in one of its builds, by their given names. */

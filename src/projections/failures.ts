@@ -13,7 +13,8 @@ import {
 } from './builds.ts'
 import { ask, settle, type TargetSteps } from '../adapter/projection-target.ts'
 import type { Checkpoint } from '../store/event-store.ts'
-import { contextOf, failedAt, HandlerFailure, handling, type Holder, LostRace } from './batch.ts'
+import { contextOf, failedAt, HandlerFailure, handlerOf, handling, type Holder, LostRace } from './batch.ts'
+import type { Deadline } from './deadline.ts'
 import type { Definition } from './define.ts'
 import type { Recorded } from '../model/event.ts'
 import { fromStored } from '../store/decode.ts'
@@ -156,7 +157,7 @@ export async function retryParked(definition: Definition, idleTimeout: number): 
     try {
       const wasThere = await handling(
         definition,
-        (tx) => handleParked(definition, live, { position, tx }),
+        (tx, _, deadline) => handleParked(definition, live, { position, tx, deadline }),
         idleTimeout,
       )
       if (wasThere) handled++
@@ -172,7 +173,11 @@ export async function retryParked(definition: Definition, idleTimeout: number): 
 function* handleParked(
   definition: Definition,
   live: Build,
-  { position, tx }: { readonly position: string; readonly tx: unknown },
+  {
+    position,
+    tx,
+    deadline,
+  }: { readonly position: string; readonly tx: unknown; readonly deadline: Deadline },
 ): TargetSteps<boolean> {
   // Locked, it is neither reset nor replaced meanwhile; of two concurrent calls, one finds the event gone.
   if (!(yield* pinLive(live))) return false
@@ -186,7 +191,8 @@ function* handleParked(
   const type = selection.typeOf(stored)
   if (type === undefined) return true
   try {
-    yield* settle(handlers.get(type)!(selection.decode(stored), tx, contextOf(definition, live)))
+    const returned = handlers.get(type)!(selection.decode(stored), tx, contextOf(definition, live))
+    yield* settle(returned, deadline, handlerOf(type))
   } catch (error) {
     throw failedAt(0, error)
   }

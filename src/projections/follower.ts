@@ -1,4 +1,4 @@
-import { HandlerMisuse } from '../adapter/projection-target.ts'
+import { HandlerMisuse, HandlerTimeoutError } from '../adapter/projection-target.ts'
 import { endingWith } from '../base/abort.ts'
 import { retryDelay } from '../base/retry.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
@@ -138,6 +138,12 @@ export class Follower {
       } catch (error) {
         if (!(error instanceof HandlerFailure)) throw error
         if (size > 1) {
+          const { index, cause } = error
+          if (cause instanceof HandlerTimeoutError && index !== undefined) {
+            // Reported at once: alone, the event may take as long again.
+            if (index === 0) attempts++
+            await this.#note('retrying', failureOf(cause, Math.max(1, attempts), some.events[index]))
+          }
           // First the events before it, then the failed one alone: the others do not fail with it.
           size = error.index === undefined ? size >> 1 : Math.max(1, error.index)
           continue

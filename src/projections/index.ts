@@ -8,7 +8,7 @@ export type {
   TargetSteps,
 } from '../adapter/projection-target.ts'
 export type { FailedEvent, Failure } from './builds.ts'
-export type { ProjectionContext, ProjectionDefinition } from './define.ts'
+export type { NewVersionPolicy, ProjectionContext, ProjectionDefinition } from './define.ts'
 export type { ParkedEvent, Retried } from './failures.ts'
 export { defineProjection } from './projection.ts'
 export type { CaughtUpOptions, Projection, RebuildOptions } from './projection.ts'

@@ -1,7 +1,13 @@
 import { checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { coreOf } from '../store/create-store.ts'
-import { NotCaughtUpError, ProjectionBlockedError, StoreClosedError } from '../base/errors.ts'
-import { pause } from '../adapter/subscription-hub.ts'
+import {
+  InvalidArgumentError,
+  NotCaughtUpError,
+  ProjectionBlockedError,
+  StoreClosedError,
+} from '../base/errors.ts'
+import { isTransient, pause } from '../adapter/subscription-hub.ts'
+import type { StoreCore } from '../store/lifecycle.ts'
 import { endingWith } from '../base/abort.ts'
 import type { ProjectionTarget } from '../adapter/projection-target.ts'
 import type { Position } from '../base/revision.ts'
@@ -23,8 +29,10 @@ export interface Projection {
    * Resolves when every event up to a position has been handled, by this process or another one: use it to read what you
    * have just written. Without a position, it resolves at once.
    *
-   * @throws NotCaughtUpError after `timeout` milliseconds (default: 5,000).
+   * @throws NotCaughtUpError after `timeout` milliseconds (default: 5,000). Until then, it also waits for a database that
+   *   cannot be reached.
    * @throws ProjectionBlockedError if the projection is blocked.
+   * @throws InvalidArgumentError if the projection's store cannot have given this position.
    * @example
    * ```ts
    * const { position } = await store.append({ stream: Door('front'), events: [Door.events.Opened()] })
@@ -122,6 +130,8 @@ export function definedProjection(projection: Projection): DefinedProjection | u
 
 export class DefinedProjection implements Projection {
   readonly definition: Definition
+  /** The store that it is run from in this process, if it is. */
+  core: StoreCore | undefined
   readonly #waiting = new Set<() => void>()
 
   constructor(definition: Definition) {
@@ -146,19 +156,45 @@ export class DefinedProjection implements Projection {
     const signal = checkSignal(options.signal)
     checkWhole(timeout, 'options.timeout', 0)
     if (position === undefined) return
-    const target = await this.#target()
     const started = performance.now()
+    let isAsked = false
     for (let wait = MIN_LOOK_MS; ; wait = Math.min(wait * 2, MAX_LOOK_MS)) {
       signal?.throwIfAborted()
       const moved = this.#nextMove(wait)
-      const { live } = await target.read(() => findBuilds(this.name))
-      if (live?.checkpoint && live.checkpoint.position >= position) return
-      if (live?.state === 'blocked') {
-        throw new ProjectionBlockedError(this.name, live.failure?.message ?? 'unknown')
+      let outage: unknown
+      try {
+        const live = await this.#live()
+        checkFormat(position, live?.checkpoint?.position)
+        if (live?.checkpoint && live.checkpoint.position >= position) return
+        if (!isAsked) await this.#askStore(position)
+        isAsked = true
+        if (live?.state === 'blocked') {
+          throw new ProjectionBlockedError(this.name, live.failure?.message ?? 'unknown')
+        }
+      } catch (error) {
+        // The workers wait for the database, too.
+        if (!isTransient(error)) throw error
+        outage = error
       }
       const waited = performance.now() - started
-      if (waited >= timeout) throw new NotCaughtUpError(this.name, waited)
+      if (waited >= timeout) throw new NotCaughtUpError(this.name, waited, { cause: outage })
       await moved
+    }
+  }
+
+  async #live(): Promise<Build | undefined> {
+    const target = await this.#target()
+    const { live } = await target.read(() => findBuilds(this.name))
+    return live
+  }
+
+  /** @throws InvalidArgumentError if the store that this process runs it from cannot have given this position. */
+  async #askStore(position: Position): Promise<void> {
+    try {
+      await this.core?.idAt(position)
+    } catch (error) {
+      // Other errors are for those who use that store: it may be closed, and the projection run from another one.
+      if (error instanceof InvalidArgumentError) throw wrongPosition()
     }
   }
 
@@ -191,6 +227,7 @@ export class DefinedProjection implements Projection {
     checkOptions(options, 'options', ['signal', 'onProgress', 'onFailure'])
     const { onProgress, onFailure } = options
     const core = coreOf(store)
+    this.core = core
     await this.#target()
     const live = await ensureLive(this.definition, LEASE_MS)
     if (this.definition.tables.length === 0) {
@@ -233,6 +270,25 @@ export class DefinedProjection implements Projection {
     await pause(milliseconds, ending.signal)
     this.#waiting.delete(wake)
   }
+}
+
+/** @throws InvalidArgumentError if a position cannot be of the same store as the checkpoint, if there is one. */
+function checkFormat(position: unknown, checkpoint: Position | undefined): void {
+  // Without a checkpoint, the projection may be run from a store of which nothing is known here.
+  if (typeof position !== 'string' || !/\d/.test(position)) throw wrongPosition()
+  if (checkpoint !== undefined && widthOf(position) !== widthOf(checkpoint)) throw wrongPosition()
+}
+
+function wrongPosition(): InvalidArgumentError {
+  return new InvalidArgumentError(
+    'position',
+    "a position that this projection's store gave, for example by append(): this one has another format",
+  )
+}
+
+/** The positions of a store have the same width, on KurrentDB up to a dash. */
+function widthOf(position: Position): number {
+  return position.split('-', 1)[0]!.length
 }
 
 /** How often `caughtUpTo` looks at the target, for checkpoints that other processes move. */

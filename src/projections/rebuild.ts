@@ -1,7 +1,8 @@
 import { ProjectionVersionError, UnsupportedError } from '../base/errors.ts'
 import { ask, settle, type TargetSteps } from '../adapter/projection-target.ts'
-import { contextOf, LostRace } from './batch.ts'
-import { beginBuild, type Build, findBuilds, promote, restart, retire } from './builds.ts'
+import { contextOf, LostRace, withDeadline } from './batch.ts'
+import type { Deadline } from './deadline.ts'
+import { adoptVersion, beginBuild, type Build, findBuilds, promote, restart, retire } from './builds.ts'
 import type { Definition } from './define.ts'
 import { dropParked } from './failures.ts'
 import { type Task, Worker } from './worker.ts'
@@ -13,9 +14,11 @@ export async function ensureLive(definition: Definition, lease: number): Promise
     const { live, next } = await target.read(() => findBuilds(name))
     if (live) return live
     const first = { name, version, generation: next, role: 'live' } as const
-    await target.transaction(function* (tx) {
-      if (yield* beginBuild(first)) yield* settle(setup?.(tx, contextOf(definition, first)))
-    }, lease)
+    const create = function* (tx: unknown, _: unknown, deadline: Deadline): TargetSteps<void> {
+      if (!(yield* beginBuild(first))) return
+      yield* settle(setup?.(tx, contextOf(definition, first)), deadline, "'setup'")
+    }
+    await withDeadline(definition, create, lease)
   }
 }
 
@@ -33,9 +36,11 @@ export interface RebuildTask extends Omit<Task, 'definition' | 'choose' | 'caugh
  * @throws UnsupportedError if the projection does not name its tables; what `setup` throws.
  */
 export function beginBeside(definition: Definition, lease: number): Promise<number> {
-  const { name, target, tables } = definition
+  const { name, tables } = definition
   if (tables.length === 0) throw new UnsupportedError(`projection '${name}' does not name its tables`)
-  return untilFirst(() => target.transaction((tx) => begin(definition, tx), lease))
+  return untilFirst(() =>
+    withDeadline(definition, (tx, _, deadline) => begin(definition, tx, deadline), lease),
+  )
 }
 
 /**
@@ -67,19 +72,34 @@ export async function finishBeside(
 }
 
 /** The generation of the build that will become the live one; begins that build if need be. */
-function* begin(definition: Definition, tx: unknown): TargetSteps<number> {
+function* begin(definition: Definition, tx: unknown, deadline: Deadline): TargetSteps<number> {
   const { name, version, setup } = definition
   const { building, next } = yield* findBuilds(name)
   if (building?.version === version) return building.generation
-  if (building) {
-    if (!(yield* retire(building))) throw new LostRace()
-    yield* dropTables(definition, building)
-    yield* dropParked(building)
-  }
+  if (building) yield* giveUp(definition, building)
   const build = { name, version, generation: next, role: 'building' } as const
   if (!(yield* beginBuild(build))) throw new LostRace()
-  yield* settle(setup?.(tx, contextOf(definition, build)))
+  yield* settle(setup?.(tx, contextOf(definition, build)), deadline, "'setup'")
   return next
+}
+
+function* giveUp(definition: Definition, building: Build): TargetSteps<void> {
+  if (!(yield* retire(building))) throw new LostRace()
+  yield* dropTables(definition, building)
+  yield* dropParked(building)
+}
+
+/** Continues the live build of an earlier version as one of this version, from its checkpoint. */
+export async function continueLive(definition: Definition, lease: number, from: number): Promise<void> {
+  const { name, version, target } = definition
+  await untilFirst(() =>
+    target.transaction(function* () {
+      const { live, building } = yield* findBuilds(name)
+      if (live?.version !== from) return
+      if (!(yield* adoptVersion(live, version))) throw new LostRace()
+      if (building) yield* giveUp(definition, building)
+    }, lease),
+  )
 }
 
 /** Replaces the live build, unless that one has handled more. Returns whether it was replaced. */
@@ -122,26 +142,25 @@ class Behind extends Error {}
  * @throws UnsupportedError if the projection has neither `reset` nor `tables`.
  */
 export async function restartLive(definition: Definition, lease: number, from?: number): Promise<void> {
-  const { name, version, target, reset, setup, tables } = definition
+  const { name, version, reset, setup, tables } = definition
   if (!reset && tables.length === 0) {
     throw new UnsupportedError(
       `projection '${name}' has neither 'tables' nor 'reset', so what it wrote cannot be undone`,
     )
   }
-  await untilFirst(() =>
-    target.transaction(function* (tx) {
-      const { live, next } = yield* findBuilds(name)
-      if (!live || (from !== undefined && live.version !== from)) return
-      if (!(yield* restart(live, { generation: next, version }))) throw new LostRace()
-      yield* dropParked(live)
-      const context = contextOf(definition, live)
-      if (reset) yield* settle(reset(tx, context))
-      else {
-        yield* dropTables(definition, live)
-        yield* settle(setup?.(tx, context))
-      }
-    }, lease),
-  )
+  await untilFirst(() => withDeadline(definition, restartIn, lease))
+  function* restartIn(tx: unknown, _: unknown, deadline: Deadline): TargetSteps<void> {
+    const { live, next } = yield* findBuilds(name)
+    if (!live || (from !== undefined && live.version !== from)) return
+    if (!(yield* restart(live, { generation: next, version }))) throw new LostRace()
+    yield* dropParked(live)
+    const context = contextOf(definition, live)
+    if (reset) yield* settle(reset(tx, context), deadline, "'reset'")
+    else {
+      yield* dropTables(definition, live)
+      yield* settle(setup?.(tx, context), deadline, "'setup'")
+    }
+  }
 }
 
 /** Tries again if another worker was faster: there is less to do then, or nothing. */

@@ -1,23 +1,29 @@
 import { checkOptions, checkWhole } from '../base/arguments.ts'
+import { isTransient, pause } from '../adapter/subscription-hub.ts'
+import type { Position } from '../base/revision.ts'
+import { retryDelay } from '../base/retry.ts'
 import { coreOf } from '../store/create-store.ts'
 import { InvalidArgumentError, ProjectionVersionError } from '../base/errors.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { Failure } from './builds.ts'
+import { checkPolicy, type Definition, type NewVersionPolicy } from './define.ts'
 import { failureOf } from './failures.ts'
 import { definedProjection, type DefinedProjection, LEASE_MS, type Projection } from './projection.ts'
-import { beginBeside, ensureLive, finishBeside, restartLive } from './rebuild.ts'
+import { beginBeside, continueLive, ensureLive, finishBeside, restartLive } from './rebuild.ts'
 import { prepareTarget } from './schema.ts'
 import type { ProjectionStatus } from './status.ts'
-import { Worker } from './worker.ts'
+import { RETRY, Worker } from './worker.ts'
 
 /** Options of `runProjections`. */
 export interface RunOptions {
   /**
-   * What to do with a read model of an earlier version: `'refuse'` throws; `'rebuild'` builds it anew, beside the live one
-   * if the projection names its `tables`, and otherwise in place. Default: `'refuse'`.
+   * What to do with a read model of an earlier version, unless its projection has an `onNewVersion` of its own:
+   * `'refuse'` throws; `'rebuild'` builds it anew, beside the live one if the projection names its `tables`, and otherwise
+   * in place; `'continue'` goes on from its checkpoint. A projection that cannot be rebuilt does not start: `onFailure` is
+   * called and `caughtUp` rejects, and the others start. Default: `'refuse'`.
    */
-  readonly onNewVersion?: 'refuse' | 'rebuild' | undefined
+  readonly onNewVersion?: NewVersionPolicy | undefined
   /**
    * Milliseconds after which another process takes over from a silent one; on PostgreSQL also how long a transaction may
    * be idle. Default: 10,000 ms.
@@ -34,7 +40,7 @@ export interface RunOptions {
 export interface RunningProjections {
   /**
    * Resolves when every event that is stored now has been handled, by this process or another one. Waits as long as it
-   * takes, unless a `timeout` is given, in milliseconds.
+   * takes, also for a database that cannot be reached, unless a `timeout` is given, in milliseconds.
    *
    * @throws NotCaughtUpError after the timeout; ProjectionBlockedError; the error that ended one of the projections.
    */
@@ -72,16 +78,14 @@ export async function runProjections(
     lease = LEASE_MS,
     onFailure = () => undefined,
   } = checkOptions(options, 'options', ['onNewVersion', 'lease', 'onFailure'])
-  if (!['refuse', 'rebuild'].includes(onNewVersion)) {
-    throw new InvalidArgumentError('options.onNewVersion', "'refuse' or 'rebuild'")
-  }
+  checkPolicy(onNewVersion, 'options.onNewVersion')
   checkWhole(lease, 'options.lease', 100)
   const core = coreOf(store)
   const defined = checkProjections(projections)
   const begun: Begun[] = []
-  for (const projection of defined) {
-    begun.push({ projection, rebuild: await begin(projection, lease, onNewVersion) })
-  }
+  for (const projection of defined) begun.push(await begin(projection, lease, onNewVersion))
+  const refused = begun.find(({ error }) => error !== undefined)
+  if (refused && begun.every(({ error }) => error !== undefined)) throw refused.error as Error
   return new Running(store, begun, { core, lease, onFailure })
 }
 
@@ -94,7 +98,9 @@ interface Settings {
 /** A projection whose tables exist, and the generation of the build that will replace them, if any. */
 interface Begun {
   readonly projection: DefinedProjection
-  readonly rebuild: number | undefined
+  readonly rebuild?: number | undefined
+  /** Why it does not start, if so. */
+  readonly error?: unknown
 }
 
 class Running implements RunningProjections {
@@ -109,6 +115,7 @@ class Running implements RunningProjections {
   constructor(store: EventStore, begun: readonly Begun[], settings: Settings) {
     this.#store = store
     this.#projections = begun.map(({ projection }) => projection)
+    for (const projection of this.#projections) projection.core = settings.core
     this.#ended = new Map(this.#projections.map((projection) => [projection, new AbortController()]))
     this.#forget = settings.core.atClose(() => this.stop())
     this.#over = Promise.all(begun.map((each) => this.#run(each, settings)))
@@ -116,11 +123,26 @@ class Running implements RunningProjections {
 
   async caughtUp(options: { readonly timeout?: number | undefined } = {}): Promise<void> {
     const { timeout = Number.MAX_SAFE_INTEGER } = checkOptions(options, 'options', ['timeout'])
-    const head = await this.#store.logHead()
+    checkWhole(timeout, 'options.timeout', 0)
+    const head = await this.#head(timeout)
     const waiting = this.#projections.map((projection) =>
       projection.caughtUpTo(head, { timeout, signal: this.#ended.get(projection)!.signal }),
     )
     await Promise.all(waiting)
+  }
+
+  /** The end of the log now. Waits for a store that cannot be reached. */
+  async #head(timeout: number): Promise<Position | undefined> {
+    const started = performance.now()
+    for (let failures = 1; ; failures++) {
+      try {
+        return await this.#store.logHead()
+      } catch (error) {
+        if (!isTransient(error) || this.#ending.signal.aborted || performance.now() - started >= timeout)
+          throw error
+        await pause(retryDelay(RETRY, failures, Math.random()), this.#ending.signal)
+      }
+    }
   }
 
   status(): Promise<readonly ProjectionStatus[]> {
@@ -137,7 +159,10 @@ class Running implements RunningProjections {
     return this.stop()
   }
 
-  async #run({ projection, rebuild }: Begun, { core, lease, onFailure }: Settings): Promise<void> {
+  async #run(
+    { projection, rebuild, error: refusal }: Begun,
+    { core, lease, onFailure }: Settings,
+  ): Promise<void> {
     const { definition } = projection
     const failed = (failure: Failure) => {
       try {
@@ -151,6 +176,7 @@ class Running implements RunningProjections {
     }
     const task = { core, lease, signal: this.#ending.signal, isAwaited: false, failed, moved }
     try {
+      if (refusal !== undefined) throw refusal as Error
       if (rebuild !== undefined) await finishBeside(definition, { ...task, generation: rebuild })
       const worker = new Worker({
         ...task,
@@ -167,28 +193,52 @@ class Running implements RunningProjections {
 }
 
 /**
- * Creates what a projection needs in its target.
+ * Creates what a projection needs in its target, and begins a new version of it as its policy says.
  *
- * @returns the generation of the build that will replace the live one; `undefined` if none will.
- * @throws ProjectionVersionError if the read model has another version that this program must not change.
+ * @throws ProjectionVersionError if the read model has another version and the run refuses it.
  */
 async function begin(
-  { definition }: DefinedProjection,
+  projection: DefinedProjection,
   lease: number,
-  onNewVersion: 'refuse' | 'rebuild',
-): Promise<number | undefined> {
+  runPolicy: NewVersionPolicy,
+): Promise<Begun> {
+  const { definition } = projection
   await prepareTarget(definition.target)
-  const { name, version } = definition
   const { version: built } = await ensureLive(definition, lease)
-  if (built === version) return undefined
+  if (built === definition.version) return { projection }
+  try {
+    const rebuild = await beginVersion(definition, lease, {
+      built,
+      policy: definition.onNewVersion ?? runPolicy,
+    })
+    return { projection, rebuild }
+  } catch (error) {
+    // Only the default of the whole run keeps all of them from starting.
+    const isRunRefused = definition.onNewVersion === undefined && runPolicy === 'refuse'
+    if (isRunRefused || isTransient(error)) throw error
+    return { projection, error }
+  }
+}
+
+/**
+ * @returns the generation of the build that will replace the live one; `undefined` if none will.
+ * @throws ProjectionVersionError, UnsupportedError; what `setup` or `reset` throws.
+ */
+async function beginVersion(
+  definition: Definition,
+  lease: number,
+  { built, policy }: { readonly built: number; readonly policy: NewVersionPolicy },
+): Promise<number | undefined> {
+  const { name, version, tables } = definition
   const at = { projection: name, defined: version, built }
   if (built > version) throw new ProjectionVersionError(at, 'run the newer program, or raise the version')
-  if (onNewVersion === 'refuse') {
+  if (policy === 'refuse') {
     const advice = `await its rebuild(store), or run it with { onNewVersion: 'rebuild' }`
     throw new ProjectionVersionError(at, advice)
   }
-  if (definition.tables.length > 0) return beginBeside(definition, lease)
-  await restartLive(definition, lease, built)
+  if (policy === 'rebuild' && tables.length > 0) return beginBeside(definition, lease)
+  if (policy === 'rebuild') await restartLive(definition, lease, built)
+  else await continueLive(definition, lease, built)
   return undefined
 }
 

@@ -33,6 +33,8 @@ const STEPS: readonly (readonly string[])[] = [
       PRIMARY KEY (name, generation, position)
     )`,
   ],
+  // 0: of a program that did not store it; such a lease counts as expired.
+  ['ALTER TABLE PROJECTIONS ADD COLUMN lease_ms BIGINT NOT NULL DEFAULT 0'],
 ]
 
 /**

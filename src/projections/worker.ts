@@ -91,7 +91,7 @@ export class Worker {
     const build = choose(await target.read(() => findBuilds(name)))
     if (build && build.version !== version) {
       const at = { projection: name, defined: version, built: build.version }
-      throw new ProjectionVersionError(at, 'another program has rebuilt it')
+      throw new ProjectionVersionError(at, 'another program has changed its version')
     }
     return build
   }
@@ -177,4 +177,4 @@ const MAX_AWAITED_FAILURES = 10
 const LOOK_MS = 500
 const MIN_PAUSE_MS = 20
 /** The back-off when the store or the target cannot be reached; in milliseconds. */
-const RETRY = { maxRetries: Infinity, baseDelay: 50, minDelay: 10, maxDelay: 2_000 }
+export const RETRY = { maxRetries: Infinity, baseDelay: 50, minDelay: 10, maxDelay: 2_000 }

@@ -57,8 +57,8 @@ export interface EventStore {
    * within milliseconds, from every process. A subscription ends with `break`, `return`, its `signal`, or when the store
    * is closed; none of these is an error.
    *
-   * Each event comes once, in order. A slow consumer causes no queue. After a lost connection or a restart of the server
-   * the subscription reconnects by itself and calls `onInterrupted`. Events come as they are stored, like those of
+   * Each event comes once, in order. A slow consumer causes no queue. If the store cannot be reached, at the beginning
+   * or later, the subscription waits for it, reconnects by itself and calls `onInterrupted` before each retry. Events come as they are stored, like those of
    * `readAll`.
    *
    * @throws CheckpointFromAnotherStoreError, HistoryRewoundError if `from` does not exist in this store's history, or if
@@ -164,7 +164,8 @@ export type SubscribeFrom = 'start' | 'end' | (Position & {}) | Checkpoint
 /** Options of `subscribe`. */
 export interface SubscribeOptions {
   /**
-   * Where to begin: `'start'` (the default); `'end'`, for events that are appended from now on; after a position of this
+   * Where to begin: `'start'` (the default); `'end'`, for events that are appended from now on, or from when the store is
+   * reached; after a position of this
    * store; or at a checkpoint, which is refused by another store or a restored history.
    */
   readonly from?: SubscribeFrom | undefined

@@ -1,6 +1,7 @@
 import { CheckpointFromAnotherStoreError, historyRewound, StoreClosedError } from '../base/errors.ts'
 import type { Recorded } from '../model/event.ts'
 import { onAbort } from '../base/abort.ts'
+import { untilReached } from '../adapter/subscription-hub.ts'
 import { frozenFromStored, sharedFromStored } from './decode.ts'
 import type { StoreCore } from './lifecycle.ts'
 import type { Checkpoint, SubscribeFrom, Subscription } from './event-store.ts'
@@ -132,14 +133,23 @@ export class EventSubscription implements Subscription {
     this.#isWaiting = false
   }
 
-  async #begin(): Promise<AsyncIterator<SubscribedPage, undefined>> {
+  /** Looks up where to begin, for as long as it takes to reach the store. */
+  async #begin(): Promise<AsyncIterator<SubscribedPage, undefined> | undefined> {
     const { from, ...wanted } = this.#wanted
-    this.#identity = await this.#core.identity()
-    const after = await (this.#place ?? placeOf(this.#core, from))
+    const { signal } = this.#ending
+    this.#unlisten.push(this.#core.atClose(() => this.return()))
+    const waiting = { signal, interrupted: wanted.interrupted }
+    const identity = await untilReached(() => this.#core.identity(), waiting)
+    const findPlace = () => {
+      const place = this.#place ?? placeOf(this.#core, from)
+      this.#place = undefined
+      return place
+    }
+    const after = await untilReached(findPlace, waiting)
+    if (identity === undefined || signal.aborted) return undefined
+    this.#identity = identity
     this.#through = after
-    const pages = this.#core.subscribe({ ...wanted, after, signal: this.#ending.signal })
-    if (!this.#over) this.#unlisten.push(this.#core.atClose(() => this.return()))
-    return pages
+    return this.#core.subscribe({ ...wanted, after, signal })
   }
 
   /** Stops waiting for the call once the subscription has ended. */

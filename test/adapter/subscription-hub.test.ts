@@ -49,7 +49,7 @@ class TestLog implements LogSource {
   }
 }
 
-/** One that subscribed: takes pages when it is told to, or by itself. */
+/** A subscriber that takes pages when it is told to, or by itself. */
 function subscriber(
   log: LogSource,
   options: { types?: string[]; after?: LogPlace } = {},
@@ -82,8 +82,8 @@ async function until(isSo: () => boolean): Promise<void> {
   expect(isSo()).toBe(true)
 }
 
-describe('the tail of a log', () => {
-  test('what is appended between looking and watching is not lost', async () => {
+describe('the subscription hub', () => {
+  test('an event appended between the scan and the watch is not lost', async () => {
     const log = new TestLog()
     log.append(10)
     const one = subscriber(log)
@@ -96,7 +96,7 @@ describe('the tail of a log', () => {
     expect(one.numbers()).toEqual(times(15, (i) => i))
   })
 
-  test('a hundred that wait share one watch, and one look at what is new', async () => {
+  test('a hundred waiting subscribers share one watch and one scan of new events', async () => {
     const log = new TestLog()
     log.append(10)
     const tail = tailLog(log)
@@ -115,7 +115,7 @@ describe('the tail of a log', () => {
     await until(() => log.watchers.size === 0)
   })
 
-  test('one that asks for more joins while others are given what they asked for', async () => {
+  test('a subscriber with a wider filter joins while a pass with a narrower one is under way', async () => {
     const log = new TestLog()
     log.append(10, 'A')
     const tail = tailLog(log)
@@ -141,7 +141,7 @@ describe('the tail of a log', () => {
     expect(few.numbers()).toEqual([15])
   })
 
-  test('one that is slow is given no more than it can hold, and then reads by itself', async () => {
+  test('a slow subscriber gets a bounded number of waiting events and then scans by itself', async () => {
     const log = new TestLog()
     const tail = tailLog(log)
     const [slow, quick] = [subscriber(log, {}, tail), subscriber(log, {}, tail)]
@@ -166,7 +166,7 @@ describe('the tail of a log', () => {
     expect(quick.numbers()).toEqual(numbers)
   })
 
-  test('goes on by itself when the store can be had again, and says what was the matter', async () => {
+  test('a subscription reports that the store is unreachable, and continues when it is back', async () => {
     const log = new TestLog()
     log.append(150)
     const one = subscriber(log)
@@ -181,7 +181,7 @@ describe('the tail of a log', () => {
     expect(one.interruptions).toEqual(times(3, () => 'StoreUnavailableError'))
   })
 
-  test('an error that will not pass reaches each of those that wait', async () => {
+  test('a permanent error reaches each waiting subscriber', async () => {
     const log = new TestLog()
     log.append(3)
     const tail = tailLog(log)
@@ -197,7 +197,7 @@ describe('the tail of a log', () => {
     expect(log.watchers.size).toBe(0)
   })
 
-  test('what is told while a look is under way makes for another one', async () => {
+  test('a notification during a pass causes another pass', async () => {
     const log = new TestLog()
     const one = subscriber(log)
     void one.run()
@@ -215,7 +215,7 @@ describe('the tail of a log', () => {
     await until(() => one.numbers().length === 1)
   })
 
-  describe('one whose place was passed while it came', () => {
+  describe('a subscriber whose place was passed while it scanned', () => {
     /** Two subscribers: the first is given up to 15 and on while the second has seen 10, and joins. */
     async function passed() {
       // Where a busy log is looked at rarely.
@@ -241,7 +241,7 @@ describe('the tail of a log', () => {
       return { log, first, second, over, held, pass: pass! }
     }
 
-    test('is let in before the next look, which comes at once, and nobody is given anything twice', async () => {
+    test('it joins before the next pass, which begins at once, and no event is given twice', async () => {
       const { log, first, second, held, pass } = await passed()
       const before = log.scans
       pass()
@@ -255,7 +255,7 @@ describe('the tail of a log', () => {
       expect(second.numbers()).toEqual(times(511, (i) => i))
     })
 
-    test('has others look again at what they were given: where another event is there now, that is an error', async () => {
+    test('other subscribers compare the rescanned events with their own, and fail with HistoryRewoundError if one differs', async () => {
       const { log, first, second, over, held, pass } = await passed()
       pass()
       await until(() => held.length === 1)
@@ -278,8 +278,8 @@ describe('the tail of a log', () => {
 
   test.each([
     ['', false, 8],
-    [', more rarely where the source is to be spared', true, 24],
-  ])('the busier a log, the more each look gives%s', async (_, isSparing, every) => {
+    [', and more widely if the source is sparing', true, 24],
+  ])('passes over a busy log are spaced out%s', async (_, isSparing, every) => {
     const log = Object.assign(new TestLog(), { isSparing })
     const one = subscriber(log)
     void one.run()
@@ -299,7 +299,7 @@ describe('the tail of a log', () => {
     expect(one.numbers()).toEqual(times(log.events.length, (i) => i))
   })
 
-  test('ends while it waits to try again', async () => {
+  test('a subscription can be ended while it waits to retry', async () => {
     const log = new TestLog()
     log.failures.push(...times(100, () => new StoreUnavailableError('gone')))
     const one = subscriber(log)

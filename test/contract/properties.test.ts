@@ -20,6 +20,7 @@ import { describe, expect, test } from 'vitest'
 
 import { memoryAdapter, MemoryData } from '../../src/stores/memory/adapter.ts'
 import { serverProblem, testServer } from '../stores/postgres/server.ts'
+import { isFull, seed } from '../support/soak.ts'
 
 /** A store over data of its own, which can be opened again. */
 interface Subject {
@@ -158,15 +159,15 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('restart') }) },
 )
 
-/** `npm run test:long` tries this many times as much. */
-const LONGER = Number(process.env.MNEME_LONGER ?? 1)
+/** `npm run test:soak` tries ten times as many histories. */
+const LENGTH = isFull ? 10 : 1
 
 if (serverProblem) test.skip(`postgres (${serverProblem})`)
 
 describe.each(subjects)('%s does as the model does', (_, create, runs) => {
   test(
     'W1-W7, R1: whatever is appended and read, in whatever order',
-    { timeout: 120_000 * LONGER },
+    { timeout: 120_000 * LENGTH },
     async () => {
       await fc.assert(
         fc.asyncProperty(fc.array(step, { maxLength: 40, size: 'max' }), async (steps) => {
@@ -178,7 +179,11 @@ describe.each(subjects)('%s does as the model does', (_, create, runs) => {
             await subject.destroy()
           }
         }),
-        { numRuns: runs * LONGER, interruptAfterTimeLimit: 60_000 * LONGER },
+        {
+          ...(seed !== undefined && { seed }),
+          numRuns: runs * LENGTH,
+          interruptAfterTimeLimit: 60_000 * LENGTH,
+        },
       )
     },
   )

@@ -2,29 +2,60 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { StoreAdapter } from 'mneme/adapter'
-import { storeContract } from 'mneme/testing'
+import { storeContract, type ContractRealm } from 'mneme/testing'
 import { describe, test } from 'vitest'
 import { sqliteAdapter } from '../../src/stores/sqlite/adapter.ts'
 import { openConnection } from '../../src/stores/sqlite/connection.ts'
 import { fileOf, openShared, type SharedFile } from '../../src/stores/sqlite/shared-file.ts'
 
 const settings = { driver: undefined, synchronous: 'full', busyTimeout: 5_000 } as const
-const runner = { describe, test, skip: (name: string, reason: string) => test.skip(`${name} (${reason})`) }
+const skip = (name: string, reason: string) => test.skip(`${name} (${reason})`)
 
-prove('sqlite, each store with a connection of its own', openApart)
-prove('sqlite, one connection for all stores', (file) => openShared(file, settings))
+/** How often each case connected, where all stores of a process share one connection: as users have it. */
+const connections = new Map<string, number>()
+let running = ''
 
-function prove(name: string, open: (file: string) => Promise<SharedFile>): void {
-  const connect = async (file: string): Promise<StoreAdapter> =>
-    sqliteAdapter(await open(file), settings.busyTimeout)
-  const create = async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'mneme-contract-'))
-    return {
-      connect: () => connect(join(folder, 'events.db')),
-      destroy: () => rm(folder, { recursive: true }),
-    }
+storeContract(
+  {
+    name: 'sqlite, one connection for all stores',
+    create: () => realm((file) => openShared(file, settings)),
+  },
+  {
+    describe,
+    skip,
+    test: (name, body) =>
+      test(name, async () => {
+        running = name
+        connections.set(name, 0)
+        await body()
+      }),
+  },
+)
+
+// With one connection in all, it is the same: then it is proved above.
+storeContract(
+  { name: 'sqlite, each store with a connection of its own', create: () => realm(openApart) },
+  {
+    describe,
+    skip,
+    test: (name, body) =>
+      test(name, async ({ skip }) => {
+        running = ''
+        if (connections.get(name) === 1) skip('it connects once: proved with one connection for all stores')
+        await body()
+      }),
+  },
+)
+
+async function realm(open: (file: string) => Promise<SharedFile>): Promise<ContractRealm> {
+  const folder = await mkdtemp(join(tmpdir(), 'mneme-contract-'))
+  return {
+    connect: async (): Promise<StoreAdapter> => {
+      connections.set(running, (connections.get(running) ?? 0) + 1)
+      return sqliteAdapter(await open(join(folder, 'events.db')), settings.busyTimeout)
+    },
+    destroy: () => rm(folder, { recursive: true }),
   }
-  storeContract({ name, create }, runner)
 }
 
 /** As another process opens it: a process of its own shares neither the connection nor the write queue. */

@@ -8,6 +8,6 @@ const [program] = programsOf(readMarkdown('CONTRIBUTING.md'))
 // Declares the cases of the contract suite, for the store that the document shows.
 if (program) await load(program.path, program.text)
 
-test('shows how a store is proved', () => {
+test('CONTRIBUTING.md shows how a store is proved', () => {
   expect(program?.text).toContain('storeContract(')
 })

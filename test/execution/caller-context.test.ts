@@ -104,7 +104,7 @@ test('a schema of a hand-made event runs in the context of the caller', async ()
   const { Checked, seen } = checked()
   const store = observedStore()
   await inContexts((i) => {
-    const handle = () => ({ type: 'Checked.Made', data: { i } })
+    const handle = () => ({ type: 'Checked.Made' as const, data: { i } })
     return execute(store, { reads: Checked('c'), handle })
   })
   expect(seen).toHaveLength(COUNT)

@@ -12,6 +12,7 @@ import {
 import { MemoryData } from '../../src/stores/memory/adapter.ts'
 import type { StoredEvent } from 'mneme/adapter'
 import { observedStore, times } from '../support/observed-store.ts'
+import { isFull } from '../support/soak.ts'
 
 /** Every event says which command decided on it, and on what balance. */
 const Wallet = defineAggregate({
@@ -153,8 +154,8 @@ function balancesAt(log: readonly StoredEvent[], count: number): Record<string, 
 }
 
 describe('under contention, with failures and lost answers', () => {
-  // `npm run test:long` tries this many times as much.
-  test.each(times(60 * Number(process.env.MNEME_LONGER ?? 1), (i) => i + 1))(
+  // `npm run test:soak` tries ten times as many.
+  test.each(times(isFull ? 600 : 60, (i) => i + 1))(
     'every decision stands on what was true, and is kept once: seed %i',
     async (seed) => {
       const { data, calls } = await rush(seed)

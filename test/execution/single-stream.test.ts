@@ -605,5 +605,5 @@ describe('memory', () => {
     expect(queryObjects(SingleStreamDecisions, { format: 'count' })).toBe(0)
     expect(queryObjects(MultiStreamDecision, { format: 'count' })).toBe(0)
     expect(queryObjects(Call, { format: 'count' })).toBeLessThan(10)
-  }, 300_000)
+  })
 })

@@ -23,7 +23,7 @@ const programs = readPrograms()
 let project: string
 
 beforeAll(() => {
-  execFileSync(process.execPath, ['scripts/setup.mjs', 'dist'], { cwd: root })
+  execFileSync(process.execPath, ['scripts/setup.mjs', 'js', 'types'], { cwd: root })
   project = mkdtempSync(join(tmpdir(), 'mneme-packed-'))
   npm(root, 'pack', '--ignore-scripts', '--pack-destination', project)
   const tarball = readdirSync(project).find((name) => name.endsWith('.tgz'))

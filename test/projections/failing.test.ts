@@ -6,7 +6,20 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 
 import type { ProjectionTarget } from '../../src/adapter/projection-target.ts'
 import { fastClock, onClock } from './clocks.ts'
-import { Account, balances, deposit, folded, patiently, places, run, sql, until } from './rig.ts'
+import { startProxy } from '../support/proxy.ts'
+import {
+  Account,
+  balances,
+  balancesIn,
+  deposit,
+  folded,
+  gate,
+  patiently,
+  places,
+  run,
+  sql,
+  until,
+} from './rig.ts'
 
 describe.each(places)('a failed handler, with $name', ({ open, problem }) => {
   describe.skipIf(problem)(problem ?? '', () => {
@@ -364,7 +377,7 @@ describe.skipIf(postgres.problem)('a handler on PostgreSQL', () => {
       isFirst = false
       await new Promise((resolve) => setTimeout(resolve, 400))
     }
-    const projection = balances(target, { before })
+    const projection = balances(target, { before, handlerTimeout: 10_000 })
     const codes: unknown[] = []
     const running = await runProjections(store, [projection], {
       lease: 100,
@@ -374,6 +387,109 @@ describe.skipIf(postgres.problem)('a handler on PostgreSQL', () => {
     await projection.caughtUpTo(await store.logHead(), patiently)
     expect(codes).toContain('STORE_UNAVAILABLE')
     expect(await place.balances()).toEqual(await folded(store))
+    await running.stop()
+  })
+
+  test('a handler that never settles fails after the lease, and blocks its projection when its retries have failed', async () => {
+    const { store, target, another } = await postgres.open()
+    const failures: Failure[] = []
+    let calls = 0
+    const before = ({ revision }: { revision: number }) => {
+      if (revision !== 3) return undefined
+      calls++
+      return new Promise(() => undefined)
+    }
+    const projection = balances(target, { before, maxRetries: 1 })
+    await deposit(store, 5)
+    const running = await runProjections(store, [projection], {
+      lease: 200,
+      onFailure: (one) => failures.push(one),
+    })
+    await until(() => failures.length > 0, 'it is told of the first time-out')
+    expect(calls).toBe(1)
+    await until(async () => (await projection.status(store)).state === 'blocked', 'it is blocked')
+    expect(await projection.status(store)).toMatchObject({
+      handled: 3,
+      failure: { name: 'HandlerTimeoutError', event: { revision: 3 } },
+    })
+    for (const { message } of failures) {
+      expect(message).toBe(
+        "the handler of 'Account.Deposited' did not settle within 200 ms: give its work a time-out of its own, or set " +
+          "'handlerTimeout' of the projection",
+      )
+    }
+    await running.stop()
+    await target.close()
+    const other = await another()
+    const mended = balances(other.target)
+    await mended.unblock()
+    const again = await runProjections(other.store, [mended])
+    await again.caughtUp()
+    await again.stop()
+    expect(await balancesIn(other.target)).toEqual(await folded(other.store))
+  })
+
+  test('stop() and close() end while a handler never settles, and its later writes do not count', async () => {
+    const { store, target, another } = await postgres.open()
+    const other = await another()
+    const [held, reached] = [gate(), gate()]
+    let late: unknown
+    const before = async (_: unknown, tx: unknown) => {
+      reached.open()
+      await held.opened
+      await (run(tx, "INSERT INTO balances (account, balance) VALUES ('late', 1)") as Promise<unknown>).catch(
+        (error: unknown) => (late = error),
+      )
+    }
+    await deposit(store, 5)
+    const running = await runProjections(store, [balances(target, { before })], { lease: 200 })
+    await reached.opened
+    await running.stop()
+    await target.close()
+    held.open()
+    const again = await runProjections(other.store, [balances(other.target)])
+    await again.caughtUp()
+    await until(() => late !== undefined, 'the late write was refused')
+    expect(await balancesIn(other.target)).toEqual(await folded(store))
+    await again.stop()
+  })
+
+  test('an event whose handler never settles is parked, and retryParked() rejects it again', async () => {
+    const { store, target } = await postgres.open()
+    const before = ({ revision }: { revision: number }) =>
+      revision === 0 ? new Promise(() => undefined) : undefined
+    const projection = balances(target, { before, onError: 'park', maxRetries: 0, handlerTimeout: 150 })
+    await deposit(store, 3)
+    const running = await runProjections(store, [projection])
+    await running.caughtUp()
+    expect(await projection.parked()).toMatchObject([{ failure: { name: 'HandlerTimeoutError' } }])
+    expect(await projection.retryParked()).toEqual({ handled: 0, failed: 1 })
+    await running.stop()
+  })
+
+  test('setup that never settles is what runProjections throws', async () => {
+    const { store, target } = await postgres.open()
+    const projection = balances(target, { setup: () => new Promise(() => undefined), handlerTimeout: 150 })
+    await expect(runProjections(store, [projection])).rejects.toThrow("'setup' did not settle within 150 ms")
+  })
+
+  test('a projection goes on when its connection swallows everything for a while', async () => {
+    const { store, url } = await postgres.open()
+    const proxy = await startProxy(Number(new URL(url!).port))
+    const target = postgresTarget(proxy.url(url!), { statementTimeout: 300, connectTimeout: 300 })
+    onTestFinished(() => target.close())
+    const codes = new Set<unknown>()
+    const projection = balances(target)
+    const running = await runProjections(store, [projection], {
+      lease: 300,
+      onFailure: ({ code }) => codes.add(code),
+    })
+    await deposit(store, 3)
+    await running.caughtUp()
+    proxy.mute()
+    await deposit(store, 3)
+    await until(() => codes.has('STORE_TIMEOUT'), 'a query timed out')
+    await projection.caughtUpTo(await store.logHead(), patiently)
     await running.stop()
   })
 })

@@ -16,13 +16,16 @@ export interface Interference {
   readonly commit?: () => void
   /** After it was committed, before anybody knows. */
   readonly after?: () => void | Promise<void>
+  /** Of each of Mneme's own queries. */
+  readonly rewrite?: (query: TargetQuery) => TargetQuery
 }
 
 /** A target in whose transactions others interfere: what they throw, the database seems to throw. */
 export function faultyTarget<Tx>(
   target: ProjectionTarget<Tx>,
-  { before, step, commit, after }: Interference,
+  { before, step, commit, after, rewrite = (query) => query }: Interference,
 ): ProjectionTarget<Tx> {
+  const rewritten = (each: TargetStep) => ('sql' in each ? rewrite(each) : each)
   return {
     dialect: target.dialect,
     async transaction<T>(
@@ -43,7 +46,7 @@ export function faultyTarget<Tx>(
             step?.(next.value)
             let found
             try {
-              found = yield next.value
+              found = yield rewritten(next.value)
             } catch (error) {
               next = steps.throw(error)
               continue
@@ -52,13 +55,19 @@ export function faultyTarget<Tx>(
           }
         },
         patience,
-        first,
+        first && rewrite(first),
       )
       await after?.()
       return value
     },
     query: (sql, values) => target.query(sql, values),
-    read: (work) => target.read(work),
+    read: (work) =>
+      target.read(function* () {
+        const steps = work()
+        let next = steps.next()
+        while (!next.done) next = steps.next(yield rewritten(next.value))
+        return next.value
+      }),
     close: () => target.close(),
     [Symbol.asyncDispose]: () => target.close(),
   }

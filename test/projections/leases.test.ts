@@ -1,8 +1,9 @@
 import { runProjections } from 'mneme/projections'
 import { describe, expect, test } from 'vitest'
 
-import type { ProjectionTarget } from '../../src/adapter/projection-target.ts'
+import type { ProjectionTarget, TargetQuery } from '../../src/adapter/projection-target.ts'
 import { ManualClock } from './clocks.ts'
+import { faultyTarget } from './faulty-target.ts'
 import { balances, deposit, folded, gate, places, sql, until } from './rig.ts'
 
 /** Longer than any test takes: only a test's own SQL makes it expire. */
@@ -40,7 +41,10 @@ describe.each(places)('workers of $name', ({ open, problem }) => {
       const clock = new ManualClock()
       const projection = balances(target, { clock })
       await (await runProjections(store, [projection])).stop()
-      await sql(target, `UPDATE PROJECTIONS SET owner = 'a killed worker', lease_until = NOW + ${lease}`)
+      await sql(
+        target,
+        `UPDATE PROJECTIONS SET owner = 'a killed worker', lease_until = NOW + ${lease}, lease_ms = ${lease}`,
+      )
       await deposit(store, 1)
       const running = await runProjections(store, [projection])
       for (let looks = 0; looks < 4; looks++) {
@@ -53,6 +57,52 @@ describe.each(places)('workers of $name', ({ open, problem }) => {
       await running.caughtUp()
       expect(await projection.status(store)).toMatchObject({ state: 'running', handled: 1 })
       await running.stop()
+    })
+
+    test('a lease that expires later than its own length is taken over at once: its owner had another clock', async () => {
+      const { store, target } = await open()
+      const hours = 5 * 3_600_000
+      const projection = balances(target)
+      // A worker whose clock is five hours ahead, and which is then killed.
+      const ahead = balances(shiftedClock(target, hours), { clock: new ManualClock() })
+      const before = await runProjections(store, [ahead])
+      await deposit(store, 1)
+      await before.caughtUp()
+      const [row] = await sql(target, 'SELECT * FROM PROJECTIONS')
+      await before.stop()
+      await sql(
+        target,
+        `UPDATE PROJECTIONS SET owner = 'a killed worker', lease_until = ${row!.lease_until}, lease_ms = ${row!.lease_ms}`,
+      )
+      expect(Number(row!.lease_until) - Date.now()).toBeGreaterThan(hours / 2)
+      expect(await projection.status(store)).toMatchObject({ state: 'stopped' })
+      await deposit(store, 1)
+      const running = await runProjections(store, [projection])
+      await running.caughtUp()
+      expect(await projection.status(store)).toMatchObject({ state: 'running', handled: 2 })
+      await running.stop()
+    })
+
+    test('each event counts once with workers whose clocks are hours apart', async () => {
+      const { store, target, another, ...place } = await open()
+      const hours = 5 * 3_600_000
+      const others = [await another(), await another()]
+      const targets = [
+        target,
+        ...others.map((other, i) => shiftedClock(other.target, i === 0 ? hours : -hours)),
+      ]
+      const running = []
+      for (const each of targets) running.push(await runProjections(store, [balances(each)]))
+      for (let i = 0; i < 30; i++) await deposit(store, 1 + (i % 3))
+      for (const each of running) await each.caughtUp()
+      expect(await place.balances()).toEqual(await folded(store))
+      // Each of them can finish alone.
+      for (const each of running) {
+        await deposit(store, 2)
+        await each.caughtUp()
+        await each.stop()
+      }
+      expect(await place.balances()).toEqual(await folded(store))
     })
 
     test('a worker keeps its lease while nothing happens, and stands by when it has lost it', async () => {
@@ -120,6 +170,15 @@ describe.skipIf(postgres.problem)('workers in PostgreSQL', () => {
     await standby.stop()
   })
 })
+
+/** The target as a process sees it whose clock is wrong by so many milliseconds. */
+function shiftedClock(target: ProjectionTarget<unknown>, milliseconds: number): ProjectionTarget<unknown> {
+  const shifted = (query: TargetQuery): TargetQuery => ({
+    ...query,
+    sql: query.sql.replaceAll(/\bNOW\b/g, `(NOW + (${milliseconds}))`),
+  })
+  return faultyTarget(target, { rewrite: shifted })
+}
 
 /** Resolves when a worker waits to look for the lease again. */
 async function standsBy(clock: ManualClock): Promise<void> {

@@ -236,6 +236,69 @@ describe.each(places)('a rebuild, with $name', ({ open, problem }) => {
       expect(await place.balances()).toEqual({})
     })
 
+    test('a projection that cannot be rebuilt does not keep the others from starting in a new version', async () => {
+      const { store, target, ...place } = await open()
+      await deposit(store, 20)
+      const old = await runProjections(store, [balances(target), forever(target, 1), kept(target, 1)])
+      await old.caughtUp()
+      await old.stop()
+
+      const failures: [string, string | undefined][] = []
+      const next = balances(target, { version: 2, factor: 2 })
+      const refused = kept(target, 2, 'refuse')
+      const running = await runProjections(store, [forever(target, 2), next, refused], {
+        onNewVersion: 'rebuild',
+        onFailure: ({ code }, { name }) => failures.push([name, code]),
+      })
+      await until(async () => (await next.status(store)).version === 2, 'the other one is rebuilt')
+      await deposit(store, 5)
+      await next.caughtUpTo(await store.logHead(), patiently)
+      expect(await place.balances()).toEqual(await folded(store, 2))
+      expect(failures).toEqual([
+        ['forever', 'UNSUPPORTED'],
+        ['kept', 'PROJECTION_VERSION'],
+      ])
+      await expect(running.caughtUp()).rejects.toThrow(
+        "projection 'forever' has neither 'tables' nor 'reset'",
+      )
+      expect(await running.status()).toMatchObject([
+        { version: 1, state: 'stopped' },
+        { version: 2, state: 'running' },
+        { version: 1, state: 'stopped' },
+      ])
+      await running.stop()
+      // Without any that can start, it throws.
+      await expect(runProjections(store, [forever(target, 2)], { onNewVersion: 'rebuild' })).rejects.toThrow(
+        UnsupportedError,
+      )
+      await expect(runProjections(store, [next, forever(target, 2)])).rejects.toThrow(ProjectionVersionError)
+    })
+
+    test('a new version that continues keeps what was written, and handles later events by its own handlers', async () => {
+      const { store, target, another, ...place } = await open()
+      await deposit(store, 20)
+      const failures: unknown[] = []
+      const old = await runProjections(store, [kept(target, 1)], {
+        onFailure: ({ code }) => failures.push(code),
+      })
+      await old.caughtUp()
+      const other = await another()
+      const programs = [{ store, target }, other]
+      const next = await Promise.all(
+        programs.map((each) => runProjections(each.store, [kept(each.target, 2, 'continue')])),
+      )
+      await deposit(store, 5)
+      for (const each of next) await each.caughtUp()
+      expect(await place.balances('kept')).toEqual({ 'Account-a0': 20 + 2 * 5 })
+      expect(await kept(target, 2).status(store)).toMatchObject({ version: 2, handled: 25, parked: 0 })
+      await until(() => failures.length > 0, 'the old program notices')
+      expect(failures).toEqual(['PROJECTION_VERSION'])
+      await Promise.all([...next, old].map((each) => each.stop()))
+      await expect(runProjections(store, [kept(target, 1, 'continue')])).rejects.toThrow(
+        ProjectionVersionError,
+      )
+    })
+
     test('reset and rebuild refuse a projection that has neither tables nor reset', async () => {
       const { store, target } = await open()
       const projection = defineProjection({
@@ -299,6 +362,29 @@ describe.skipIf(postgres.problem)('a rebuild on PostgreSQL', () => {
     await running.stop()
   })
 })
+
+/** A projection that cannot be rebuilt. */
+function forever(target: ProjectionTarget<unknown>, version: number) {
+  const projection = defineProjection({
+    ...{ name: 'forever', version, into: target, from: [Account] },
+    on: { 'Account.Opened': () => undefined },
+  })
+  return onClock(fastClock, projection)
+}
+
+/** Balances that cannot be rebuilt, and say what to do with them in a new version. */
+function kept(
+  target: ProjectionTarget<unknown>,
+  version: number,
+  onNewVersion?: 'rebuild' | 'continue' | 'refuse',
+) {
+  const projection = defineProjection({
+    ...{ name: 'kept', version, into: target, from: [Account], onNewVersion },
+    setup: (tx) => makeBalances(tx, 'kept'),
+    on: { 'Account.Deposited': (event, tx) => add(tx, 'kept', event.stream, event.data.amount * version) },
+  })
+  return onClock(fastClock, projection)
+}
 
 /** Balances that are emptied by a `reset` of their own. */
 function plain(target: ProjectionTarget<unknown>, version: number, before?: () => Promise<unknown>) {

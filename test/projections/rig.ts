@@ -82,7 +82,7 @@ function ended<S extends EventStore>(store: S, target: ProjectionTarget<never>) 
   return { store, target: target as ProjectionTarget<unknown> }
 }
 
-async function balancesIn(
+export async function balancesIn(
   target: ProjectionTarget<unknown>,
   table = 'balances',
 ): Promise<Record<string, number> | undefined> {
@@ -135,6 +135,7 @@ export function balances(
     readonly before?: (event: { stream: string; revision: number; data: unknown }, tx: unknown) => unknown
     readonly maxRetries?: number
     readonly retry?: RetryOptions
+    readonly handlerTimeout?: number
     /** Instead of the table alone. */
     readonly setup?: (tx: unknown, table: string) => unknown
     readonly table?: string
@@ -143,11 +144,11 @@ export function balances(
   } = {},
 ): Projection {
   const { name = 'balances', version = 1, factor = 1, onError, before, maxRetries = 5 } = options
-  const { table = 'balances', setup = makeBalances, clock = fastClock } = options
+  const { table = 'balances', setup = makeBalances, clock = fastClock, handlerTimeout } = options
   const { retry = { maxRetries, baseDelay: 5, minDelay: 1 } } = options
   const projection = defineProjection({
     ...{ name, version, into: target, from: [Account], tables: [table], onError },
-    retry,
+    ...{ retry, handlerTimeout },
     setup: (tx, { tables }) => setup(tx, tables[table]!),
     on: {
       'Account.Deposited': (event, tx, { tables }) => {

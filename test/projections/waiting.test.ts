@@ -1,7 +1,8 @@
-import { NotCaughtUpError, ProjectionBlockedError } from 'mneme'
+import { InvalidArgumentError, NotCaughtUpError, ProjectionBlockedError, StoreUnavailableError } from 'mneme'
 import { runProjections } from 'mneme/projections'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 
+import type { ProjectionTarget } from '../../src/adapter/projection-target.ts'
 import { ManualClock } from './clocks.ts'
 import { Account, balances, deposit, folded, patiently, places, until } from './rig.ts'
 
@@ -75,6 +76,63 @@ describe.each(places)('caughtUpTo, with $name', ({ open, problem }) => {
       await expect(projection.caughtUpTo(head, { timeout: 0 })).rejects.toThrow(NotCaughtUpError)
     })
 
+    test('caughtUp and caughtUpTo go on waiting while the target or the store is unreachable', async () => {
+      const { store, target } = await open()
+      await deposit(store, 1)
+      const outages = [0, 0]
+      const fails = (i: number) => {
+        if (outages[i]!++ < 4) throw new StoreUnavailableError('a test has cut the connection')
+      }
+      let isDown = false
+      const read: ProjectionTarget<unknown>['read'] = async (work) => {
+        if (isDown) fails(0)
+        return target.read(work)
+      }
+      const head = await store.logHead()
+      vi.spyOn(store, 'logHead').mockImplementation(async () => {
+        if (isDown) fails(1)
+        return Promise.resolve(head)
+      })
+      const cut = new Proxy(target, {
+        get: (of, key) => (key === 'read' ? read : bound(of, key)),
+      })
+      const projection = balances(cut)
+      const running = await runProjections(store, [projection])
+      isDown = true
+      await running.caughtUp()
+      expect(Math.min(...outages)).toBeGreaterThan(4)
+      outages[0] = 0
+      await projection.caughtUpTo(head, patiently)
+      outages[0] = -1_000_000
+      await expect(projection.caughtUpTo(head, { timeout: 30 })).rejects.toMatchObject({
+        code: 'NOT_CAUGHT_UP',
+        cause: { code: 'STORE_UNAVAILABLE' },
+      })
+      isDown = false
+      await running.stop()
+    })
+
+    test('caughtUpTo refuses a position of another format at once', async () => {
+      const { store, target } = await open()
+      await deposit(store, 1)
+      const projection = balances(target)
+      const wrong = ['zzz', '', '42', '00000000000000000000000001', 7 as unknown as string]
+      for (const position of ['zzz', '', 7 as unknown as string]) {
+        await expect(projection.caughtUpTo(position, patiently)).rejects.toThrow(InvalidArgumentError)
+      }
+      const running = await runProjections(store, [projection])
+      for (const position of wrong) {
+        await expect(projection.caughtUpTo(position, patiently)).rejects.toThrow(InvalidArgumentError)
+      }
+      await running.caughtUp()
+      for (const position of wrong) {
+        await expect(projection.caughtUpTo(position, patiently)).rejects.toThrow(/^position must be/)
+      }
+      await running.stop()
+      // Also in a process that does not run it.
+      await expect(balances(target).caughtUpTo('zzz', patiently)).rejects.toThrow(InvalidArgumentError)
+    })
+
     test('caughtUpTo ends with the reason of its signal', async () => {
       const { store, target } = await open()
       await deposit(store, 1)
@@ -90,3 +148,9 @@ describe.each(places)('caughtUpTo, with $name', ({ open, problem }) => {
     })
   })
 })
+
+/** A member of an object with private fields, for a proxy of it. */
+function bound(of: object, key: PropertyKey): unknown {
+  const member: unknown = Reflect.get(of, key, of)
+  return typeof member === 'function' ? (member.bind(of) as unknown) : member
+}

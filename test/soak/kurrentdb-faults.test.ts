@@ -2,18 +2,18 @@ import { createStore, type Recorded } from 'mneme'
 import { expect, test } from 'vitest'
 
 import { startProxy } from '../support/proxy.ts'
+import { isBrief, rounds } from '../support/soak.ts'
 import { adapterOf, realServer } from '../stores/kurrentdb/server.ts'
 import { sleep, uncaught, unique, until, where } from '../stores/kurrentdb/rig.ts'
 import type { Refusal } from '../stores/kurrentdb/stand-in/faults.ts'
 import { standIn, type StandIn } from '../stores/kurrentdb/stand-in/server.ts'
 import { Callers } from './kurrentdb/callers.ts'
 
-const faults = process.env.MNEME_SOAK === 'brief' ? 120 : 600
 const DEADLINE = 1_000
 /** An append may wait for one on the same stream, which has its wait and as long again, and then has both itself. */
-const LONGEST = 4 * DEADLINE + 3_000
+const LONGEST_CALL_MS = 4 * DEADLINE + 3_000
 
-test(`${String(faults)} faults under 64 callers, ${where}: what was acknowledged is there, and nothing hangs`, async () => {
+test(`faults under 64 callers, ${where}: what was acknowledged is there, and nothing hangs`, async () => {
   const missed = uncaught()
   const own = realServer === undefined ? await standIn() : undefined
   const server = realServer ?? own!.connectionString
@@ -63,7 +63,9 @@ test(`${String(faults)} faults under 64 callers, ${where}: what was acknowledged
   const kinds = own ? { ...network, ...serverFaults(own) } : network
   const counts: Record<string, number> = {}
   const began = performance.now()
-  for (let i = 0; i < faults; i++) {
+  let faults = 0
+  for (const i of rounds({ full: 600, brief: 120 })) {
+    faults++
     const names = Object.keys(kinds)
     const name = names[Math.floor(Math.random() * names.length)]!
     counts[name] = (counts[name] ?? 0) + 1
@@ -97,7 +99,8 @@ test(`${String(faults)} faults under 64 callers, ${where}: what was acknowledged
   const errors = ['CONFLICT', 'OUTCOME_UNKNOWN', 'STORE_UNAVAILABLE', 'STORE_TIMEOUT']
   const others = [...callers.codes.keys()].filter((code) => !errors.includes(code.replace(/^head: /, '')))
   expect(others).toEqual([])
-  expect(callers.longest).toBeLessThan(LONGEST)
+  // A time: only the full form, on a machine that does nothing else, is sure of it.
+  if (!isBrief) expect(callers.longest).toBeLessThan(LONGEST_CALL_MS)
   expect(missed).toEqual([])
   proxy.cut()
   await own?.stop()

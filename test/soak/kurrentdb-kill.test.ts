@@ -3,17 +3,17 @@ import { expect, onTestFinished, test } from 'vitest'
 
 import { adapterOf } from '../stores/kurrentdb/server.ts'
 import { sleep, uncaught, until } from '../stores/kurrentdb/rig.ts'
+import { rounds } from '../support/soak.ts'
 import { Callers } from './kurrentdb/callers.ts'
 import { freePort, OwnServer } from './kurrentdb/own-server.ts'
 
 /** A command that runs a server in the foreground, on `$PORT`, with its data in the folder `$DATA`. */
 const command = process.env.MNEME_SOAK_KURRENTDB_RUN
-const kills = process.env.MNEME_SOAK === 'brief' ? 3 : 10
 const problem =
   command === undefined ? ' (skipped: MNEME_SOAK_KURRENTDB_RUN names no command that runs a server)' : ''
 
 test.skipIf(command === undefined)(
-  `${String(kills)} times SIGKILL to a real server under 64 callers: what was acknowledged is there, once, in order${problem}`,
+  `SIGKILL to a real server under 64 callers: what was acknowledged is there, once, in order${problem}`,
   async () => {
     const missed = uncaught()
     const server = new OwnServer(command!, await freePort())
@@ -25,7 +25,7 @@ test.skipIf(command === undefined)(
     const tail = new Tail(store)
     const began = performance.now()
     const outages: number[] = []
-    for (let round = 0; round < kills; round++) {
+    for (const _ of rounds({ full: 10, brief: 3 })) {
       const had = callers.acknowledged
       await until(() => callers.acknowledged > had + 500, 'work goes on', 60_000)
       await sleep(Math.random() * 1_000)
@@ -49,7 +49,7 @@ test.skipIf(command === undefined)(
     console.log(
       `kill, on the real server: ${String(callers.acknowledged)} acknowledged (${String(callers.repeated)} repeats), ` +
         `${String(callers.unknown)} unknown answers, ${String(unknown)} there unheard, ${String(log.length)} events, ` +
-        `${String(kills)} kills in ${String(seconds)} s, longest call ${String(Math.round(callers.longest))} ms, ` +
+        `${String(outages.length)} kills in ${String(seconds)} s, longest call ${String(Math.round(callers.longest))} ms, ` +
         `from the kill to the next acknowledgement ${outages.join(', ')} ms`,
       Object.fromEntries(callers.codes),
       Object.fromEntries(tail.failures),

@@ -4,9 +4,9 @@ import { expect, onTestFinished, test } from 'vitest'
 import { ownServer, sleep, times, uncaught, unique, until } from '../stores/kurrentdb/rig.ts'
 import { adapterOf, realServer } from '../stores/kurrentdb/server.ts'
 import { startProxy } from '../support/proxy.ts'
+import { isBrief } from '../support/soak.ts'
 import { freePort, OwnServer } from './kurrentdb/own-server.ts'
 
-const isBrief = process.env.MNEME_SOAK === 'brief'
 const seconds = isBrief ? 8 : 60
 const kills = isBrief ? 2 : 6
 /** A command that runs a server in the foreground, on `$PORT`, with its data in the folder `$DATA`. */

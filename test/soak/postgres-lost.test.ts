@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { postgresStore, type PostgresClient, type PostgresPool, type PostgresQuery } from 'mneme/postgres'
+import { postgresStore, type PostgresClient, type PostgresPool } from 'mneme/postgres'
 import { expect } from 'vitest'
 
 import { soakServer, test } from './postgres/soak.ts'
@@ -16,7 +16,7 @@ function losing(pool: pg.Pool): PostgresPool {
   const connect = async (): Promise<PostgresClient> => {
     if (isGone) throw Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
     const client = (await pool.connect()) as unknown as PostgresClient
-    const query = (query: PostgresQuery) => {
+    const query: PostgresClient['query'] = (query, callback) => {
       if (isGone) return query.handleError(terminated())
       if (query.text.includes('.append')) {
         const isFirst = appends++ === 0
@@ -27,7 +27,7 @@ function losing(pool: pg.Pool): PostgresPool {
           answered(connection)
         }
       }
-      return client.query(query)
+      return client.query(query, callback)
     }
     const on: PostgresClient['on'] = (event: string, listener: (message: never) => void) =>
       client.on(event as 'error', listener as () => void)

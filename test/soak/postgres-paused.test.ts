@@ -5,12 +5,11 @@ import { expect } from 'vitest'
 import { none } from './postgres/ledger.ts'
 import { Tail, Writer } from './postgres/processes.ts'
 import { stop, underWay } from './postgres/run.ts'
-import { isBrief, ledgerFolder, settlements, slowCommits, soakServer, test } from './postgres/soak.ts'
+import { ledgerFolder, rounds, settlements, slowCommits, soakServer, test } from './postgres/soak.ts'
 
 const server = soakServer()
-const rounds = isBrief ? 8 : 60
 
-test(`${rounds} backends halted for longer than a time-out: what comes late, comes once or not at all`, async () => {
+test('backends halted for longer than a time-out: what comes late, comes once or not at all', async () => {
   const url = await server().createDatabase()
   const database = new URL(url).pathname.slice(1)
   const file = ledgerFolder()
@@ -36,7 +35,7 @@ test(`${rounds} backends halted for longer than a time-out: what comes late, com
   await underWay(writers, tails)
 
   let halted = 0
-  for (let round = 0; round < rounds; round++) {
+  for (const round of rounds({ full: 60, brief: 8 })) {
     await delay(Math.random() * 200)
     const victims = await server().query(
       `SELECT pid FROM pg_stat_activity WHERE datname = '${database}' AND application_name LIKE 'writer%'

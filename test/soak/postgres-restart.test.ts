@@ -6,13 +6,11 @@ import { expect } from 'vitest'
 import { differences, Ledgers, none, storedIn } from './postgres/ledger.ts'
 import { Tail, Writer } from './postgres/processes.ts'
 import { stop, underWay } from './postgres/run.ts'
-import { calm, isBrief, ledgerFolder, settlements, soakServer, test } from './postgres/soak.ts'
+import { calm, ledgerFolder, rounds, settlements, soakServer, test } from './postgres/soak.ts'
 
 const server = soakServer()
-const restarts = isBrief ? 2 : 5
-const kills = isBrief ? 5 : 20
 
-test(`${restarts} crashes of the server amid 64 callers: work goes on by itself`, async () => {
+test('crashes of the server amid 64 callers: work goes on by itself', async () => {
   const url = await server().createDatabase()
   const file = ledgerFolder()
   await (await postgresStore(url)).close()
@@ -32,7 +30,9 @@ test(`${restarts} crashes of the server amid 64 callers: work goes on by itself`
     const before = counts()
     while (!counts().every((count, i) => count > before[i]! + 30)) await delay(100)
   }
-  for (let round = 0; round < restarts; round++) {
+  let restarts = 0
+  for (const _ of rounds({ full: 5, brief: 2 })) {
+    restarts++
     await goOn()
     await delay(Math.random() * 2_000)
     await server().restart('immediate')
@@ -58,7 +58,7 @@ test(`${restarts} crashes of the server amid 64 callers: work goes on by itself`
   expect(differences).toEqual(tails.map(() => none))
 })
 
-test(`${kills} rounds of SIGKILL to a writer: what was acknowledged is there, whole and once`, async () => {
+test('round after round of SIGKILL to a writer: what was acknowledged is there, whole and once', async () => {
   const url = await server().createDatabase()
   const file = ledgerFolder()
   await (await postgresStore(url)).close()
@@ -74,7 +74,9 @@ test(`${kills} rounds of SIGKILL to a writer: what was acknowledged is there, wh
   })
   await Promise.all([tail.said('reading'), steady.said('writing')])
   const ledgers = [steady.ledger]
-  for (let round = 0; round < kills; round++) {
+  let kills = 0
+  for (const round of rounds({ full: 20, brief: 5 })) {
+    kills++
     const name = `writer-${round}`
     const writer = new Writer(url, { name, ledger: file(name), callers: 16, pause: 0, busyTimeout: 25_000 })
     await writer.said('writing')

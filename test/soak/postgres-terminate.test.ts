@@ -5,13 +5,12 @@ import { expect } from 'vitest'
 import { none } from './postgres/ledger.ts'
 import { Tail, Writer } from './postgres/processes.ts'
 import { stop, underWay } from './postgres/run.ts'
-import { isBrief, ledgerFolder, settlements, slowCommits, soakServer, test } from './postgres/soak.ts'
+import { ledgerFolder, rounds, settlements, slowCommits, soakServer, test } from './postgres/soak.ts'
 import { historyOf } from '../stores/sqlite/history.ts'
 
 const server = soakServer()
-const rounds = isBrief ? 20 : 200
 
-test(`${rounds} rounds of pg_terminate_backend: all that was acknowledged is there, and the tails saw it`, async () => {
+test('round after round of pg_terminate_backend: all that was acknowledged is there, and the tails saw it', async () => {
   const url = await server().createDatabase()
   const database = new URL(url).pathname.slice(1)
   const file = ledgerFolder()
@@ -34,8 +33,8 @@ test(`${rounds} rounds of pg_terminate_backend: all that was acknowledged is the
   })
   await underWay(writers, tails)
 
-  let terminated = 0
-  for (let round = 0; round < rounds; round++) {
+  let [terminated, done] = [0, 0]
+  for (const round of rounds({ full: 200, brief: 20 })) {
     await delay(Math.random() * 400)
     const who = round % 4 === 3 ? 'tail' : 'writer'
     const when = Math.random() < 0.5 ? "state = 'active'" : 'true'
@@ -46,6 +45,7 @@ test(`${rounds} rounds of pg_terminate_backend: all that was acknowledged is the
           ORDER BY random() LIMIT ${1 + (round % 3)}) victims`,
     )
     terminated += row!.terminated as number
+    done++
   }
 
   const { log, ledgers, unknown, failures, differences } = await stop(server(), url, { writers, tails })
@@ -63,6 +63,6 @@ test(`${rounds} rounds of pg_terminate_backend: all that was acknowledged is the
   const history = await historyOf(store)
   expect(history.map(({ id }) => id)).toEqual(log.map(({ id }) => id))
   await store.close()
-  expect(terminated).toBeGreaterThan(rounds / 2)
-  expect(ledgers.acknowledged).toBeGreaterThan(rounds)
+  expect(terminated).toBeGreaterThan(done / 2)
+  expect(ledgers.acknowledged).toBeGreaterThan(done)
 })

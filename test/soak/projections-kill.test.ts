@@ -6,22 +6,18 @@ import { describe, expect, test } from 'vitest'
 import { Depositing, Fold, Projecting, sharedPlaces, type Locations } from '../projections/processes.ts'
 import { deposit, until } from '../projections/rig.ts'
 import { testFolder } from '../stores/sqlite/folder.ts'
+import { isBrief, rounds } from '../support/soak.ts'
 
-const isBrief = process.env.MNEME_SOAK === 'brief'
-const rounds = isBrief ? 14 : 170
 const versions = isBrief ? 1 : 2
 const backlog = isBrief ? 3_000 : 10_000
-/**
- * As short as it may be, because who comes next has to wait for it; in PostgreSQL it is also how long a transaction may
- * do nothing, as where the machine has no time for its process.
- */
+/** Short, because the next worker waits for it; on PostgreSQL also how long a transaction may be idle on a busy machine. */
 const leaseOf = ({ target }: Locations) => (target.startsWith('postgres') ? 250 : 100)
-/** Processes that are started before they are needed: to start one takes longer than a round. */
-const ahead = 3
+/** How many processes are started ahead: a start takes longer than a round. */
+const PROCESSES_AHEAD = 3
 
-describe.each(sharedPlaces)('a killed worker of $name', ({ open, problem }) => {
+describe.each(sharedPlaces)('killed workers of $name', ({ open, problem }) => {
   describe.skipIf(problem)(problem ?? '', () => {
-    test(`${rounds} rounds of SIGKILL: what is written is what a fold up to the checkpoint gives`, async () => {
+    test('after each kill, the read model is what a fold up to its checkpoint gives', async () => {
       const place = await open()
       const { store, locations } = place
       const lease = leaseOf(locations)
@@ -30,16 +26,18 @@ describe.each(sharedPlaces)('a killed worker of $name', ({ open, problem }) => {
       const writer = new Depositing(locations, { pause: 30, burst: 300 })
       await writer.said('appending')
       const next = (i: number) => new Projecting(locations, { lease, ledger, slow: [0, 5, 50][i % 3]! })
-      const waiting = Array.from({ length: ahead }, (_, i) => next(i))
+      const waiting = Array.from({ length: PROCESSES_AHEAD }, (_, i) => next(i))
       const fold = new Fold(store)
       let before = 0
       let [moved, failures] = [0, 0]
-      for (let round = 0; round < rounds; round++) {
+      let kills = 0
+      for (const round of rounds({ full: 170, brief: 14 })) {
+        kills++
         const worker = waiting.shift()!
         await worker.said('ready')
         worker.say('go')
         waiting.push(next(round))
-        // Also while it is beginning; and now and then so late that it has come to the end of what there is.
+        // Also while it starts, and now and then so late that it has caught up.
         if (round % 5 > 0) {
           await worker.said('running')
           await delay(lease)
@@ -68,14 +66,14 @@ describe.each(sharedPlaces)('a killed worker of $name', ({ open, problem }) => {
       expect(kept?.applied).toBe(deposited)
       const seconds = Math.round((performance.now() - started) / 1000)
       console.log(
-        `${rounds} workers killed, ${moved} of them after they had committed something; ${deposited} events, ` +
+        `${kills} workers killed, ${moved} of them after they had committed something; ${deposited} events, ` +
           `${statSync(ledger).size - deposited} more handled and rolled back, ` +
           `${failures} attempts in vain, ${seconds} s`,
       )
-      expect(moved).toBeGreaterThan(rounds / 20)
+      expect(moved).toBeGreaterThan(kills / 20)
     })
 
-    test(`${versions} rebuilds, killed on and on: what is live can be read, and is what it says it is`, async () => {
+    test(`the live read model is right at every moment of ${versions} rebuilds whose workers keep being killed`, async () => {
       const place = await open()
       const { store, locations } = place
       const lease = leaseOf(locations)
@@ -105,7 +103,7 @@ describe.each(sharedPlaces)('a killed worker of $name', ({ open, problem }) => {
         for (let tries = 0; ; tries++) {
           const worker = rebuild()
           await worker.said('running')
-          // Longer each time, so that the machine is fast enough in the end.
+          // Longer each time, so that a slow machine gets there, too.
           await delay(Math.random() * (3 + tries) * lease)
           worker.child.kill('SIGKILL')
           await worker.ended

@@ -3,14 +3,14 @@ import { describe, expect, test } from 'vitest'
 
 import { Depositing, Fold, Projecting, sharedPlaces } from '../projections/processes.ts'
 import { until } from '../projections/rig.ts'
+import { isBrief } from '../support/soak.ts'
 
-const isBrief = process.env.MNEME_SOAK === 'brief'
 const seconds = isBrief ? 6 : 20
 const [processes, workers, lease] = [10, 2, 150]
 
-describe.each(sharedPlaces)('workers that race for $name', ({ open, problem }) => {
+describe.each(sharedPlaces)('racing workers of $name', ({ open, problem }) => {
   describe.skipIf(problem)(problem ?? '', () => {
-    test(`${workers} in each of ${processes} processes, killed and halted for ${seconds} s: each event counts once`, async () => {
+    test(`each event counts once with ${workers} workers in each of ${processes} processes that are killed and halted for ${seconds} s`, async () => {
       const place = await open()
       const { store, locations } = place
       const begin = () => new Projecting(locations, { lease, workers, slow: 5, isReady: true })
@@ -61,7 +61,7 @@ describe.each(sharedPlaces)('workers that race for $name', ({ open, problem }) =
         `${deposited} events, ${counts.killed} processes killed, ${counts.halted} halted, ${counts.checks} looks`,
         [...new Set(failures)],
       )
-      // Halted in the middle of a transaction, one keeps others from it, or has it ended.
+      // One that is halted in a transaction blocks others, or loses the transaction.
       expect(failures.filter((failure) => !/^STORE_(BUSY|UNAVAILABLE) /.test(failure))).toEqual([])
     })
   })

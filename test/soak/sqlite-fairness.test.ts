@@ -3,10 +3,12 @@ import { describe, expect, test } from 'vitest'
 import { drivers } from '../stores/sqlite/drivers.ts'
 import { measureFairness } from '../stores/sqlite/fairness.ts'
 import { testFolder } from '../stores/sqlite/folder.ts'
+import { isBrief } from '../support/soak.ts'
 
-const rounds = process.env.MNEME_SOAK === 'brief' ? 300 : 2_000
+const rounds = 2_000
 
-describe.each(drivers)('fairness between processes with $name', ({ name }) => {
+// Its bounds are times, so it needs a machine that does nothing else: it is no part of `.ci/run`.
+describe.skipIf(isBrief).each(drivers)('fairness between processes with $name', ({ name }) => {
   test('with two busy writers a light one waits at most 100 ms, and event loops are late by at most 10 ms more (p99)', async () => {
     const { apart, together } = await measureFairness(name, testFolder(), rounds)
     const figures = JSON.stringify({ apart, together }, (_, value: unknown) =>

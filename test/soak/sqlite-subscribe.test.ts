@@ -8,8 +8,9 @@ import { drivers } from '../stores/sqlite/drivers.ts'
 import { testFolder } from '../stores/sqlite/folder.ts'
 import { historyOf } from '../stores/sqlite/history.ts'
 import { Worker } from '../stores/sqlite/processes.ts'
+import { isBrief } from '../support/soak.ts'
 
-const seconds = process.env.MNEME_SOAK === 'brief' ? 5 : 40
+const seconds = isBrief ? 5 : 40
 const subscribers = 10
 /** Callers in each of the processes that write. */
 const writers = [3, 3, 2, 2]

@@ -4,17 +4,29 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { onTestFinished } from 'vitest'
 
+import { seed } from './soak.ts'
+
+const seededRandom = new URL('seeded-random.mjs', import.meta.url).href
+
 /** A process that runs a task of a script, which uses the built package. */
 export class ScriptProcess {
   readonly child: ChildProcess
   readonly lines: string[] = []
   readonly ended: Promise<number | null>
+  /** How many this process has started: each draws from a seed of its own. */
+  static #started = 0
   #errors = ''
   #awaited: { pattern: string; found: () => void }[] = []
 
   constructor(script: URL, ...args: (string | number)[]) {
-    this.child = spawn(process.execPath, ['--no-warnings', fileURLToPath(script), ...args.map(String)], {
+    const seeded = seed === undefined ? [] : ['--import', seededRandom]
+    const options = ['--no-warnings', ...seeded, fileURLToPath(script), ...args.map(String)]
+    this.child = spawn(process.execPath, options, {
       stdio: ['pipe', 'pipe', 'pipe'],
+      env: {
+        ...process.env,
+        ...(seed !== undefined && { MNEME_SEED: String(seed + ++ScriptProcess.#started) }),
+      },
     })
     onTestFinished(() => void this.child.kill('SIGKILL'))
     this.child.stderr?.on('data', (chunk) => (this.#errors += String(chunk)))

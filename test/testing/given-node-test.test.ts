@@ -5,7 +5,7 @@ import { beforeAll, expect, test } from 'vitest'
 const root = resolve(import.meta.dirname, '../..')
 
 beforeAll(() => {
-  execFileSync(process.execPath, ['scripts/setup.mjs', 'dist'], { cwd: root })
+  execFileSync(process.execPath, ['scripts/setup.mjs', 'js'], { cwd: root })
 }, 600_000)
 
 test("given/when/then works under Node's own test runner, with its messages and diffs", () => {

@@ -24,14 +24,14 @@ describe('a library that exports aggregates and commands', () => {
     expect(declarations).toMatchSnapshot()
   })
 
-  test('says the types itself where it is compiled with isolatedDeclarations', () => {
+  test('compiles with isolatedDeclarations if it names its types itself', () => {
     const program = programOf([explicit], { options: { ...emitting, isolatedDeclarations: true } })
     const source = program.getSourceFiles().find(({ fileName }) => fileName.endsWith(explicit))
     expect(program.getDeclarationDiagnostics(source)).toEqual([])
     expect(messagesOf(program, explicit)).toEqual([])
   })
 
-  test('has files that may borrow events of each other, without a cycle of imports', async () => {
+  test('may have files that borrow events of each other, without a cycle of imports', async () => {
     const { state } = await execute(memoryStore(), visit({ visitor: 'v', shop: 's' }))
     expect(state).toEqual({ visitor: { seen: 1 }, shop: { visits: 1, stars: [] } })
   })

@@ -14,7 +14,7 @@ describe.each(files)('%s', (name) => {
   const titles = titlesOf(readFileSync(join(import.meta.dirname, 'mistakes', name), 'utf8'))
   const messages = messagesOf(program, path)
 
-  test('the messages are as expected', async () => {
+  test('the compiler says of each mistake what is recorded', async () => {
     if (name === 'domain.ts') return expect(messages).toEqual([])
     const sections = titles.map(({ title, from, to }) => {
       return [title, ...inside(messages, from, to).map(({ text }) => text.replaceAll(/^/gm, '    '))].join(
@@ -25,7 +25,7 @@ describe.each(files)('%s', (name) => {
     await expect(`${sections.join('\n\n')}\n`).toMatchFileSnapshot(expectation)
   })
 
-  test('a mistake is an error, but where it says so', () => {
+  test('every mistake is an error, except those that are titled so', () => {
     for (const { title, from, to } of titles) {
       expect(inside(messages, from, to).length > 0, title).toBe(!title.startsWith('no error: '))
     }

@@ -3,9 +3,9 @@ import { Appender } from './append.ts'
 import { Calls, type CallSettings } from './connection.ts'
 import type { KurrentClient } from './driver.ts'
 import { loadDriverParts } from './driver-internals.ts'
-import { NEEDED } from './errors.ts'
+import { NEEDS_SERVER_26_1 } from './errors.ts'
 import { knowsAppendRecords, readIdentity } from './server.ts'
-import { Places } from './locate.ts'
+import { Locator } from './locate.ts'
 import { parseLogPosition } from './position.ts'
 import { Reader } from './read.ts'
 import { subscriptionsTo } from './subscribe.ts'
@@ -25,9 +25,9 @@ export async function kurrentdbAdapter(
   try {
     const isModern = await knowsAppendRecords(calls)
     const common = { severalStreams: isModern, keys: isModern, settlesAny: false, truncation: true }
-    const capabilities = isModern ? common : { ...common, needed: NEEDED }
+    const capabilities = isModern ? common : { ...common, needed: NEEDS_SERVER_26_1 }
     const reader = new Reader(calls)
-    const places = new Places(calls, reader)
+    const locator = new Locator(calls, reader)
     const appender = new Appender(calls, reader, capabilities)
     let identity: Promise<string> | undefined
     return {
@@ -44,8 +44,8 @@ export async function kurrentdbAdapter(
       readAll: (request) => reader.all(request),
       head: (stream) => reader.head(stream),
       logHead: () => reader.logHead(),
-      idAt: (position) => places.idAt(parseLogPosition(position, 'from')),
-      subscribe: subscriptionsTo(calls, reader, places),
+      idAt: (position) => locator.idAt(parseLogPosition(position, 'from')),
+      subscribe: subscriptionsTo(calls, reader, locator),
       close: () => calls.close(),
     }
   } catch (error) {

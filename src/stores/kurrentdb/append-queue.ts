@@ -1,5 +1,6 @@
 import { withdrawOnAbort } from '../../base/abort.ts'
 import type { AppendRequest, AppendVerdict } from '../../adapter/store-adapter.ts'
+import type { Clock } from './clock.ts'
 
 /** An append that waits, or is under way. */
 export interface Waiting {
@@ -21,12 +22,13 @@ export type Call = (batch: readonly Waiting[]) => Promise<readonly Waiting[]>
  * makes all or nothing; one alone goes at once.
  *
  * - Appends to one stream go in their order: while one is under way, others that name its streams wait.
- * - As a rule there is one call at a time, which makes them large. When it does not return for {@link LATE}, the
+ * - As a rule there is one call at a time, which makes them large. When it does not return for {@link NEXT_CALL_AFTER_MS}, the
  *   next one sets out, so that a slow commit delays only its own streams.
  */
 export class AppendQueue {
   readonly #call: Call
   readonly #mayJoin: (request: AppendRequest) => boolean
+  readonly #clock: Clock
   #waiting: Waiting[] = []
   /** The streams and keys of the appends under way. */
   readonly #claimed = new Set<string>()
@@ -36,16 +38,17 @@ export class AppendQueue {
   #isTimed = false
 
   /** @param mayJoin whether an append can go with others. */
-  constructor(call: Call, mayJoin: (request: AppendRequest) => boolean) {
+  constructor(call: Call, mayJoin: (request: AppendRequest) => boolean, clock: Clock) {
     this.#call = call
     this.#mayJoin = mayJoin
+    this.#clock = clock
   }
 
   /** Resolves with the verdict once it is committed. Until it is sent, `signal` withdraws it. */
   append(request: AppendRequest, signal?: AbortSignal): Promise<AppendVerdict> {
     return new Promise((resolve, reject) => {
       const isAlone = !this.#mayJoin(request)
-      const [size, since] = [sizeOf(request), performance.now()]
+      const [size, since] = [sizeOf(request), this.#clock.now()]
       const waiting: Waiting = { request, size, since, isAlone, resolve, reject }
       this.#waiting.push(waiting)
       if (signal) withdrawOnAbort(signal, waiting, () => this.#waiting)
@@ -54,10 +57,10 @@ export class AppendQueue {
   }
 
   /** The server is away: those that have waited for so many milliseconds wait no longer. They were never sent. */
-  giveUp(error: Error, patience: number): void {
-    const now = performance.now()
+  giveUp(error: Error, deadline: number): void {
+    const now = this.#clock.now()
     const [late, others] = [[] as Waiting[], [] as Waiting[]]
-    for (const waiting of this.#waiting) (now - waiting.since >= patience ? late : others).push(waiting)
+    for (const waiting of this.#waiting) (now - waiting.since >= deadline ? late : others).push(waiting)
     this.#waiting = others
     for (const { reject } of late) reject(error)
   }
@@ -71,16 +74,16 @@ export class AppendQueue {
 
   readonly #run = (): void => {
     this.#isScheduled = false
-    while (this.#waiting.length > 0 && this.#calls < MOST_CALLS) {
-      const left = this.#calls === 0 ? 0 : this.#lastCall + LATE - performance.now()
+    while (this.#waiting.length > 0 && this.#calls < MAX_CALLS) {
+      const left = this.#calls === 0 ? 0 : this.#lastCall + NEXT_CALL_AFTER_MS - this.#clock.now()
       if (left > 0) {
-        if (!this.#isTimed) setTimeout(this.#late, left)
+        if (!this.#isTimed) this.#clock.after(left, this.#late)
         this.#isTimed = true
         return
       }
       const batch = this.#take()
       if (batch.length === 0) return
-      this.#lastCall = performance.now()
+      this.#lastCall = this.#clock.now()
       void this.#send(batch)
     }
   }
@@ -126,9 +129,9 @@ export class AppendQueue {
         continue
       }
       const isFull =
-        together.size + claims.length > MOST_CLAIMS ||
-        events + request.events.length > MOST_EVENTS ||
-        size + waiting.size > LARGEST
+        together.size + claims.length > MAX_CLAIMS_PER_CALL ||
+        events + request.events.length > MAX_EVENTS_PER_CALL ||
+        size + waiting.size > MAX_UNITS_PER_CALL
       if (isFull && batch.length > 0) break
       batch.push(waiting)
       for (const claim of claims) together.set(claim, isLoose)
@@ -160,11 +163,10 @@ function sizeOf({ events }: AppendRequest): number {
   return size
 }
 
-/** Milliseconds after which a call is late. */
-const LATE = 2
-/** Calls at once. */
-const MOST_CALLS = 8
-const MOST_CLAIMS = 256
-const MOST_EVENTS = 2_000
+/** How long a call may take before the next one sets out beside it. */
+const NEXT_CALL_AFTER_MS = 2
+const MAX_CALLS = 8
+const MAX_CLAIMS_PER_CALL = 256
+const MAX_EVENTS_PER_CALL = 2_000
 /** UTF-16 units of JSON in a call; one append alone may be larger. */
-const LARGEST = 1024 * 1024
+const MAX_UNITS_PER_CALL = 1024 * 1024

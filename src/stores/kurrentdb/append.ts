@@ -10,11 +10,12 @@ import { currentTime } from '../../base/clock.ts'
 import type { AppendRequest, AppendVerdict, Capabilities } from '../../adapter/store-adapter.ts'
 import { AppendQueue, type Waiting } from './append-queue.ts'
 import { Batch } from './batch.ts'
+import { type Clock, sleep } from './clock.ts'
 import type { Calls } from './connection.ts'
 import { Expectations, isPlain } from './expectations.ts'
 import type { Violation } from './errors.ts'
 import { findUses, markerStream } from './idempotency.ts'
-import { pauses, sleep } from './patience.ts'
+import { retryDelays } from './retry.ts'
 import { findRepeat, isOfAppend } from './repeats.ts'
 import type { Reader } from './read.ts'
 import { Writer } from './write.ts'
@@ -25,17 +26,19 @@ export class Appender {
   readonly #writer: Writer
   readonly #expectations: Expectations
   readonly #queue: AppendQueue
-  /** Milliseconds. */
-  readonly #patience: number
+  readonly #deadline: number
+  readonly #clock: Clock
 
   constructor(calls: Calls, reader: Reader, { severalStreams }: Capabilities) {
-    this.#patience = calls.deadline
+    this.#deadline = calls.deadline
+    this.#clock = calls.clock
     this.#reader = reader
     this.#writer = new Writer(calls, reader, severalStreams)
     this.#expectations = new Expectations(calls, reader)
     this.#queue = new AppendQueue(
       (batch) => this.#settle(batch),
       (request) => severalStreams && isPlain(request),
+      calls.clock,
     )
   }
 
@@ -60,7 +63,7 @@ export class Appender {
       if (batch.length > 1 && isOfOne(error)) return apart(batch)
       for (const waiting of batch) waiting.reject(error)
       const isAway = error instanceof StoreUnavailableError || error instanceof OutcomeUnknownError
-      if (isAway) this.#queue.giveUp(new StoreUnavailableError('KurrentDB cannot be reached'), this.#patience)
+      if (isAway) this.#queue.giveUp(new StoreUnavailableError('KurrentDB cannot be reached'), this.#deadline)
     }
     return []
   }
@@ -87,8 +90,8 @@ export class Appender {
 
   /** Makes one append, again while it stands on what moved on since it was looked up. */
   async #alone(request: AppendRequest): Promise<AppendVerdict> {
-    const started = performance.now()
-    for (const pause of pauses()) {
+    const started = this.#clock.now()
+    for (const delay of retryDelays()) {
       const resolved = await this.#expectations.resolve(request)
       if ('kind' in resolved) return resolved
       const append = request.ids === 'given' ? crypto.randomUUID() : undefined
@@ -97,7 +100,7 @@ export class Appender {
       if (outcome.kind === 'violated') {
         const verdict = await this.#judge(request, outcome.violations)
         if (verdict) return verdict
-        await this.#wait(started, pause)
+        await this.#wait(started, delay)
         continue
       }
       const [verdict] = batch.verdicts(outcome)
@@ -106,16 +109,16 @@ export class Appender {
       if (repeat) return repeat
       const conflict = await this.#expectations.check(request)
       if (conflict) return conflict
-      await this.#wait(started, pause)
+      await this.#wait(started, delay)
     }
-    throw new Error('pauses never end')
+    throw new Error('retry delays never end')
   }
 
   /** Before another attempt, since others were sooner. @throws StoreBusyError */
-  #wait(started: number, pause: number): Promise<void> {
-    const waited = performance.now() - started
-    if (waited > this.#patience) throw new StoreBusyError(waited)
-    return sleep(pause)
+  #wait(started: number, delay: number): Promise<void> {
+    const waited = this.#clock.now() - started
+    if (waited > this.#deadline) throw new StoreBusyError(waited)
+    return sleep(this.#clock, delay)
   }
 
   /** What an append's part in violations comes to; `undefined` where nothing that it said itself is violated. */

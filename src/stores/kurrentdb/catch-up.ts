@@ -4,11 +4,11 @@ import type { Calls } from './connection.ts'
 import type { KurrentRecorded, LogPosition } from './driver.ts'
 import { asMnemeError, faultOf } from './errors.ts'
 import { clientFilter, isNothing, serverFilter } from './filter.ts'
-import { Gate } from './gate.ts'
+import { Semaphore } from './semaphore.ts'
 import { bytesOf, PageSize } from './page.ts'
-import { placeOf, type Places } from './locate.ts'
+import { placeOf, type Locator } from './locate.ts'
 import { parseLogPosition } from './position.ts'
-import { Pump } from './pump.ts'
+import { ReadAhead } from './read-ahead.ts'
 import type { Reader } from './read.ts'
 import { toStored } from './rows.ts'
 
@@ -20,14 +20,14 @@ import { toStored } from './rows.ts'
 export class CatchUp {
   readonly #calls: Calls
   readonly #reader: Reader
-  readonly #places: Places
+  readonly #locator: Locator
   /** The server allows for so many calls on a connection at once, and others need theirs. */
-  readonly #gate = new Gate(MOST_LOOKING)
+  readonly #semaphore = new Semaphore(MAX_LOOKING_SUBSCRIPTIONS)
 
-  constructor(calls: Calls, reader: Reader, places: Places) {
+  constructor(calls: Calls, reader: Reader, locator: Locator) {
     this.#calls = calls
     this.#reader = reader
-    this.#places = places
+    this.#locator = locator
   }
 
   /** @throws HistoryRewoundError */
@@ -35,7 +35,7 @@ export class CatchUp {
     { after, ...filter }: ScanRequest,
     signal: AbortSignal = NEVER,
   ): AsyncGenerator<ScannedPage, undefined> {
-    if (after) await this.#places.confirm(after)
+    if (after) await this.#locator.confirm(after)
     if (isNothing(filter)) return
     try {
       yield* this.#calls.canFollow ? this.#look(after, filter, signal) : this.#read(after, filter)
@@ -55,12 +55,12 @@ export class CatchUp {
     const isAskedFor = clientFilter(filter)
     const size = new PageSize()
     for (let place = after; ;) {
-      const found = await this.#gate.run(1, () => this.#find(place, filter, signal))
+      const found = await this.#semaphore.run(1, () => this.#find(place, filter, signal))
       if (!found) return undefined
       const { records, checkpoint, isCaughtUp } = found
       let last = records.at(-1)
       // Looked up where it is worth it: at the end, and after a long time of which nothing else would be left.
-      const passed = checkpoint && (isCaughtUp || !last) ? await this.#places.upTo(checkpoint) : undefined
+      const passed = checkpoint && (isCaughtUp || !last) ? await this.#locator.upTo(checkpoint) : undefined
       const through = passed ?? (last && placeOf(last))
       if (through) {
         place = through
@@ -75,13 +75,13 @@ export class CatchUp {
         filter: serverFilter(filter),
       } as const
       const maxCount = BigInt(size.upTo(Infinity) + 1)
-      const pump = new Pump(this.#calls.readAll({ ...part, maxCount }), last, () => undefined)
-      for (let batch = await pump.next(); batch; batch = await pump.next()) {
+      const readAhead = new ReadAhead(this.#calls.readAll({ ...part, maxCount }), last, () => undefined)
+      for (let batch = await readAhead.next(); batch; batch = await readAhead.next()) {
         last = batch.last
         place = placeOf(last)
         yield { events: batch.events.filter(isAskedFor), through: place }
       }
-      size.learn(pump.records, pump.bytes)
+      size.learn(readAhead.records, readAhead.bytes)
     }
   }
 
@@ -97,9 +97,9 @@ export class CatchUp {
     const part = {
       fromPosition: place ? parseLogPosition(place.position) : 'start',
       filter: serverFilter(filter),
-      window: WINDOW,
+      window: WINDOW_EVENTS,
     } as const
-    const until = performance.now() + LONG
+    const until = this.#calls.clock.now() + PAGE_TIME_MS
     const records: KurrentRecorded[] = []
     let checkpoint: LogPosition | undefined
     let [windows, bytes] = [0, 0]
@@ -110,9 +110,9 @@ export class CatchUp {
       checkpoint = followed.checkpoint ?? checkpoint
       if (followed.checkpoint) windows++
       const { isCaughtUp } = followed
-      const isLong = (checkpoint !== undefined || records.length > 0) && performance.now() > until
-      if (isCaughtUp || isLong || records.length >= FEW || bytes > MANY_BYTES) {
-        return { records, checkpoint, isCaughtUp, isRare: isLong || windows > FEW_WINDOWS }
+      const isLong = (checkpoint !== undefined || records.length > 0) && this.#calls.clock.now() > until
+      if (isCaughtUp || isLong || records.length >= ENOUGH_EVENTS || bytes > ENOUGH_BYTES) {
+        return { records, checkpoint, isCaughtUp, isRare: isLong || windows > MAX_WINDOWS_OF_FREQUENT_EVENTS }
       }
     }
     return undefined
@@ -140,13 +140,13 @@ interface Found {
 }
 
 const NEVER = new AbortController().signal
-const MOST_LOOKING = 16
+const MAX_LOOKING_SUBSCRIPTIONS = 16
 /** After how many events that do not match the server says how far it is; looking for more at once is no quicker. */
-export const WINDOW = 1_024
+export const WINDOW_EVENTS = 1_024
 /** Events that are enough to tell how many there are. */
-const FEW = 64
-const MANY_BYTES = 4 * 1024 * 1024
+const ENOUGH_EVENTS = 64
+const ENOUGH_BYTES = 4 * 1024 * 1024
 /** How many windows may pass before they are rare. */
-const FEW_WINDOWS = 2
-/** Milliseconds. */
-const LONG = 1_000
+const MAX_WINDOWS_OF_FREQUENT_EVENTS = 2
+/** How long events of one page are waited for. */
+const PAGE_TIME_MS = 1_000

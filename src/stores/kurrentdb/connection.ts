@@ -14,11 +14,12 @@ import type {
   ReadStreamOptions,
   StreamState,
 } from './driver.ts'
+import { type Clock, systemClock } from './clock.ts'
 import type { DriverParts } from './driver-internals.ts'
 import { LateError } from './errors.ts'
 import { type Followed, followLog, QuickRead } from './grpc.ts'
-import { Gate } from './gate.ts'
-import { FIRST_PAGE } from './page.ts'
+import { Semaphore } from './semaphore.ts'
+import { FIRST_PAGE_EVENTS } from './page.ts'
 
 /** How a store calls the server. */
 export interface CallSettings {
@@ -28,6 +29,8 @@ export interface CallSettings {
   readonly requiresLeader: boolean
   /** Who reads; where left out, whom the client was made for. */
   readonly credentials?: KurrentCredentials | undefined
+  /** What deadlines and retries go by. Default: the system's. */
+  readonly clock?: Clock | undefined
 }
 
 /** A record of an append, and the stream that it is for. */
@@ -65,7 +68,8 @@ export class Calls {
   readonly #connect: (() => Promise<KurrentClient>) | undefined
   readonly #parts: DriverParts | undefined
   readonly #quick: QuickRead | undefined
-  readonly #messages = new Gate(MOST_MESSAGES)
+  readonly clock: Clock
+  readonly #messages = new Semaphore(MAX_MESSAGES_IN_FLIGHT)
   #client: KurrentClient
   #reconnecting: Promise<void> | undefined
   #reconnected = -Infinity
@@ -83,6 +87,7 @@ export class Calls {
   ) {
     this.#client = client
     this.#settings = settings
+    this.clock = settings.clock ?? systemClock
     this.#parts = parts
     this.#quick = parts && new QuickRead(parts)
     this.#connect = connect
@@ -109,10 +114,10 @@ export class Calls {
     bytes = 0,
   ): Promise<Written> {
     const streamState = stateOf(expected)
-    const messages = Math.min(2 + Math.floor(bytes / MESSAGE), MOST_MESSAGES)
+    const messages = Math.min(2 + Math.floor(bytes / BYTES_PER_MESSAGE), MAX_MESSAGES_IN_FLIGHT)
     const { success, nextExpectedRevision, position } = await this.#messages.run(messages, () =>
       this.#within<AppendToStreamResult>(
-        this.#client.appendToStream(stream, events, { streamState, deadline: LONG }),
+        this.#client.appendToStream(stream, events, { streamState, deadline: SERVER_DEADLINE_MS }),
       ),
     )
     // A client that was told not to throw; the revision that it gives then is wrong.
@@ -149,7 +154,7 @@ export class Calls {
     part: Part<ReadStreamOptions>,
   ): AsyncGenerator<readonly KurrentRecorded[], undefined> {
     const options = { ...part, ...(await this.#readOptions()) }
-    if (!this.#quick || part.maxCount > FEW) {
+    if (!this.#quick || part.maxCount > MAX_QUICK_READ_EVENTS) {
       return yield* this.#batches(this.#client.rustClient.readStream(stream, options))
     }
     const late = new AbortController()
@@ -161,7 +166,7 @@ export class Calls {
   async *readAll(part: Part<ReadAllOptions>): AsyncGenerator<readonly KurrentRecorded[], undefined> {
     const options = { ...part, ...(await this.#readOptions()) }
     const isAlive = () => this.#isAlive()
-    if (!this.#quick || part.maxCount > FEW) {
+    if (!this.#quick || part.maxCount > MAX_QUICK_READ_EVENTS) {
       return yield* this.#batches(this.#client.rustClient.readAll(options), isAlive)
     }
     const late = new AbortController()
@@ -216,17 +221,17 @@ export class Calls {
   }
 
   async #replaceClient(): Promise<void> {
-    if (!this.#connect || performance.now() < this.#reconnected + PAUSE) return
-    this.#reconnected = performance.now()
+    if (!this.#connect || this.clock.now() < this.#reconnected + RECONNECT_INTERVAL_MS) return
+    this.#reconnected = this.clock.now()
     const old = this.#client
     this.#client = await this.#connect()
     this.#endFollowers()
     const close = () => {
-      clearTimeout(timer)
+      cancel()
       this.#old.delete(close)
       return closeClient(old)
     }
-    const timer = setTimeout(() => void close(), this.#settings.deadline)
+    const cancel = this.clock.after(this.#settings.deadline, () => void close())
     this.#old.add(close)
   }
 
@@ -273,7 +278,7 @@ export class Calls {
   }
 
   /**
-   * What comes after the deadline is not waited for, whatever becomes of it.
+   * Rejects if a call has not settled within the deadline; its outcome is ignored then.
    *
    * @param options `isAlive`: whether to go on waiting. `late`: aborted then.
    */
@@ -282,16 +287,16 @@ export class Calls {
       let isSettled = false
       const isLate = async () => {
         if (await options.isAlive?.()) {
-          if (!isSettled) timer = setTimeout(() => void isLate(), this.#settings.deadline)
+          if (!isSettled) cancel = this.clock.after(this.#settings.deadline, () => void isLate())
           return
         }
         reject(new LateError('no answer within the deadline'))
         options.late?.abort()
       }
-      let timer = setTimeout(() => void isLate(), this.#settings.deadline)
+      let cancel = this.clock.after(this.#settings.deadline, () => void isLate())
       void call.then(resolve, reject).finally(() => {
         isSettled = true
-        clearTimeout(timer)
+        cancel()
       })
     })
   }
@@ -312,18 +317,18 @@ async function closeClient(client: KurrentClient): Promise<void> {
 }
 
 /** Bytes of data after which the driver begins another message for the same append. */
-const MESSAGE = 3 * 1024 * 1024
+const BYTES_PER_MESSAGE = 3 * 1024 * 1024
 /**
- * Messages on their way at once. From 16 on the driver makes others wait for the connection to drain, and where it
- * breaks meanwhile, it rejects a promise that nobody has hold of, which ends the process.
+ * With 16 messages in flight the driver waits for the connection to drain; if it breaks meanwhile, the driver rejects a
+ * promise that nobody handles, which ends the process.
  */
-const MOST_MESSAGES = 15
+const MAX_MESSAGES_IN_FLIGHT = 15
 
-/** Milliseconds between two clients. */
-const PAUSE = 500
+/** The least time between two new clients. */
+const RECONNECT_INTERVAL_MS = 500
 
-/** How many events the driver's JavaScript part reads sooner than its native one: a first page and what it follows. */
-const FEW = BigInt(FIRST_PAGE + 1)
+/** The driver's JavaScript part reads a first page, and the event before it, sooner than the native part. */
+const MAX_QUICK_READ_EVENTS = BigInt(FIRST_PAGE_EVENTS + 1)
 
 function stateOf(expected: ExpectedRevision): StreamState {
   switch (expected) {
@@ -339,7 +344,7 @@ function stateOf(expected: ExpectedRevision): StreamState {
 }
 
 /**
- * A day, in milliseconds. The server is told the time of the deadline by the client's clock and compares it with
- * its own: it is not to refuse because the two differ.
+ * A day: the server compares the deadline, which the client's clock tells, with its own clock, and must not refuse
+ * because the two differ.
  */
-const LONG = 86_400_000
+const SERVER_DEADLINE_MS = 86_400_000

@@ -14,12 +14,14 @@ import type {
  */
 export async function loadDriverParts(client: KurrentClient): Promise<DriverParts | undefined> {
   try {
-    const [driver, calls, messages, shared] = (await Promise.all([
-      import('@kurrent/kurrentdb-client'),
-      import('@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_grpc_pb.js'),
-      import('@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js'),
-      import('@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/shared_pb.js'),
-    ])) as unknown as [Module<Driver>, Module<Service>, Module<Messages>, Module<Shared>]
+    // Each `await` directly in the `try`: so bundlers see that the package may be missing.
+    const calls =
+      (await import('@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_grpc_pb.js')) as unknown as Module<Service>
+    const messages =
+      (await import('@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js')) as unknown as Module<Messages>
+    const shared =
+      (await import('@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/shared_pb.js')) as unknown as Module<Shared>
+    const driver = (await import('@kurrent/kurrentdb-client')) as unknown as Module<Driver>
     const { KurrentDBClient, convertToCommandError } = exportsOf(driver)
     const isOwn = client instanceof KurrentDBClient
     const { execute, callArguments } = client as Partial<Internals>

@@ -165,13 +165,13 @@ export function asMnemeError(
     case 'denied':
       return new OpenError('access-denied', 'KurrentDB denied access', { cause })
     case 'untrusted':
-      return new OpenError('failed', UNTRUSTED, { cause })
+      return new OpenError('failed', UNTRUSTED_SERVER, { cause })
     case 'tombstoned':
       return about.stream === undefined
         ? new StoreFailedError('a stream was deleted for good', { cause })
         : new StreamDeletedError(about.stream)
     case 'unsupported':
-      return new UnsupportedError(NEEDED, { cause })
+      return new UnsupportedError(NEEDS_SERVER_26_1, { cause })
     case 'too-large':
       return new LimitError(
         'an append to this server',
@@ -185,10 +185,10 @@ export function asMnemeError(
 }
 
 /** What servers before 26.1 cannot do. */
-export const NEEDED =
+export const NEEDS_SERVER_26_1 =
   'several streams in one append, streams that are only read, and idempotency keys need KurrentDB 26.1 or newer'
 
-const UNTRUSTED =
+const UNTRUSTED_SERVER =
   "the server does not speak TLS, or its certificate is not trusted: tlsCAFile names its authority's certificate"
 
 /** What may be told of a driver's error: what kind it is. Its message may quote a name, its details hold more. */

@@ -3,7 +3,7 @@ import type { Revision } from '../../base/revision.ts'
 import type { Appended, AppendRequest, Condition, Conflict } from '../../adapter/store-adapter.ts'
 import type { Calls } from './connection.ts'
 import { asMnemeError, faultOf } from './errors.ts'
-import { patiently } from './patience.ts'
+import { retryUntilReached } from './retry.ts'
 import type { Reader } from './read.ts'
 
 /** Whether an append needs nothing looked up before it is sent. */
@@ -66,11 +66,15 @@ export class Expectations {
     }
   }
 
-  /** Where a stream stands; asked by an append without events where that tells, because reading takes longer. */
+  /**
+   * Where a stream stands. The leader is read, since an append without events is written, and brings back a stream that
+   * was deleted. Another node may lag behind, so if it agrees with what is expected, such an append asks the leader.
+   */
   async #ask({ stream, expected }: Condition): Promise<Revision> {
-    if (typeof expected !== 'number') return this.#reader.head(stream)
+    const head = await this.#reader.head(stream)
+    if (this.#calls.requiresLeader || typeof expected !== 'number' || head !== expected) return head
     try {
-      await patiently(this.#calls, () => this.#calls.appendToStream({ stream, expected }, []))
+      await retryUntilReached(this.#calls, () => this.#calls.appendToStream({ stream, expected }, []))
       return expected
     } catch (error) {
       const fault = faultOf(error)

@@ -158,7 +158,7 @@ export async function* followLog(
 function take(call: ReadCall): Followed | undefined {
   const records: KurrentRecorded[] = []
   let [checkpoint, isCaughtUp] = [undefined as LogPosition | undefined, false]
-  while (records.length < MOST) {
+  while (records.length < MAX_EVENTS_AT_ONCE) {
     const response = call.read()
     if (!response) break
     const record = response.hasEvent() ? response.getEvent().getEvent() : undefined
@@ -172,4 +172,4 @@ function take(call: ReadCall): Followed | undefined {
 }
 
 /** Events at once. */
-const MOST = 64
+const MAX_EVENTS_AT_ONCE = 64

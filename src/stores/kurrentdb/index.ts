@@ -45,7 +45,8 @@ export async function kurrentdbStore(
   const known = ['deadline', 'requiresLeader', 'maxPending', 'cachedStates'] as const
   const { deadline = 10_000, requiresLeader, ...rest } = checkOptions(options, 'options', known)
   checkWhole(deadline, 'options.deadline', 1)
-  if (deadline > LONGEST) throw new InvalidArgumentError('options.deadline', `at most ${String(LONGEST)}`)
+  if (deadline > MAX_DEADLINE_MS)
+    throw new InvalidArgumentError('options.deadline', `at most ${String(MAX_DEADLINE_MS)}`)
   if (requiresLeader !== undefined && typeof (requiresLeader as unknown) !== 'boolean') {
     throw new InvalidArgumentError('options.requiresLeader', 'true or false')
   }
@@ -93,4 +94,4 @@ function checkClient(client: KurrentClient): KurrentClient {
 }
 
 /** A day, in milliseconds. */
-const LONGEST = 86_400_000
+const MAX_DEADLINE_MS = 86_400_000

@@ -1,17 +1,18 @@
 import { historyRewound, StoreFailedError } from '../../base/errors.ts'
 import type { LogPlace } from '../../adapter/store-adapter.ts'
+import { sleep } from './clock.ts'
 import type { Calls } from './connection.ts'
 import type { KurrentRecorded, LogPosition } from './driver.ts'
 import { asMnemeError } from './errors.ts'
 import { clientFilter } from './filter.ts'
 import { readPage } from './page.ts'
-import { patiently, pauses, sleep } from './patience.ts'
+import { retryDelays, retryUntilReached } from './retry.ts'
 import { formatLogPosition, isSamePosition, parseLogPosition } from './position.ts'
 import { EVERYTHING, type Reader } from './read.ts'
 import { toStored } from './rows.ts'
 
-/** Places in the log, and what stands there. */
-export class Places {
+/** Locator in the log, and what stands there. */
+export class Locator {
   readonly #calls: Calls
   readonly #reader: Reader
 
@@ -31,14 +32,14 @@ export class Places {
    * @throws HistoryRewoundError
    */
   async confirm({ position, id }: LogPlace): Promise<void> {
-    const until = performance.now() + this.#calls.deadline
-    for (const pause of pauses()) {
+    const giveUpAt = this.#calls.clock.now() + this.#calls.deadline
+    for (const delay of retryDelays()) {
       const found = await this.idAt(parseLogPosition(position))
       if (found === id) return
       // A node that does not lead may not have got it yet.
-      const mayCome = found === undefined && !this.#calls.requiresLeader && performance.now() < until
+      const mayCome = found === undefined && !this.#calls.requiresLeader && this.#calls.clock.now() < giveUpAt
       if (!mayCome) throw historyRewound(position)
-      await sleep(pause)
+      await sleep(this.#calls.clock, delay)
     }
   }
 
@@ -60,7 +61,7 @@ export class Places {
   async #recordAt(position: LogPosition): Promise<KurrentRecorded | undefined> {
     const part = { direction: 'forwards', fromPosition: position, maxCount: 1n } as const
     try {
-      const { records } = await patiently(this.#calls, () => readPage(this.#calls.readAll(part)))
+      const { records } = await retryUntilReached(this.#calls, () => readPage(this.#calls.readAll(part)))
       return isSamePosition(records[0]?.position, position) ? records[0] : undefined
     } catch (error) {
       const failure = asMnemeError(error)

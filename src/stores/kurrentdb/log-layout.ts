@@ -34,14 +34,14 @@ function sizeOf({ stream, event, dataBytes }: LaidRecord, form: MetadataForm): n
   const { metadata, type } = event
   const metadataBytes =
     form === 'json' ? Buffer.byteLength(JSON.stringify(metadata)) : propertiesBytes(metadata)
-  return FIXED + lengthPrefixed(stream) + lengthPrefixed(type) + dataBytes + metadataBytes
+  return FIXED_RECORD_BYTES + lengthPrefixed(stream) + lengthPrefixed(type) + dataBytes + metadataBytes
 }
 
 /**
  * Length before and after (4 bytes each), type, version, position (8), flags (2), transaction (8, 4), expected
  * version (8), two UUIDs, time (8), lengths of data and metadata (4 each).
  */
-const FIXED = 2 * 4 + 1 + 1 + 8 + 2 + 8 + 4 + 8 + 2 * 16 + 8 + 2 * 4
+const FIXED_RECORD_BYTES = 2 * 4 + 1 + 1 + 8 + 2 + 8 + 4 + 8 + 2 * 16 + 8 + 2 * 4
 
 /** Bytes of a `google.protobuf.Struct` of strings. */
 function propertiesBytes(metadata: Readonly<Record<string, string>>): number {

@@ -1,7 +1,7 @@
 import type { KurrentRecorded } from './driver.ts'
 
 /** How many events are asked for at first. */
-export const FIRST_PAGE = 32
+export const FIRST_PAGE_EVENTS = 32
 
 /** What one call read. */
 export interface Page {
@@ -18,7 +18,7 @@ export async function readPage(batches: AsyncIterable<readonly KurrentRecorded[]
   for await (const batch of batches) {
     for (const record of batch) {
       bytes += bytesOf(record)
-      if (records.length > 0 && bytes > MOST_BYTES) isWhole = false
+      if (records.length > 0 && bytes > MAX_BYTES_PER_PAGE) isWhole = false
       if (isWhole) records.push(record)
     }
   }
@@ -30,11 +30,11 @@ export async function readPage(batches: AsyncIterable<readonly KurrentRecorded[]
  * then ever more, up to what fits in a page by the size of those that came.
  */
 export class PageSize {
-  #count = FIRST_PAGE
+  #count = FIRST_PAGE_EVENTS
 
   /** Whether it has learnt from no page yet. */
   get isFirst(): boolean {
-    return this.#count === FIRST_PAGE
+    return this.#count === FIRST_PAGE_EVENTS
   }
 
   /** @param left how many are wanted at most. */
@@ -52,8 +52,11 @@ export class PageSize {
 
   /** Learns from so many records of so many bytes. */
   learn(records: number, bytes: number): void {
-    const fitting = records === 0 || bytes === 0 ? MOST : Math.floor((WANTED_BYTES * records) / bytes)
-    this.#count = Math.max(1, Math.min(this.#count * GROWTH, fitting, MOST))
+    const fitting =
+      records === 0 || bytes === 0
+        ? MAX_EVENTS_PER_PAGE
+        : Math.floor((WANTED_BYTES_PER_PAGE * records) / bytes)
+    this.#count = Math.max(1, Math.min(this.#count * PAGE_GROWTH_FACTOR, fitting, MAX_EVENTS_PER_PAGE))
   }
 }
 
@@ -62,9 +65,9 @@ export function bytesOf({ data, metadata }: KurrentRecorded): number {
   return data.byteLength + metadata.byteLength
 }
 
-const GROWTH = 32
+const PAGE_GROWTH_FACTOR = 32
 /** Each call may be held up for 40 ms by a delayed acknowledgement beneath the driver: there are to be few. */
-const MOST = 8_192
-const WANTED_BYTES = 4 * 1024 * 1024
+const MAX_EVENTS_PER_PAGE = 8_192
+const WANTED_BYTES_PER_PAGE = 4 * 1024 * 1024
 /** How many a page may have. */
-export const MOST_BYTES = 16 * 1024 * 1024
+export const MAX_BYTES_PER_PAGE = 16 * 1024 * 1024

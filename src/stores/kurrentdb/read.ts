@@ -6,9 +6,9 @@ import type { KurrentRecorded } from './driver.ts'
 import { asMnemeError, faultOf } from './errors.ts'
 import { clientFilter, isExact, isNothing, serverFilter } from './filter.ts'
 import { PageSize, readPage, type Page } from './page.ts'
-import { isTransient, patiently } from './patience.ts'
+import { isTransient, retryUntilReached } from './retry.ts'
 import { isSamePosition, parseLogPosition } from './position.ts'
-import { Pump } from './pump.ts'
+import { ReadAhead } from './read-ahead.ts'
 import { toStored } from './rows.ts'
 
 /** Which part of a stream is read. */
@@ -126,22 +126,23 @@ export class Reader {
   /** What comes after a first page: handed on while it comes, and the next page asked for when one has arrived. */
   async *#onwards({ open, size, isExact, ...begun }: Onwards): AsyncGenerator<StoredEvent[], undefined> {
     let { last, left } = begun
-    const ahead: Pump[] = []
+    if (left <= 0) return undefined
+    const ahead: ReadAhead[] = []
     const start = (after: KurrentRecorded, wanted: number): void => {
       const count = size.upTo(wanted)
       const source = open(after, count)
       if (!source) return
-      const pump = new Pump(source, after, (end) => {
-        size.learn(pump.records, pump.bytes)
-        const rest = wanted - pump.records
-        if (rest > 0 && (!pump.isWhole || pump.records >= count)) start(end, rest)
+      const readAhead = new ReadAhead(source, after, (end) => {
+        size.learn(readAhead.records, readAhead.bytes)
+        const rest = wanted - readAhead.records
+        if (rest > 0 && (!readAhead.isWhole || readAhead.records >= count)) start(end, rest)
       })
-      ahead.push(pump)
+      ahead.push(readAhead)
     }
     start(last, isExact ? left : Infinity)
-    for (let pump = ahead.shift(); pump && left > 0; pump = ahead.shift()) {
+    for (let readAhead = ahead.shift(); readAhead && left > 0; readAhead = ahead.shift()) {
       try {
-        for (let batch = await pump.next(); batch && left > 0; batch = await pump.next()) {
+        for (let batch = await readAhead.next(); batch && left > 0; batch = await readAhead.next()) {
           last = batch.last
           const events = batch.events.filter(begun.isAskedFor).slice(0, left)
           left -= events.length
@@ -188,7 +189,7 @@ export class Reader {
   /** Makes a call, again where the connection was lost meanwhile. Faults of a stream pass; others are Mneme's. */
   async #ask<T>(call: () => Promise<T>): Promise<T> {
     try {
-      return await patiently(this.#calls, call)
+      return await retryUntilReached(this.#calls, call)
     } catch (error) {
       const { kind } = faultOf(error)
       throw kind === 'no-stream' || kind === 'tombstoned' ? error : asMnemeError(error)
@@ -198,7 +199,7 @@ export class Reader {
   /** Nothing is left of the stream to be read: the server tells where it stands when that was not expected. */
   async #headOfEmptied(stream: string): Promise<Revision> {
     try {
-      await patiently(this.#calls, () => this.#calls.appendToStream({ stream, expected: 'none' }, []))
+      await retryUntilReached(this.#calls, () => this.#calls.appendToStream({ stream, expected: 'none' }, []))
       return 'none'
     } catch (error) {
       const fault = faultOf(error)

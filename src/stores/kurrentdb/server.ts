@@ -2,7 +2,7 @@ import { StoreFailedError } from '../../base/errors.ts'
 import { RESERVED_STREAMS } from '../../model/names.ts'
 import type { Calls } from './connection.ts'
 import { asMnemeError, faultOf } from './errors.ts'
-import { patiently } from './patience.ts'
+import { retryUntilReached } from './retry.ts'
 import type { Reader } from './read.ts'
 
 /** The stream whose first event has the store's identity for an id. */
@@ -20,7 +20,7 @@ export async function readIdentity(calls: Calls, reader: Reader): Promise<string
     metadata: {},
   } as const
   try {
-    await patiently(calls, () => calls.appendToStream({ stream: STREAM, expected: 'none' }, [event]))
+    await retryUntilReached(calls, () => calls.appendToStream({ stream: STREAM, expected: 'none' }, [event]))
   } catch (error) {
     if (faultOf(error).kind !== 'violated') throw asMnemeError(error, { stream: STREAM })
   }
@@ -43,7 +43,7 @@ async function look(reader: Reader): Promise<string | undefined> {
  */
 export async function knowsAppendRecords(calls: Calls): Promise<boolean> {
   try {
-    await patiently(calls, () => calls.appendRecords([], []))
+    await retryUntilReached(calls, () => calls.appendRecords([], []))
   } catch (error) {
     const { kind } = faultOf(error)
     if (kind === 'unsupported') return false

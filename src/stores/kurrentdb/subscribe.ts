@@ -7,8 +7,8 @@ import {
 } from '../../adapter/subscription-hub.ts'
 import type { LogFilter, LogPlace, StoreAdapter } from '../../adapter/store-adapter.ts'
 import type { Calls } from './connection.ts'
-import { CatchUp, WINDOW } from './catch-up.ts'
-import { placeOf, type Places } from './locate.ts'
+import { CatchUp, WINDOW_EVENTS } from './catch-up.ts'
+import { placeOf, type Locator } from './locate.ts'
 import type { Reader } from './read.ts'
 import { asMnemeError, faultOf } from './errors.ts'
 import { clientFilter, isNothing, serverFilter } from './filter.ts'
@@ -20,8 +20,8 @@ import { toStored } from './rows.ts'
  * Subscriptions to the log. Whoever is behind looks through it; those that have caught up share a subscription of the
  * server's, one for each way in which the server filters, however many they are.
  */
-export function subscriptionsTo(calls: Calls, reader: Reader, places: Places): StoreAdapter['subscribe'] {
-  const catchUp = new CatchUp(calls, reader, places)
+export function subscriptionsTo(calls: Calls, reader: Reader, locator: Locator): StoreAdapter['subscribe'] {
+  const catchUp = new CatchUp(calls, reader, locator)
   const feeds = new Set<LiveFeed>()
   const source: LogSource = {
     async *scan(request, signal) {
@@ -35,7 +35,7 @@ export function subscriptionsTo(calls: Calls, reader: Reader, places: Places): S
     },
     watch(changed, wanted) {
       if (!calls.canFollow) return poll(changed)
-      const feed = new LiveFeed(calls, places, wanted, changed)
+      const feed = new LiveFeed(calls, locator, wanted, changed)
       feeds.add(feed)
       return () => {
         feeds.delete(feed)
@@ -54,14 +54,13 @@ function kindOf({ streams, categories, types }: LogFilter): 'streams' | 'types' 
 
 /** Where the driver has no subscriptions that could be used. */
 function poll(changed: () => void): () => void {
-  const timer = setInterval(changed, POLL)
+  const timer = setInterval(changed, POLL_INTERVAL_MS)
   return () => {
     clearInterval(timer)
   }
 }
 
-/** Milliseconds. */
-const POLL = 500
+const POLL_INTERVAL_MS = 500
 
 /**
  * What a subscription of the server's has brought lately, for all in this process that have caught up. It takes what
@@ -69,7 +68,7 @@ const POLL = 500
  */
 export class LiveFeed {
   readonly #calls: Calls
-  readonly #places: Places
+  readonly #locator: Locator
   readonly #wanted: ScanRequest
   readonly #changed: () => void
   readonly #ending = new AbortController()
@@ -82,16 +81,16 @@ export class LiveFeed {
   #failure: { readonly error: unknown } | undefined
 
   /** @param changed called when there is more. */
-  constructor(calls: Calls, places: Places, wanted: ScanRequest, changed: () => void) {
+  constructor(calls: Calls, locator: Locator, wanted: ScanRequest, changed: () => void) {
     this.#calls = calls
-    this.#places = places
+    this.#locator = locator
     this.#wanted = wanted
     this.#changed = changed
     this.#start = wanted.after
     if (isNothing(wanted)) return
     void this.#run()
     // Nothing comes from beyond the end of a log, without a word.
-    if (wanted.after) places.confirm(wanted.after).catch(this.#fail)
+    if (wanted.after) locator.confirm(wanted.after).catch(this.#fail)
   }
 
   /**
@@ -119,7 +118,7 @@ export class LiveFeed {
     const { after, ...filter } = this.#wanted
     const isAskedFor = clientFilter(filter)
     const fromPosition = after ? parseLogPosition(after.position) : 'start'
-    const part = { fromPosition, filter: serverFilter(filter), window: WINDOW } as const
+    const part = { fromPosition, filter: serverFilter(filter), window: WINDOW_EVENTS } as const
     try {
       for await (const followed of this.#calls.follow(part, this.#ending.signal)) {
         const through = await this.#through(followed)
@@ -136,9 +135,10 @@ export class LiveFeed {
   async #through({ records, checkpoint }: Followed): Promise<LogPlace | undefined> {
     const last = records.at(-1)
     const behindLast = last && placeOf(last)
-    if (!checkpoint || performance.now() < this.#lookedUp + SELDOM) return behindLast
-    this.#lookedUp = performance.now()
-    return (await this.#places.upTo(checkpoint)) ?? behindLast
+    if (!checkpoint || this.#calls.clock.now() < this.#lookedUp + CHECKPOINT_LOOK_UP_INTERVAL_MS)
+      return behindLast
+    this.#lookedUp = this.#calls.clock.now()
+    return (await this.#locator.upTo(checkpoint)) ?? behindLast
   }
 
   readonly #fail = async (error: unknown): Promise<void> => {
@@ -157,7 +157,7 @@ export class LiveFeed {
     this.#pages.push(page)
     this.#events += page.events.length
     this.#units += unitsOf(page)
-    while (this.#pages.length > 1 && (this.#events > MOST_EVENTS || this.#units > MOST_UNITS)) {
+    while (this.#pages.length > 1 && (this.#events > MAX_KEPT_EVENTS || this.#units > MAX_KEPT_UNITS)) {
       const oldest = this.#pages.shift()!
       this.#events -= oldest.events.length
       this.#units -= unitsOf(oldest)
@@ -178,7 +178,6 @@ function unitsOf({ events }: ScannedPage): number {
 }
 
 /** What is kept: events, and UTF-16 units of their JSON. */
-const MOST_EVENTS = 2_000
-const MOST_UNITS = 4 * 1024 * 1024
-/** Milliseconds. */
-const SELDOM = 1_000
+const MAX_KEPT_EVENTS = 2_000
+const MAX_KEPT_UNITS = 4 * 1024 * 1024
+const CHECKPOINT_LOOK_UP_INTERVAL_MS = 1_000

@@ -6,11 +6,12 @@ import {
 } from '../../base/errors.ts'
 import type { ExpectedRevision } from '../../base/revision.ts'
 import { type Batch, type Placed } from './batch.ts'
+import { sleep } from './clock.ts'
 import type { Calls, Written } from './connection.ts'
 import type { LogPosition } from './driver.ts'
 import { asMnemeError, causeOf, faultOf, type Violation } from './errors.ts'
 import { type MetadataForm, positionsBefore } from './log-layout.ts'
-import { pauses, sleep } from './patience.ts'
+import { retryDelays } from './retry.ts'
 import type { Reader } from './read.ts'
 
 /** What came of a batch. */
@@ -41,9 +42,9 @@ export class Writer {
    * @throws HistoryRewoundError
    */
   async write(batch: Batch): Promise<Outcome> {
-    let until = performance.now() + this.#calls.deadline
+    let giveUpAt = this.#calls.clock.now() + this.#calls.deadline
     let doubt: unknown
-    for (const pause of pauses()) {
+    for (const delay of retryDelays()) {
       this.#history.check()
       const { head } = this.#history
       try {
@@ -65,7 +66,7 @@ export class Writer {
           case 'late':
             if (fault.kind === 'late') await this.#calls.reconnect()
             this.#isLaidOut.clear()
-            if (doubt === undefined) until = performance.now() + this.#calls.deadline
+            if (doubt === undefined) giveUpAt = this.#calls.clock.now() + this.#calls.deadline
             doubt ??= error
             if (!batch.isRepeatable) throw inDoubt(doubt)
             break
@@ -78,13 +79,13 @@ export class Writer {
             if (doubt !== undefined) throw inDoubt(doubt)
             throw asMnemeError(error, { stream: batch.records[0]?.stream, bytes: batch.bytes })
         }
-        if (performance.now() + pause > until) {
+        if (this.#calls.clock.now() + delay > giveUpAt) {
           throw doubt === undefined ? asMnemeError(error) : inDoubt(doubt)
         }
       }
-      await sleep(pause)
+      await sleep(this.#calls.clock, delay)
     }
-    throw new Error('pauses never end')
+    throw new Error('retryDelays never end')
   }
 
   /** One stream goes the quicker way, which is the only one that older servers know. */

@@ -16,18 +16,18 @@ import type {
   StoredEvent,
 } from '../../adapter/store-adapter.ts'
 
-/** What a memory store keeps. Two adapters over the same data are like two processes over one database. */
+/** The data of a memory store. Two adapters over the same data are like two processes over one database. */
 export class MemoryData {
   readonly identity = crypto.randomUUID()
   /** Every event; position n is at index n - 1. */
   readonly log: StoredEvent[] = []
   readonly streams = new Map<string, StoredEvent[]>()
   readonly keys = new Map<string, KeyUse>()
-  /** Told when something was appended. */
+  /** Called after each append. */
   readonly watchers = new Set<() => void>()
 }
 
-/** The minimal reference of what an adapter does, and the model in property tests. */
+/** The minimal reference of an adapter, and the model in property tests. */
 export function memoryAdapter(data = new MemoryData()): StoreAdapter {
   return {
     capabilities: { severalStreams: true, keys: true, settlesAny: true, truncation: false },
@@ -127,9 +127,9 @@ function sourceOf(data: MemoryData): LogSource {
       if (after && idAt(data, after.position) !== after.id) throw historyRewound(after.position)
       const matches = matcherOf(filter)
       let next = after ? parsePosition(after.position) : 0
-      for (const end = log.length; next < end; next += PAGE) {
-        const looked = log.slice(next, Math.min(next + PAGE, end))
-        // What is decoded of an event is kept with it: not for as long as the log is.
+      for (const end = log.length; next < end; next += PAGE_EVENTS) {
+        const looked = log.slice(next, Math.min(next + PAGE_EVENTS, end))
+        // The decoded form of an event is kept with this object; a copy keeps it from living as long as the log.
         const events = looked.filter(matches).map((event) => ({ ...event }))
         yield { events, through: looked.at(-1)! }
       }
@@ -141,7 +141,7 @@ function sourceOf(data: MemoryData): LogSource {
   }
 }
 
-// What there is, is looked up when the first page is asked for, as every store does.
+// The events are looked up when the first page is asked for, as in every store.
 // eslint-disable-next-line @typescript-eslint/require-await -- all of it is at hand
 async function* pagesOfStream(
   { streams }: MemoryData,
@@ -181,7 +181,7 @@ function* pages(
     const event = events[i]!
     if (!matches(event)) continue
     left--
-    if (page.push(event) < PAGE) continue
+    if (page.push(event) < PAGE_EVENTS) continue
     yield page
     page = []
   }
@@ -189,4 +189,5 @@ function* pages(
   return undefined
 }
 
-const PAGE = 256
+/** Events in a page. */
+const PAGE_EVENTS = 256

@@ -4,8 +4,7 @@ import type { EventStore, StoreOptions } from '../../store/event-store.ts'
 import { memoryAdapter } from './adapter.ts'
 
 /**
- * A store in this process's memory, gone with it: for tests and for trying things out. It keeps every promise
- * but durability.
+ * A store in the memory of this process, for tests and experiments. It keeps every promise except durability.
  *
  * @example
  * ```ts

@@ -19,7 +19,11 @@ export interface AdapterSettings extends CallSettings {
   readonly standbys: boolean
   /** How often the log is polled for subscribers; as documented by default. */
   readonly pollIntervals?: PollIntervals
+  /** Milliseconds after which a poll that is not answered is given up; 5,000 by default. */
+  readonly pollTimeout?: number
 }
+
+const POLL_TIMEOUT_MS = 5_000
 
 /**
  * Opens a store in a schema of a database.
@@ -47,7 +51,10 @@ export async function postgresAdapter(
     notes?.due()
     log.appended()
   })
-  const reader = new Reader(connections, statements, history, busyTimeout)
+  const reader = new Reader(connections, statements, history, {
+    busyTimeout,
+    pollTimeout: settings.pollTimeout ?? POLL_TIMEOUT_MS,
+  })
   return {
     capabilities: { severalStreams: true, keys: true, settlesAny: true, truncation: false },
     identity: () => Promise.resolve(identity),

@@ -21,7 +21,8 @@ import {
   simpleVerdict,
   simpleParameters,
 } from './append.ts'
-import { cancelledWait, type Connections, type Session } from './connection.ts'
+import type { Connections } from './connection.ts'
+import { cancelledWait, type Session } from './session.ts'
 import { asMnemeError, causeOf, type Fault, faultOf } from './errors.ts'
 import type { History } from './history.ts'
 import { EVENTS_PER_NUMBER, FIRST } from './position.ts'

@@ -15,12 +15,14 @@ export interface PostgresPool {
   readonly totalCount: number
   /** How many callers wait for a connection. */
   readonly waitingCount?: number
+  /** How many connections are free. */
+  readonly idleCount?: number
 }
 
 /** A connection taken from a pool. */
 export interface PostgresClient {
   /** Sends a query object that speaks the protocol itself, as node-postgres' cursors and streams do. */
-  query(query: PostgresQuery): unknown
+  query(query: PostgresQuery, callback: (error: Error | null) => void): unknown
   on(event: 'error' | 'notice', listener: (message: Error) => void): unknown
   on(event: 'notification', listener: (message: PostgresNotification) => void): unknown
   off(event: 'error' | 'notice', listener: (message: Error) => void): unknown
@@ -30,6 +32,7 @@ export interface PostgresClient {
 
 /** A notification on a channel that a connection listens to. */
 export interface PostgresNotification {
+  readonly channel: string
   readonly payload?: string | undefined
 }
 
@@ -75,15 +78,6 @@ export async function makePool(config: PostgresConfig): Promise<PostgresPool> {
   pool.on('error', () => undefined)
   return pool
 }
-
-/** Listens to errors of connections that break just while they are handed out, when the pool no longer does. */
-export function listenTo(pool: PostgresPool): void {
-  if (listened.has(pool)) return
-  listened.add(pool)
-  pool.on('connect', (client) => client.on('error', () => undefined))
-}
-
-const listened = new WeakSet<PostgresPool>()
 
 interface DriverExports {
   readonly Pool: new (config: PostgresConfig) => PostgresPool

@@ -1,6 +1,6 @@
 import { HistoryRewoundError } from '../../base/errors.ts'
 import type { Position } from '../../base/revision.ts'
-import type { Session } from './connection.ts'
+import type { Session } from './session.ts'
 import { numberOf } from './position.ts'
 import { IS_THERE, type Statements } from './statements.ts'
 

@@ -1,5 +1,6 @@
 import { OpenError } from '../../base/errors.ts'
-import type { Connections, Session } from './connection.ts'
+import type { Connections } from './connection.ts'
+import type { Session } from './session.ts'
 import { asOpenError } from './errors.ts'
 import { literal, migrationSql, VERSION } from './schema.ts'
 

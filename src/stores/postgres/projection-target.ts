@@ -1,7 +1,13 @@
 import { checkOptions } from '../../base/arguments.ts'
-import { isMnemeError, StoreClosedError, StoreUnavailableError } from '../../base/errors.ts'
+import {
+  isMnemeError,
+  StoreClosedError,
+  StoreTimeoutError,
+  StoreUnavailableError,
+} from '../../base/errors.ts'
 import {
   causesOf,
+  HandlerTimeoutError,
   type ProjectionTarget,
   type TargetQuery,
   type TargetRow,
@@ -20,6 +26,11 @@ export interface PostgresTargetOptions {
   readonly schema?: string | undefined
   /** How long to wait for a connection before a transaction fails, to be retried. Default: 10,000 ms. */
   readonly connectTimeout?: number | undefined
+  /**
+   * How long to wait for the answer to one of Mneme's own queries before its connection is given up and the work is
+   * retried. Default: 30,000 ms.
+   */
+  readonly statementTimeout?: number | undefined
 }
 
 /** The connection that handlers are given, as `pg` has it, in a transaction that they must not end. */
@@ -46,24 +57,29 @@ export function postgresTarget<Client extends object = PostgresTransaction>(
   connection: string | PostgresConfig | PostgresPool,
   options: PostgresTargetOptions = {},
 ): ProjectionTarget<Client> {
-  const { schema = 'mneme', connectTimeout = 10_000 } = checkOptions(options, 'options', OPTIONS)
+  const {
+    schema = 'mneme',
+    connectTimeout = 10_000,
+    statementTimeout = 30_000,
+  } = checkOptions(options, 'options', OPTIONS)
   checkTimeout(connectTimeout, 'connectTimeout')
-  return new PostgresTarget<Client>(connection, quoteSchema(schema), connectTimeout)
+  checkTimeout(statementTimeout, 'statementTimeout')
+  return new PostgresTarget<Client>(connection, quoteSchema(schema), { connectTimeout, statementTimeout })
 }
 
-const OPTIONS = ['schema', 'connectTimeout'] as const
+const OPTIONS = ['schema', 'connectTimeout', 'statementTimeout'] as const
 
 class PostgresTarget<Client extends object> implements ProjectionTarget<Client> {
   readonly dialect = 'postgres'
   readonly #connection: string | PostgresConfig | PostgresPool
-  readonly #connectTimeout: number
+  readonly #timeouts: Timeouts
   readonly #words: Readonly<Record<string, string>>
   #opened: Promise<Opened> | undefined
   #isClosed = false
 
-  constructor(connection: string | PostgresConfig | PostgresPool, schema: string, connectTimeout: number) {
+  constructor(connection: string | PostgresConfig | PostgresPool, schema: string, timeouts: Timeouts) {
     this.#connection = connection
-    this.#connectTimeout = connectTimeout
+    this.#timeouts = timeouts
     this.#words = {
       NOW: '(extract(epoch FROM clock_timestamp()) * 1000)::bigint',
       STANDS: `(current_setting('mneme.batch', true) = 'stands')`,
@@ -93,7 +109,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
         })
         const rows = first ? (begun as unknown as { readonly rows: TargetRow[] }[]).at(-1)!.rows : []
         // Mneme's own type of a client is narrower: handlers see all of the driver's.
-        const value = await this.#runAll(work(session.client as unknown as Client, rows), query)
+        const value = await this.#runAll(work(session.client as unknown as Client, rows), query, session)
         // If a handler has swallowed an error of the server, COMMIT answers ROLLBACK.
         const { command } = await query('COMMIT')
         if (command !== 'COMMIT') throw swallowedError()
@@ -107,12 +123,13 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
   }
 
   async query(sql: string, values: readonly TargetValue[] = []): Promise<readonly TargetRow[]> {
-    const { rows } = await this.#use((_, query) => query(sql, [...values]))
+    // The user's own query may take as long as it likes.
+    const { rows } = await this.#use((_, __, query) => query(sql, [...values]))
     return rows
   }
 
   async read<T>(work: () => TargetSteps<T>): Promise<T> {
-    return this.#use((_, query) => this.#runAll(work(), query))
+    return this.#use((session, query) => this.#runAll(work(), query, session))
   }
 
   async close(): Promise<void> {
@@ -126,15 +143,21 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
     return this.close()
   }
 
-  async #use<T>(work: (session: Session, query: Ask) => Promise<T>): Promise<T> {
+  /** @param work is given Mneme's own way to query, with a time-out, and the driver's. */
+  async #use<T>(work: (session: Session, query: Ask, unlimited: Ask) => Promise<T>): Promise<T> {
     const { connections } = await this.#open()
     try {
       return await connections.use(async (session) => {
         // The driver's own `query`, which handlers use, too: both share one queue.
         const client = session.client as unknown as { readonly query: Ask }
+        const unlimited: Ask = (text, values) => client.query(text, values)
+        const query: Ask = (text, values) => this.#within(session, unlimited(text, values))
         try {
-          return await work(session, (text, values) => client.query(text, values))
+          return await work(session, query, unlimited)
         } catch (error) {
+          // The server may have ended the idle transaction of the same handler just before.
+          const isTimeout = [...causesOf(error)].some((cause) => cause instanceof HandlerTimeoutError)
+          if (isTimeout || isMnemeError(session.broken)) throw error
           // The driver reports the lost connection just after the query that failed with it.
           await new Promise((resolve) => setImmediate(resolve))
           if (!session.broken) throw error
@@ -158,9 +181,13 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
   }
 
   async #connect(): Promise<Opened> {
-    const connectTimeout = this.#connectTimeout
+    const { connectTimeout } = this.#timeouts
     const { pool, end } = await poolOf(this.#connection, connectTimeout, OPTIONS)
-    const connections = new Connections(pool, { connectTimeout, statementTimeout: MAX_TIMER_MS, prepare: false })
+    const connections = new Connections(pool, {
+      connectTimeout,
+      statementTimeout: MAX_TIMER_MS,
+      prepare: false,
+    })
     const close = async () => {
       connections.close()
       await end()
@@ -168,14 +195,34 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
     return { connections, close }
   }
 
+  /** Gives a connection up that does not answer: it may be half-open. */
+  async #within<T>(session: Session, answer: Promise<T>): Promise<T> {
+    const { statementTimeout } = this.#timeouts
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        const message = `PostgreSQL did not answer within ${String(statementTimeout)} ms`
+        session.broken ??= new StoreTimeoutError(message)
+        reject(session.broken)
+      }, statementTimeout)
+    })
+    try {
+      return await Promise.race([answer, late])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
   /** Runs steps to their end, one after the other. */
-  async #runAll<T>(steps: TargetSteps<T>, query: Ask): Promise<T> {
+  async #runAll<T>(steps: TargetSteps<T>, query: Ask, session: Session): Promise<T> {
     let step = steps.next()
     while (!step.done) {
       const { value } = step
       if ('sql' in value) step = steps.next(await this.#rowsOf(query, value))
       else {
         const failure = await failureOf(value.returned)
+        // The handler may still run: what it writes later must not find an open connection.
+        if (failure?.error instanceof HandlerTimeoutError) session.broken ??= failure.error
         step = failure ? steps.throw(failure.error) : steps.next([])
       }
     }
@@ -201,6 +248,11 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
       throw isAborted(error) ? swallowedError() : asMnemeError(error)
     }
   }
+}
+
+interface Timeouts {
+  readonly connectTimeout: number
+  readonly statementTimeout: number
 }
 
 interface Opened {

@@ -14,36 +14,47 @@ import type { History } from './history.ts'
 import { checkPosition, FIRST, formatNumber, LAST, movedBy, numberOf, positionOf } from './position.ts'
 import {
   AT_HORIZON,
-  eventOf,
   HEAD,
   HORIZON,
   HORIZON_BEHIND,
   ID_AT,
   LAST_UP_TO,
   page,
-  PAGE_BYTES,
-  type PageStatements,
-  SMALL,
   type Statements,
 } from './statements.ts'
-import { selection } from './filter.ts'
-import type { Parameter, Row } from './wire.ts'
+import { Selection } from './filter.ts'
+import { type Ask, type Page, pageOf, Pager } from './pages.ts'
+import { PollTimeout } from './poll-timeout.ts'
+import type { Call, Parameter, Row } from './wire.ts'
+
+/** How long reading waits, in milliseconds. */
+export interface ReadSettings {
+  readonly busyTimeout: number
+  readonly pollTimeout: number
+}
 
 /** Reads in pages, each of them one statement, so that nothing is held open between two. */
 export class Reader {
   readonly #connections: Connections
   readonly #statements: Statements
   readonly #history: History
-  readonly #patience: number
-  /** Whether a horizon and what lies below it can be had in one transaction. */
+  readonly #busyTimeout: number
+  readonly #pollTimeout: PollTimeout
+  /** Whether one transaction can give the horizon and the events below it. */
   #looksAtOnce = true
 
-  /** @param patience milliseconds to wait for earlier appends of others that are still being committed. */
-  constructor(connections: Connections, statements: Statements, history: History, patience: number) {
+  /** @param busyTimeout milliseconds to wait for earlier appends of other processes that are still being committed. */
+  constructor(
+    connections: Connections,
+    statements: Statements,
+    history: History,
+    { busyTimeout, pollTimeout }: ReadSettings,
+  ) {
     this.#connections = connections
     this.#statements = statements
     this.#history = history
-    this.#patience = patience
+    this.#busyTimeout = busyTimeout
+    this.#pollTimeout = new PollTimeout(pollTimeout)
   }
 
   async head(stream: string): Promise<Revision> {
@@ -66,12 +77,13 @@ export class Reader {
     const isForwards = direction === 'forwards'
     const order = isForwards ? 'revision' : 'revision DESC'
     const rows = `SELECT * FROM SCHEMA.events WHERE stream = $1 AND revision ${isForwards ? '>=' : '<='} $2 ORDER BY ${order} LIMIT $3`
-    const ask = this.#pager(page(rows, order))
+    const statements = page(rows, order)
+    const pager = new Pager((sql, values) => this.#ask(sql, values), this.#history)
     let next = from ?? (isForwards ? 0 : Number.MAX_SAFE_INTEGER)
     let left = limit
     while (left > 0 && next >= 0) {
-      const wanted = Math.min(left, ROWS)
-      const { events, isCut } = await ask([stream, String(next), String(wanted)])
+      const wanted = Math.min(left, MAX_EVENTS_PER_PAGE)
+      const { events, isCut } = await pager.next(statements, [stream, String(next), String(wanted)])
       const last = events.at(-1)
       if (last) yield events
       if (!last || (events.length < wanted && !isCut)) return undefined
@@ -81,7 +93,7 @@ export class Reader {
     return undefined
   }
 
-  /** The store's events in pages: those below the appends that were under way when the first page was asked for. */
+  /** The store's events in pages: those below the appends that were under way when reading began. */
   async *all(request: ReadAllRequest): AsyncGenerator<StoredEvent[], undefined> {
     const { direction, after, limit = Infinity } = request
     const isForwards = direction === 'forwards'
@@ -94,9 +106,9 @@ export class Reader {
   }
 
   /**
-   * Looks through the log behind a place, up to the appends that are under way, for which it does not wait.
+   * Reads the log behind a place, up to the appends that are under way, for which it does not wait.
    *
-   * @param looked is told whether something is committed that comes only when those are over.
+   * @param looked is told whether an event is committed above them, which comes only when they are over.
    * @throws HistoryRewoundError
    */
   async *scan(
@@ -108,10 +120,13 @@ export class Reader {
     const head = id === undefined ? undefined : { position: end, id }
     if (head) this.#history.saw(head)
     let place = after
-    const range = { direction: 'forwards', start: after?.position ?? FIRST, end, isStandby, page } as const
+    const start = after?.position ?? FIRST
+    const ask: Ask = async (sql, values) =>
+      (await this.#poll([{ statement: this.#statements.of(sql), values }]))[0]!
+    const range = { direction: 'forwards', start, end, isStandby, page, ask } as const
     for await (const { events, upTo } of this.#pages(filter, range)) {
       const last = events.at(-1)
-      // Never a number without an event: after a crash it may be given out again.
+      // Only positions of events: after a crash, a number without one may be given out again.
       const known = [last, head].find((event) => event?.position === upTo)
       const found = known ?? (last && upTo < end ? last : await this.#lastUpTo(upTo))
       const through = isBehind(last, found) ? found : last
@@ -126,33 +141,34 @@ export class Reader {
   async idAt(position: Position): Promise<string | undefined> {
     const [row] = await this.#ask(ID_AT, [checkPosition(position, 'from')])
     if (row) return row[0]!
-    const horizon = await this.#reached()
+    const horizon = await this.#currentHorizon()
     if (horizon.isStandby && horizon.position < position) throw new StoreUnavailableError(NOT_YET)
     return undefined
   }
 
-  /** Looks through the log between two positions, the latter included, in pages; those may be empty. */
+  /** Reads the log between two positions, the latter included, in pages, which may be empty. */
   async *#pages(
     filter: LogFilter,
-    { direction, start, end, limit = Infinity, isStandby, page }: Range,
+    { direction, start, end, limit = Infinity, isStandby, page, ask }: Range,
   ): AsyncGenerator<Looked, undefined> {
     const isForwards = direction === 'forwards'
-    const { statements, values } = selection(filter, direction, isStandby)
-    const ask = this.#pager(statements, page)
-    let span = firstSpan(values)
+    const selection = new Selection(filter, direction, isStandby)
+    const pager = new Pager(ask ?? ((sql, values) => this.#ask(sql, values)), this.#history, page)
+    let span = selection.firstSpan
     let next = start
     let left = limit
     while (left > 0 && (isForwards ? next < end : next > end)) {
-      const wanted = Math.min(left, ROWS)
-      // A filter may match nothing for a long while: a page looks at so many numbers at most.
+      const wanted = Math.min(left, MAX_EVENTS_PER_PAGE)
       const bound = boundOf(next, end, span, isForwards)
-      const { events, isCut, noted } = await ask([...values, next, bound, String(wanted)])
+      const values = [...selection.values, next, bound, String(wanted)]
+      const { events, isCut, noted } = await pager.next(selection.statementsFor(span), values)
       const last = events.at(-1)
       const isWhole = events.length < wanted && !isCut
-      // This may be another standby than the one that was asked before, and not have come as far.
+      // This may be a different standby from before, which has not replayed as much.
       const isEnd = isForwards && isWhole && noted !== undefined && noted < bound
+      const from = next
       next = isWhole && !isEnd ? bound : (last?.position ?? next)
-      if (isWhole) span *= 4
+      span = selection.nextSpan(span, isWhole, Math.abs(numberOf(next) - numberOf(from)))
       left -= events.length
       yield { events, upTo: next }
       if (isEnd) return undefined
@@ -160,44 +176,44 @@ export class Reader {
     return undefined
   }
 
-  /** Up to where the log can be read: as far as this process has seen it and was acknowledged, at least. */
+  /** Up to where the log can be read: at least as far as this process has seen it or was acknowledged. */
   async #horizon(): Promise<Horizon> {
     const seen = this.#history.number
     const started = performance.now()
     for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
-      const horizon = await this.#reached()
+      const horizon = await this.#currentHorizon()
       // Appends that began earlier, of other processes, are still being committed.
       if (horizon.isStandby || numberOf(horizon.position) >= seen) return horizon
       const waited = performance.now() - started
-      if (waited > this.#patience) throw new StoreBusyError(waited)
+      if (waited > this.#busyTimeout) throw new StoreBusyError(waited)
       await new Promise((resolve) => setTimeout(resolve, pause))
     }
   }
 
   /**
-   * The horizon just now, for who goes on from a place; with the first page behind that, where one round trip can have
+   * The current horizon for a reader that continues from a place, with the first page behind it if one round trip can give
    * both.
    *
-   * @throws HistoryRewoundError where there is no such place.
+   * @throws HistoryRewoundError if there is no such place.
    */
   async #look(filter: LogFilter, place: LogPlace | undefined): Promise<Look> {
     const seen = this.#history.number
     const start = place?.position ?? FIRST
-    const { statements, values } = selection(filter, 'forwards', false)
-    const bound = boundOf(start, LAST, firstSpan(values), true)
+    const selection = new Selection(filter, 'forwards', false)
+    const bound = boundOf(start, LAST, selection.firstSpan, true)
     const behind = { statement: this.#statements.of(HORIZON_BEHIND), values: [place?.position ?? null] }
     const atHorizon = (end: Position | null) => ({
       statement: this.#statements.of(AT_HORIZON),
       values: [end],
     })
-    const [first, ...more] = await this.#connections.askAll(
+    const [first, ...more] = await this.#poll(
       this.#looksAtOnce
         ? [
             behind,
             atHorizon(null),
             {
-              statement: this.#statements.of(statements.small),
-              values: [...values, start, bound, String(ROWS)],
+              statement: this.#statements.of(selection.statementsFor(selection.firstSpan).small),
+              values: [...selection.values, start, bound, String(MAX_EVENTS_PER_PAGE)],
             },
           ]
         : [behind],
@@ -210,18 +226,18 @@ export class Reader {
       throw historyRewound(place.position)
     }
     const isOne = more.length > 0 && until !== ''
-    // A server takes over, say, or it is another one.
+    // A standby may take over, or the next connection may reach a different server.
     this.#looksAtOnce = until !== ''
     const [head] = isOne ? more[0]! : await this.#ask(AT_HORIZON, [horizon.position])
     return {
       ...horizon,
       id: head?.[0] ?? undefined,
       isHeldBack: head?.[1] === 't' && !horizon.isStandby,
-      page: isOne ? this.#pageOf(more[1]!) : undefined,
+      page: isOne ? pageOf(more[1]!, this.#history) : undefined,
     }
   }
 
-  async #reached(): Promise<Horizon> {
+  async #currentHorizon(): Promise<Horizon> {
     const seen = this.#history.number
     const [row] = await this.#ask(HORIZON, [])
     return this.#horizonOf(row!, seen)
@@ -241,37 +257,9 @@ export class Reader {
     return row && { position: formatNumber(row[0]!), id: row[1]! }
   }
 
-  /** Asks for one page after the other, of small events as long as they are. @param first what is known of them. */
-  #pager({ small, measured }: PageStatements, first?: Page): (values: readonly Parameter[]) => Promise<Page> {
-    let areSmall = true
-    let known = first
-    return async (values) => {
-      if (areSmall) {
-        const page = known ?? this.#pageOf(await this.#ask(small, values))
-        known = undefined
-        areSmall = !page.isCut
-        if (areSmall || page.events.length > 0) return page
-      }
-      const page = this.#pageOf(await this.#ask(measured, values))
-      const size = sizeOf(page.events)
-      areSmall = page.events.every((event) => sizeOf([event]) <= SMALL)
-      // Characters are counted, of which each is up to 3 bytes.
-      return { ...page, isCut: size * 3 >= PAGE_BYTES }
-    }
-  }
-
-  /** A page of rows; it ends before one that is too large for it. */
-  #pageOf(rows: readonly Row[]): Page {
-    const events: StoredEvent[] = []
-    let noted: string | undefined
-    let isCut = false
-    for (const row of rows) {
-      if (row[STREAM] === null) noted = row[0]!
-      else if (row[DATA] === null) isCut = true
-      else if (!isCut) events.push(eventOf(row))
-    }
-    for (const end of [events.at(0), events.at(-1)]) if (end) this.#history.saw(end)
-    return { events, isCut, noted: noted === undefined ? undefined : formatNumber(noted) }
+  /** Reads for subscribers, with a time-out of its own: on a dead connection they would wait for all of the other one. */
+  #poll(calls: readonly Call[]): Promise<Row[][]> {
+    return this.#pollTimeout.limit((timeoutMs) => this.#connections.askAll(calls, timeoutMs))
   }
 
   #ask(sql: string, values: readonly Parameter[]) {
@@ -281,16 +269,16 @@ export class Reader {
 
 interface Horizon {
   readonly position: Position
-  /** Whether the server is a standby, which knows of the horizon what the primary noted. */
+  /** Whether the server is a standby, which has the horizon that the primary noted. */
   readonly isStandby: boolean
 }
 
 interface Look extends Horizon {
-  /** Of the event at the horizon. */
+  /** The id of the event at the horizon. */
   readonly id: string | undefined
-  /** Whether something is committed above it. */
+  /** Whether an event above it is committed. */
   readonly isHeldBack: boolean
-  /** The first page of what is asked for, where it came with the horizon. */
+  /** The first page, if it came with the horizon. */
   readonly page: Page | undefined
 }
 
@@ -303,34 +291,15 @@ interface Range {
   readonly end: Position
   readonly limit?: number
   readonly isStandby: boolean
-  /** The first page, where it is known already. */
+  /** The first page, if it is known already. */
   readonly page?: Page | undefined
+  readonly ask?: Ask
 }
 
-/** A page, and up to where that was all there is. */
+/** A page, and up to where it is complete. */
 interface Looked {
   readonly events: StoredEvent[]
   readonly upTo: Position
-}
-
-interface Page {
-  readonly events: StoredEvent[]
-  /** Whether it may have ended before its end, because something is large. */
-  readonly isCut: boolean
-  /** On a standby: up to where the log was complete there. */
-  readonly noted: Position | undefined
-}
-
-/** In UTF-16 units of JSON. */
-function sizeOf(events: readonly StoredEvent[]): number {
-  let size = 0
-  for (const { data, metadata } of events) size += data.length + metadata.length
-  return size
-}
-
-/** Numbers at which the first page looks; of all events, none are looked at in vain. */
-function firstSpan(selected: readonly Parameter[]): number {
-  return selected.length > 0 ? SPAN : Infinity
 }
 
 function boundOf(next: Position, end: Position, span: number, isForwards: boolean): Position {
@@ -346,12 +315,7 @@ function earlier(a: Position | undefined, b: Position): Position {
 }
 
 const NOT_NOTED =
-  'a standby can be read when a writer notes for it how far the log is complete (`standbys: true`)'
-const NOT_YET = 'the standby has not come as far as that position yet'
-
-/** Columns of a row that are null only where they say something. */
-const [STREAM, DATA] = [1, 7] as const
+  'this standby does not know how far the log is complete: open a store that writes on the primary with standbys: true'
+const NOT_YET = 'the standby has not replayed the log up to that position yet: retry later'
 /** Events in a page. */
-const ROWS = 1_000
-/** Numbers at which the first page of a filtered reading looks. */
-const SPAN = 65_536
+const MAX_EVENTS_PER_PAGE = 1_000

@@ -5,11 +5,11 @@ import { timeOf } from '../../base/clock.ts'
 import type { StoredEvent } from '../../adapter/store-adapter.ts'
 import { formatNumber } from './position.ts'
 
-/** What every statement that selects events selects; {@link eventOf} takes its rows. */
+/** The columns of every statement that selects events; {@link eventOf} takes its rows. */
 const HEADER = 'position, stream, revision, id, type, version, (extract(epoch FROM time) * 1000)::bigint'
 const COLUMNS = `${HEADER}, data, metadata`
 
-/** The statements of a store in one schema. Those of pages are made from what is asked for. */
+/** The statements of a store in one schema. */
 export class Statements {
   readonly #quoted: string
   readonly #known = new Map<string, Statement>()
@@ -18,7 +18,7 @@ export class Statements {
     this.#quoted = quoted
   }
 
-  /** A statement, with the schema's names put in, and a name that depends on nothing but its text. */
+  /** A statement with the schema's names put in, under a name that depends only on its text. */
   of(sql: string): Statement {
     let statement = this.#known.get(sql)
     if (!statement) {
@@ -38,10 +38,10 @@ export const APPEND = `SELECT verdict, heads, number, milliseconds, there FROM S
 export const HORIZON = 'SELECT reached, drawn, standby FROM SCHEMA.horizon()'
 
 /**
- * The same for who goes on from a position ($1): the id of the event there, and up to where the statements that follow in
- * this transaction can look ({@link UNTIL}): the horizon, in text; '' where they must not, since they would see no more
- * than this one did (its isolation is not READ COMMITTED), or since it is a standby. To plan those anew for a few events takes
- * several times as long as to find them.
+ * The horizon for a reader that continues behind a position ($1): with the id of the event there, and up to where the
+ * statements that follow in this transaction may read ({@link UNTIL}). That is the horizon, as text; or '' if they must not
+ * read, because they would see no more than this statement (the isolation is not READ COMMITTED), or on a standby. Planning
+ * those statements anew for a few events takes several times as long as finding them.
  */
 export const HORIZON_BEHIND = `SELECT h.reached, h.drawn, h.standby,
     (SELECT e.id FROM SCHEMA.events e WHERE e.position = $1),
@@ -50,12 +50,12 @@ export const HORIZON_BEHIND = `SELECT h.reached, h.drawn, h.standby,
     set_config('plan_cache_mode', 'force_generic_plan', true)
   FROM SCHEMA.horizon() h`
 
-/** Up to where {@link HORIZON_BEHIND} lets the statements behind it look; null where it stands not before them. */
+/** Up to where {@link HORIZON_BEHIND} lets the statements behind it read; null if it is not in their transaction. */
 export const UNTIL = `nullif(current_setting('mneme.until', true), '')::bigint`
 
 /**
- * The id of the event at the horizon, which is $1 or what was found before, and whether something stands above it: by the
- * last one of all, since whether there is any such event the planner may look up in every event before.
+ * The id of the event at the horizon ($1, or the one found before), and whether an event stands above it. The latter is
+ * told by the last event of all: for an EXISTS the planner may read every event before.
  */
 export const AT_HORIZON = `SELECT (SELECT e.id FROM SCHEMA.events e WHERE e.position = horizon.position),
     horizon.position < (SELECT max(last.position) FROM SCHEMA.events last)
@@ -69,13 +69,14 @@ export const ID_AT = 'SELECT id FROM SCHEMA.events WHERE position = $1'
 
 export const NOTE_HORIZON = 'SELECT SCHEMA.note_horizon()'
 
-/** The lock of this store's listeners, all of whom hold it: of a key that no stream's and no idempotency key's lock has. */
+/** The lock that all listeners of this store share; its key is not that of any stream or idempotency key. */
 const LISTENERS = `hashtextextended('', 'POSITIONS'::regclass::oid::bigint + 2)`
 
-/** Says that somebody listens, until the session ends. */
+/** Says that a session listens, until it ends or takes it back. */
 export const SAY_LISTENING = `SELECT pg_advisory_lock_shared(${LISTENERS})`
+export const SAY_NOT_LISTENING = `SELECT pg_advisory_unlock_shared(${LISTENERS})`
 
-/** Notifies a channel ($1) of a text ($2), if anybody listens. Losing it costs nothing, so nothing waits for the disk. */
+/** Notifies a channel ($1) of a text ($2) if a session listens. Losing it costs nothing, so it does not wait for the disk. */
 export const NOTIFY_LISTENERS = `SELECT set_config('synchronous_commit', 'off', true),
   CASE WHEN pg_try_advisory_xact_lock(${LISTENERS}) THEN NULL ELSE pg_notify($1, $2)::text END`
 
@@ -84,29 +85,29 @@ export const NOTIFY = `SELECT set_config('synchronous_commit', 'off', true), pg_
 
 export const HEAD = 'SELECT revision FROM SCHEMA.events WHERE stream = $1 ORDER BY revision DESC LIMIT 1'
 
-/** The events from some positions up to others, which are few. */
+/** The events of a few ranges of positions. */
 export const STORED = `SELECT ${COLUMNS} FROM unnest($1::bigint[], $2::bigint[]) AS range(first, last)
   JOIN SCHEMA.events e ON e.position >= range.first AND e.position <= range.last`
 
 export const KEYS = `SELECT key, fingerprint, position, first, count, array_to_json(streams), heads
   FROM SCHEMA.keys WHERE key = ANY ($1)`
 
-/** Whether an event that was seen is there, which a standby cannot be asked. */
+/** Whether an event that was seen exists; a standby may lag behind, and is not asked. */
 export const IS_THERE = `SELECT pg_is_in_recovery() OR EXISTS (
   SELECT FROM SCHEMA.events WHERE position = $1 AND id = $2)`
 
-/** The statements of a page, of which the first does for nearly all. */
+/** The statements for a page; the first one serves nearly all pages. */
 export interface PageStatements {
-  /** As many rows as there are, but of those larger than {@link SMALL}, data and metadata are null. */
+  /** All rows up to the limit, but for those larger than {@link SMALL_EVENT_BYTES}, data and metadata are null. */
   readonly small: string
-  /** It ends with the row that makes it larger than {@link PAGE_BYTES}; to add that up takes half as long again. */
+  /** Ends with the row that makes it larger than {@link PAGE_BYTES}; adding sizes up takes half as long again. */
   readonly measured: string
 }
 
-/** A page of the rows that a query gives in `order`. How large a row is, is known without reading it. */
+/** A page of the rows that a query gives in `order`. The server knows the size of a row without reading it. */
 export function page(rows: string, order: string): PageStatements {
   const size = '(octet_length(e.data) + octet_length(e.metadata))'
-  const ifSmall = (column: string) => `CASE WHEN ${size} <= ${String(SMALL)} THEN e.${column} END`
+  const ifSmall = (column: string) => `CASE WHEN ${size} <= ${String(SMALL_EVENT_BYTES)} THEN e.${column} END`
   return {
     small: `SELECT ${HEADER}, ${ifSmall('data')}, ${ifSmall('metadata')} FROM (${rows}) e ORDER BY ${order}`,
     measured: `SELECT ${COLUMNS} FROM (
@@ -115,7 +116,7 @@ export function page(rows: string, order: string): PageStatements {
   }
 }
 
-/** A page on a standby, and one row more: up to where the log was complete for this statement. */
+/** A page on a standby, with one more row: up to where the log was complete for this statement. */
 export function withNoted({ small, measured }: PageStatements): PageStatements {
   const and = (page: string) => `(${page}) UNION ALL
     SELECT h.position, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM SCHEMA.horizon h`
@@ -124,8 +125,8 @@ export function withNoted({ small, measured }: PageStatements): PageStatements {
 
 /** Bytes of JSON after which a page ends. */
 export const PAGE_BYTES = 1024 * 1024
-/** Bytes of JSON up to which an event is a small one. */
-export const SMALL = 1024
+/** Bytes of JSON up to which an event is small. */
+export const SMALL_EVENT_BYTES = 1024
 
 /** The event of a row. */
 export function eventOf(row: Row): StoredEvent {

@@ -1,25 +1,24 @@
 import type { LogSource } from '../../adapter/subscription-hub.ts'
 import type { Connections } from './connection.ts'
-import { type Channel, Listener } from './listener.ts'
+import { Listener, type Listening } from './listener.ts'
 import { NOTIFY_LISTENERS, type Statements } from './statements.ts'
 import { TokenBucket } from '../../base/token-bucket.ts'
 import type { Row } from './wire.ts'
 
 /**
- * Tells who follows the log that there may be something new, whoever appended it: this process, which says so itself;
- * others, by what they notify; and, because that can fail, a poll. Nothing runs and no connection is held while nobody
- * watches.
+ * Tells watchers of the log that there may be something new: what this process appends, what other processes notify, and,
+ * because a notification can be lost, by a poll. Nothing runs and no connection is held while nobody watches.
  */
 export class LogWatch {
+  readonly #connections: Connections
   readonly #notifier: Notifier
-  /** Where the pool is so small that a connection held would be missed, there is none. */
-  readonly #listener: Listener | undefined
+  readonly #listener: Listener
+  readonly #listening: Listening
   readonly #watchers = new Set<() => void>()
   #poll: NodeJS.Timeout | undefined
   #again: NodeJS.Timeout | undefined
-  #wait = 0
+  #againAfterMs = 0
   #lingering: NodeJS.Timeout | undefined
-
   readonly #intervals: PollIntervals
 
   constructor(
@@ -28,39 +27,43 @@ export class LogWatch {
     identity: string,
     intervals: PollIntervals = POLL_INTERVALS,
   ) {
+    this.#connections = connections
     this.#intervals = intervals
-    const channel = { name: `mneme_${identity.replaceAll('-', '')}`, own: crypto.randomUUID() }
-    if (connections.size >= LEAST_CONNECTIONS) {
-      this.#listener = new Listener(connections, statements, channel, this.#changed)
+    this.#listening = {
+      statements,
+      channel: `mneme_${identity.replaceAll('-', '')}`,
+      own: crypto.randomUUID(),
+      heard: this.#changed,
     }
-    this.#notifier = new Notifier(connections, statements, channel, this.#listener)
+    this.#listener = Listener.of(connections.shared.pool)
+    this.#notifier = new Notifier(connections, this.#listening, this.#listener)
   }
 
-  /** This process appended something. Who watches hears of it once its caller has, and has appended what is next. */
+  /** This process appended something. Watchers are told after the caller, which may have appended the next event by then. */
   appended(): void {
     this.#notifier.due()
     if (this.#watchers.size > 0) setImmediate(this.#changed)
   }
 
   /**
-   * Somebody looked at the log. Where the end of it is held back by an append under way, which may end without a word,
-   * it is looked at again soon.
+   * The log was read. If an append under way holds back its end, it is read again soon, since the append may be rolled back
+   * without a notification.
    */
   looked(isHeldBack: boolean): void {
-    if (!isHeldBack) this.#wait = 0
+    if (!isHeldBack) this.#againAfterMs = 0
     if (!isHeldBack || this.#again || this.#watchers.size === 0) return
-    this.#wait = Math.min(Math.max(this.#wait * 2, MIN_HELD_BACK_MS), MAX_HELD_BACK_MS)
+    this.#againAfterMs = Math.min(Math.max(this.#againAfterMs * 2, MIN_HELD_BACK_MS), MAX_HELD_BACK_MS)
     this.#again = setTimeout(() => {
       this.#again = undefined
       this.#changed()
-    }, this.#wait)
+    }, this.#againAfterMs)
   }
 
   readonly watch: LogSource['watch'] = (changed) => {
     this.#watchers.add(changed)
     if (this.#watchers.size === 1) {
       clearTimeout(this.#lingering)
-      this.#listener?.start()
+      this.#listener.start(this.#listening, this.#connections)
       this.#pollSoon()
     }
     return () => {
@@ -68,13 +71,13 @@ export class LogWatch {
     }
   }
 
-  /** Ends every watch, and sends what is still to be told. */
+  /** Ends every watch, and sends the last notification. */
   async close(): Promise<void> {
     this.#watchers.clear()
     this.#rest()
     clearTimeout(this.#lingering)
     await this.#notifier.close()
-    await this.#listener?.stop()
+    await this.#listener.stop(this.#listening)
   }
 
   readonly #changed = (): void => {
@@ -87,7 +90,7 @@ export class LogWatch {
         this.#pollSoon()
         this.#changed()
       },
-      this.#listener?.isHearing ? this.#intervals.listeningMs : this.#intervals.aloneMs,
+      this.#listener.isHearing(this.#listening) ? this.#intervals.listeningMs : this.#intervals.aloneMs,
     )
   }
 
@@ -95,9 +98,9 @@ export class LogWatch {
     clearTimeout(this.#poll)
     clearTimeout(this.#again)
     this.#again = undefined
-    this.#wait = 0
-    // Who falls behind and catches up again listens on the same connection.
-    this.#lingering = setTimeout(() => void this.#listener?.stop(), LINGERING)
+    this.#againAfterMs = 0
+    // A subscriber that falls behind and catches up again listens on the same connection.
+    this.#lingering = setTimeout(() => void this.#listener.stop(this.#listening), LINGER_MS)
   }
 }
 
@@ -110,45 +113,36 @@ export interface PollIntervals {
 }
 
 export const POLL_INTERVALS: PollIntervals = { aloneMs: 100, listeningMs: 500 }
-/** Connections that a pool can have, for one of them to listen: one more to append, one to read. */
-const LEAST_CONNECTIONS = 3
 /** Milliseconds after which a log whose end is held back is read again; doubled each time, up to the maximum. */
 const MIN_HELD_BACK_MS = 5
 const MAX_HELD_BACK_MS = 100
-/** Milliseconds for which it is listened when nobody watches any more. */
-const LINGERING = 1_000
+/** Milliseconds for which the connection still listens after the last watcher has gone. */
+const LINGER_MS = 1_000
 
 /**
- * Tells other processes that something was appended: at once, but on average no more often than every {@link EVERY}, and
- * one at a time. It stands beside the appends: none of them waits for it or fails with it. Where it fails itself, that
- * is left to the others' polls.
+ * Tells other processes that something was appended: at once, but on average no more often than every
+ * {@link NOTIFY_INTERVAL_MS}, and one notification at a time. No append waits for it or fails with it. If it fails, the
+ * polls of other processes find the events.
  *
- * Nobody is notified as long as nobody else listens, and that is looked at every {@link LOOK_PACE}.
+ * While no other process listens none is notified; that is checked every {@link CHECK_LISTENERS_MS}.
  */
 export class Notifier {
   readonly #connections: Connections
-  readonly #statements: Statements
-  readonly #channel: Channel
-  readonly #listener: Listener | undefined
-  readonly #pace = new TokenBucket(EVERY, BURST)
+  readonly #listening: Listening
+  readonly #listener: Listener
+  readonly #tokens = new TokenBucket(NOTIFY_INTERVAL_MS, MAX_NOTIFY_BURST)
   #isDue = false
   #isClosed = false
-  /** When it was looked in vain whether anybody listens. */
-  #lookedAt = -Infinity
+  /** When no other process was found to listen. */
+  #unheardAt = -Infinity
   #sending: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
   #soon: NodeJS.Immediate | undefined
 
-  /** @param listener of this process: on its connection it shows whether anybody else listens. */
-  constructor(
-    connections: Connections,
-    statements: Statements,
-    channel: Channel,
-    listener: Listener | undefined,
-  ) {
+  /** @param listener on whose connection the server can tell whether another process listens. */
+  constructor(connections: Connections, listening: Listening, listener: Listener) {
     this.#connections = connections
-    this.#statements = statements
-    this.#channel = channel
+    this.#listening = listening
     this.#listener = listener
   }
 
@@ -157,9 +151,9 @@ export class Notifier {
     if (this.#isClosed) return
     this.#isDue = true
     if (this.#sending || this.#timer || this.#soon) return
-    const early = Math.max(this.#pace.wait, this.#lookedAt + LOOK_PACE - performance.now())
+    const early = Math.max(this.#tokens.wait, this.#unheardAt + CHECK_LISTENERS_MS - performance.now())
     if (early <= 0) {
-      // Once the caller was told, and has appended what is next.
+      // After the caller was told, which may have appended the next event by then.
       this.#soon = setImmediate(() => {
         this.#soon = undefined
         this.#send()
@@ -172,24 +166,24 @@ export class Notifier {
     }
   }
 
-  /** Sends what is still to be told, unless that takes long. */
+  /** Sends the last notification, unless that takes long. */
   async close(): Promise<void> {
     this.#isClosed = true
     clearTimeout(this.#timer)
     clearImmediate(this.#soon)
-    await this.#withinReason(this.#sending)
+    await withinMs(this.#sending, CLOSE_MS)
     if (!this.#isDue) return
     this.#send()
-    await this.#withinReason(this.#sending)
+    await withinMs(this.#sending, CLOSE_MS)
   }
 
   #send(): void {
     this.#isDue = false
-    this.#pace.take()
+    this.#tokens.take()
     this.#sending = this.#notify()
       .then(
         ([row]) => {
-          if (row?.[1] === null) this.#lookedAt = performance.now()
+          if (row?.[1] === null) this.#unheardAt = performance.now()
         },
         () => undefined,
       )
@@ -200,27 +194,28 @@ export class Notifier {
   }
 
   async #notify(): Promise<Row[]> {
-    const { name, own } = this.#channel
-    const call = { statement: this.#statements.of(NOTIFY_LISTENERS), values: [name, own] }
-    const told = await this.#listener?.ask(call)
+    const { statements, channel, own } = this.#listening
+    const call = { statement: statements.of(NOTIFY_LISTENERS), values: [channel, own] }
+    this.#listener.tellOthersHere(this.#listening)
+    const told = this.#listener.isHearing(this.#listening) ? await this.#listener.ask(call) : undefined
     return told ?? this.#connections.ask(call.statement, call.values)
-  }
-
-  async #withinReason(sending: Promise<void> | undefined): Promise<void> {
-    if (!sending) return
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, CLOSING)
-    })
-    await Promise.race([sending, late])
-    clearTimeout(timer)
   }
 }
 
-/** Milliseconds from one notification to the next, on average; so many may come at once. */
-const EVERY = 8
-const BURST = 3
-/** Milliseconds until it is looked again, where nobody listened the last time. */
-const LOOK_PACE = 50
+async function withinMs(work: Promise<void> | undefined, milliseconds: number): Promise<void> {
+  if (!work) return
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, milliseconds)
+  })
+  await Promise.race([work, late])
+  clearTimeout(timer)
+}
+
+/** Milliseconds between two notifications, on average, and how many may be sent at once. */
+const NOTIFY_INTERVAL_MS = 8
+const MAX_NOTIFY_BURST = 3
+/** Milliseconds until the next check whether another process listens, if none did. */
+const CHECK_LISTENERS_MS = 50
 /** Milliseconds that closing waits for a notification. */
-const CLOSING = 500
+const CLOSE_MS = 500

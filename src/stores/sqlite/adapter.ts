@@ -8,12 +8,15 @@ import { isTurnDue, nextTurn } from './event-loop.ts'
 import { allPages, idAt, logHeadOf, scanPages, streamPages } from './read.ts'
 import type { SharedFile } from './shared-file.ts'
 
-/** A store's adapter on an open file, of which it is one user. Waits `busyTimeout` ms for other processes. */
+/** A store's adapter on an open file, which it may share. Waits up to `busyTimeout` ms for other processes. */
 export function sqliteAdapter(file: SharedFile, busyTimeout: number): StoreAdapter {
   const { connection, queue, signal, recent } = file
   const reading = async <T>(read: (sql: Statements) => T): Promise<T> => {
     if (isTurnDue()) await nextTurn()
-    return retryBusy(() => connection.reading(read), busyTimeout)
+    return retryBusy(() => {
+      connection.history.ensure()
+      return connection.reading(read)
+    }, busyTimeout)
   }
   return {
     capabilities: { severalStreams: true, keys: true, settlesAny: true, truncation: false },

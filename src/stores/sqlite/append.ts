@@ -1,6 +1,6 @@
 import { nextRevision, anchorOf, conflictOf, placeEvents, repeatOf } from '../../adapter/append-rules.ts'
 import { currentTime } from '../../base/clock.ts'
-import { formatPosition } from '../../adapter/position.ts'
+import { formatPosition, parsePosition } from '../../adapter/position.ts'
 import type { Revision } from '../../base/revision.ts'
 import type {
   Appended,
@@ -39,7 +39,7 @@ function append(sql: Statements, request: AppendRequest): AppendVerdict {
   return { kind: 'appended', revisions, positions: positions.map(formatPosition), time, heads }
 }
 
-/** Where a stream stands. */
+/** The revision of a stream's last event. */
 export function headOf(sql: Statements, stream: string): Revision {
   const { revision } = sql.head.get(stream) as { revision: number | null }
   return revision ?? 'none'
@@ -61,7 +61,7 @@ function firstAppendOf(
   const anchor = anchorOf(request)
   if (!anchor) return undefined
   const { stream, id } = request.events[anchor.index]!
-  // The usual append stands where it was expected: there is nothing behind that to look at.
+  // Usually the stream is at the expected revision, and there is nothing behind it to compare.
   const head = now[request.conditions.findIndex((condition) => condition.stream === stream)]!
   if (head === 'none' || head < anchor.revision) return undefined
   const known = sql.at.get(stream, anchor.revision) as At | undefined
@@ -82,7 +82,7 @@ function useOf(sql: Statements, key: string): KeyUse | undefined {
   return { key, fingerprint, events, heads: JSON.parse(row.heads) as KeyUse['heads'] }
 }
 
-/** Keeps each key with where the streams stood after its events: those of the keys before it included. */
+/** Keeps each key with the heads of the streams after its events, which include those of earlier keys. */
 function keepKeys(
   sql: Statements,
   { conditions, events, keys }: AppendRequest,
@@ -116,21 +116,21 @@ interface KeyRow {
   readonly heads: string
 }
 
-/** What became of a batch: of the first appends that it was given. */
+/** The outcome of a batch, which is the first of the appends that were given. */
 export type BatchOutcome =
   /** Committed: each one's verdict. */
   | { readonly kind: 'committed'; readonly verdicts: readonly AppendVerdict[] }
-  /** Nothing was written; the first `tried` have failed by this error. */
+  /** Nothing was written; the first `tried` appends failed with this error. */
   | { readonly kind: 'failed'; readonly tried: number; readonly error: unknown }
-  /** COMMIT failed by this error, and it is to be found out whether it took effect. */
+  /** COMMIT failed with this error, and it is unknown yet whether it took effect. */
   | { readonly kind: 'doubtful'; readonly verdicts: readonly AppendVerdict[]; readonly error: unknown }
 
 /**
- * Commits appends together: as many as there are, but for no longer than the event loop can spare. Each is
- * judged after those before it, as if they had been made one after the other.
+ * Commits appends together: all of them, or as many as fit into `MAX_BATCH_MS`. Each is judged after those before it, as if
+ * they had been made one after the other.
  *
- * After an error nothing of the batch counts. SQLite may have rolled back by itself (a full disk does that), and
- * what follows would then commit on its own.
+ * After an error nothing of the batch counts. SQLite may have rolled back by itself (it does on a full disk), and later
+ * statements would then commit on their own.
  */
 export function commitBatch(
   connection: Connection,
@@ -140,6 +140,7 @@ export function commitBatch(
   let isCommitting = false
   try {
     connection.ensureNoTransaction()
+    connection.history.ensureFile()
     if (appends.length === 1) {
       const outcome = appendAlone(connection, appends[0]!.request)
       if (outcome?.kind === 'committed') return committed(connection, appends, outcome.verdicts)
@@ -147,6 +148,7 @@ export function commitBatch(
     }
     const { sql } = connection
     sql.begin.run()
+    connection.history.confirm(sql)
     const started = performance.now()
     let inserted = 0
     let size = 0
@@ -154,7 +156,8 @@ export function commitBatch(
       verdicts.push(append(sql, request))
       for (const { data, metadata } of request.events) size += data.length + metadata.length
       inserted += request.events.length + 1
-      if (size > LARGEST || (inserted > FEW && performance.now() - started > LONGEST)) break
+      if (size > MAX_BATCH_UNITS || (inserted > UNTIMED_WRITES && performance.now() - started > MAX_BATCH_MS))
+        break
     }
     isCommitting = true
     sql.commit.run()
@@ -173,14 +176,14 @@ function committed(
   appends: readonly { readonly request: AppendRequest }[],
   verdicts: readonly AppendVerdict[],
 ): BatchOutcome {
-  for (let i = 0; i < verdicts.length; i++) noteReached(connection, appends[i]!.request, verdicts[i]!)
+  for (let i = 0; i < verdicts.length; i++) note(connection, appends[i]!.request, verdicts[i]!)
   return { kind: 'committed', verdicts }
 }
 
 /**
- * The verdicts of a batch whose COMMIT failed, if it took effect after all.
+ * The verdicts of a batch whose COMMIT failed, if it took effect nevertheless.
  *
- * @throws what the driver throws; it is then to be asked again.
+ * @throws what the driver throws; then it is still unknown.
  */
 export function tookEffect(
   connection: Connection,
@@ -194,28 +197,28 @@ export function tookEffect(
   return settled.every((verdict) => verdict !== undefined) ? settled : undefined
 }
 
-/** Whether an append has written something. */
+/** Whether an append has written an event. */
 export function hasWritten(verdict: AppendVerdict): verdict is AppendVerdict & { kind: 'appended' } {
   return verdict.kind === 'appended' && verdict.revisions.length > 0
 }
 
-/** Appends and events that are never too many: were they slow, it would be the machine. */
-const FEW = 256
-/** Milliseconds that a batch of more may take before its commit. */
-const LONGEST = 2
-/** UTF-16 units of JSON in a batch; one append alone may be larger. */
-const LARGEST = 1024 * 1024
+/** Appends and events that a batch may hold before its time is looked at. */
+const UNTIMED_WRITES = 256
+/** Milliseconds that a larger batch may take before its commit. */
+const MAX_BATCH_MS = 2
+/** UTF-16 units of JSON in a batch; a single append may be larger. */
+const MAX_BATCH_UNITS = 1024 * 1024
 
 /**
  * The most frequent append, one event for one stream under an exact expectation, as one statement that is its
  * own transaction. The unique index of stream and revision judges it: an insert at the next revision fails if
- * the stream has moved on. That the stream has come so far is known of those that this connection wrote to.
+ * the stream has moved on. That the stream has reached the expected revision is known of those that this connection wrote
+ * to, if the file still holds the known history, which the statement checks.
  *
- * @returns undefined where the append is another, or where the stream stands elsewhere: that is then judged in a
- *   transaction.
+ * @returns `undefined` if the append is of another kind, or does not fit: it is then judged in a transaction.
  */
 function appendAlone(
-  { sql, reached }: Connection,
+  { sql, history, knownHeads }: Connection,
   { conditions, events, keys }: AppendRequest,
 ): BatchOutcome | undefined {
   const [condition] = conditions
@@ -223,13 +226,18 @@ function appendAlone(
   if (!condition || !event || conditions.length > 1 || events.length > 1 || keys.length > 0) return undefined
   const { stream, expected } = condition
   if (expected === 'any' || expected === 'exists') return undefined
-  if (expected !== 'none' && !((reached.get(stream) ?? -1) >= expected)) return undefined
+  if (expected !== 'none' && !((knownHeads.get(stream) ?? -1) >= expected)) return undefined
   const revision = nextRevision(expected)
   const time = currentTime()
   const { id, type, version, data, metadata } = event
   const verdict = { kind: 'appended', revisions: [revision], positions: [], time, heads: [revision] } as const
   try {
-    const { lastInsertRowid } = sql.insert.run(stream, revision, id, type, version, time, data, metadata)
+    const { last } = history
+    const values = [stream, revision, id, type, version, time, data, metadata] as const
+    const { changes, lastInsertRowid } = last
+      ? sql.insertAfter.run(...values, ...last)
+      : sql.insert.run(...values)
+    if (Number(changes) !== 1) return undefined
     return {
       kind: 'committed',
       verdicts: [{ ...verdict, positions: [formatPosition(Number(lastInsertRowid))] }],
@@ -242,15 +250,21 @@ function appendAlone(
   }
 }
 
-/** Notes how far streams have come, once that is committed. */
-function noteReached({ reached }: Connection, { conditions }: AppendRequest, verdict: AppendVerdict): void {
+/** Notes the heads of streams, and the last event, of a committed append. */
+function note(
+  { history, knownHeads }: Connection,
+  { conditions, events }: AppendRequest,
+  verdict: AppendVerdict,
+): void {
   if (verdict.kind !== 'appended') return
-  if (reached.size > MOST_NOTED) reached.clear()
+  const position = verdict.positions.at(-1)
+  if (position !== undefined) history.saw(parsePosition(position), events.at(-1)!.id)
+  if (knownHeads.size > MAX_KNOWN_HEADS) knownHeads.clear()
   for (let i = 0; i < conditions.length; i++) {
     const head = verdict.heads[i]
-    if (typeof head === 'number') reached.set(conditions[i]!.stream, head)
+    if (typeof head === 'number') knownHeads.set(conditions[i]!.stream, head)
   }
 }
 
 /** Streams of which it is noted how far they have come. */
-const MOST_NOTED = 10_000
+const MAX_KNOWN_HEADS = 10_000

@@ -5,26 +5,33 @@ import { defaultDriver, type SqliteDatabase, type SqliteStatement } from './driv
 import { prepareAny, SELECT_EVENTS } from './rows.ts'
 import { faultOf, isBusy, isNoDatabase, isReadOnly, retryBusy } from './errors.ts'
 import { identityOf, migrate, versionOf } from './schema.ts'
-import { type OpenSettings, realPath } from './options.ts'
+import { History } from './history.ts'
+import { MEMORY, type OpenSettings, realPath } from './options.ts'
 
 /**
- * The one connection that a process has to a file, with its statements prepared. Whatever uses it is done when
- * it returns, so nobody sees another's transaction.
+ * The one connection that a process has to a file, with its statements prepared. Each use of it is synchronous, so no
+ * use sees the transaction of another.
  */
 export class Connection {
   readonly identity: string
   readonly sql: Statements
-  /** Revisions that streams are known to have reached: committed ones, so that they never fall below. */
-  readonly reached = new Map<string, number>()
-  /** What others use of it in their own transactions, in the write queue's turn. */
+  /** Confirms that the file still holds the history that this process knows. */
+  readonly history: History
+  /** Revisions that streams have reached in the known history. */
+  readonly knownHeads = new Map<string, number>()
+  /** The driver's database, for work that the write queue runs in a transaction. */
   readonly database: SqliteDatabase
   readonly #filtered = new Map<string, SqliteStatement>()
   /** Set while a transaction that failed could not be ended: nothing may be read or written in it. */
   #isStuck = false
 
-  /** @throws what the driver throws. */
-  constructor(database: SqliteDatabase) {
+  /**
+   * @param path of the file; `undefined` for a database in memory.
+   * @throws what the driver throws.
+   */
+  constructor(database: SqliteDatabase, path: string | undefined) {
     this.database = database
+    this.history = new History(path)
     this.identity = identityOf(database)
     this.sql = prepare(database)
   }
@@ -42,12 +49,12 @@ export class Connection {
     if (this.#isStuck) throw new StoreFailedError('SQLite failed: a transaction could not be rolled back')
   }
 
-  /** Whether a transaction is open; `true` where the driver does not say. */
+  /** Whether a transaction is open; `true` if the driver does not say. */
   isInTransaction(): boolean {
     return this.database.inTransaction ?? this.database.isTransaction ?? true
   }
 
-  /** Ends a transaction that failed, if SQLite has not done so itself (as it does on a full disk). */
+  /** Ends a failed transaction, if SQLite has not done so itself (as it does on a full disk). */
   endTransaction(): void {
     const { inTransaction, isTransaction } = this.database
     if ((inTransaction ?? isTransaction) === false) {
@@ -59,25 +66,25 @@ export class Connection {
       this.#isStuck = false
     } catch (error) {
       const isOpen = this.database.inTransaction ?? this.database.isTransaction
-      // A driver that does not say whether a transaction is open says so when there is none to roll back.
+      // A driver that does not say whether a transaction is open fails if there is none to roll back.
       this.#isStuck =
         isOpen ?? !String((error as Partial<Error>).message).includes('no transaction is active')
     }
   }
 
   /**
-   * Commits a change, after a commit that failed. Where the log could not be synced, all of that commit may lie
-   * in it, and a process that opens the file after a crash would take it for good; this overwrites it.
+   * Commits a change after a failed commit, to overwrite it. If the log could not be synced, all of the failed commit may
+   * be in it, and a process that opens the file after a crash would take it for committed.
    *
-   * @throws what the driver throws; what lies in the log is then still in doubt.
+   * @throws what the driver throws; it is then still in doubt what the log holds.
    */
-  supersede(): void {
+  overwriteFailedCommit(): void {
     this.ensureNoTransaction()
-    this.sql.supersede.run()
+    this.sql.overwriteFailedCommit.run()
   }
 
   /**
-   * Reads, with the driver's errors made Mneme's; that of a busy file is left for `retryBusy`.
+   * Reads, and turns the driver's errors into Mneme's, except that of a busy file: `retryBusy` handles it.
    *
    * @throws StoreFailedError
    */
@@ -114,12 +121,15 @@ const SQL = {
   logHead: 'SELECT max(position) AS position FROM mneme_events',
   idAt: 'SELECT id FROM mneme_events WHERE position = ?',
   dataVersion: 'PRAGMA data_version',
+  insertAfter:
+    'INSERT INTO mneme_events (stream, revision, id, type, version, time, data, metadata) ' +
+    'SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE (SELECT id FROM mneme_events WHERE position = ?) = ?',
   insert:
     'INSERT INTO mneme_events (stream, revision, id, type, version, time, data, metadata) ' +
     'VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
   at: 'SELECT position, id FROM mneme_events WHERE stream = ? AND revision = ?',
   key: 'SELECT fingerprint, position, count, heads FROM mneme_keys WHERE key = ?',
-  supersede:
+  overwriteFailedCommit:
     "INSERT INTO mneme_meta (name, value) VALUES ('superseded', '1') " +
     'ON CONFLICT (name) DO UPDATE SET value = CAST(value AS INTEGER) + 1',
   insertKey: 'INSERT INTO mneme_keys (key, fingerprint, position, count, heads) VALUES (?, ?, ?, ?, ?)',
@@ -132,8 +142,8 @@ function prepare(database: SqliteDatabase): Statements {
 }
 
 /**
- * The real path of a database file that can be opened as far as the file system goes. The file itself is not
- * opened for that: closing it again would drop the locks that SQLite has on it in this process.
+ * The real path of a database file, after checking that the file system lets it be opened. The check does not open the
+ * file: closing it again would drop the locks that SQLite has on it in this process.
  *
  * @throws OpenError
  */
@@ -145,7 +155,7 @@ export function realFile(location: string): string {
     if ((cause as { code?: unknown }).code !== 'ENOENT' && (cause as { code?: unknown }).code !== 'ENOTDIR') {
       throw cannotOpen(location, cause)
     }
-    throw new OpenError('missing-folder', `${location}: its folder does not exist`, { cause })
+    throw new OpenError('missing-folder', `the folder of ${location} does not exist: create it`, { cause })
   }
   const stats = statSync(path, { throwIfNoEntry: false })
   if (stats?.isDirectory()) throw new OpenError('not-a-database', `${location} is a folder`)
@@ -155,7 +165,9 @@ export function realFile(location: string): string {
       accessSync(needed, constants.R_OK | constants.W_OK)
     }
   } catch (cause) {
-    throw new OpenError('read-only', `${location}: the file and its folder have to be writable`, { cause })
+    throw new OpenError('read-only', `cannot write ${location}: make the file and its folder writable`, {
+      cause,
+    })
   }
   return path
 }
@@ -170,45 +182,53 @@ export async function openConnection(path: string, settings: OpenSettings): Prom
   let database: SqliteDatabase | undefined
   try {
     const opened = (database = driver(path))
-    return await retryBusy(() => setUp(opened, settings), settings.busyTimeout)
+    return await retryBusy(() => setUp(opened, path, settings), settings.busyTimeout)
   } catch (error) {
     close(database)
     throw cannotOpen(path, error)
   }
 }
 
-/** Repeated from its beginning where another process is in the way. */
-function setUp(database: SqliteDatabase, { synchronous }: OpenSettings): Connection {
-  // Waiting inside the driver would stop the event loop; Mneme waits by itself.
+/** Repeated from its beginning if another process holds the lock. */
+function setUp(database: SqliteDatabase, path: string, { synchronous }: OpenSettings): Connection {
+  // Waiting inside the driver would block the event loop; Mneme retries by itself.
   database.exec('PRAGMA busy_timeout = 0')
-  // Before anything is written: is it a database, and one that this program knows?
+  // Checked before anything is written: it is a database, and its schema is known.
   versionOf(database)
   const { journal_mode: mode } = database.prepare('PRAGMA journal_mode = WAL').get() as {
     journal_mode: string
   }
   if (mode !== 'wal' && mode !== 'memory') {
-    throw new OpenError('failed', `SQLite cannot keep a write-ahead log there (journal mode ${mode})`)
+    throw new OpenError(
+      'failed',
+      `SQLite cannot keep a write-ahead log there (journal mode ${mode}): use a local disk`,
+    )
   }
-  database.exec(`PRAGMA synchronous = ${synchronous}; PRAGMA wal_autocheckpoint = ${String(CHECKPOINT)}`)
+  database.exec(
+    `PRAGMA synchronous = ${synchronous}; PRAGMA wal_autocheckpoint = ${String(CHECKPOINT_PAGES)}`,
+  )
   migrate(database)
-  return new Connection(database)
+  return new Connection(database, path === MEMORY ? undefined : path)
 }
 
 function cannotOpen(path: string, cause: unknown): unknown {
   if (isMnemeError(cause)) return cause
   if (isNoDatabase(cause))
     return new OpenError('not-a-database', `${path} is not a SQLite database`, { cause })
-  if (isReadOnly(cause)) return new OpenError('read-only', `${path} cannot be written`, { cause })
-  return new OpenError('failed', `${path} could not be opened: the cause says why`, { cause })
+  if (isReadOnly(cause))
+    return new OpenError('read-only', `cannot write ${path}: make the file and its folder writable`, {
+      cause,
+    })
+  return new OpenError('failed', `could not open ${path}: see the cause`, { cause })
 }
 
 function close(database: SqliteDatabase | undefined): void {
   try {
     database?.close()
   } catch {
-    // Why it could not be opened is the error to tell.
+    // The error to report is why it could not be opened.
   }
 }
 
-/** Pages in the log before they are moved into the file: a commit that does so takes longer. */
-const CHECKPOINT = 1000
+/** Pages in the log before a commit moves them into the file; that commit takes longer. */
+const CHECKPOINT_PAGES = 1000

@@ -1,3 +1,5 @@
+import { createRequire } from 'node:module'
+
 import { OpenError } from '../../base/errors.ts'
 
 /**
@@ -6,52 +8,89 @@ import { OpenError } from '../../base/errors.ts'
  */
 export type SqliteDriver = (file: string) => SqliteDatabase
 
-/** What a store needs of a driver's database: its calls return when they are done. */
+/** What a store needs of a driver's database. All calls are synchronous. */
 export interface SqliteDatabase {
   exec(sql: string): unknown
   prepare(sql: string): SqliteStatement
   close(): unknown
-  /** Whether a transaction is open, as better-sqlite3 says it. */
+  /** Whether a transaction is open, in better-sqlite3. */
   readonly inTransaction?: boolean
-  /** Whether a transaction is open, as `node:sqlite` says it. */
+  /** Whether a transaction is open, in `node:sqlite`. */
   readonly isTransaction?: boolean
 }
 
 /** What a store needs of a prepared statement. Rows are objects by column name; integers are numbers. */
 export interface SqliteStatement {
   run(...values: (string | number | null)[]): {
+    readonly changes: number | bigint
     readonly lastInsertRowid: number | bigint
   }
   get(...values: (string | number | null)[]): unknown
   all(...values: (string | number | null)[]): unknown[]
   iterate(...values: (string | number | null)[]): Iterable<unknown>
-  /** Rows as arrays from now on, as `node:sqlite` says it. Used where it is there, because it is faster. */
+  /** Switches to rows as arrays, in `node:sqlite`. Used if present, because it is faster. */
   setReturnArrays?(isOn: boolean): unknown
-  /** The same, as better-sqlite3 says it. */
+  /** The same in better-sqlite3. */
   raw?(isOn: boolean): unknown
 }
 
 /**
- * `node:sqlite` where the runtime has it (Node 22.13 or newer), else better-sqlite3.
+ * `node:sqlite` if the runtime has it (Node 22.13 or newer), else better-sqlite3.
  *
- * Where the runtime's SQLite is older than 3.51.3, better-sqlite3 goes first if it is installed: up to then
- * SQLite could, very rarely, damage a file that two processes write and checkpoint at the same instant (the
- * "WAL-reset bug").
+ * If the runtime's SQLite is older than 3.51.3, an installed better-sqlite3 is preferred: older versions could, very
+ * rarely, damage a file that two processes write and checkpoint at the same instant (the "WAL-reset bug").
  *
- * @throws OpenError where neither is there.
+ * @throws OpenError if neither is available.
  */
 export async function defaultDriver(): Promise<SqliteDriver> {
   const builtIn = nodeSqlite()
   if (builtIn && isSound(process.versions.sqlite)) return builtIn
-  try {
-    return await betterSqlite3()
-  } catch (cause) {
+  const installed = installedVersion()
+  if (installed !== undefined && wouldCrash(installed)) {
     if (builtIn) return builtIn
     const message =
-      'no SQLite driver: install better-sqlite3 (npm install better-sqlite3), or use Node 22.13 or newer, ' +
+      `better-sqlite3 ${installed} was not loaded: 13 and newer need Node 22.14 and would ` +
+      `crash Node ${process.versions.node}. Install version 12 (npm install better-sqlite3@12), or use a newer Node, ` +
       'which has SQLite built in'
+    throw new OpenError('driver-missing', message)
+  }
+  try {
+    // The `await` directly in a `try` tells bundlers that the package may be missing.
+    const { default: Database } = await import('better-sqlite3')
+    // Its compiled part is loaded by the first database only, and may be missing or made for another Node.
+    new Database(':memory:').close()
+    return (file) => new Database(file)
+  } catch (cause) {
+    if (builtIn) return builtIn
+    const message = installed
+      ? `better-sqlite3 ${installed} is installed but its compiled part does not load: compile it for this Node ` +
+        '(npm rebuild better-sqlite3)'
+      : `no SQLite driver: install better-sqlite3 (npm install better-sqlite3${hasNodeApi10() ? '' : '@12'}), or use ` +
+        'Node 22.13 or newer, which has SQLite built in'
     throw new OpenError('driver-missing', message, { cause })
   }
+}
+
+/** The version of better-sqlite3 that `import()` would load; undefined if it is not installed. */
+function installedVersion(): string | undefined {
+  // In a bundle `import.meta.url` may be missing, or name the place where the bundle was made.
+  for (const place of [import.meta.url, process.argv[1]]) {
+    try {
+      return (createRequire(place!)('better-sqlite3/package.json') as { readonly version: string }).version
+    } catch {
+      // Not installed as seen from there.
+    }
+  }
+  return undefined
+}
+
+/** Whether the first database of this better-sqlite3 would end the process with a segmentation fault. */
+function wouldCrash(version: string): boolean {
+  return Number.parseInt(version) >= 13 && !hasNodeApi10()
+}
+
+function hasNodeApi10(): boolean {
+  return Number(process.versions.napi) >= 10
 }
 
 function nodeSqlite(): SqliteDriver | undefined {
@@ -61,13 +100,6 @@ function nodeSqlite(): SqliteDriver | undefined {
   if (typeof module?.StatementSync.prototype.iterate !== 'function') return undefined
   const { DatabaseSync } = module
   return (file) => new DatabaseSync(file)
-}
-
-async function betterSqlite3(): Promise<SqliteDriver> {
-  const { default: Database } = await import('better-sqlite3')
-  // Its compiled part is loaded by the first database only, and may be missing or made for another Node.
-  new Database(':memory:').close()
-  return (file) => new Database(file)
 }
 
 function isSound(version: string | undefined): boolean {

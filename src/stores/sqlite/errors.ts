@@ -1,23 +1,23 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { MnemeError, StoreBusyError, StoreFailedError, StoreFullError } from '../../base/errors.ts'
 
-/** SQLite's primary result codes, as far as they are told apart. */
+/** SQLite's primary result codes that are told apart. */
 const BUSY = 5
 const FULL = 13
 const CONSTRAINT = 19
 const PROTOCOL = 15
 
-/** Whether another connection held what was needed: nothing was done, and a later attempt can succeed. */
+/** Whether another connection held a lock: nothing was done, and a later attempt can succeed. */
 export function isBusy(error: unknown): boolean {
   return hasCode(error, BUSY, 'SQLITE_BUSY') || hasCode(error, PROTOCOL, 'SQLITE_PROTOCOL')
 }
 
-/** Whether there was no room. */
+/** Whether the disk was full. */
 export function isFull(error: unknown): boolean {
   return hasCode(error, FULL, 'SQLITE_FULL')
 }
 
-/** Whether the file is to blame, or what it lies on: not the SQL, and not the data. */
+/** Whether the file or its disk caused the error, rather than the SQL or the data. */
 export function isOfFile(error: unknown): boolean {
   return isBusy(error) || isFull(error) || isReadOnly(error) || isNoDatabase(error) || isUnreadable(error)
 }
@@ -27,18 +27,20 @@ function isUnreadable(error: unknown): boolean {
   return hasCode(error, 10, 'SQLITE_IOERR') || hasCode(error, 14, 'SQLITE_CANTOPEN')
 }
 
-/** Whether a unique index has such an entry already. */
+/** Whether a constraint was broken, like that of a unique index. */
 export function isTaken(error: unknown): boolean {
   return hasCode(error, CONSTRAINT, 'SQLITE_CONSTRAINT')
 }
 
-/** What the driver threw, as an error of Mneme's. */
+/** Turns what the driver threw into an error of Mneme. */
 export function faultOf(error: unknown): MnemeError {
   if (error instanceof MnemeError) return error
   if (isFull(error)) {
-    return new StoreFullError('there is no room left for the database', { cause: error })
+    return new StoreFullError('the disk has no room left for the database: free some, then try again', {
+      cause: error,
+    })
   }
-  return new StoreFailedError('SQLite failed: its error is the cause', { cause: error })
+  return new StoreFailedError('SQLite failed: see the cause', { cause: error })
 }
 
 /** Whether the driver says that a file is no database, or a damaged one. */
@@ -60,7 +62,7 @@ function hasCode(error: unknown, primary: number, name: string): boolean {
 }
 
 /**
- * Makes an attempt again and again while another process holds the file, with the event loop free in between.
+ * Retries while another process holds the file, with the event loop free in between.
  *
  * @throws StoreBusyError after `timeout` milliseconds; anything else that an attempt throws, at once.
  */
@@ -74,9 +76,9 @@ export async function retryBusy<T>(attempt: () => T, timeout: number): Promise<T
       const waited = performance.now() - started
       if (waited >= timeout) throw new StoreBusyError(waited, { cause: error })
     }
-    await delay(RETRY)
+    await delay(BUSY_RETRY_MS)
   }
 }
 
 /** Milliseconds between two attempts. */
-export const RETRY = 1
+export const BUSY_RETRY_MS = 1

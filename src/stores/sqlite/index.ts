@@ -13,18 +13,18 @@ export { sqliteTarget } from './projection-target.ts'
 export interface SqliteOptions extends StoreOptions, FileOptions {}
 
 /**
- * Opens a store in a SQLite file, which is made where there is none; its folder has to be there.
+ * Opens a store in a SQLite file. The file is created if it does not exist; its folder has to exist.
  *
- * Any number of processes may use one file on one machine. Stores on one file in one process share one
- * connection. Beside the file lie SQLite's own `-wal` and `-shm` while it is open, a small `-turn`, by which
- * processes that write take turns, and a `-signal`, by which they tell others that they wrote. The file may hold other tables.
+ * Any number of processes on one machine may use a file. Stores on one file in one process share one connection.
+ * Beside the file lie SQLite's own `-wal` and `-shm` while it is open, a small `-turn`, by which processes take turns
+ * at writing, and a `-signal`, by which they tell others of their commits. The file may hold other tables.
  *
- * @param location a path, `:memory:` for a store that is gone when it is closed, `sqlite:bank.db`, or a
+ * @param location a path, `:memory:` for a store that lives until it is closed, `sqlite:bank.db`, or a
  *   `file:///` URL.
- * @throws OpenError where it cannot be opened; its `reason` says why, and nothing was changed.
- * @throws StoreBusyError where another process held the file for longer than `busyTimeout`.
- * @throws InvalidArgumentError where the location or an option is wrong, or differs from that of a store that
- *   this process has on the same file.
+ * @throws OpenError if it cannot be opened; its `reason` says why, and nothing was changed.
+ * @throws StoreBusyError if another process held the file for longer than `busyTimeout`.
+ * @throws InvalidArgumentError if the location or an option is wrong, or differs from that of another store that
+ *   this process has open on the same file.
  * @example
  * ```ts
  * const store = await sqliteStore('bank.db')
@@ -34,7 +34,7 @@ export async function sqliteStore(location: string, options: SqliteOptions = {})
   const known = ['driver', 'synchronous', 'busyTimeout', 'maxPending', 'cachedStates'] as const
   const { maxPending, cachedStates } = checkOptions(options, 'options', known)
   const settings = checkFileOptions(options)
-  // `createStore` checks these as well, but by then the file would have been made.
+  // `createStore` checks these as well, but only after the file was created.
   if (maxPending !== undefined) checkWhole(maxPending, 'maxPending', 1)
   if (cachedStates !== undefined) checkWhole(cachedStates, 'cachedStates', 0)
   const file = await openShared(parseLocation(location), settings)

@@ -8,20 +8,20 @@ import type { SqliteDatabase, SqliteDriver } from './driver.ts'
 /** How a file is opened. */
 export interface FileOptions<Database extends SqliteDatabase = SqliteDatabase> {
   /**
-   * Opens the database. Left out: `node:sqlite` where the runtime has it, else better-sqlite3.
+   * Opens the database. Default: `node:sqlite` if the runtime has it, else better-sqlite3.
    *
-   * Where the program opens the same file itself, in the same process, it has to do so with the same driver:
-   * two copies of SQLite in one process undo each other's file locks, which damages files.
+   * If the program opens the same file itself, in the same process, it has to use the same driver: two copies of
+   * SQLite in one process undo each other's file locks, which damages files.
    */
   readonly driver?: ((file: string) => Database) | undefined
   /**
-   * `'full'` (left out): what is acknowledged is on disk. `'normal'`: faster, but the last commits may be lost
-   * when the power fails (not when the process does); the file stays whole.
+   * `'full'`: acknowledged events are on disk. `'normal'`: faster, but the last commits may be lost when the power
+   * fails (not when the process does); the file stays intact. Default: `'full'`.
    */
   readonly synchronous?: 'full' | 'normal' | undefined
   /**
-   * How many milliseconds a call waits for its turn while other processes hold the file, before
-   * `StoreBusyError`. 5,000.
+   * How many milliseconds a call waits while other processes hold the file, before it fails with `StoreBusyError`.
+   * Default: 5,000 ms.
    */
   readonly busyTimeout?: number | undefined
 }
@@ -57,17 +57,16 @@ export function parseLocation(location: string): string {
   const expected = "a path, ':memory:', 'sqlite:bank.db' or a URL like 'file:///data/bank.db'"
   if (typeof (location as unknown) !== 'string') throw new InvalidArgumentError('location', expected)
   const path = location.startsWith('file://') ? fromUrl(location, expected) : location.replace(/^sqlite:/, '')
-  // Some drivers trim what they are given: a blank at an end would name another file.
+  // Some drivers trim the path: a blank at either end would then name another file.
   const isPath = path !== '' && path === path.trim() && !path.includes('\0') && !/^(file:|\/\/)/.test(path)
   if (!isPath) throw new InvalidArgumentError('location', expected)
   return path === MEMORY ? MEMORY : resolve(path)
 }
 
 /**
- * The one path of a file that need not be there yet, whatever links lead to it: two stores on one file find
- * each other by it.
+ * The path of a file with all links resolved, by which two stores on one file find each other. The file need not exist.
  *
- * @throws what `fs` throws, ENOENT where its folder is missing.
+ * @throws what `fs` throws; ENOENT if its folder is missing.
  */
 export function realPath(file: string): string {
   const path = join(realpathSync(dirname(file)), basename(file))
@@ -80,7 +79,7 @@ function fromUrl(location: string, expected: string): string {
     const url = new URL(location)
     if (url.search === '' && url.hash === '') return fileURLToPath(url)
   } catch {
-    // Said below, in terms of the argument.
+    // The error below names the argument.
   }
   throw new InvalidArgumentError('location', expected)
 }

@@ -10,12 +10,13 @@ import type {
   StoredEvent,
 } from '../../adapter/store-adapter.ts'
 import { retryBusy } from './errors.ts'
-import { dataVersionOf, type RecentEvents } from './subscribe.ts'
+import { dataVersionOf } from './history.ts'
+import type { RecentEvents } from './subscribe.ts'
 import type { Connection, Statements } from './connection.ts'
 import { isTurnDue, nextTurn } from './event-loop.ts'
-import { eventOf, SELECT_EVENTS, SELECT_SMALL_EVENTS, SMALL, smallEventOf } from './rows.ts'
+import { eventOf, SELECT_EVENTS, SELECT_SMALL_EVENTS, SMALL_EVENT_BYTES, smallEventOf } from './rows.ts'
 
-/** A stream's events in pages. Nothing is held open between two of them. */
+/** A stream's events in pages. Nothing is held open between two pages. */
 export async function* streamPages(
   connection: Connection,
   { stream, direction, from, limit = Infinity }: ReadRequest,
@@ -30,7 +31,7 @@ export async function* streamPages(
   const sizes = { areSmall: true }
   while (left > 0) {
     if (isTurnDue()) await nextTurn()
-    const wanted = Math.min(left, ROWS)
+    const wanted = Math.min(left, PAGE_EVENTS)
     const page = await retryBusy(() => takePage(connection, rows, [stream, next, wanted], sizes), timeout)
     const last = page.events.at(-1)
     if (last) yield page.events
@@ -41,7 +42,7 @@ export async function* streamPages(
   return undefined
 }
 
-/** The store's events in pages. Nothing is held open between two of them. */
+/** The store's events in pages. Nothing is held open between two pages. */
 export async function* allPages(
   connection: Connection,
   request: ReadAllRequest,
@@ -58,7 +59,7 @@ export async function* allPages(
   return undefined
 }
 
-/** What lies behind a place of the log, in pages, each with how far it was looked through. */
+/** The events behind a place of the log, in pages; each page says how far the log was scanned. */
 export async function* scanPages(
   connection: Connection,
   recent: RecentEvents,
@@ -67,6 +68,7 @@ export async function* scanPages(
 ): AsyncGenerator<ScannedPage, undefined> {
   const start = after ? parsePosition(after.position) : 0
   const begin = (sql: Statements) => {
+    connection.history.ensureFile()
     const version = dataVersionOf(sql)
     if (after && idAt(sql, start) !== after.id) throw historyRewound(after.position)
     const head = logHeadOf(sql)
@@ -81,7 +83,7 @@ export async function* scanPages(
   const request = { ...filter, direction: 'forwards' } as const
   for await (const { events, end } of parts(connection, request, { start, head, limit: Infinity, timeout })) {
     const last = events.at(-1)
-    // Beyond the head lies what was appended since: of that, only what was seen is known to have been looked at.
+    // Events beyond the head were appended since: of those, only the ones in the page count as scanned.
     const through = Math.min(end, head)
     if (last && parsePosition(last.position) >= through) yield { events, through: last }
     else {
@@ -93,7 +95,7 @@ export async function* scanPages(
   return undefined
 }
 
-/** Which positions are looked at: from behind the start on, forwards no further than the head. */
+/** Which positions are scanned: those behind `start`, forwards up to `head`. */
 interface Range {
   readonly start: number
   readonly head: number
@@ -101,7 +103,7 @@ interface Range {
   readonly timeout: number
 }
 
-/** What lies in a range, a part at a time: what is asked for of the positions up to `end`. */
+/** The events of a range that a request asks for, in parts; each part covers the positions up to `end`. */
 async function* parts(
   connection: Connection,
   request: LogFilter & { readonly direction: Direction },
@@ -117,9 +119,9 @@ async function* parts(
   const sizes = { areSmall: true }
   while (left > 0 && (isForwards ? next < head : next > 1)) {
     if (isTurnDue()) await nextTurn()
-    const wanted = Math.min(left, ROWS)
-    // A filter may match nothing for a long while: a page looks at so many positions at most.
-    const end = isForwards ? next + SPAN : next - SPAN
+    const wanted = Math.min(left, PAGE_EVENTS)
+    // A filter may match nothing in a long stretch, so a page scans a bounded number of positions.
+    const end = isForwards ? next + PAGE_POSITIONS : next - PAGE_POSITIONS
     const page = await retryBusy(
       () => takePage(connection, rows, [next, end, ...values, wanted], sizes),
       timeout,
@@ -133,7 +135,7 @@ async function* parts(
   return undefined
 }
 
-/** The number of the last position; 0 where there is none. */
+/** The number of the last position; 0 if there is none. */
 export function logHeadOf(sql: Statements): number {
   return (sql.logHead.get() as { position: number | null }).position ?? 0
 }
@@ -143,25 +145,35 @@ export function idAt(sql: Statements, position: number): string | undefined {
   return (sql.idAt.get(position) as { id: string } | undefined)?.id
 }
 
-/** What a reading has seen of the sizes of events. */
+/** What reading has found out about the sizes of events so far. */
 interface Sizes {
   areSmall: boolean
 }
 
-/** Takes rows until the page is large enough: at once where they are small, as they nearly always are. */
+/** Takes rows until the page is large enough: all at once if the events are small, as they nearly always are. */
 function takePage(
   connection: Connection,
   rows: string,
   values: readonly (string | number)[],
   sizes: Sizes,
 ): Page {
-  return connection.reading(() => {
-    if (sizes.areSmall) {
-      const events = smallEvents(connection.prepare(`${SELECT_SMALL_EVENTS} ${rows}`).all(...values))
-      if (events) return { events, isWhole: true }
-    }
-    return takeMeasured(connection, rows, values, sizes)
+  return connection.reading((sql) => {
+    const page = takeSmall(connection, rows, values, sizes) ?? takeMeasured(connection, rows, values, sizes)
+    connection.history.confirmRead(sql, page.events)
+    return page
   })
+}
+
+/** Takes all rows at once, unless events were found to be large, or one of these is. */
+function takeSmall(
+  connection: Connection,
+  rows: string,
+  values: readonly (string | number)[],
+  { areSmall }: Sizes,
+): Page | undefined {
+  if (!areSmall) return undefined
+  const events = smallEvents(connection.prepare(`${SELECT_SMALL_EVENTS} ${rows}`).all(...values))
+  return events && { events, isWhole: true }
 }
 
 /** The events of rows, unless one of them is large. */
@@ -176,8 +188,8 @@ function smallEvents(rows: readonly unknown[]): StoredEvent[] | undefined {
 }
 
 /**
- * Takes rows whose sizes are asked for first: rows taken one by one, which can be stopped, cost half as much again as
- * all at once.
+ * Takes rows after asking for their sizes. Rows taken one by one, which can be stopped, cost half as much again as all
+ * rows at once, so they are taken one by one only if the page would be too large.
  */
 function takeMeasured(
   connection: Connection,
@@ -189,18 +201,18 @@ function takeMeasured(
     .prepare(MEASURE.replace('ROWS', rows))
     .get(...values) as Measured
   if (count === 0) return { events: [], isWhole: true }
-  sizes.areSmall = largest <= SMALL
+  sizes.areSmall = largest <= SMALL_EVENT_BYTES
   const select = connection.prepare(`${SELECT_EVENTS} ${rows}`)
-  // Others may have appended since: no more than what was measured.
+  // Other processes may have appended since, so take no more rows than were measured.
   const measured = [...values.slice(0, -1), count]
-  if (size <= LARGEST) return { events: select.all(...measured).map(eventOf), isWhole: true }
+  if (size <= PAGE_BYTES) return { events: select.all(...measured).map(eventOf), isWhole: true }
   const events: StoredEvent[] = []
   let taken = 0
   for (const row of select.iterate(...measured)) {
     const event = eventOf(row)
     events.push(event)
     taken += event.data.length + event.metadata.length
-    if (taken >= LARGEST) return { events, isWhole: false }
+    if (taken >= PAGE_BYTES) return { events, isWhole: false }
   }
   return { events, isWhole: true }
 }
@@ -217,13 +229,13 @@ interface Measured {
 
 interface Page {
   readonly events: StoredEvent[]
-  /** Whether it holds all the rows that were asked for, rather than as many as are not too large. */
+  /** Whether it holds all rows that were asked for; otherwise it ended early because of its size. */
   readonly isWhole: boolean
 }
 
 /**
- * A name or two are compared one by one, which costs a fraction; longer lists go in as JSON, one parameter each, so that
- * there are few statements for lists of any length.
+ * A few names are compared one by one, which is much faster; longer lists are passed as one JSON parameter each, so that
+ * there are few different statements.
  */
 function filterOf({ streams, categories, types }: LogFilter): { where: string; values: string[] } {
   const names: string[] = []
@@ -233,10 +245,10 @@ function filterOf({ streams, categories, types }: LogFilter): { where: string; v
     values.push(JSON.stringify(streams))
   }
   // A category is the name up to the first '-'.
-  if (categories && isFew(categories) && categories.every((category) => !category.includes('-'))) {
+  if (categories && areFew(categories) && categories.every((category) => !category.includes('-'))) {
     for (const category of categories) {
-      // Whatever begins with it and a '-', which '.' follows in the order of characters. The signs keep it from going
-      // through the names of streams rather than through the positions.
+      // Names that begin with the category and '-'; '.' is the next character after '-'. The unary plus keeps SQLite from
+      // using the index of stream names, which would lose the order of positions.
       names.push('(+stream >= ? AND +stream < ?)', '+stream = ?')
       values.push(`${category}-`, `${category}.`, category)
     }
@@ -244,8 +256,8 @@ function filterOf({ streams, categories, types }: LogFilter): { where: string; v
     names.push(`substr(stream, 1, instr(stream || '-', '-') - 1) ${LISTED}`)
     values.push(JSON.stringify(categories))
   }
-  const ofType = types && (isFew(types) ? `type IN (${types.map(() => '?').join(', ')})` : `type ${LISTED}`)
-  if (types) values.push(...(isFew(types) ? types : [JSON.stringify(types)]))
+  const ofType = types && (areFew(types) ? `type IN (${types.map(() => '?').join(', ')})` : `type ${LISTED}`)
+  if (types) values.push(...(areFew(types) ? types : [JSON.stringify(types)]))
   const ofNames = names.length > 0 ? ` AND (${names.join(' OR ')})` : ''
   return { where: ofType === undefined ? ofNames : `${ofNames} AND ${ofType}`, values }
 }
@@ -253,15 +265,15 @@ function filterOf({ streams, categories, types }: LogFilter): { where: string; v
 const LISTED = 'IN (SELECT value FROM json_each(?))'
 
 /** Whether names are compared one by one. */
-function isFew(names: readonly string[]): boolean {
-  return names.length > 0 && names.length <= FEW
+function areFew(names: readonly string[]): boolean {
+  return names.length > 0 && names.length <= MAX_COMPARED_NAMES
 }
 
-/** Names in a list that are compared one by one. */
-const FEW = 4
+/** The longest list of names that are compared one by one. */
+const MAX_COMPARED_NAMES = 4
 /** Events in a page. */
-const ROWS = 1_000
-/** Bytes of JSON in a page; it ends with the event that passes it. */
-const LARGEST = 1024 * 1024
-/** Positions that a page looks at. */
-const SPAN = 8192
+const PAGE_EVENTS = 1_000
+/** Bytes of JSON in a page; the event that reaches them is its last one. */
+const PAGE_BYTES = 1024 * 1024
+/** Positions that a page scans. */
+const PAGE_POSITIONS = 8192

@@ -7,31 +7,31 @@ export const SELECT_EVENTS =
   'SELECT position, stream, revision, id, type, version, time, data, metadata FROM mneme_events'
 
 /** Bytes of JSON up to which an event is a small one. */
-export const SMALL = 1024
+export const SMALL_EVENT_BYTES = 1024
 
-/** It is in no name, and in JSON it is escaped. */
+/** It occurs in no name, and JSON escapes it. */
 const SEPARATOR = '\u001f'
-const IF_SMALL = `CASE WHEN octet_length(data) + octet_length(metadata) <= ${String(SMALL)} THEN`
+const IF_SMALL = `CASE WHEN octet_length(data) + octet_length(metadata) <= ${String(SMALL_EVENT_BYTES)} THEN`
 
 /**
- * Begins a statement whose rows {@link smallEventOf} takes: an event as two texts, since each column costs a driver as
- * much again as the row. Of larger ones the second is null, so that reading many at once takes little memory whatever they
- * are. A part of a text keeps the whole of it: so whoever keeps an id keeps the names, but not what the event holds.
+ * Begins a statement whose rows {@link smallEventOf} takes: an event as two texts, because each column costs a driver
+ * about as much as a row. The second text is null for large events, so that reading many at once takes little memory.
+ * A substring keeps its whole string alive: a kept id thus keeps the names of its event alive, but not the data.
  */
 export const SELECT_SMALL_EVENTS =
   `SELECT printf('%s%s%016d%d${SEPARATOR}%d${SEPARATOR}%s${SEPARATOR}%s', ` +
   'id, time, position, revision, version, type, stream) AS names, ' +
   `${IF_SMALL} metadata || '${SEPARATOR}' || data END AS content FROM mneme_events`
 
-/** Prepares a statement for events, however it is to be used. */
+/** Prepares a statement; rows of events come as arrays if the driver can. */
 export function prepareAny(database: SqliteDatabase, sql: string): SqliteStatement {
   const isOfEvents = sql.startsWith(SELECT_EVENTS) || sql.startsWith(SELECT_SMALL_EVENTS)
   return isOfEvents ? prepareEvents(database, sql) : database.prepare(sql)
 }
 
 /**
- * Its rows come as arrays where the driver can give them so: an object with nine names costs twice as much as an
- * array and an object made of it here.
+ * Makes rows come as arrays if the driver can: an object with nine columns costs twice as much as an array and an
+ * object made of it here.
  */
 function prepareEvents(database: SqliteDatabase, sql: string): SqliteStatement {
   const statement = database.prepare(sql)
@@ -75,7 +75,7 @@ function smallRowOf([names, content]: SmallRow): SmallObject {
   return { names, content }
 }
 
-/** A UUID, a time in ISO 8601 and a position have fixed widths: where each of them ends. */
+/** Where a UUID, a time in ISO 8601 and a position end: they have fixed widths. */
 const [ID_END, TIME_END, POSITION_END] = [36, 60, 76] as const
 
 type SmallRow = [string, string | null]

@@ -34,10 +34,10 @@ const STEPS = [
 ]
 
 /**
- * Brings a database to the present schema, under SQLite's write lock: of several processes one does it, and
- * the others find it done. Only reads where nothing is to be done.
+ * Brings a database to the present schema under SQLite's write lock: one of several processes does it, and the others
+ * find it done. Only reads if there is nothing to do.
  *
- * @throws OpenError where the schema is newer than this program; nothing was written then.
+ * @throws OpenError if the schema is newer than this program; nothing was written then.
  */
 export function migrate(database: SqliteDatabase): void {
   if (versionOf(database) === STEPS.length) return
@@ -57,7 +57,7 @@ export function migrate(database: SqliteDatabase): void {
   }
 }
 
-/** The schema version of a database: 0 where it has none. @throws OpenError where it is newer than known. */
+/** The schema version of a database; 0 if it has none. @throws OpenError if it is newer than this program. */
 export function versionOf(database: SqliteDatabase): number {
   const table = database
     .prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'mneme_meta'")
@@ -68,11 +68,11 @@ export function versionOf(database: SqliteDatabase): number {
   if (version > STEPS.length) {
     throw new OpenError(
       'newer-schema',
-      `the file has schema ${version}, this version of Mneme knows ${STEPS.length}`,
+      `the file has schema ${version}, and this version of Mneme knows schemas up to ${STEPS.length}: update Mneme`,
     )
   }
   if (!Number.isSafeInteger(version) || version < 1) {
-    throw new OpenError('failed', 'the file has a table mneme_meta that is not of Mneme')
+    throw new OpenError('failed', 'the file has a table mneme_meta that Mneme did not make: use another file')
   }
   return version
 }
@@ -86,7 +86,7 @@ function rollBack(database: SqliteDatabase): void {
   try {
     database.exec('ROLLBACK')
   } catch {
-    // SQLite rolled it back itself; the error that made it do so is the one to tell.
+    // SQLite rolled back by itself; the error that made it do so is the one to report.
   }
 }
 

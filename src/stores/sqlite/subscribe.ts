@@ -1,13 +1,15 @@
 import { closeSync, type FSWatcher, openSync, watch, writeSync } from 'node:fs'
-import type { Connection, Statements } from './connection.ts'
+import type { Connection } from './connection.ts'
+import { dataVersionOf } from './history.ts'
 import type { Appended, AppendRequest, StoredEvent } from '../../adapter/store-adapter.ts'
 
 /**
- * Tells when something was committed to a file, by this process or by another.
+ * Tells when this process or another one has committed something to a file.
  *
- * Whoever commits touches a small file beside the database afterwards, which the others watch: watching SQLite's own
- * log would tell too early, before the commit is there to be read, and miss the last one. A process can die in between,
- * and not every file system tells of changes, so those that wait also ask SQLite, twice a second.
+ * A process that commits touches a small file beside the database afterwards, which other processes watch. Watching
+ * SQLite's own log would tell too early, before the commit can be read, and miss the last one. A process can die before
+ * it touches the file, and some file systems report no changes, so processes that wait also ask SQLite every
+ * `POLL_INTERVAL_MS`.
  */
 export class CommitSignal {
   readonly #connection: Connection
@@ -21,13 +23,13 @@ export class CommitSignal {
   #poll: NodeJS.Timeout | undefined
   #version: unknown
 
-  /** @param path of the file that is touched; none where there are no other processes. */
+  /** @param path of the signal file; `undefined` if no other process can have the database open. */
   constructor(connection: Connection, path: string | undefined) {
     this.#connection = connection
     this.#path = path
   }
 
-  /** Whether anybody waits for it. */
+  /** Whether anything in this process waits for commits. */
   get isWatched(): boolean {
     return this.#waiting.size > 0
   }
@@ -36,7 +38,7 @@ export class CommitSignal {
   committed(): void {
     if (this.#waiting.size > 0) this.#tell()
     if (this.#path === undefined || this.#touchTimer) return
-    const early = this.#touched + PACE - performance.now()
+    const early = this.#touched + MIN_TOUCH_INTERVAL_MS - performance.now()
     if (early <= 0) this.#touch()
     else {
       this.#touchTimer = setTimeout(() => {
@@ -45,7 +47,7 @@ export class CommitSignal {
     }
   }
 
-  /** Calls back after each commit, once for several. @returns what ends it. */
+  /** Calls back after commits, once for several. @returns a function that ends the watch. */
   watch(changed: () => void): () => void {
     this.#waiting.add(changed)
     if (this.#waiting.size === 1) this.#begin()
@@ -64,14 +66,14 @@ export class CommitSignal {
   #begin(): void {
     if (this.#path === undefined) return
     this.#version = this.#dataVersion()
-    this.#poll = setInterval(this.#look, POLL)
+    this.#poll = setInterval(this.#look, POLL_INTERVAL_MS)
     try {
-      // One that is not there cannot be watched.
+      // A file has to exist to be watched.
       this.#descriptor ??= openSync(this.#path, 'a')
       this.#watcher = watch(this.#path, this.#look)
       this.#watcher.on('error', () => this.#watcher?.close())
     } catch {
-      // Too many are watched on this machine, or the folder takes no new file: asking has to do.
+      // The machine's limit of watched files is reached, or the folder takes no new file: the poll has to do.
     }
   }
 
@@ -83,12 +85,22 @@ export class CommitSignal {
 
   readonly #look = (): void => {
     const version = this.#dataVersion()
-    if (version !== undefined && version === this.#version) return
+    if (version !== undefined && version === this.#version && this.#isInPlace()) return
     this.#version = version
     this.#tell()
   }
 
-  /** `undefined` where it cannot be had at the moment. */
+  /** Whether the file is still the one at its path: if it is not, subscribers are to hear of it. */
+  #isInPlace(): boolean {
+    try {
+      this.#connection.history.ensureFile()
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /** `undefined` if SQLite does not answer at the moment. */
   #dataVersion(): unknown {
     try {
       return this.#connection.reading(dataVersionOf)
@@ -97,7 +109,7 @@ export class CommitSignal {
     }
   }
 
-  /** When whoever has committed has been answered. */
+  /** Calls back once the callers of the commit have been answered. */
   #tell(): void {
     if (this.#isTelling) return
     this.#isTelling = true
@@ -115,36 +127,31 @@ export class CommitSignal {
       this.#descriptor ??= openSync(this.#path!, 'a')
       writeSync(this.#descriptor, TOUCH, 0, 1, 0)
     } catch {
-      // A full disk, say. Who waits asks before long.
+      // The disk may be full, for example. Other processes find the commit by their poll.
     }
   }
 }
 
-/** Changes with each commit of another connection. */
-export function dataVersionOf({ dataVersion }: Statements): unknown {
-  return (dataVersion.get() as { readonly data_version: unknown }).data_version
-}
-
 const TOUCH = Buffer.from('.')
-/** Milliseconds between two touches, at least. */
-const PACE = 2
-/** Milliseconds between two questions: how late an event can be of which no signal came. */
-const POLL = 500
+/** The least milliseconds between two touches. */
+const MIN_TOUCH_INTERVAL_MS = 2
+/** Milliseconds between two polls: how late an event can be if its signal was lost. */
+const POLL_INTERVAL_MS = 500
 
 /**
- * The end of the log, where this process has written it: what it has just appended, its subscribers need not read back.
- * It is kept only while somebody waits for it, until it is taken, and never much of it: what lives on while much is
- * appended, costs the garbage collector more than it saves.
+ * The events at the end of the log that this process has just appended, so that its subscribers need not read them back.
+ * They are kept only while a subscriber waits, until they are taken, and only a few: objects that outlive many appends
+ * cost the garbage collector more than they save.
  */
 export class RecentEvents {
   #events: StoredEvent[] = []
-  /** Of the first one. */
+  /** The position of the first one. */
   #first = 0
   #size = 0
-  /** What SQLite calls the version of what other connections have committed, when the file was read last. */
+  /** SQLite's `data_version` when the file was read last: it changes with each commit of another connection. */
   #version: unknown
 
-  /** What was committed. */
+  /** Adds the events of a committed append. */
   add({ events }: AppendRequest, { revisions, positions, time }: Appended): void {
     const first = Number(positions[0])
     // Another connection may have written in between.
@@ -155,13 +162,13 @@ export class RecentEvents {
       this.#events.push({ position, stream, revision, id, type, version, time, data, metadata })
       this.#size += data.length + metadata.length
     }
-    if (this.#events.length > MOST_EVENTS || this.#size > MOST_UNITS) this.#forget()
+    if (this.#events.length > MAX_RECENT_EVENTS || this.#size > MAX_RECENT_UNITS) this.#forget()
   }
 
   /**
-   * The events behind a position, where they are all known up to the head of the log; then they are not kept any longer.
+   * The events behind a position, if all of them up to the head of the log are kept. They are then kept no longer.
    *
-   * @param version as above, asked for before the head was: another one means that others have written.
+   * @param version SQLite's `data_version`, read before the head: if it has changed, another connection has written.
    */
   take(start: number, head: number, version: unknown): readonly StoredEvent[] | undefined {
     if (version !== this.#version) {
@@ -181,14 +188,14 @@ export class RecentEvents {
     this.#size = 0
   }
 
-  /** Keeps the later half, at the most. */
+  /** Keeps at most the later half. */
   #forget(): void {
     let kept = 0
     let from = this.#events.length
-    const least = from - MOST_EVENTS / 2
+    const least = from - MAX_RECENT_EVENTS / 2
     while (from > least && from > 0) {
       const { data, metadata } = this.#events[from - 1]!
-      if (kept + data.length + metadata.length > MOST_UNITS / 2) break
+      if (kept + data.length + metadata.length > MAX_RECENT_UNITS / 2) break
       kept += data.length + metadata.length
       from--
     }
@@ -198,6 +205,6 @@ export class RecentEvents {
   }
 }
 
-/** Events that are kept, and UTF-16 units of their JSON. */
-const MOST_EVENTS = 2_000
-const MOST_UNITS = 1024 * 1024
+/** The most events that are kept, and the most UTF-16 units of their JSON. */
+const MAX_RECENT_EVENTS = 2_000
+const MAX_RECENT_UNITS = 1024 * 1024

@@ -2,28 +2,29 @@ import { OutcomeUnknownError, StoreFailedError } from '../../base/errors.ts'
 import type { Connection } from './connection.ts'
 import { faultOf, isTaken } from './errors.ts'
 
-/** What became of works: of the first that were given. */
+/** The outcome of the first of the works that were given. */
 export type WorksOutcome =
   | { readonly kind: 'done'; readonly outcomes: readonly WorkOutcome[] }
-  /** SQLite failed before any of it was done. */
+  /** SQLite failed before any work began. */
   | { readonly kind: 'failed'; readonly error: unknown }
 
-/** What became of one. */
+/** The outcome of one work. */
 type WorkOutcome =
   | { readonly kind: 'committed'; readonly value: unknown }
-  /** It threw this, and nothing that it did counts. */
+  /** It threw this error, and its writes were undone. */
   | { readonly kind: 'threw'; readonly error: unknown }
 
 /**
- * Does works in a transaction, under SQLite's write lock from its beginning: as many as there are, but for no longer
- * than others can wait. They share one wait for the disk, and nothing else: what one throws undoes that one.
+ * Does works in one transaction that holds SQLite's write lock from its beginning: all of them, or as many as fit into
+ * `MAX_WORK_MS`. They share one wait for the disk and nothing else: an error undoes only the work that threw it.
  *
- * Each may be done twice, where it cannot be told which of them was refused when they were committed.
+ * Works may be done twice: if COMMIT is refused by a constraint, it does not say whose.
  */
 export function commitWorks(connection: Connection, works: readonly (() => unknown)[]): WorksOutcome {
   const { sql } = connection
   try {
     connection.ensureNoTransaction()
+    connection.history.ensureFile()
     sql.begin.run()
   } catch (error) {
     connection.endTransaction()
@@ -34,7 +35,7 @@ export function commitWorks(connection: Connection, works: readonly (() => unkno
   try {
     for (const work of works) {
       outcomes.push(works.length === 1 ? alone(connection, work) : within(connection, work))
-      if (performance.now() - started > LONGEST) break
+      if (performance.now() - started > MAX_WORK_MS) break
     }
     if (outcomes.some(isCommitted)) sql.commit.run()
     else connection.endTransaction()
@@ -43,7 +44,7 @@ export function commitWorks(connection: Connection, works: readonly (() => unkno
     const wasCommitting = connection.isInTransaction() && outcomes.some(isCommitted)
     connection.endTransaction()
     if (!wasCommitting) return { kind: 'done', outcomes: [...outcomes.map(lost), { kind: 'threw', error }] }
-    // A constraint that is checked at the end is the work's own doing: of one of them.
+    // A constraint that is checked at COMMIT was broken by one of the works.
     if (isTaken(error) && outcomes.length > 1) return commitWorks(connection, works.slice(0, 1))
     const reason = isTaken(error) ? error : overwritten(connection, error)
     return {
@@ -53,14 +54,14 @@ export function commitWorks(connection: Connection, works: readonly (() => unkno
   }
 }
 
-/** Does the one work that there is. @throws what it throws. */
+/** Does a single work. @throws what it throws. */
 function alone(connection: Connection, work: () => unknown): WorkOutcome {
   const value = work()
   assertStands(connection)
   return { kind: 'committed', value }
 }
 
-/** Does one of several. @throws where the transaction is gone, with all that was done in it. */
+/** Does one of several works. @throws if the transaction is gone, with everything that was done in it. */
 function within(connection: Connection, work: () => unknown): WorkOutcome {
   const { savepoint, rollbackTo, releaseSavepoint } = connection.sql
   savepoint.run()
@@ -77,19 +78,20 @@ function within(connection: Connection, work: () => unknown): WorkOutcome {
   return outcome
 }
 
-/** What was written outside of the transaction is committed already, and must not pass for done. */
+/** Fails if the work ended the transaction: what it wrote afterwards is committed already. */
 function assertStands(connection: Connection): void {
   if (connection.isInTransaction()) return
-  throw new StoreFailedError('the transaction was ended in the middle of the work, which must leave it open')
+  throw new StoreFailedError('the handler ended the transaction: leave BEGIN, COMMIT and ROLLBACK to Mneme')
 }
 
-/** Where the log could not be synced, a crash might bring the works back: they are overwritten first. */
+/** If the log could not be synced, a crash might bring the works back, so they are overwritten first. */
 function overwritten(connection: Connection, error: unknown): Error {
   try {
-    connection.supersede()
+    connection.overwriteFailedCommit()
     return faultOf(error)
   } catch (cause) {
-    const message = 'COMMIT failed, and what is in the log could not be overwritten'
+    const message =
+      'COMMIT failed, and the log could not be overwritten: read back whether the changes are there'
     return new OutcomeUnknownError(message, { cause })
   }
 }
@@ -98,12 +100,13 @@ function isCommitted(outcome: WorkOutcome): boolean {
   return outcome.kind === 'committed'
 }
 
-/** What was done beside work that has ended the transaction is undone with it, or was committed by it. */
+/** Work beside one that ended the transaction was undone, or committed, with it. */
 function lost(outcome: WorkOutcome): WorkOutcome {
   if (!isCommitted(outcome)) return outcome
-  const message = 'other work ended the transaction: look what became of this one, and do it again'
+  const message =
+    'another handler ended the transaction: read back whether the changes are there, and do them again if not'
   return { kind: 'threw', error: new StoreFailedError(message) }
 }
 
-/** Milliseconds for which works may keep everybody else from writing; one alone may take longer. */
-const LONGEST = 10
+/** Milliseconds for which several works may hold the write lock; a single one may take longer. */
+const MAX_WORK_MS = 10

@@ -2,34 +2,34 @@ import { OutcomeUnknownError, StoreBusyError } from '../../base/errors.ts'
 import { withdrawOnAbort } from '../../base/abort.ts'
 import type { AppendRequest, AppendVerdict } from '../../adapter/store-adapter.ts'
 import { type BatchOutcome, commitBatch, hasWritten, tookEffect } from './append.ts'
-import { faultOf, isBusy, isFull, RETRY } from './errors.ts'
+import { faultOf, isBusy, isFull, BUSY_RETRY_MS } from './errors.ts'
 import type { CommitSignal, RecentEvents } from './subscribe.ts'
 import type { Connection } from './connection.ts'
 import { isTurnDue } from './event-loop.ts'
-import type { Turn } from './write-turns.ts'
+import type { WriteTurns } from './write-turns.ts'
 import { commitWorks, type WorksOutcome } from './transactions.ts'
 
 /**
- * What one process writes to one file: appends, and other work. Appends that wait are committed together, and so
- * is other work; nobody waits for company.
+ * The writes of one process to one file: appends, and work of projections. Appends that wait are committed together, and
+ * so is other work; nothing waits for more to come.
  *
- * A batch runs when the microtasks at hand are through: callers whose appends were just committed, and who go
- * on to append again, so meet in the next one.
+ * A batch runs after all pending microtasks, so that callers whose appends were just committed, and who append again,
+ * meet in the next batch.
  */
 export class WriteQueue {
   readonly #connection: Connection
-  readonly #turn: Turn
+  readonly #turns: WriteTurns
   readonly #signal: CommitSignal
   readonly #recent: RecentEvents
   #waiting: Waiting[] = []
-  /** Whether a run is to come, or a commit is being found out about. */
+  /** Whether a run is scheduled, or a commit in doubt is being settled. */
   #isScheduled = false
   #idle: (() => void)[] = []
 
-  /** @param recent is told of what was appended while somebody waits for the signal. */
-  constructor(connection: Connection, turn: Turn, signal: CommitSignal, recent: RecentEvents) {
+  /** @param recent is given the appended events while a subscriber waits for the signal. */
+  constructor(connection: Connection, turns: WriteTurns, signal: CommitSignal, recent: RecentEvents) {
     this.#connection = connection
-    this.#turn = turn
+    this.#turns = turns
     this.#signal = signal
     this.#recent = recent
   }
@@ -42,10 +42,10 @@ export class WriteQueue {
   }
 
   /**
-   * Does work in a transaction, all of it or nothing, and resolves with what it returns once that is committed. It may be
-   * done twice. Until its turn comes, `signal` withdraws it.
+   * Does work in a transaction and resolves with its result once that is committed. The work may be done twice. Until it
+   * begins, `signal` withdraws it.
    *
-   * @throws what the work throws, with nothing written.
+   * @throws what the work throws; nothing was written then.
    */
   write<T>(work: () => T, timeout: number, signal?: AbortSignal): Promise<T> {
     return new Promise<T>((resolve, reject) => {
@@ -69,7 +69,7 @@ export class WriteQueue {
 
   #schedule(): void {
     this.#isScheduled = true
-    // The next tick comes after all microtasks, but before timers and I/O: those get their turn now and then.
+    // The next tick comes after all microtasks and before timers and I/O, which get a turn from time to time.
     if (isTurnDue()) setImmediate(this.#run)
     else process.nextTick(this.#run)
   }
@@ -77,7 +77,7 @@ export class WriteQueue {
   readonly #run = (): void => {
     const [first] = this.#waiting
     if (!first) this.#done()
-    else if (this.#turn.isAnothers()) this.#retryLater(undefined)
+    else if (this.#turns.isAnothers()) this.#retryLater(undefined)
     else if (isWork(first)) {
       const works = leading(this.#waiting, isWork)
       const outcome = commitWorks(
@@ -126,9 +126,9 @@ export class WriteQueue {
     this.#done()
   }
 
-  /** The lock was had by the first of them: from here on the others wait for this process, and not for another. */
+  /** This process got the lock: what still waits now waits for this process, not for another one. */
   #taken(count: number): void {
-    this.#turn.taken()
+    this.#turns.taken()
     this.#waiting = count === this.#waiting.length ? [] : this.#waiting.slice(count)
     for (const waiting of this.#waiting) waiting.since = undefined
   }
@@ -140,7 +140,7 @@ export class WriteQueue {
     this.#signal.committed()
   }
 
-  /** Keeps what was appended for those that wait for it. */
+  /** Keeps the appended events for subscribers that wait. */
   #note(batch: readonly WaitingAppend[], verdicts: readonly AppendVerdict[]): void {
     if (!this.#signal.isWatched) {
       this.#recent.clear()
@@ -161,7 +161,7 @@ export class WriteQueue {
     for (const resolve of this.#idle.splice(0)) resolve()
   }
 
-  /** Another process has the lock, or is to have it. */
+  /** Another process has the lock, or its turn comes first. */
   #retryLater(error: unknown): void {
     const now = performance.now()
     this.#waiting = this.#waiting.filter((waiting) => {
@@ -171,32 +171,33 @@ export class WriteQueue {
       return false
     })
     if (this.#waiting.length === 0) {
-      this.#turn.givenUp()
+      this.#turns.givenUp()
       this.#done()
     } else {
-      this.#turn.wait()
-      setTimeout(this.#run, RETRY)
+      this.#turns.wait()
+      setTimeout(this.#run, BUSY_RETRY_MS)
     }
   }
 
-  /** COMMIT failed: looks whether the batch is there all the same. Nothing else is written meanwhile. */
+  /** COMMIT failed: looks whether the batch was stored nevertheless. Nothing else is written meanwhile. */
   async #settle(batch: WaitingAppend[], outcome: BatchOutcome & { kind: 'doubtful' }): Promise<void> {
     const { verdicts, error } = outcome
     const deadline = performance.now() + Math.max(...batch.map(({ timeout }) => timeout))
-    for (let pause = RETRY; ; pause *= 2) {
+    for (let pause = BUSY_RETRY_MS; ; pause *= 2) {
       try {
         const settled = tookEffect(this.#connection, batch, verdicts)
         if (settled) this.#release(batch, settled)
         else if (isBusy(error)) this.#waiting.unshift(...batch)
         else {
-          if (!isFull(error)) this.#connection.supersede()
+          if (!isFull(error)) this.#connection.overwriteFailedCommit()
           refuse(batch, error)
         }
         break
       } catch (cause) {
         const left = deadline - performance.now()
         if (left <= 0) {
-          const message = 'COMMIT failed, and so did looking whether it took effect'
+          const message =
+            'COMMIT failed, and so did reading back whether it took effect: look for the events before you append them again'
           for (const { reject } of batch) reject(new OutcomeUnknownError(message, { cause }))
           break
         }
@@ -208,9 +209,9 @@ export class WriteQueue {
 }
 
 interface WaitsInTurn {
-  /** Milliseconds that it waits for other processes. */
+  /** The most milliseconds that it waits for other processes. */
   readonly timeout: number
-  /** When it was first in the way of another process. */
+  /** When another process first kept it from running. */
   since: number | undefined
   reject: (reason: unknown) => void
 }
@@ -235,7 +236,7 @@ function isAppend(waiting: Waiting): waiting is WaitingAppend {
   return !isWork(waiting)
 }
 
-/** Those of a kind before the first of another. */
+/** The entries before the first of another kind. */
 function leading<W extends Waiting>(waiting: Waiting[], isOfKind: (one: Waiting) => one is W): W[] {
   const end = waiting.findIndex((one) => !isOfKind(one))
   return (end < 0 ? waiting : waiting.slice(0, end)) as W[]

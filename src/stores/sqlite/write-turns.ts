@@ -1,64 +1,78 @@
 import { closeSync, openSync, readSync, statSync, writeSync } from 'node:fs'
 
+/** The clocks that write turns go by. */
+export interface TurnClock {
+  /** Milliseconds of a clock that is never set; of this process. */
+  elapsed(): number
+  /** Milliseconds since 1970, which all processes of the machine share. */
+  date(): number
+}
+
 /**
- * Turns between processes that write one file. SQLite's lock knows no queue: a busy writer takes it again the
- * moment it let it go, and another meets it free only by luck. So who has waited for some milliseconds says so
- * in a small file beside the database, since when and that it still does; who has waited for less, or not at
- * all, leaves it the lock. One that died, or was stopped, is no longer waited for.
+ * Turns between processes that write one file. SQLite's lock has no queue: a busy writer takes it again the moment it
+ * has released it, and other processes get it only by luck. So a process that has waited for some milliseconds writes
+ * into a small file beside the database since when it waits, and that it still does. Writers that have waited for less
+ * time, or not at all, then leave the lock free. A process that died or was stopped stops writing, and is skipped.
  *
- * This is courtesy, not a lock: whatever goes wrong with the file, SQLite's own lock keeps the data right.
+ * The turns are a courtesy, not a lock: whatever happens to the file, SQLite's own lock protects the data.
  */
-export class Turn {
+export class WriteTurns {
   readonly #path: string | undefined
+  readonly #clock: TurnClock
   readonly #own = { since: 0, touched: 0, id: Math.random() }
   readonly #buffer = new Float64Array(3)
   #descriptor: number | undefined
   #isWaiting = false
-  #lastLook = 0
-  /** Until when another is left the lock, and until when it is then not. */
+  #lastLook = -Infinity
+  /** Until when the lock is left to another process; 0: it is not. */
   #yieldUntil = 0
+  /** Until when this process then writes without looking again. */
   #workUntil = 0
 
-  /** @param path of the file by which turns are taken; none where there are no other processes. */
-  constructor(path: string | undefined) {
+  /** @param path of the turn file; `undefined` if no other process can have the database open. */
+  constructor(path: string | undefined, clock: TurnClock = SYSTEM_CLOCK) {
     this.#path = path
+    this.#clock = clock
   }
 
-  /** Whether another process has waited longer, and is to be left the lock. Looked up every few milliseconds. */
+  /** Whether another process has waited longer, so that the lock is to be left free. Reads the file every few ms. */
   isAnothers(): boolean {
     if (this.#path === undefined) return false
-    const now = performance.now()
-    if (now < this.#workUntil || (now - this.#lastLook < LOOK && this.#yieldUntil === 0)) return false
+    const now = this.#clock.elapsed()
+    const hasLooked = now - this.#lastLook < LOOK_INTERVAL_MS && this.#yieldUntil === 0
+    if (now < this.#workUntil || hasLooked) return false
     this.#lastLook = now
     if (!this.#isBehindAnother()) {
       this.#yieldUntil = 0
       return false
     }
-    if (this.#yieldUntil === 0) this.#yieldUntil = now + PATIENCE
+    if (this.#yieldUntil === 0) this.#yieldUntil = now + MAX_YIELD_MS
     if (now < this.#yieldUntil) return true
     this.#yieldUntil = 0
-    this.#workUntil = now + WORK
+    this.#workUntil = now + WORK_AFTER_YIELD_MS
     return false
   }
 
-  /** Says, after some milliseconds, that this process waits. */
+  /** Called at each attempt that did not get the lock: announces, after some milliseconds, that this process waits. */
   wait(): void {
     if (this.#path === undefined) return
-    const now = Date.now()
+    const now = this.#clock.date()
+    const { since, touched } = this.#own
     if (!this.#isWaiting) {
       this.#isWaiting = true
       this.#own.since = now
     } else if (
-      now - this.#own.since >= MODEST &&
-      now - this.#own.touched >= TOUCH &&
+      // Absolute, so that a process goes on announcing after the clock was set back.
+      Math.abs(now - since) >= ANNOUNCE_AFTER_MS &&
+      Math.abs(now - touched) >= ANNOUNCE_INTERVAL_MS &&
       !this.#isBehindAnother()
     ) {
       this.#own.touched = now
-      this.#write(this.#own.since, now, this.#own.id)
+      this.#write(since, now, this.#own.id)
     }
   }
 
-  /** The lock was had. */
+  /** This process got the lock. */
   taken(): void {
     if (this.#isWaiting) this.givenUp()
   }
@@ -78,7 +92,9 @@ export class Turn {
 
   #isBehindAnother(): boolean {
     const first = this.#read()
-    if (!first || first.id === this.#own.id || Math.abs(Date.now() - first.touched) > STALE) return false
+    if (!first || first.id === this.#own.id) return false
+    // A clock that was set back must not make a dead process look alive: hence the absolute value.
+    if (Math.abs(this.#clock.date() - first.touched) > STALE_MS) return false
     return !this.#isWaiting || first.since < this.#own.since
   }
 
@@ -100,29 +116,31 @@ export class Turn {
       this.#buffer.set([since, touched, id])
       writeSync(this.#descriptor!, this.#buffer, 0, this.#buffer.byteLength, 0)
     } catch {
-      // No courtesy then: a full disk, say.
+      // Then there are no turns: the disk may be full, for example.
     }
   }
 
   #open(isWanted: boolean): boolean {
     const path = this.#path!
     if (!isWanted && !statSync(path, { throwIfNoEntry: false })) return false
-    // 'a+' would append whatever the offset says; 'r+' makes no file.
+    // 'a+' would append at any offset; 'r+' makes no file.
     if (isWanted) closeSync(openSync(path, 'a'))
     this.#descriptor = openSync(path, 'r+')
     return true
   }
 }
 
-/** All in milliseconds. How long one waits before saying so. */
-const MODEST = 4
-/** How often one says that it still waits. */
-const TOUCH = 5
-/** After how long without a word one is no longer waited for. */
-const STALE = 40
-/** How often a writer looks whether another waits. */
-const LOOK = 3
-/** How long the lock is left free for one that does not come. */
-const PATIENCE = 25
-/** How long one then works on before it is left free again. */
-const WORK = 5
+const SYSTEM_CLOCK: TurnClock = { elapsed: () => performance.now(), date: () => Date.now() }
+
+/** How long a process waits before it announces that. */
+const ANNOUNCE_AFTER_MS = 4
+/** How often it announces that it still waits. */
+const ANNOUNCE_INTERVAL_MS = 5
+/** After how long without an announcement a process is skipped. */
+const STALE_MS = 40
+/** How often a writer reads whether another process waits. */
+const LOOK_INTERVAL_MS = 3
+/** How long the lock is left free for a process that does not take it. */
+const MAX_YIELD_MS = 25
+/** How long the writer then works on before it leaves the lock free again. */
+const WORK_AFTER_YIELD_MS = 5

@@ -6,7 +6,7 @@ import type { Recorded } from '../../model/event.ts'
 import type { AppendRequest } from '../../adapter/store-adapter.ts'
 import type { EventStore } from '../../store/event-store.ts'
 
-/** What the cases about commands decide on: an account that must never be overdrawn. */
+/** The aggregate of the cases about commands: an account that must never be overdrawn. */
 export const Account = defineAggregate({
   name: 'Account',
   events: {
@@ -45,7 +45,7 @@ export const transfer = defineCommand({
       : [on.from(Withdrawn({ amount })), on.to(Deposited({ amount }))],
 })
 
-/** Withdraws from one account what it and another one cover together; the other one is only read. */
+/** Withdraws from one account an amount that two accounts cover together; the other account is only read. */
 export const withdrawCovered = defineCommand({
   reads: (input: { account: string; cover: string; amount: number }) => ({
     account: Account(input.account),
@@ -55,7 +55,7 @@ export const withdrawCovered = defineCommand({
     amount > account.balance + cover.balance ? reject('not-covered') : on.account(Withdrawn({ amount })),
 })
 
-/** Decides on no event, but tells what it saw of two accounts. */
+/** Appends no event, and reports the sum of two accounts. */
 export const audit = defineCommand({
   reads: (input: { left: string; right: string }) => ({
     left: Account(input.left),
@@ -64,7 +64,7 @@ export const audit = defineCommand({
   handle: ({ left, right }) => reject('audited', { total: left.balance + right.balance }),
 })
 
-/** A deposit by somebody who executes no command. */
+/** A deposit by append, without a command. */
 export async function depositDirectly(store: EventStore, account: string, amount: number): Promise<void> {
   await store.append({ stream: Account(account), events: [Deposited({ amount })] })
 }
@@ -93,7 +93,7 @@ export function stateAt(
     .reduce((state, event) => Account.evolve(state, event as never), Account.initial())
 }
 
-/** Fails where an account was overdrawn at any moment. */
+/** Fails if an account was overdrawn at any moment. */
 export function assertNeverOverdrawn(log: readonly Recorded[]): void {
   const balances = new Map<string, number>()
   for (const { stream, revision, type, data } of log) {

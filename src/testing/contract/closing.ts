@@ -5,7 +5,7 @@ import { drain, everything, failureOf, race } from './outcomes.ts'
 import type { Prove } from './prove.ts'
 import { happened, happenings, upTo } from './sample-events.ts'
 
-/** F3: closing waits for work in flight, and says so to whoever comes later. */
+/** F3: close waits for work in flight, and later calls fail with StoreClosedError. */
 export function closing(prove: Prove): void {
   prove('F3: appends in flight succeed while the store closes', async (store, realm) => {
     const calls = upTo(64).map((i) => store.append({ stream: `s-${i % 8}`, events: happenings(2) }))

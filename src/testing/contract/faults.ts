@@ -1,7 +1,7 @@
 import type { Change, Realm } from './realm.ts'
 import type { AppendRequest, AppendVerdict, StoreAdapter, StoredEvent } from '../../adapter/store-adapter.ts'
 
-/** An adapter that does as another one, but for what is changed. */
+/** An adapter like another one, except for the changed calls. */
 export function changed(adapter: StoreAdapter, changes: Partial<StoreAdapter>): StoreAdapter {
   return {
     capabilities: adapter.capabilities,
@@ -18,7 +18,7 @@ export function changed(adapter: StoreAdapter, changes: Partial<StoreAdapter>): 
   }
 }
 
-/** Runs `step` before each append goes to the store: for what comes between a decision and its append. */
+/** Runs `step` before each append reaches the store, between a decision and its append. */
 export function beforeAppend(step: (request: AppendRequest) => void | Promise<void>): Change {
   return (adapter) =>
     changed(adapter, {
@@ -29,7 +29,7 @@ export function beforeAppend(step: (request: AppendRequest) => void | Promise<vo
     })
 }
 
-/** Runs `step` on each verdict, after the commit. Where it throws, the answer is lost. */
+/** Runs `step` on each verdict, after the commit. If it throws, the answer is lost. */
 export function afterAppend(step: (verdict: AppendVerdict) => void | Promise<void>): Change {
   return (adapter) =>
     changed(adapter, {
@@ -41,16 +41,16 @@ export function afterAppend(step: (verdict: AppendVerdict) => void | Promise<voi
     })
 }
 
-/** What passes only while it is open. */
+/** A gate that calls wait at until it is opened. */
 export interface Gate {
   /** Resolves when the gate is open. */
   pass(): Promise<void>
   open(): void
-  /** How many wait or have passed. */
+  /** How many calls wait or have passed. */
   readonly arrived: number
 }
 
-/** A gate that is shut. It opens by itself when the case ends, so that a case that fails does not hang. */
+/** A shut gate. It opens by itself when the case ends, so that a failing case does not hang. */
 export function gate(realm: Realm): Gate {
   let open: () => void = () => undefined
   const opened = new Promise<void>((resolve) => {
@@ -70,7 +70,7 @@ export function gate(realm: Realm): Gate {
   }
 }
 
-/** What a reader did with an adapter. */
+/** What a reader asked of an adapter. */
 export interface Watched {
   /** How many events each page held. */
   readonly pages: number[]
@@ -78,7 +78,7 @@ export interface Watched {
   returns: number
 }
 
-/** Watches the pages that are read, of a stream or of all. `turn` runs before each of them. */
+/** Watches the pages that are read, of a stream or of all streams. `turn` runs before each page. */
 export function watchPages(watched: Watched, turn: () => void | Promise<void> = () => undefined): Change {
   const watch = (pages: AsyncIterable<readonly StoredEvent[]>): AsyncIterable<readonly StoredEvent[]> => ({
     [Symbol.asyncIterator]: () => {

@@ -130,7 +130,7 @@ async function exceeds(
   assert.equal(await store.logHead(), head)
 }
 
-/** An event of exactly so many bytes, metadata `{}` included where it has none. */
+/** An event of exactly so many bytes, the metadata `{}` included if it has none. */
 function sized(bytes: number, letter = 'x', metadata = '{}'): EventToAppend {
   const rest = bytes - Buffer.byteLength(JSON.stringify({ text: '' }) + metadata)
   const width = Buffer.byteLength(letter)

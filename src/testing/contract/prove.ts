@@ -5,7 +5,7 @@ import { type Proof } from './realm.ts'
 export interface ContractRunner {
   describe(name: string, body: () => void): void
   test(name: string, body: () => Promise<void>): void
-  /** Says that a case is skipped, and why. Where left out, the case is declared by that name and passes. */
+  /** Declares a skipped case and says why. Default: the case is declared with the reason in its name, and passes. */
   skip?(name: string, reason: string): void
 }
 

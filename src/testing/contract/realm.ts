@@ -6,8 +6,7 @@ import type { Capabilities, StoreAdapter } from '../../adapter/store-adapter.ts'
 export interface ContractSubject {
   readonly name: string
   /**
-   * What the store can do: as its adapter declares it, which the suite checks. Where left out, everything but
-   * `truncation`.
+   * What the store can do, as its adapter declares it, which the suite checks. Default: everything except `truncation`.
    */
   readonly capabilities?: Partial<Capabilities>
   /** Makes data of its own for a case. */
@@ -25,14 +24,19 @@ export interface ContractRealm {
   destroy(): Promise<void>
 }
 
-/** Changes an adapter before a store is made of it: to watch it, or to let it fail. */
+/** Changes an adapter before a store is made of it, to watch it or to make it fail. */
 export type Change = (adapter: StoreAdapter) => StoreAdapter
 
-const MOST: Capabilities = { severalStreams: true, keys: true, settlesAny: true, truncation: false }
+const DEFAULT_CAPABILITIES: Capabilities = {
+  severalStreams: true,
+  keys: true,
+  settlesAny: true,
+  truncation: false,
+}
 
-/** One case's data, with the stores opened over it. Whatever a case does, all of it is closed in the end. */
+/** The data of one case, with the stores opened over it. All of them are closed at the end of the case. */
 export class Realm {
-  /** What the subject says that its store can do. */
+  /** The capabilities that the subject declares. */
   readonly capabilities: Capabilities
   readonly #realm: ContractRealm
   readonly #atEnd: (() => void)[] = []
@@ -40,7 +44,7 @@ export class Realm {
 
   constructor(realm: ContractRealm, { capabilities }: ContractSubject) {
     this.#realm = realm
-    this.capabilities = { ...MOST, ...capabilities }
+    this.capabilities = { ...DEFAULT_CAPABILITIES, ...capabilities }
   }
 
   /** A store over a connection of its own. */
@@ -92,5 +96,5 @@ export async function provide(subject: ContractSubject, proof: Proof): Promise<v
   }
 }
 
-/** What a case does: it throws where the promise is broken. `store` is a first connection to fresh data. */
+/** The body of a case: it throws if the promise is broken. `store` is a first connection to new data. */
 export type Proof = (store: EventStore, realm: Realm) => Promise<void>

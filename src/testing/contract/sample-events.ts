@@ -1,12 +1,12 @@
 import type { Recorded } from '../../model/event.ts'
 import type { EventToAppend } from '../../store/event-store.ts'
 
-/** An event that is told from others by its number. */
+/** An event with a number by which it is recognised. */
 export function happened(n: number): EventToAppend {
   return { type: 'Thing.Happened', data: { n } }
 }
 
-/** So many events, numbered from `first`. */
+/** `count` events, numbered from `first`. */
 export function happenings(count: number, first = 0): EventToAppend[] {
   return Array.from({ length: count }, (_, i) => happened(first + i))
 }

@@ -6,7 +6,7 @@ import type { ContractRunner, Demands } from './prove.ts'
  * Proves a store of Mneme: declares a case for each promise that every store keeps, named by that promise, as
  * in `W2: exactly one of 20 concurrent creations wins`. Each case gets data of its own.
  *
- * A case is skipped only where the subject declares that its store lacks what the case needs.
+ * A case is skipped only if the subject declares that its store lacks a capability that the case needs.
  *
  * @example
  * ```ts

@@ -9,8 +9,7 @@ import {
   type TestServer,
 } from '../../stores/postgres/server.ts'
 
-/** Whether the long tests are to be short. */
-export const isBrief = process.env.MNEME_SOAK === 'brief'
+export { isBrief, rounds } from '../../support/soak.ts'
 
 /** A test that needs a server of its own. */
 export const test = anyTest.skipIf(ownServerProblem)

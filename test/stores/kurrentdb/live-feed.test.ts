@@ -3,7 +3,7 @@ import { Calls } from '../../../src/stores/kurrentdb/connection.ts'
 import { type KurrentRecorded, makeClient } from '../../../src/stores/kurrentdb/driver.ts'
 import { loadDriverParts } from '../../../src/stores/kurrentdb/driver-internals.ts'
 import { LiveFeed } from '../../../src/stores/kurrentdb/subscribe.ts'
-import { Places } from '../../../src/stores/kurrentdb/locate.ts'
+import { Locator } from '../../../src/stores/kurrentdb/locate.ts'
 import { Reader } from '../../../src/stores/kurrentdb/read.ts'
 import type { LogPlace, StoredEvent } from '../../../src/adapter/store-adapter.ts'
 import { appendOf, behindProxy, happened, logOf, times, unique, until, where } from './rig.ts'
@@ -42,7 +42,7 @@ describe(`what a subscription of the server has brought, ${where}`, () => {
     }
     const feed = new LiveFeed(
       calls,
-      new Places(calls, new Reader(calls)),
+      new Locator(calls, new Reader(calls)),
       { after: start, ...filter },
       () => undefined,
     )

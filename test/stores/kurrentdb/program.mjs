@@ -34,5 +34,5 @@ if (task !== 'plainly') {
   await store.head(stream).catch((error) => say(`head ${error.code}`))
 }
 await store.close()
-say(`closed ${Date.now()}`)
+say('closed')
 process.stdin.unref()

@@ -9,6 +9,7 @@ import type {
   StoreAdapter,
   StoredEvent,
 } from '../../../src/adapter/store-adapter.ts'
+import type { Clock } from '../../../src/stores/kurrentdb/clock.ts'
 import { startProxy, type Proxy } from '../../support/proxy.ts'
 import { adapterOf, realServer } from './server.ts'
 import { standIn, type StandIn, type StandInOptions } from './stand-in/server.ts'
@@ -29,8 +30,12 @@ export async function ownServer(options: StandInOptions = {}): Promise<StandIn> 
 }
 
 /** An adapter that ends with the test. */
-export async function opened(connectionString: string, deadline?: number): Promise<StoreAdapter> {
-  const adapter = await adapterOf(connectionString, deadline)
+export async function opened(
+  connectionString: string,
+  deadline?: number,
+  clock?: Clock,
+): Promise<StoreAdapter> {
+  const adapter = await adapterOf(connectionString, deadline, clock)
   onTestFinished(() => adapter.close())
   return adapter
 }
@@ -61,11 +66,11 @@ export interface Behind {
   readonly direct: StoreAdapter
 }
 
-export async function behindProxy(deadline: number, connectionString?: string): Promise<Behind> {
-  const server = connectionString ?? (await served())
+export async function behindProxy(deadline: number, clock?: Clock): Promise<Behind> {
+  const server = await served()
   const proxy = await startProxy(Number(new URL(server).port))
   const through = proxy.url(server)
-  return { proxy, through, adapter: await opened(through, deadline), direct: await opened(server) }
+  return { proxy, through, adapter: await opened(through, deadline, clock), direct: await opened(server) }
 }
 
 /** A name that nobody else has. */
@@ -110,23 +115,20 @@ export async function logOf(
   return events
 }
 
-/** What became of a call, and how long it took. */
+/** What became of a call. */
 export interface Fate<T = AppendVerdict> {
   readonly value?: T
   readonly code?: string
   readonly error?: Error
-  readonly took: number
 }
 
 export async function fateOf<T>(call: Promise<T>): Promise<Fate<T>> {
-  const began = performance.now()
   try {
-    return { value: await call, took: performance.now() - began }
+    return { value: await call }
   } catch (error) {
     return {
       error: error as Error,
       code: (error as { code?: string }).code ?? `no code: ${String((error as Error).stack)}`,
-      took: performance.now() - began,
     }
   }
 }
@@ -162,4 +164,10 @@ export function uncaught(): readonly unknown[] {
     process.off('uncaughtException', listener)
   })
   return found
+}
+
+/** Whether a call has not settled by now. */
+export async function isPending(call: Promise<unknown>): Promise<boolean> {
+  const pending = Symbol('pending')
+  return (await Promise.race([call, sleep(0).then(() => pending)])) === pending
 }

@@ -1,6 +1,7 @@
 import type { ContractRealm } from 'mneme/testing'
 
 import { kurrentdbAdapter } from '../../../src/stores/kurrentdb/adapter.ts'
+import type { Clock } from '../../../src/stores/kurrentdb/clock.ts'
 import { readConnection } from '../../../src/stores/kurrentdb/options.ts'
 import { makeClient } from '../../../src/stores/kurrentdb/driver.ts'
 import type { StoreAdapter } from '../../../src/adapter/store-adapter.ts'
@@ -11,10 +12,14 @@ import { standIn } from './stand-in/server.ts'
 export const realServer = process.env.MNEME_TEST_KURRENTDB
 
 /** An adapter over a server. */
-export async function adapterOf(connectionString: string, deadline = 10_000): Promise<StoreAdapter> {
+export async function adapterOf(
+  connectionString: string,
+  deadline = 10_000,
+  clock?: Clock,
+): Promise<StoreAdapter> {
   const { text, requiresLeader, credentials } = readConnection(connectionString, deadline)
   const connect = () => makeClient(text)
-  return kurrentdbAdapter(await connect(), { deadline, requiresLeader, credentials }, connect)
+  return kurrentdbAdapter(await connect(), { deadline, requiresLeader, credentials, clock }, connect)
 }
 
 /** A realm of the contract on a server that others use, too. */

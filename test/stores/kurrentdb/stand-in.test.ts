@@ -9,6 +9,7 @@ import {
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 
+import { isFull } from '../../support/soak.ts'
 import { streamsV2 } from './stand-in/generated.ts'
 import { comparable, randomCalls } from './stand-in/random-calls.ts'
 import { RawClient, type RawEvent, type RawRead } from './stand-in/raw-client.ts'
@@ -514,7 +515,7 @@ describe.runIf(real)('alike', () => {
         const [model, original] = await both((client, i) => client.readAll({ from: bases[i]! }))
         expect(model).toEqual(original)
       }),
-      { numRuns: 200 * Number(process.env.MNEME_LONGER ?? 1) },
+      { numRuns: isFull ? 2_000 : 200 },
     )
   })
 })
@@ -671,6 +672,7 @@ describe('the stand-in', () => {
         .getActiveResourcesInfo()
         .filter((kind) => /TCP|Timeout|Immediate/.test(kind))
         .sort()
+    const before = held().length
     const server = await standIn()
     const raw = new RawClient(`127.0.0.1:${server.port}`)
     await raw.append('s', 'any', [{}])
@@ -679,6 +681,6 @@ describe('the stand-in', () => {
     void raw.append('s', 'any', [{}])
     raw.close()
     await server.stop()
-    await expect.poll(held).toEqual([])
+    await expect.poll(() => held().length).toBeLessThanOrEqual(before)
   })
 })

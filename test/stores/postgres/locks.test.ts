@@ -1,6 +1,6 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 
-import { Session } from '../../../src/stores/postgres/connection.ts'
+import { Session } from '../../../src/stores/postgres/session.ts'
 import { happened, historyOf } from '../sqlite/history.ts'
 import { lockOf, sleep, testDatabase, until } from './database.ts'
 import { ownServer, ownServerProblem, serverProblem } from './server.ts'

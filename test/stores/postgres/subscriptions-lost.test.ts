@@ -118,7 +118,7 @@ describe.skipIf(ownServerProblem)('a server that goes away', () => {
     const server = await startServer()
     onTestFinished(() => server.destroy())
     const database = new TestDatabase(server, await server.createDatabase())
-    const stores = await Promise.all([1, 2].map(() => database.open({ connectTimeout: 200 })))
+    const stores = await Promise.all([1, 2].map(() => database.open({ connectTimeout: 1_000 })))
     const subscribers = stores.map((store) => new Subscriber(store))
     let isOver = false
     const writers = stores.map(async (store, s) => {

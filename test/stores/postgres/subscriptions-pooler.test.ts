@@ -1,6 +1,6 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
 
-import { PROBE } from '../../../src/stores/postgres/listener.ts'
+import { PROBE_MS } from '../../../src/stores/postgres/listener.ts'
 import { happened } from '../sqlite/history.ts'
 import { sleep, testDatabase, until } from './database.ts'
 import { poolerProblem, startPooler } from './pooler.ts'
@@ -21,7 +21,7 @@ describe.skipIf(serverProblem ?? poolerProblem)('subscribers through a pooler', 
     const { database, store, url } = await pooled({ pool_mode: 'transaction' })
     const subscribers = [new Subscriber(store), new Subscriber(store, { categories: ['drip'] })]
     await Promise.all(subscribers.map(({ subscription }) => subscription.caughtUp()))
-    for (const wait of [0, PROBE + 500]) {
+    for (const wait of [0, PROBE_MS + 500]) {
       await sleep(wait)
       const before = subscribers[0]!.seen.length
       const worker = new Worker('drip', url, 8, 10)

@@ -18,28 +18,31 @@ describe.each(drivers)('a commit in doubt with $name', ({ driver }) => {
   test.each([
     ['a lone append', 1, /^INSERT INTO mneme_events/],
     ['a batch', 4, /^COMMIT$/],
-  ])('%s is said not to be written only after it was overwritten in the log', async (_, count, statement) => {
-    const calls: string[] = []
-    let fails = false
-    const failing = faultyDriver(driver, ({ method, sql }) => {
-      if (method === 'run') calls.push(sql)
-      if (!fails || !statement.test(sql) || method !== 'run') return undefined
-      fails = false
-      return 'before'
-    })
-    const store = await sqliteStore(join(testFolder(), 'bank.db'), { driver: failing })
-    fails = true
-    calls.length = 0
-    const outcomes = await appends(count)(store)
-    for (const outcome of outcomes) expect(outcome).toMatchObject({ reason: { code: 'STORE_FAILED' } })
-    expect(calls.some((sql) => sql.includes('superseded'))).toBe(true)
-    expect(await historyOf(store)).toEqual([])
-    await appends(count)(store)
-    expect(await historyOf(store)).toHaveLength(count)
-    await store.close()
-  })
+  ])(
+    '%s whose commit failed is reported as not written only after the log was overwritten',
+    async (_, count, statement) => {
+      const calls: string[] = []
+      let fails = false
+      const failing = faultyDriver(driver, ({ method, sql }) => {
+        if (method === 'run') calls.push(sql)
+        if (!fails || !statement.test(sql) || method !== 'run') return undefined
+        fails = false
+        return 'before'
+      })
+      const store = await sqliteStore(join(testFolder(), 'bank.db'), { driver: failing })
+      fails = true
+      calls.length = 0
+      const outcomes = await appends(count)(store)
+      for (const outcome of outcomes) expect(outcome).toMatchObject({ reason: { code: 'STORE_FAILED' } })
+      expect(calls.some((sql) => sql.includes('superseded'))).toBe(true)
+      expect(await historyOf(store)).toEqual([])
+      await appends(count)(store)
+      expect(await historyOf(store)).toHaveLength(count)
+      await store.close()
+    },
+  )
 
-  test('stays unknown where it cannot be overwritten either', async () => {
+  test('an append whose log cannot be overwritten has an unknown outcome', async () => {
     let isBroken = false
     const failing = faultyDriver(driver, ({ method, sql }) =>
       isBroken && method === 'run' && /mneme_events|superseded|COMMIT/.test(sql) ? 'before' : undefined,
@@ -51,7 +54,7 @@ describe.each(drivers)('a commit in doubt with $name', ({ driver }) => {
     await store.close()
   })
 
-  test('an idle store closes while another one of the process is busy', async () => {
+  test('an idle store closes while another store of the process is busy', async () => {
     const file = join(testFolder(), 'bank.db')
     const [busy, idle] = [await sqliteStore(file, { driver }), await sqliteStore(file, { driver })]
     let isOver = false
@@ -64,7 +67,7 @@ describe.each(drivers)('a commit in doubt with $name', ({ driver }) => {
     await busy.close()
   })
 
-  test('many calls on one signal add no listener each', async () => {
+  test('many appends with one signal share one listener', async () => {
     const store = await sqliteStore(join(testFolder(), 'bank.db'), { driver })
     const warnings: Error[] = []
     const warned = (warning: Error) => warnings.push(warning)
@@ -74,7 +77,8 @@ describe.each(drivers)('a commit in doubt with $name', ({ driver }) => {
       store.append({ stream: 's', events: [happened()] }, { signal }),
     )
     await Promise.all(many)
-    await new Promise((resolve) => setTimeout(resolve, 10))
+    // Warnings are emitted in the next tick.
+    await new Promise((resolve) => setImmediate(resolve))
     process.off('warning', warned)
     expect(warnings.filter(({ name }) => name === 'MaxListenersExceededWarning')).toEqual([])
     await store.close()

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { Worker } from './processes.ts'
 
 interface Percentiles {
+  readonly count: number
   readonly p50: number
   readonly p99: number
   readonly max: number
@@ -19,8 +20,12 @@ export async function measureFairness(driver: string, folder: string, rounds: nu
     ['a', 'b', 'light'].map((name) => join(folder, `${name}.db`)),
     rounds,
   )
-  const together = await measure(driver, Array<string>(3).fill(join(folder, 'shared.db')), rounds)
-  return { apart, together }
+  return { apart, together: await measureTogether(driver, folder, rounds) }
+}
+
+/** The same, with all three on one file. The busy writers stop after the light one is done. */
+export function measureTogether(driver: string, folder: string, rounds: number) {
+  return measure(driver, Array<string>(3).fill(join(folder, 'shared.db')), rounds)
 }
 
 async function measure(driver: string, [a = '', b = '', own = '']: string[], rounds: number) {
@@ -45,5 +50,5 @@ async function measure(driver: string, [a = '', b = '', own = '']: string[], rou
 function percentiles(values: readonly number[]): Percentiles {
   const sorted = [...values].sort((x, y) => x - y)
   const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
-  return { p50: at(0.5), p99: at(0.99), max: at(1) }
+  return { count: values.length, p50: at(0.5), p99: at(0.99), max: at(1) }
 }

@@ -16,37 +16,45 @@ interface Told {
 
 describe.each(drivers)('a failing $name', ({ driver }) => {
   describe.each(['before', 'after'] as const)('%s the call takes effect', (when) => {
-    test('once, at each call in turn', { timeout: 120_000 }, async () => {
-      const file = () => join(testFolder(), 'bank.db')
-      const calls = await untilNoFault(async (n) => {
-        let hasFailed = false
-        let isOver = false
-        const fault: Fault = ({ number }) => {
-          if (number !== n || isOver) return undefined
-          hasFailed = true
-          return when
-        }
-        await scenario(file(), fault, () => (isOver = true))
-        return hasFailed
-      })
-      expect(calls).toBeGreaterThan(60)
-    })
+    test(
+      'each driver call failing once in turn: every append is stored as its caller was told',
+      { timeout: 120_000 },
+      async () => {
+        const file = () => join(testFolder(), 'bank.db')
+        const calls = await untilNoFault(async (n) => {
+          let hasFailed = false
+          let isOver = false
+          const fault: Fault = ({ number }) => {
+            if (number !== n || isOver) return undefined
+            hasFailed = true
+            return when
+          }
+          await scenario(file(), fault, () => (isOver = true))
+          return hasFailed
+        })
+        expect(calls).toBeGreaterThan(60)
+      },
+    )
 
-    test('from one call on, until the disk is there again', { timeout: 120_000 }, async () => {
-      const file = () => join(testFolder(), 'bank.db')
-      const calls = await untilNoFault(async (n) => {
-        let hasFailed = false
-        let isBroken = true
-        const fault: Fault = ({ number }) => {
-          if (number < n || !isBroken) return undefined
-          hasFailed = true
-          return when
-        }
-        await scenario(file(), fault, () => (isBroken = false))
-        return hasFailed
-      })
-      expect(calls).toBeGreaterThan(60)
-    })
+    test(
+      'every driver call failing from one on: every append is stored as its caller was told',
+      { timeout: 120_000 },
+      async () => {
+        const file = () => join(testFolder(), 'bank.db')
+        const calls = await untilNoFault(async (n) => {
+          let hasFailed = false
+          let isBroken = true
+          const fault: Fault = ({ number }) => {
+            if (number < n || !isBroken) return undefined
+            hasFailed = true
+            return when
+          }
+          await scenario(file(), fault, () => (isBroken = false))
+          return hasFailed
+        })
+        expect(calls).toBeGreaterThan(60)
+      },
+    )
   })
 
   async function untilNoFault(round: (n: number) => Promise<boolean>): Promise<number> {
@@ -124,7 +132,7 @@ describe.each(drivers)('a failing $name', ({ driver }) => {
     return { faults, driver: faultyDriver(driver, fault, error) }
   }
 
-  test('a COMMIT that fails after taking effect is found out: the appends are acknowledged', async () => {
+  test('appends whose COMMIT failed after taking effect are acknowledged', async () => {
     const { faults, driver: faulty } = failingCommit('after')
     const store = await sqliteStore(join(testFolder(), 'bank.db'), { driver: faulty })
     await store.append({ stream: 's', events: [happened()] })
@@ -141,7 +149,7 @@ describe.each(drivers)('a failing $name', ({ driver }) => {
     await store.close()
   })
 
-  test('a COMMIT that fails without effect: nothing of the batch is there, and each append is told so', async () => {
+  test('appends whose COMMIT failed without effect fail, and none of the batch is stored', async () => {
     const { faults, driver: faulty } = failingCommit('before')
     const store = await sqliteStore(join(testFolder(), 'bank.db'), { driver: faulty })
     faults.left = 1
@@ -154,7 +162,7 @@ describe.each(drivers)('a failing $name', ({ driver }) => {
     await store.close()
   })
 
-  test('a COMMIT that is busy is tried again', async () => {
+  test('a COMMIT that meets a lock is retried', async () => {
     const { faults, driver: faulty } = failingCommit('before', busyError)
     const store = await sqliteStore(join(testFolder(), 'bank.db'), { driver: faulty })
     faults.left = 3
@@ -165,7 +173,7 @@ describe.each(drivers)('a failing $name', ({ driver }) => {
     await store.close()
   })
 
-  test('a COMMIT of which nothing can be found out is an unknown outcome', async () => {
+  test('an append whose COMMIT failed and cannot be looked up has an unknown outcome', async () => {
     let isBroken = false
     const fault: Fault = ({ sql }) => {
       isBroken ||= sql === 'COMMIT' && isArmed
@@ -185,7 +193,7 @@ describe.each(drivers)('a failing $name', ({ driver }) => {
     await store.close()
   })
 
-  test('a ROLLBACK that fails leaves nothing that could be read, or committed by what follows', async () => {
+  test('writes whose ROLLBACK failed are neither read nor committed by later appends', async () => {
     let isBroken = false
     const fault: Fault = ({ sql }) => {
       if (!isBroken) return undefined

@@ -10,7 +10,7 @@ import { testFolder } from './folder.ts'
 import { happened, historyOf } from './history.ts'
 
 describe.each(drivers)('a full disk with $name', ({ driver }) => {
-  test('max_page_count reached in the middle of a batch of 64', async () => {
+  test('a batch of 64 that reaches max_page_count stores exactly what was acknowledged', async () => {
     const file = join(testFolder(), 'bank.db')
     let connection: SqliteDatabase | undefined
     const store = await sqliteStore(file, { driver: (path) => (connection = driver(path)) })
@@ -23,7 +23,7 @@ describe.each(drivers)('a full disk with $name', ({ driver }) => {
     await store.close()
   })
 
-  test('a small file system is full in the middle of a batch of 64', async (context) => {
+  test('a batch of 64 that fills the file system stores exactly what was acknowledged', async (context) => {
     const folder = join(testFolder(), 'small')
     mkdirSync(folder)
     const mounted = spawnSync('/bin/mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', folder], {

@@ -52,7 +52,7 @@ describe.each(drivers)('opening with $name', ({ name, driver }) => {
     expect(readdirSync(folder).sort()).toEqual(['a bank%20?.db', 'link.db'])
   })
 
-  test('each :memory: store is one of its own', async () => {
+  test('each :memory: store has its own data', async () => {
     const [one, other] = [await open(':memory:'), await open('sqlite::memory:')]
     await one.append({ stream: 's', events: [happened()] })
     expect(await other.head('s')).toBe('none')
@@ -74,7 +74,7 @@ describe.each(drivers)('opening with $name', ({ name, driver }) => {
     await expect(open(location)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', argument: 'location' })
   })
 
-  test('wrong options are refused before anything is made', async () => {
+  test('wrong options are refused before a file is created', async () => {
     const file = join(testFolder(), 'bank.db')
     const wrong = { driver: 'x', synchronous: 'off', busyTimeout: -1, maxPending: 0, unknown: 1 }
     for (const [option, value] of Object.entries(wrong)) {
@@ -83,13 +83,13 @@ describe.each(drivers)('opening with $name', ({ name, driver }) => {
     expect(existsSync(file)).toBe(false)
   })
 
-  test('a missing folder', async () => {
+  test('opening a file in a missing folder fails with reason missing-folder', async () => {
     const folder = testFolder()
     await refused(join(folder, 'missing', 'bank.db'), 'missing-folder')
     expect(readdirSync(folder)).toEqual([])
   })
 
-  test('a folder', async () => {
+  test('opening a folder fails with reason not-a-database', async () => {
     await refused(testFolder(), 'not-a-database')
   })
 
@@ -97,7 +97,7 @@ describe.each(drivers)('opening with $name', ({ name, driver }) => {
     ['a text of some length', Buffer.from('no database '.repeat(1000))],
     ['a few bytes', Buffer.from('no')],
     ['a header and nothing that belongs to it', Buffer.from('SQLite format 3\0' + 'x'.repeat(8000))],
-  ])('a file that is no database: %s', async (_, content) => {
+  ])('opening a file that is not a database (%s) fails and changes nothing', async (_, content) => {
     const folder = testFolder()
     const file = join(folder, 'bank.db')
     writeFileSync(file, content)
@@ -106,14 +106,14 @@ describe.each(drivers)('opening with $name', ({ name, driver }) => {
     expect(readdirSync(folder)).toEqual(['bank.db'])
   })
 
-  test('an empty file is made a store', async () => {
+  test('an empty file becomes a store', async () => {
     const file = join(testFolder(), 'bank.db')
     writeFileSync(file, '')
     const store = await open(file)
     await store.close()
   })
 
-  test('a file of a newer schema', async () => {
+  test('a file of a newer schema is refused and left unchanged', async () => {
     const folder = testFolder()
     const file = join(folder, 'bank.db')
     const store = await open(file)
@@ -129,7 +129,7 @@ describe.each(drivers)('opening with $name', ({ name, driver }) => {
     expect(readdirSync(folder)).toEqual(['bank.db', 'bank.db-signal'])
   })
 
-  test("a database of the user's own gets the tables beside its own", async () => {
+  test('a database with tables of the user keeps them beside those of Mneme', async () => {
     const file = join(testFolder(), 'bank.db')
     const before = driver(file)
     before.exec("CREATE TABLE mine (x); INSERT INTO mine VALUES ('kept'); PRAGMA user_version = 7")
@@ -143,7 +143,7 @@ describe.each(drivers)('opening with $name', ({ name, driver }) => {
     after.close()
   })
 
-  test('tables of the same name that are not of Mneme are left alone', async () => {
+  test('tables that Mneme did not make are left unchanged, though they have its names', async () => {
     const file = join(testFolder(), 'bank.db')
     const database = driver(file)
     database.exec('CREATE TABLE mneme_events (x)')
@@ -154,7 +154,7 @@ describe.each(drivers)('opening with $name', ({ name, driver }) => {
     after.close()
   })
 
-  test('a read-only file, and a file in a read-only folder', async () => {
+  test('a read-only file, and a file in a read-only folder, are refused', async () => {
     const folder = testFolder()
     mkdirSync(join(folder, 'data'))
     const file = join(folder, 'data', 'bank.db')
@@ -179,7 +179,7 @@ describe.each(drivers)('opening with $name', ({ name, driver }) => {
     expect(readFileSync(file).equals(before)).toBe(true)
   })
 
-  test('a failure at opening is not remembered', async () => {
+  test('a failure to open a file is not remembered', async () => {
     const folder = testFolder()
     const file = join(folder, 'later', 'bank.db')
     await refused(file, 'missing-folder')

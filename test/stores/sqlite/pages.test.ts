@@ -47,7 +47,7 @@ describe.each(drivers)('reading pages with $name', ({ driver }) => {
     await store.close()
   })
 
-  test('an id that is kept does not keep what its event holds', async () => {
+  test('keeping the id of an event does not keep its data in memory', async () => {
     const store = await sqliteStore(join(testFolder(), 'bank.db'), { driver })
     const [count, size] = [10_000, 900]
     const events = Array.from({ length: count }, (_, i) => happened(i, size))
@@ -64,7 +64,7 @@ describe.each(drivers)('reading pages with $name', ({ driver }) => {
     await store.close()
   })
 
-  test('nothing is held open between pages: the log can be emptied, and others can write', async () => {
+  test('reading holds nothing open between pages: the write-ahead log can be truncated', async () => {
     const file = join(testFolder(), 'bank.db')
     const store = await sqliteStore(file, { driver })
     for (const size of [10, 900_000]) {
@@ -82,7 +82,7 @@ describe.each(drivers)('reading pages with $name', ({ driver }) => {
     await store.close()
   })
 
-  test('a filter that matches little reads on, and lets timers through', async () => {
+  test('a filter that rarely matches scans on, and timers fire meanwhile', async () => {
     const store = await sqliteStore(join(testFolder(), 'bank.db'), { driver, synchronous: 'normal' })
     const events = Array.from({ length: 10_000 }, (_, i) => ({ type: 'Happened', data: { i } }))
     for (let i = 0; i < 6; i++) await store.append({ stream: `many-${i}`, events })
@@ -112,7 +112,7 @@ describe.each(drivers)('reading pages with $name', ({ driver }) => {
     await store.close()
   })
 
-  test('hostile names and data come back as they were', async () => {
+  test('hostile names and data are read as they were written', async () => {
     const store = await sqliteStore(join(testFolder(), 'bank.db'), { driver })
     const streams = [
       "'; DROP TABLE mneme_events; --",

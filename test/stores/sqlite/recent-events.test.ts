@@ -21,8 +21,8 @@ function add(recent: RecentEvents, first: number, count: number): void {
 const taken = (recent: RecentEvents, start: number, head: number, version = 1) =>
   recent.take(start, head, version)?.map(({ position }) => Number(position))
 
-describe('what this process has appended', () => {
-  test('is taken where it reaches to the end of the log, from where it is asked for, and once', () => {
+describe('the events that this process has just appended', () => {
+  test('recent events are given once, from the position asked for, if they reach the end of the log', () => {
     const recent = new RecentEvents()
     expect(taken(recent, 0, 0)).toBeUndefined()
     add(recent, 11, 3)
@@ -35,7 +35,7 @@ describe('what this process has appended', () => {
     expect(taken(recent, 15, 16)).toEqual([16])
   })
 
-  test('is forgotten where others have written in between, or the file was', () => {
+  test('recent events are forgotten when another connection has written in between', () => {
     const recent = new RecentEvents()
     expect(taken(recent, 0, 0)).toBeUndefined()
     add(recent, 1, 2)
@@ -48,7 +48,7 @@ describe('what this process has appended', () => {
     expect(taken(recent, 5, 6, 2)).toEqual([6])
   })
 
-  test('is kept up to a bound, its latest part', () => {
+  test('only the latest recent events are kept, up to a bound', () => {
     const recent = new RecentEvents()
     expect(taken(recent, 0, 0)).toBeUndefined()
     for (let i = 0; i < 30; i++) add(recent, 1 + i * 100, 100)

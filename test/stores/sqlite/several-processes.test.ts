@@ -5,13 +5,13 @@ import { describe, expect, test } from 'vitest'
 import { drivers } from './drivers.ts'
 import { testFolder } from './folder.ts'
 import { happened, historyOf } from './history.ts'
-import { measureFairness } from './fairness.ts'
+import { measureTogether } from './fairness.ts'
 import { Worker } from './processes.ts'
 
 type Ledger = [stream: string, revision: number, id: string, position: string][]
 
 describe.each(drivers)('several processes with $name', ({ name, driver }) => {
-  test('ten open a fresh file at once: one schema, one identity', async () => {
+  test('ten processes that open a new file at once agree on its identity', async () => {
     const file = join(testFolder(), 'bank.db')
     const workers = Array.from({ length: 10 }, () => new Worker('open', name, file))
     const identities = await Promise.all(workers.map((worker) => worker.result<string>()))
@@ -21,7 +21,7 @@ describe.each(drivers)('several processes with $name', ({ name, driver }) => {
     await store.close()
   })
 
-  test('no update is lost: what each was told is what is stored', async () => {
+  test('no append is lost: the acknowledgements of three processes are what is stored', async () => {
     const file = join(testFolder(), 'bank.db')
     const workers = Array.from({ length: 3 }, () => new Worker('append', name, file, 8, 15, 5))
     const ledgers = await Promise.all(workers.map((worker) => worker.result<Ledger>()))
@@ -37,7 +37,7 @@ describe.each(drivers)('several processes with $name', ({ name, driver }) => {
     await store.close()
   })
 
-  test('while another process holds the lock, opening and appending are busy after the time-out', async () => {
+  test('an append fails with STORE_BUSY after busyTimeout while another process holds the write lock', async () => {
     const file = join(testFolder(), 'bank.db')
     const first = await sqliteStore(file, { driver })
     await first.append({ stream: 's', events: [happened()] })
@@ -57,7 +57,7 @@ describe.each(drivers)('several processes with $name', ({ name, driver }) => {
     await store.close()
   })
 
-  test('opening a fresh file waits for the one who holds it, and is busy after the time-out', async () => {
+  test('opening a new file waits for another process that holds its lock, and fails with STORE_BUSY after busyTimeout', async () => {
     const file = join(testFolder(), 'bank.db')
     const holder = new Worker('hold', name, file)
     await holder.said('held')
@@ -70,23 +70,20 @@ describe.each(drivers)('several processes with $name', ({ name, driver }) => {
     await store.close()
   })
 
-  test('with two busy writers a light one is not kept waiting', { timeout: 60_000 }, async () => {
-    const { apart, together } = await measureFairness(name, testFolder(), 80)
-    // The machine is busy with other tests: the long test holds the figures that are promised.
-    expect(together.waits.p99).toBeLessThan(300)
-    for (const process of ['light', 'busy'] as const) {
-      expect(together.late[process].p99).toBeLessThan(apart.late[process].p99 + 60)
-    }
-    expect(Math.min(...together.appended) / Math.max(...together.appended)).toBeGreaterThan(0.1)
+  test('a light writer gets its turns while two busy processes write without a pause', async () => {
+    // How long it waits is measured by the soak test; the rules of the turns have tests of their own.
+    const { waits, appended } = await measureTogether(name, testFolder(), 20)
+    expect(waits.count).toBe(20)
+    expect(Math.min(...appended)).toBeGreaterThan(0)
   })
 
-  test('a process ends by itself once its store is closed', async () => {
+  test('a process exits by itself once its store is closed', async () => {
     const worker = new Worker('exit', name, join(testFolder(), 'bank.db'))
     expect(await worker.ended).toBe(0)
     expect(worker.lines).toEqual(['s'])
   })
 
-  test('a process finds a driver by itself', async () => {
+  test('a process without a given driver finds one', async () => {
     const worker = new Worker('exit', 'default', join(testFolder(), 'bank.db'))
     expect(await worker.ended).toBe(0)
   })

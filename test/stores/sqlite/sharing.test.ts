@@ -10,7 +10,7 @@ import { testFolder } from './folder.ts'
 import { happened, historyOf } from './history.ts'
 
 describe.each(drivers)('stores of one process on one file with $name', ({ driver }) => {
-  test('share a connection and a write queue, whatever path leads to the file', async () => {
+  test('stores on one file share a connection and a write queue, whichever path leads to it', async () => {
     const folder = testFolder()
     mkdirSync(join(folder, 'data'))
     symlinkSync(join(folder, 'data'), join(folder, 'link'))
@@ -37,7 +37,7 @@ describe.each(drivers)('stores of one process on one file with $name', ({ driver
     expect(log).toContain('close')
   })
 
-  test('a store that is closed leaves the others open; the file can be opened anew afterwards', async () => {
+  test('closing one store leaves others on the file open, and it can be opened again after the last', async () => {
     const file = join(testFolder(), 'bank.db')
     const [one, other] = [await sqliteStore(file, { driver }), await sqliteStore(file, { driver })]
     await one.close()
@@ -51,7 +51,7 @@ describe.each(drivers)('stores of one process on one file with $name', ({ driver
     await again.close()
   })
 
-  test('other settings on a file that is open are refused', async () => {
+  test('opening an open file with other settings is refused', async () => {
     const file = join(testFolder(), 'bank.db')
     const store = await sqliteStore(file, { driver })
     for (const [name, options] of Object.entries({
@@ -67,7 +67,7 @@ describe.each(drivers)('stores of one process on one file with $name', ({ driver
   test.each([
     ['full', 2],
     ['normal', 1],
-  ] as const)('synchronous %s is what the connection has', async (synchronous, value) => {
+  ] as const)('the connection runs with synchronous=%s', async (synchronous, value) => {
     let seen: unknown
     const spying: SqliteDriver = (file) => {
       const database = driver(file)

@@ -21,7 +21,7 @@ describe.each(drivers)('work in the write queue with $name', ({ driver }) => {
       ({ n }) => n,
     )
 
-  test('that waits together is committed together, and what one throws undoes that one', async () => {
+  test('works that wait together are committed together, and an error undoes only the work that threw it', async () => {
     const commits = { count: 0 }
     const file = await opened(
       faultyDriver(driver, ({ sql, method }) => {
@@ -54,7 +54,7 @@ describe.each(drivers)('work in the write queue with $name', ({ driver }) => {
     await file.release()
   })
 
-  test('that ends the transaction is refused, and takes nobody along unnoticed', async () => {
+  test('a work that ends the transaction is refused, and so is each work whose writes it took along', async () => {
     for (const end of ['COMMIT', 'ROLLBACK']) {
       const file = await opened()
       const outcomes = await Promise.allSettled([
@@ -69,7 +69,7 @@ describe.each(drivers)('work in the write queue with $name', ({ driver }) => {
     }
   })
 
-  test('that breaks a constraint which is checked at the end is refused alone', async () => {
+  test('only the work that breaks a constraint checked at COMMIT is refused', async () => {
     const file = await opened()
     await write(
       file,
@@ -88,7 +88,7 @@ describe.each(drivers)('work in the write queue with $name', ({ driver }) => {
     await file.release()
   })
 
-  test('that cannot be synced counts for nothing, and says so', async () => {
+  test('works that could not be synced to disk fail and leave nothing behind', async () => {
     let isBroken = false
     const file = await opened(
       faultyDriver(driver, ({ sql, method }) =>

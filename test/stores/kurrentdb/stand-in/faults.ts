@@ -11,7 +11,12 @@ export type WriteFault =
   /** The server gives up waiting for the commit, and says so; or its connections break; or it never answers. */
   | { readonly kind: 'timeout' | 'cut' | 'silence'; readonly isCommitted: boolean }
   /** It waits before it commits, or before it answers. */
-  | { readonly kind: 'wait'; readonly before?: Promise<unknown>; readonly after?: Promise<unknown> }
+  | {
+      readonly kind: 'wait'
+      readonly before?: Promise<unknown>
+      readonly after?: Promise<unknown>
+      readonly over?: () => void
+    }
 
 /** What befalls a read, when it has given so many events. */
 export type ReadFault =
@@ -33,10 +38,18 @@ export interface Held {
   /** Resolves when there is one. */
   readonly arrived: Promise<void>
   release(): void
+  /** Resolves when the server has done with it. */
+  readonly over: Promise<void>
 }
 
 /** What goes wrong, beyond what a network between could do. */
 export class Faults {
+  /** How many writes and reads met a fault that refuses them or leaves them without an answer. */
+  met = 0
+  /** Reads that are still to be answered, subscriptions among them. */
+  openReads = 0
+  /** Reads that have begun, subscriptions among them. */
+  reads = 0
   /** How long each answer to a write takes, and each read until it begins, in milliseconds. */
   delay = 0
   readonly #cut: () => void
@@ -60,10 +73,10 @@ export class Faults {
   /** The next write stands still before it commits, or before it is answered. */
   holdNextWrite(when: 'before' | 'after' = 'before'): Held {
     const { promise, resolve } = defer()
-    const arrival = defer()
-    this.nextWrite({ kind: 'wait', [when]: promise })
+    const [arrival, end] = [defer(), defer()]
+    this.nextWrite({ kind: 'wait', [when]: promise, over: end.resolve })
     this.#arrivals.push(arrival.resolve)
-    return { arrived: arrival.promise, release: resolve }
+    return { arrived: arrival.promise, release: resolve, over: end.promise }
   }
 
   clear(): void {
@@ -79,8 +92,10 @@ export class Faults {
       this.#arrivals.shift()?.()
       await fault.before
     }
+    if (fault?.kind === 'wait' && fault.over) setImmediate(fault.over)
     if (isCancelled()) return { kind: 'silence' }
     if (fault && fault.kind !== 'wait') {
+      this.met++
       if (!('isCommitted' in fault)) return { kind: 'refused', refusal: fault }
       if (fault.isCommitted) commit()
       if (fault.kind === 'cut') this.#cut()
@@ -98,6 +113,8 @@ export class Faults {
   /** What befalls a read that begins: it is refused, or `end` is to be called after so many events, for good. */
   async read(): Promise<Handled<{ readonly after: number; readonly end: () => void }>> {
     const fault = this.#reads.shift()
+    this.reads++
+    if (fault && fault.kind !== 'wait') this.met++
     if (fault?.kind === 'wait') await fault.before
     if (this.delay > 0) await sleep(this.delay, undefined, { ref: false })
     if (!fault || fault.kind === 'wait') return { kind: 'done', result: { after: Infinity, end: () => {} } }

@@ -130,5 +130,12 @@ export function nothing(stream: string): NewRecord {
 
 /** The server's clock, in 100 ns since 1970. */
 export function now(): bigint {
-  return BigInt(Math.trunc((performance.timeOrigin + performance.now()) * 10)) * 1000n
+  return BigInt(Math.trunc((performance.timeOrigin + performance.now() + passed) * 10)) * 1000n
 }
+
+/** Lets so many milliseconds pass at once, for all stand-ins of this process. */
+export function passTime(milliseconds: number): void {
+  passed += milliseconds
+}
+
+let passed = 0

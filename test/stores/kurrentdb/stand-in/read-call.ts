@@ -22,7 +22,10 @@ const uint64 = 2n ** 64n - 1n
 /** Read: of a stream or of all; or a subscription to all, which does not end. */
 export function read(node: Node) {
   return (call: Call): void => {
-    void give(node, call).catch((error: unknown) => call.emit('error', asRpcError(error)))
+    node.faults.openReads++
+    void give(node, call)
+      .catch((error: unknown) => call.emit('error', asRpcError(error)))
+      .finally(() => node.faults.openReads--)
   }
 }
 

@@ -1,6 +1,6 @@
 import type { StoredEvent } from '../../adapter/store-adapter.ts'
 import type { KurrentRecorded } from './driver.ts'
-import { bytesOf, MOST_BYTES } from './page.ts'
+import { bytesOf, MAX_BYTES_PER_PAGE } from './page.ts'
 import { toStored } from './rows.ts'
 
 /** What a call gave at once: the events, and the last of its records. */
@@ -13,7 +13,7 @@ export interface Batch {
  * A call that is read to its end, also if nobody takes what it gives any more: what comes is handed on while more
  * comes, and the rest waits here. It holds as much as a page; of more, the rest is read and dropped.
  */
-export class Pump {
+export class ReadAhead {
   /** Whether the end has come, and all that the call gave was kept. */
   isWhole = true
   /** How many records were kept. */
@@ -81,7 +81,7 @@ export class Pump {
 
   #fits(record: KurrentRecorded): boolean {
     this.#bytes += bytesOf(record)
-    if (this.records > 0 && this.#bytes > MOST_BYTES) this.isWhole = false
+    if (this.records > 0 && this.#bytes > MAX_BYTES_PER_PAGE) this.isWhole = false
     if (this.isWhole) this.records++
     return this.isWhole
   }

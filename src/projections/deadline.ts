@@ -1,0 +1,36 @@
+import { HandlerTimeoutError } from '../adapter/projection-target.ts'
+
+/** The end of the time that the handlers of one transaction have. */
+export class Deadline {
+  readonly #timeout: number
+  #timer: NodeJS.Timeout | undefined
+  #handler = 'a handler'
+  #passed: Promise<never> | undefined
+
+  /** @param timeout milliseconds, from the first handler that is waited for. */
+  constructor(timeout: number) {
+    this.#timeout = timeout
+  }
+
+  /** Settles as what a handler returned, or rejects with HandlerTimeoutError if the time is over before. */
+  race(returned: PromiseLike<unknown>, handler: string): Promise<unknown> {
+    this.#handler = handler
+    // One timer for all handlers of the transaction.
+    this.#passed ??= new Promise((_, reject) => {
+      this.#timer = setTimeout(
+        () => {
+          reject(new HandlerTimeoutError(this.#handler, this.#timeout))
+        },
+        Math.min(this.#timeout, MAX_TIMER_MS),
+      )
+    })
+    return Promise.race([returned, this.#passed])
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer)
+  }
+}
+
+/** Node fires longer timers at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1

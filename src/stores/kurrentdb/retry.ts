@@ -1,0 +1,36 @@
+import { sleep } from './clock.ts'
+import type { Calls } from './connection.ts'
+import { faultOf } from './errors.ts'
+
+/** Makes a call that writes nothing, and retries it until the server is reached or the deadline has passed. */
+export async function retryUntilReached<T>(calls: Calls, call: () => Promise<T>): Promise<T> {
+  const { clock } = calls
+  const giveUpAt = clock.now() + calls.deadline
+  for (const delay of retryDelays()) {
+    try {
+      return await call()
+    } catch (error) {
+      const { kind } = faultOf(error)
+      if (kind === 'not-leader' || kind === 'late') await calls.reconnect()
+      if (!isTransient(error) || clock.now() + delay > giveUpAt) throw error
+    }
+    await sleep(clock, delay)
+  }
+  throw new Error('retry delays never end')
+}
+
+/** Whether a call that writes nothing may be retried: it did not reach a server, or the connection was lost. */
+export function isTransient(error: unknown): boolean {
+  const { kind } = faultOf(error)
+  return kind === 'not-sent' || kind === 'lost' || kind === 'not-leader'
+}
+
+/** Milliseconds before each retry: exponential backoff with jitter, since a server takes a second or two to start. */
+export function* retryDelays(): Generator<number, never> {
+  for (let delay = FIRST_RETRY_DELAY_MS; ; delay = Math.min(delay * 2, MAX_RETRY_DELAY_MS)) {
+    yield delay * (0.5 + Math.random() / 2)
+  }
+}
+
+const FIRST_RETRY_DELAY_MS = 10
+const MAX_RETRY_DELAY_MS = 500

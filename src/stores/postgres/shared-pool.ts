@@ -1,0 +1,106 @@
+import type { PostgresClient, PostgresPool } from './driver.ts'
+import type { Session, SessionObserver } from './session.ts'
+
+/**
+ * What all stores on one pool of this process share, so that many of them do not use it up: the one connection that is
+ * kept at hand, and the knowledge which connections may be dead.
+ */
+export class SharedPool implements SessionObserver {
+  readonly pool: PostgresPool
+  /** The last connection used: to ask a pool for one costs as much as a tenth of an append. */
+  #kept: Session | undefined
+  #keptTimer: NodeJS.Timeout | undefined
+  readonly #answeredAt = new WeakMap<PostgresClient, number>()
+  /** Sessions with a statement that is not answered yet. */
+  readonly #running = new Set<Session>()
+  /** Connections without an answer since then may be dead. */
+  #suspectBefore = -Infinity
+  readonly #distrusted = new Set<() => void>()
+
+  constructor(pool: PostgresPool) {
+    this.pool = pool
+    pool.on('connect', (client) => {
+      this.#answeredAt.set(client, performance.now())
+      // A connection may break just while it is handed out, when the pool no longer listens to its errors.
+      client.on('error', () => undefined)
+    })
+  }
+
+  static of(pool: PostgresPool): SharedPool {
+    let shared = sharedPools.get(pool)
+    if (!shared) sharedPools.set(pool, (shared = new SharedPool(pool)))
+    return shared
+  }
+
+  /** How many connections there can be. */
+  get size(): number {
+    return this.pool.options?.max ?? 10
+  }
+
+  /** The connection at hand, which is the caller's from then on. */
+  take(): Session | undefined {
+    const session = this.#kept
+    this.#kept = undefined
+    if (!session || (!session.broken && !this.isSuspect(session.client))) return session
+    session.broken ??= new Error('the connection may be dead')
+    session.release()
+    return undefined
+  }
+
+  /** Keeps a connection at hand for a moment. @returns false: another one is kept, or somebody waits for it. */
+  keep(session: Session): boolean {
+    const { waitingCount = 0, totalCount, idleCount = 1 } = this.pool
+    const isScarce = waitingCount > 0 || (idleCount === 0 && totalCount >= this.size)
+    if (this.#kept || isScarce) return false
+    this.#kept = session
+    // One timer that looks now and then, rather than one for each call.
+    this.#keptTimer ??= setTimeout(() => {
+      this.giveBack()
+    }, KEPT_MS)
+    return true
+  }
+
+  /** Gives the connection at hand back to the pool. */
+  giveBack(): void {
+    clearTimeout(this.#keptTimer)
+    this.#keptTimer = undefined
+    this.take()?.release()
+  }
+
+  started(session: Session): void {
+    this.#running.add(session)
+  }
+
+  ended(session: Session, isAnswer: boolean): void {
+    this.#running.delete(session)
+    if (isAnswer) this.#answeredAt.set(session.client, performance.now())
+  }
+
+  /** Whether a connection was silent since before a statement to which no answer came. */
+  isSuspect(client: PostgresClient): boolean {
+    return (this.#answeredAt.get(client) ?? -Infinity) < this.#suspectBefore
+  }
+
+  /**
+   * Nothing came back for a statement that was sent then, as on a network that swallows everything. Statements on
+   * connections that are silent for as long are given up, and none of these connections is used again.
+   */
+  distrust(sentAt: number): void {
+    this.#suspectBefore = Math.max(this.#suspectBefore, sentAt)
+    for (const session of [...this.#running]) {
+      if (session.sentAt <= sentAt && this.isSuspect(session.client)) session.giveUp()
+    }
+    for (const check of [...this.#distrusted]) check()
+  }
+
+  /** Calls back when connections may be dead. @returns what ends it. */
+  onDistrust(check: () => void): () => void {
+    this.#distrusted.add(check)
+    return () => this.#distrusted.delete(check)
+  }
+}
+
+const sharedPools = new WeakMap<PostgresPool, SharedPool>()
+
+/** Milliseconds for which a connection is kept at hand. */
+const KEPT_MS = 50
