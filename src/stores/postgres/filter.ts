@@ -115,7 +115,7 @@ function statementsOf(
     ofNames.length > 0 ? `(${ofNames.join(' OR ')})` : 'true',
     byType ? isIn('e.type', byType) : 'true',
   ].join(' AND ')
-  const read = `SCHEMA.events e WHERE ${range} AND CASE WHEN ${isWanted} THEN true ELSE false END`
+  const read = `SCHEMA.events e WHERE ${isAny} AND ${range} AND CASE WHEN ${isWanted} THEN true ELSE false END`
   const pageOf = (rows: string) => {
     const statements = page(`SELECT e.* FROM ${rows} ORDER BY e.${order} LIMIT ${limit}`, order)
     return isStandby ? withNoted(statements) : statements
