@@ -2,8 +2,7 @@ import { CheckpointFromAnotherStoreError, historyRewound, StoreClosedError } fro
 import type { Recorded } from '../model/event.ts'
 import { onAbort } from '../base/abort.ts'
 import type { Position } from '../base/revision.ts'
-import { isTransient, pause } from '../adapter/subscription-hub.ts'
-import { untilReached } from '../adapter/subscription-hub.ts'
+import { isTransient, pause, untilReached } from '../adapter/subscription-hub.ts'
 import { frozenFromStored, sharedFromStored } from './decode.ts'
 import type { StoreCore } from './lifecycle.ts'
 import type { Checkpoint, SubscribeFrom, Subscription } from './event-store.ts'
@@ -138,7 +137,6 @@ export class EventSubscription implements Subscription {
     this.#isWaiting = false
   }
 
-  /** Looks up where to begin, for as long as it takes to reach the store. */
   /** Looks up the end of the log, which its consumer is to reach: an acknowledged event may still be on its way here. */
   async #aim(listener: Listener): Promise<void> {
     const head = await this.#retried(listener, () => this.#core.logHead())
@@ -203,6 +201,7 @@ export class EventSubscription implements Subscription {
     return undefined
   }
 
+  /** Looks up where to begin, for as long as it takes to reach the store. */
   async #begin(): Promise<AsyncIterator<SubscribedPage, undefined> | undefined> {
     const { from, ...wanted } = this.#wanted
     const { signal } = this.#ending

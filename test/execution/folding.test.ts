@@ -281,7 +281,9 @@ describe('a stream whose beginning is gone', () => {
       events: [Opened({ owner: 'A' }), ...times(4, () => Deposited({ amount: 1 }))],
     })
     store.page = (events) => events.filter(({ revision }) => revision !== 2)
-    await expect(untyped(store, nothing(BankAccount('a')))).rejects.toThrow(StreamTruncatedError)
+    const error = await untyped(store, nothing(BankAccount('a'))).catch((thrown: unknown) => thrown)
+    expect(error).toMatchObject({ code: 'STORE_FAILED' })
+    expect(String(error)).toContain('lacks revision 2')
   })
 
   test('is folded as long as the state is at hand', async () => {
