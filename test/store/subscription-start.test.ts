@@ -53,12 +53,13 @@ describe('a subscription that begins while the store cannot be reached', () => {
       const events = far.subscribe({ from, onInterrupted: (error) => void interruptions.push(error) })
       const next = events.next()
       const isBehind = start !== 'the start'
+      const calls = { 'the start': 1, 'the end': 3, 'a position': 2, 'a checkpoint': 2 }[start]
       if (isBehind) {
+        await expect.poll(() => interruptions.length, { timeout: 60_000 }).toBe(calls * FAILURES_PER_CALL)
         await events.caughtUp()
         await near.append({ stream: 'a', events: [event(1)] })
       }
       expect((await next).value).toMatchObject({ data: { n: isBehind ? 1 : 0 } })
-      const calls = { 'the start': 1, 'the end': 3, 'a position': 2, 'a checkpoint': 2 }[start]
       expect(interruptions.length).toBe(calls * FAILURES_PER_CALL)
       expect(new Set(interruptions.map(({ code }) => code))).toEqual(new Set(['STORE_UNAVAILABLE']))
     },
