@@ -45,7 +45,8 @@ export class Selection {
   nextSpan(span: number, isWhole: boolean, covered: number): number {
     if (isWhole) return span * 4
     // The names are frequent here: reading them all may be cheaper again.
-    return covered * 2 <= this.#maxReadSpan ? Math.min(span, this.#maxReadSpan) : span
+    const mayReadAll = this.#maxReadSpan > 0 && covered * 2 <= this.#maxReadSpan
+    return mayReadAll ? Math.min(span, this.#maxReadSpan) : span
   }
 }
 
