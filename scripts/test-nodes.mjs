@@ -1,5 +1,5 @@
 // What may differ between versions of Node, on the oldest and the newest that are supported: the contract suite on memory
-// and on SQLite, soaks of SQLite's drivers, and the import of each entry point. They are installed under .cache/ from the
+// and on SQLite, and the import of each entry point. They are installed under .cache/ from the
 // npm registry once and kept; without a network and without a kept copy they are skipped, and that is said.
 
 import { spawnSync } from 'node:child_process'
@@ -12,7 +12,6 @@ const reports = process.env.MNEME_REPORTS
 if (reports) mkdirSync(reports, { recursive: true })
 
 const contract = ['test/contract/memory.test.ts', 'test/contract/sqlite.test.ts']
-const soaks = ['test/soak/sqlite-kill.test.ts', 'test/soak/sqlite-subscribe.test.ts']
 
 const summary = []
 let isFailed = false
@@ -25,7 +24,6 @@ for (const version of ['20.19.0', '26']) {
     continue
   }
   vitest('contract', version, node, contract)
-  vitest('soak', version, node, ['--config', 'vitest.soak.config.ts', ...soaks], { MNEME_SOAK: 'brief' })
   imports(version, node)
 }
 
@@ -33,13 +31,13 @@ console.log('\nOldest and newest Node:')
 for (const line of summary) console.log(`  ${line}`)
 process.exit(isFailed ? 1 : 0)
 
-function vitest(name, version, node, args, env = {}) {
+function vitest(name, version, node, args) {
   const reporters = ['--reporter=default']
   if (reports) {
     reporters.push('--reporter=json', `--outputFile.json=${join(reports, `node-${version}-${name}.json`)}`)
   }
   timed(`${name} on Node ${version}`, () =>
-    run(node, ['node_modules/vitest/vitest.mjs', 'run', ...args, ...reporters], env),
+    run(node, ['node_modules/vitest/vitest.mjs', 'run', ...args, ...reporters]),
   )
 }
 
@@ -73,12 +71,12 @@ function note(line, failed = false) {
 }
 
 /** Its folder comes first in PATH, so that `node` is this one also for what a test or npm starts. */
-function run(node, args, env = {}) {
+function run(node, args) {
   const path = `${dirname(node)}${delimiter}${process.env.PATH}`
   return spawnSync(node, args, {
     cwd: root,
     stdio: 'inherit',
-    env: { ...process.env, PATH: path, ...env },
+    env: { ...process.env, PATH: path },
   }).status
 }
 

@@ -1,7 +1,7 @@
 // node scripts/test-soak.mjs [--brief] [file]...
 //
 // The soaks: kills, races, cuts and restarts for minutes, one file after the other. In full before a release; briefly,
-// with the option, in .ci/run. What they draw at random hangs on a seed, which is printed; `MNEME_SEED` repeats it.
+// with the option. What they draw at random hangs on a seed, which is printed; `MNEME_SEED` repeats it.
 
 import { spawn } from 'node:child_process'
 import { randomInt } from 'node:crypto'

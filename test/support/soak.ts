@@ -1,4 +1,4 @@
-/** Whether soaks run briefly, as in `.ci/run`: `npm run test:soak -- --brief`. */
+/** Whether soaks run briefly: `npm run test:soak -- --brief`. */
 export const isBrief = process.env.MNEME_SOAK === 'brief'
 
 /** Whether tests that are brief in `npm test` run at full length. */
