@@ -51,7 +51,8 @@ const store = await openStore('memory:')
 await store.append({ stream: 's-1', events: [{ type: 'Happened', data: {} }] })
 for await (const { type } of store.read('s-1')) console.log(type)
 const openings = [postgresStore('postgres://localhost/none'), kurrentdbStore('kurrentdb://localhost:2113')]
-for (const opening of openings) await opening.catch(({ code, reason }) => console.log(code, reason))
+const problems = openings.map((opening) => opening.catch(({ code, reason }) => code + ' ' + reason))
+for (const problem of await Promise.all(problems)) console.log(problem)
 `
 
 let project: string

@@ -32,6 +32,8 @@ beforeAll(() => {
     enableNetwork: false,
     enableTelemetry: false,
     enableGlobalCache: false,
+    // On by default where the variable CI is set.
+    enableImmutableInstalls: false,
     enableScripts: false,
   })
   for (const [name, code] of Object.entries(drivers)) {

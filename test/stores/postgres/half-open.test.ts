@@ -47,6 +47,8 @@ describe.skipIf(serverProblem)('a network that swallows everything on open conne
     // Notifications arrive on a connection of today again.
     await until(() => proxy.links.some((link) => !swallowed.includes(link)), 'there are new connections')
     proxy.cut(swallowed)
+    // The server has not heard of the end of what was held.
+    for (const { server } of swallowed) server.destroy()
     await listening(database, 1)
   })
 })
