@@ -23,7 +23,7 @@ export type {
   StatesOf,
   Streams,
 } from './model/command.ts'
-export type { ExecuteOptions, Retry } from './execution/call.ts'
+export type { ExecuteOptions, ExpectedRevisions, Retry } from './execution/call.ts'
 export { defineCommand } from './model/command.ts'
 export type { Command, CommandDefinition, CommandType, RejectionOf } from './model/command.ts'
 export { createStore } from './store/create-store.ts'
