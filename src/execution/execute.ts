@@ -110,7 +110,8 @@ async function run(store: EventStore, given: unknown, options: ExecuteOptions = 
   }
 }
 
-function executorOf(core: StoreCore): Executor {
+/** The executor of a store, made when it is first used. */
+export function executorOf(core: StoreCore): Executor {
   let executor = executors.get(core)
   if (!executor) executors.set(core, (executor = new Executor(core)))
   return executor
