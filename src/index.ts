@@ -78,6 +78,8 @@ export type {
 } from './model/event-type.ts'
 export { execute, tryExecute } from './execution/execute.ts'
 export type { Executed, NotExecuted, Outcome, ExecuteArguments } from './execution/execute.ts'
+export { load } from './execution/load.ts'
+export type { Loaded, LoadedStreams, LoadOptions } from './execution/load.ts'
 export type { Event, NoData, Recorded, RecordedAs, StreamEvent } from './model/event.ts'
 export type { Json, JsonObject } from './model/json.ts'
 export { limits } from './base/limits.ts'

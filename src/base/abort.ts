@@ -20,6 +20,22 @@ export function onAbort(signal: AbortSignal, callback: () => void): () => void {
   }
 }
 
+/** What a call gives, but no later than a signal is aborted: then it rejects with the reason, and the call goes on unseen. */
+export async function unlessAborted<T>(call: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return call
+  let stop!: () => void
+  const aborted = new Promise<never>((_, reject) => {
+    stop = onAbort(signal, () => {
+      reject(signal.reason as Error)
+    })
+  })
+  try {
+    return await Promise.race([call, aborted])
+  } finally {
+    stop()
+  }
+}
+
 /** A controller that is aborted with a signal, or earlier by its owner, who calls `stop` at the end. */
 export function endingWith(signal: AbortSignal | undefined): {
   readonly ending: AbortController

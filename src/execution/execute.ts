@@ -110,7 +110,8 @@ async function run(store: EventStore, given: unknown, options: ExecuteOptions = 
   }
 }
 
-function routerOf(core: StoreCore): CommandRouter {
+/** The router of a store, made when it is first used. */
+export function routerOf(core: StoreCore): CommandRouter {
   let router = routers.get(core)
   if (!router) routers.set(core, (router = new CommandRouter(core)))
   return router

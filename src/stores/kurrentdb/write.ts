@@ -6,7 +6,7 @@ import {
 } from '../../base/errors.ts'
 import type { ExpectedRevision } from '../../base/revision.ts'
 import { type Batch, type Placed } from './batch.ts'
-import { sleep } from './clock.ts'
+import { pause } from '../../base/clock.ts'
 import type { Calls, Written } from './connection.ts'
 import type { LogPosition } from './driver.ts'
 import { asMnemeError, causeOf, faultOf, type Violation } from './errors.ts'
@@ -83,7 +83,7 @@ export class Writer {
           throw doubt === undefined ? asMnemeError(error) : inDoubt(doubt)
         }
       }
-      await sleep(this.#calls.clock, delay)
+      await pause(this.#calls.clock, delay)
     }
     throw new Error('retryDelays never end')
   }

@@ -9,7 +9,7 @@ import type {
   StoreAdapter,
   StoredEvent,
 } from '../../../src/adapter/store-adapter.ts'
-import type { Clock } from '../../../src/stores/kurrentdb/clock.ts'
+import type { Clock } from '../../../src/base/clock.ts'
 import { startProxy, type Proxy } from '../../support/proxy.ts'
 import { adapterOf, realServer } from './server.ts'
 import { standIn, type StandIn, type StandInOptions } from './stand-in/server.ts'

@@ -1,7 +1,7 @@
 import type { ContractRealm } from 'mneme/testing'
 
 import { kurrentdbAdapter } from '../../../src/stores/kurrentdb/adapter.ts'
-import type { Clock } from '../../../src/stores/kurrentdb/clock.ts'
+import type { Clock } from '../../../src/base/clock.ts'
 import { readConnection } from '../../../src/stores/kurrentdb/options.ts'
 import { makeClient } from '../../../src/stores/kurrentdb/driver.ts'
 import type { StoreAdapter } from '../../../src/adapter/store-adapter.ts'
