@@ -57,6 +57,14 @@ export {
   UnsupportedError,
 } from './base/errors.ts'
 export type { AnyMnemeError, DataIssue, ErrorCode, OpenFailure } from './base/errors.ts'
+export { executor } from './execution/executor.ts'
+export type {
+  CommandOutcome,
+  Executor,
+  ExecutorArguments,
+  ExecutorCall,
+  ExecutorDefaults,
+} from './execution/executor.ts'
 export { event } from './model/event-spec.ts'
 export type { EventSpec } from './model/event-spec.ts'
 export { defineEvents } from './model/event-type.ts'

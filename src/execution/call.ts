@@ -358,7 +358,8 @@ function checkExpectations(
   return new Map(entries)
 }
 
-function checkNeeds(needs: unknown = {}): object {
+/** @throws InvalidArgumentError */
+export function checkNeeds(needs: unknown = {}): object {
   if (typeof needs !== 'object' || needs === null) {
     throw new InvalidArgumentError('needs', 'an object with what the command needs')
   }

@@ -9,7 +9,7 @@ import type {
   StatesOf,
 } from '../model/command.ts'
 import { Call, type ExecuteOptions } from './call.ts'
-import { Executor } from './executor.ts'
+import { CommandRouter } from './command-router.ts'
 import { coreOf } from '../store/create-store.ts'
 import { RejectedError } from '../base/errors.ts'
 import type { RecordedAs } from '../model/event.ts'
@@ -104,17 +104,17 @@ async function run(store: EventStore, given: unknown, options: ExecuteOptions = 
   const boundary = checkBoundary(call.command.reads)
   core.enter()
   try {
-    return await executorOf(core).execute(call, boundary)
+    return await routerOf(core).execute(call, boundary)
   } finally {
     core.leave()
   }
 }
 
-/** The executor of a store, made when it is first used. */
-export function executorOf(core: StoreCore): Executor {
-  let executor = executors.get(core)
-  if (!executor) executors.set(core, (executor = new Executor(core)))
-  return executor
+/** The router of a store, made when it is first used. */
+export function routerOf(core: StoreCore): CommandRouter {
+  let router = routers.get(core)
+  if (!router) routers.set(core, (router = new CommandRouter(core)))
+  return router
 }
 
-const executors = new WeakMap<StoreCore, Executor>()
+const routers = new WeakMap<StoreCore, CommandRouter>()
