@@ -66,8 +66,8 @@ export interface Behind {
   readonly direct: StoreAdapter
 }
 
-export async function behindProxy(deadline: number, clock?: Clock): Promise<Behind> {
-  const server = await served()
+export async function behindProxy(deadline: number, clock?: Clock, at?: string): Promise<Behind> {
+  const server = at ?? (await served())
   const proxy = await startProxy(Number(new URL(server).port))
   const through = proxy.url(server)
   return { proxy, through, adapter: await opened(through, deadline, clock), direct: await opened(server) }
