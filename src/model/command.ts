@@ -1,5 +1,5 @@
 import { checkOptions } from '../base/arguments.ts'
-import { InvalidArgumentError, RejectedError } from '../base/errors.ts'
+import { InvalidArgumentError, isMnemeError, type RejectedError } from '../base/errors.ts'
 import { isSchema, validate } from './event-type.ts'
 import { checkDefinitionName } from './names.ts'
 import type { StandardSchemaV1 } from '../base/standard-schema.ts'
@@ -144,7 +144,7 @@ export function defineCommand<
   }
   return Object.assign(make, {
     rejected: (error: unknown): error is RejectedError<RejectionsIn<Ret>> =>
-      error instanceof RejectedError && error.isOneOf(commands),
+      isMnemeError(error) && error.code === 'REJECTED' && error.isOneOf(commands),
   })
 }
 
