@@ -4,6 +4,7 @@ import { checkDirection, checkUsableKey, streamName } from './arguments.ts'
 import { checkList, checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { decode } from '../model/upcast.ts'
 import { ConflictError, InvalidArgumentError, KeyReusedError } from '../base/errors.ts'
+import type { EventsOf } from '../model/aggregate.ts'
 import { type AnyEventType, eventTypeRecord } from '../model/event-type.ts'
 import type { Recorded } from '../model/event.ts'
 import { EventIterator } from './read-iterator.ts'
@@ -99,7 +100,10 @@ class Store implements EventStore {
     }
   }
 
-  read(stream: string | AnyStream, options: ReadOptions = {}): AsyncIterableIterator<Recorded> {
+  read<S extends string | AnyStream>(
+    stream: S,
+    options: ReadOptions = {},
+  ): AsyncIterableIterator<EventsOf<S>> {
     const name = streamName(stream, 'stream')
     checkOptions(options, 'options', ['direction', 'from', 'limit', 'signal'])
     const { from, limit } = options
@@ -111,7 +115,8 @@ class Store implements EventStore {
       limit: limit === undefined ? undefined : checkWhole(limit, 'limit', 1),
     })
     const fold = typeof stream === 'string' ? undefined : stream.fold
-    return new EventIterator(pages, { decode: fold && ((event) => decode(fold, event)), signal })
+    const decoding = { decode: fold && ((event: Recorded) => decode(fold, event)), signal }
+    return new EventIterator(pages, decoding) as AsyncIterableIterator<EventsOf<S>>
   }
 
   readAll(options: ReadAllOptions = {}): AsyncIterableIterator<Recorded> {
