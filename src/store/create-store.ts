@@ -105,13 +105,14 @@ class Store implements EventStore {
     options: ReadOptions = {},
   ): AsyncIterableIterator<EventsOf<S>> {
     const name = streamName(stream, 'stream')
-    checkOptions(options, 'options', ['direction', 'from', 'limit', 'signal'])
-    const { from, limit } = options
+    checkOptions(options, 'options', ['direction', 'from', 'to', 'limit', 'signal'])
+    const { from, to, limit } = options
     const signal = checkSignal(options.signal)
     const pages = this.#core.readForUser({
       stream: name,
       direction: checkDirection(options.direction),
       from: from === undefined ? undefined : checkWhole(from, 'from', 0),
+      to: to === undefined ? undefined : checkWhole(to, 'to', 0),
       limit: limit === undefined ? undefined : checkWhole(limit, 'limit', 1),
     })
     const fold = typeof stream === 'string' ? undefined : stream.fold
@@ -123,20 +124,19 @@ class Store implements EventStore {
     checkOptions(options, 'options', [
       'direction',
       'after',
+      'to',
       'limit',
       'streams',
       'categories',
       'types',
       'signal',
     ])
-    const { after, limit } = options
+    const { after, to, limit } = options
     const signal = checkSignal(options.signal)
-    if (after !== undefined && typeof (after as unknown) !== 'string') {
-      throw new InvalidArgumentError('after', 'a position that this store gave')
-    }
     const pages = this.#core.readAllForUser({
       direction: checkDirection(options.direction),
-      after,
+      after: after === undefined ? undefined : checkPosition(after, 'after'),
+      to: to === undefined ? undefined : checkPosition(to, 'to'),
       limit: limit === undefined ? undefined : checkWhole(limit, 'limit', 1),
       ...checkFilter(options),
     })
@@ -181,6 +181,12 @@ function checkFilter({ streams, categories, types }: ReadAllOptions | SubscribeO
     categories: checkList(categories, 'categories', streamName),
     types: checkList(types, 'types', typeNames)?.flat(),
   }
+}
+
+/** @throws InvalidArgumentError */
+function checkPosition(position: Position, argument: string): Position {
+  if (typeof (position as unknown) === 'string') return position
+  throw new InvalidArgumentError(argument, 'a position that this store gave')
 }
 
 function checkFrom(from: SubscribeFrom): SubscribeFrom {

@@ -137,6 +137,8 @@ export interface ReadOptions {
   readonly direction?: Direction | undefined
   /** The first revision to read, inclusive. Default: the end at which the direction begins. */
   readonly from?: number | undefined
+  /** The last revision to read, inclusive. Default: the end to which the direction leads. */
+  readonly to?: number | undefined
   /** The maximum number of events. Default: all. */
   readonly limit?: number | undefined
   readonly signal?: AbortSignal | undefined
@@ -148,6 +150,8 @@ export interface ReadAllOptions {
   readonly direction?: Direction | undefined
   /** Read only what follows this position in the direction. */
   readonly after?: Position | undefined
+  /** The last position to read, inclusive. Default: the end to which the direction leads. */
+  readonly to?: Position | undefined
   /** The maximum number of events. Default: all. */
   readonly limit?: number | undefined
   /** Only these streams. If `categories` are given too, an event has to match only one of the two. */
