@@ -24,7 +24,7 @@ export type {
   StatesOf,
   Streams,
 } from './model/command.ts'
-export type { ExecuteOptions, Retry } from './execution/call.ts'
+export type { ExecuteOptions, ExpectedRevisions, Retry } from './execution/call.ts'
 export { defineCommand } from './model/command.ts'
 export type { Command, CommandDefinition, CommandType, RejectionOf } from './model/command.ts'
 export { createStore } from './store/create-store.ts'
@@ -58,6 +58,14 @@ export {
   UnsupportedError,
 } from './base/errors.ts'
 export type { AnyMnemeError, DataIssue, ErrorCode, OpenFailure } from './base/errors.ts'
+export { executor } from './execution/executor.ts'
+export type {
+  CommandOutcome,
+  Executor,
+  ExecutorArguments,
+  ExecutorCall,
+  ExecutorDefaults,
+} from './execution/executor.ts'
 export { event } from './model/event-spec.ts'
 export type { EventSpec } from './model/event-spec.ts'
 export { defineEvents } from './model/event-type.ts'

@@ -51,6 +51,33 @@ export function endingWith(signal: AbortSignal | undefined): {
 }
 
 /**
+ * A signal that is aborted with the first of two, for the same reason. Not `AbortSignal.any`: in Node 20, a signal that lives
+ * long keeps what was made of it.
+ */
+export function anySignal(
+  first: AbortSignal | undefined,
+  second: AbortSignal | undefined,
+): { readonly signal: AbortSignal | undefined; readonly release: () => void } {
+  if (first === undefined || second === undefined || first === second) {
+    return { signal: first ?? second, release: () => undefined }
+  }
+  const either = new AbortController()
+  const releases = [first, second].map((signal) => {
+    const abort = () => {
+      either.abort(signal.reason)
+    }
+    if (signal.aborted) abort()
+    return onAbort(signal, abort)
+  })
+  return {
+    signal: either.signal,
+    release: () => {
+      for (const release of releases) release()
+    },
+  }
+}
+
+/**
  * Removes a waiting call from its queue and rejects it when a signal is aborted, until the call is settled.
  *
  * @param waiting the call; its `resolve` and `reject` are wrapped.

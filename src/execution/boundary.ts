@@ -5,6 +5,7 @@ import { type AnyStream, isStream } from '../model/stream.ts'
 import { type Call, type Place, RETURNED } from './call.ts'
 import type { Event, StreamEvent } from '../model/event.ts'
 import { checkStreamName } from '../model/names.ts'
+import type { Revision } from '../base/revision.ts'
 
 /** What a command read: its streams, including those that it follows, and their states. */
 export interface Reading {
@@ -185,6 +186,11 @@ export class StateSet {
   /** One state of each stream. */
   byStream(): FoldedState[] {
     return [...this.#states.values()].flatMap(([first]) => first ?? [])
+  }
+
+  /** The head of each stream, by name. */
+  revisions(): Map<string, Revision> {
+    return new Map(this.byStream().map(({ stream, revision }) => [stream.stream, revision]))
   }
 
   all(): FoldedState[] {

@@ -8,7 +8,7 @@ import { coreOf } from '../store/create-store.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import { checkBoundary, listStreams, StateSet } from './boundary.ts'
-import { executorOf } from './execute.ts'
+import { routerOf } from './execute.ts'
 import { type FoldedState, foldStream, see } from './fold.ts'
 import type { StateCache } from './state-cache.ts'
 
@@ -68,7 +68,7 @@ export async function load(
   const named = isStream(boundary) ? [boundary] : listStreams(boundary, 'streams')
   checkLimit('load', 'appendStreams', new Set(named.map(({ stream }) => stream)).size)
   core.enter()
-  const loading = loadStates(core, executorOf(core).context.cache, named, signal).finally(() => {
+  const loading = loadStates(core, routerOf(core).context.cache, named, signal).finally(() => {
     core.leave()
   })
   const states = await unlessAborted(loading, signal)

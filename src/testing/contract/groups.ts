@@ -15,6 +15,7 @@ import { metadata } from './metadata.ts'
 import { names } from './names.ts'
 import { overload } from './overload.ts'
 import { plainData } from './plain-data.ts'
+import { preconditions } from './preconditions.ts'
 import type { Group } from './prove.ts'
 import { reading } from './reading.ts'
 import { readingAll } from './reading-all.ts'
@@ -47,6 +48,7 @@ export const groups: Readonly<Record<string, Group>> = {
   closing,
   'deciding on current state': deciding,
   'deciding together': decidingTogether,
+  'what a caller expects': preconditions,
   'commands under a key': executingKeys,
   'handling a command': handling,
   'wrong arguments': wrongArguments,
