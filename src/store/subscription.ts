@@ -167,14 +167,19 @@ export class EventSubscription implements Subscription {
   async #aimAtWanted(listener: Listener, after: Position | undefined, end: Position): Promise<void> {
     listener.until = undefined
     const { streams, categories, types } = this.#wanted
-    const request = { streams, categories, types, after, direction: 'forwards', limit: undefined } as const
+    const request = {
+      streams,
+      categories,
+      types,
+      after,
+      to: end,
+      direction: 'forwards',
+      limit: undefined,
+    } as const
     const found = await this.#retried(listener, async () => {
       let last: Position | undefined
       for await (const page of this.#core.readAllForUser(request)) {
-        for (const { position } of page) {
-          if (position > end) return last
-          last = position
-        }
+        last = page.at(-1)?.position ?? last
       }
       return last
     })
