@@ -239,7 +239,8 @@ export class DefinedProjection implements Projection {
     const failed = onFailure ?? (() => undefined)
     const generation = await beginBeside(this.definition, LEASE_MS)
     const { ending, stop } = endingWith(signal)
-    const task = { core, lease: LEASE_MS, signal: ending.signal, isAwaited: true, moved, failed }
+    const began = () => undefined
+    const task = { core, lease: LEASE_MS, signal: ending.signal, isAwaited: true, moved, failed, began }
     const done = finishBeside(this.definition, { ...task, generation })
     const forget = core.atClose(() => {
       ending.abort()

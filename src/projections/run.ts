@@ -107,6 +107,8 @@ class Running implements RunningProjections {
   readonly #store: EventStore
   readonly #projections: readonly DefinedProjection[]
   readonly #ending = new AbortController()
+  /** Aborted when a worker of this process has the lease of a projection, or knows who has it. */
+  readonly #begun: ReadonlyMap<DefinedProjection, AbortController>
   /** Aborted, with the error as its reason, when the work on a projection has ended for good. */
   readonly #ended: ReadonlyMap<DefinedProjection, AbortController>
   readonly #over: Promise<unknown>
@@ -116,6 +118,7 @@ class Running implements RunningProjections {
     this.#store = store
     this.#projections = begun.map(({ projection }) => projection)
     for (const projection of this.#projections) projection.core = settings.core
+    this.#begun = new Map(this.#projections.map((projection) => [projection, new AbortController()]))
     this.#ended = new Map(this.#projections.map((projection) => [projection, new AbortController()]))
     this.#forget = settings.core.atClose(() => this.stop())
     this.#over = Promise.all(begun.map((each) => this.#run(each, settings)))
@@ -125,9 +128,15 @@ class Running implements RunningProjections {
     const { timeout = Number.MAX_SAFE_INTEGER } = checkOptions(options, 'options', ['timeout'])
     checkWhole(timeout, 'options.timeout', 0)
     const head = await this.#head(timeout)
-    const waiting = this.#projections.map((projection) =>
-      projection.caughtUpTo(head, { timeout, signal: this.#ended.get(projection)!.signal }),
-    )
+    const waiting = this.#projections.map(async (projection) => {
+      const { signal } = this.#ended.get(projection)!
+      const started = performance.now()
+      // Even if nothing remains to be handled: `status` then says that a worker has the lease.
+      await pause(Math.min(timeout, MAX_TIMER_MS), this.#begun.get(projection)!.signal)
+      signal.throwIfAborted()
+      const left = Math.max(0, Math.floor(timeout - (performance.now() - started)))
+      await projection.caughtUpTo(head, { timeout: left, signal })
+    })
     await Promise.all(waiting)
   }
 
@@ -174,7 +183,10 @@ class Running implements RunningProjections {
     const moved = () => {
       projection.moved()
     }
-    const task = { core, lease, signal: this.#ending.signal, isAwaited: false, failed, moved }
+    const began = () => {
+      this.#begun.get(projection)!.abort()
+    }
+    const task = { core, lease, signal: this.#ending.signal, isAwaited: false, failed, moved, began }
     try {
       if (refusal !== undefined) throw refusal as Error
       if (rebuild !== undefined) await finishBeside(definition, { ...task, generation: rebuild })
@@ -188,6 +200,9 @@ class Running implements RunningProjections {
     } catch (error) {
       this.#ended.get(projection)!.abort(error)
       failed(failureOf(error, 1))
+    } finally {
+      // The end of the work, or another process, decides how long `caughtUp` waits.
+      began()
     }
   }
 }
@@ -257,3 +272,6 @@ function checkProjections(projections: readonly Projection[]): readonly DefinedP
     return defined
   })
 }
+
+/** The longest time that a timer can wait. */
+const MAX_TIMER_MS = 2 ** 31 - 1
