@@ -1,5 +1,6 @@
 import { checkOptions, checkWhole } from '../base/arguments.ts'
-import { isTransient, pause } from '../adapter/subscription-hub.ts'
+import { isTransient } from '../adapter/subscription-hub.ts'
+import { MAX_TIMER_MS, pause, systemClock } from '../base/clock.ts'
 import type { Position } from '../base/revision.ts'
 import { retryDelay } from '../base/retry.ts'
 import { coreOf } from '../store/create-store.ts'
@@ -132,7 +133,7 @@ class Running implements RunningProjections {
       const { signal } = this.#ended.get(projection)!
       const started = performance.now()
       // Even if nothing remains to be handled: `status` then says that a worker has the lease.
-      await pause(Math.min(timeout, MAX_TIMER_MS), this.#begun.get(projection)!.signal)
+      await pause(systemClock, Math.min(timeout, MAX_TIMER_MS), this.#begun.get(projection)!.signal)
       signal.throwIfAborted()
       const left = Math.max(0, Math.floor(timeout - (performance.now() - started)))
       await projection.caughtUpTo(head, { timeout: left, signal })
@@ -149,7 +150,7 @@ class Running implements RunningProjections {
       } catch (error) {
         if (!isTransient(error) || this.#ending.signal.aborted || performance.now() - started >= timeout)
           throw error
-        await pause(retryDelay(RETRY, failures, Math.random()), this.#ending.signal)
+        await pause(systemClock, retryDelay(RETRY, failures, Math.random()), this.#ending.signal)
       }
     }
   }
@@ -272,6 +273,3 @@ function checkProjections(projections: readonly Projection[]): readonly DefinedP
     return defined
   })
 }
-
-/** The longest time that a timer can wait. */
-const MAX_TIMER_MS = 2 ** 31 - 1

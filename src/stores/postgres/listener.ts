@@ -1,5 +1,5 @@
 import { isMnemeError } from '../../base/errors.ts'
-import { pause } from '../../adapter/subscription-hub.ts'
+import { type Clock, pause, systemClock } from '../../base/clock.ts'
 import { onAbort } from '../../base/abort.ts'
 import { retryDelay } from '../../base/retry.ts'
 import type { Connections } from './connection.ts'
@@ -24,8 +24,8 @@ export interface Listening {
 export interface ListenerTiming {
   /** Milliseconds within which a notification to itself has to arrive. */
   readonly probeMs: number
-  /** Waits between two attempts. */
-  readonly pause: (milliseconds: number, signal: AbortSignal) => Promise<void>
+  /** By which it waits between two attempts. */
+  readonly clock: Clock
 }
 
 /**
@@ -135,7 +135,7 @@ export class Listener {
       const delayMs = isDeaf
         ? retryDelay(RETRY_DEAF, ++this.#deafProbes, 1)
         : retryDelay(RETRY, ++this.#failures, Math.random())
-      await this.#timing.pause(delayMs, signal)
+      await pause(this.#timing.clock, delayMs, signal)
     }
   }
 
@@ -287,7 +287,7 @@ const RETRY = { maxRetries: Infinity, baseDelay: 50, minDelay: 10, maxDelay: 1_0
 const RETRY_DEAF = { maxRetries: Infinity, baseDelay: 5_000, minDelay: 0, maxDelay: 600_000 }
 /** Milliseconds within which a notification to itself has to arrive. */
 export const PROBE_MS = 1_000
-const TIMING: ListenerTiming = { probeMs: PROBE_MS, pause }
+const TIMING: ListenerTiming = { probeMs: PROBE_MS, clock: systemClock }
 /** Milliseconds between two checks that the connection is alive, and the time-out of each. */
 const HEARTBEAT_MS = 10_000
 const HEARTBEAT_TIMEOUT_MS = 5_000

@@ -27,9 +27,16 @@ describe.skipIf(serverProblem)('listening to notifications', () => {
       get probeMs() {
         return isDeaf ? 1 : 60_000
       },
-      pause: async (milliseconds) => {
-        pauses.push(milliseconds)
-        if (pauses.length === 10 || (pauses.length > 10 && milliseconds >= 5_000)) isDeaf = false
+      clock: {
+        now: () => 0,
+        after: (milliseconds, callback) => {
+          pauses.push(milliseconds)
+          if (pauses.length === 10 || (pauses.length > 10 && milliseconds >= 5_000)) isDeaf = false
+          const soon = setImmediate(callback)
+          return () => {
+            clearImmediate(soon)
+          }
+        },
       },
     })
     let heard = 0
