@@ -466,6 +466,15 @@ export function quote(name: string): string {
   return text.length > 120 ? `${text.slice(0, 117)}..."` : text
 }
 
+/** Whether the store could not be reached, or not in time: what only reads continues by itself once it is reachable again. */
+export function isTransient(error: unknown): error is MnemeError {
+  return isMnemeError(error) && TRANSIENT_CODES.has(error.code)
+}
+
+const TRANSIENT_CODES: ReadonlySet<string> = new Set([
+  ...['STORE_UNAVAILABLE', 'STORE_TIMEOUT', 'STORE_BUSY', 'OVERLOADED'],
+])
+
 /** The error for a position at which the store has another event, or none. */
 export function historyRewound(position: Position): HistoryRewoundError {
   return new HistoryRewoundError(

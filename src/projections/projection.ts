@@ -2,11 +2,11 @@ import { checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { coreOf } from '../store/create-store.ts'
 import {
   InvalidArgumentError,
+  isTransient,
   NotCaughtUpError,
   ProjectionBlockedError,
   StoreClosedError,
 } from '../base/errors.ts'
-import { isTransient } from '../adapter/subscription-hub.ts'
 import { pause, systemClock } from '../base/clock.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import { endingWith } from '../base/abort.ts'

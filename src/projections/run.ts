@@ -1,10 +1,9 @@
 import { checkOptions, checkWhole } from '../base/arguments.ts'
-import { isTransient } from '../adapter/subscription-hub.ts'
 import { MAX_TIMER_MS, pause, systemClock } from '../base/clock.ts'
 import type { Position } from '../base/revision.ts'
-import { retryDelay } from '../base/retry.ts'
+import { retryDelays, retryUntilReached } from '../base/retry.ts'
 import { coreOf } from '../store/create-store.ts'
-import { InvalidArgumentError, ProjectionVersionError } from '../base/errors.ts'
+import { InvalidArgumentError, isTransient, ProjectionVersionError } from '../base/errors.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { Failure } from './builds.ts'
@@ -144,15 +143,10 @@ class Running implements RunningProjections {
   /** The end of the log now. Waits for a store that cannot be reached. */
   async #head(timeout: number): Promise<Position | undefined> {
     const started = performance.now()
-    for (let failures = 1; ; failures++) {
-      try {
-        return await this.#store.logHead()
-      } catch (error) {
-        if (!isTransient(error) || this.#ending.signal.aborted || performance.now() - started >= timeout)
-          throw error
-        await pause(systemClock, retryDelay(RETRY, failures, Math.random()), this.#ending.signal)
-      }
+    const failed = (error: unknown) => {
+      if (this.#ending.signal.aborted || performance.now() - started >= timeout) throw error
     }
+    return retryUntilReached(() => this.#store.logHead(), { failed, delays: retryDelays(RETRY) })
   }
 
   status(): Promise<readonly ProjectionStatus[]> {

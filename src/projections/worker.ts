@@ -1,5 +1,4 @@
-import { isMnemeError, ProjectionBlockedError, ProjectionVersionError } from '../base/errors.ts'
-import { isTransient } from '../adapter/subscription-hub.ts'
+import { isMnemeError, isTransient, ProjectionBlockedError, ProjectionVersionError } from '../base/errors.ts'
 import { endingWith } from '../base/abort.ts'
 import { pause } from '../base/clock.ts'
 import { retryDelay } from '../base/retry.ts'
