@@ -16,7 +16,7 @@ const face = '(root)' // src/index.ts and src/open-store.ts
 
 /** What each folder may import, whether it may use Node's modules, and which modules it loads lazily. */
 const layers = {
-  [base]: { imports: [], node: false, lazy: ['node:async_hooks'] },
+  [base]: { imports: [], node: false, lazy: ['node:async_hooks', 'node:diagnostics_channel'] },
   [model]: { imports: [base], node: false, lazy: ['node:crypto'] },
   [adapter]: { imports: [base, model], node: false, lazy: [] },
   [store]: { imports: [base, model, adapter], node: false, lazy: [] },

@@ -27,6 +27,15 @@ export type { ExecuteOptions, Retry } from './execution/call.ts'
 export { defineCommand } from './model/command.ts'
 export type { Command, CommandDefinition, CommandType, RejectionOf } from './model/command.ts'
 export { createStore } from './store/create-store.ts'
+export type {
+  AppendMessage,
+  ConflictMessage,
+  ExecuteMessage,
+  ReadMessage,
+  SubscriptionInterruptedMessage,
+  SubscriptionPageMessage,
+} from './store/diagnostics.ts'
+export type { CallMessage } from './base/diagnostics.ts'
 export {
   CheckpointFromAnotherStoreError,
   ConflictError,

@@ -4,6 +4,7 @@ import { endingWith } from '../base/abort.ts'
 import { retryDelay } from '../base/retry.ts'
 import { LostRace, type Holder } from './batch.ts'
 import { findBuilds, giveLease, noteFailure, takeLease, type Build, type Builds } from './builds.ts'
+import { failures } from './diagnostics.ts'
 import { failureOf, isOfDatabase } from './failures.ts'
 import { Follower, type Following } from './follower.ts'
 
@@ -35,9 +36,10 @@ export class Worker {
     this.#holder = { owner: crypto.randomUUID(), lease }
     this.#task = {
       ...task,
-      failed: (failure) => {
+      failed: (failure, outcome) => {
         this.#reported = JSON.stringify(failure)
-        failed(failure)
+        failures.publish(() => ({ projection: definition.name, failure, outcome }))
+        failed(failure, outcome)
       },
       moved: (build) => {
         this.#failures = 0
@@ -71,7 +73,7 @@ export class Worker {
         if (error instanceof LostRace) await clock.pause(MIN_PAUSE_MS, signal)
         else if (this.#isFinal(error)) throw error
         else {
-          failed(failureOf(error, ++this.#failures))
+          failed(failureOf(error, ++this.#failures), 'retrying')
           await clock.pause(retryDelay(RETRY, this.#failures, Math.random()), signal)
         }
       }
@@ -101,7 +103,9 @@ export class Worker {
     if (isAwaited) throw new ProjectionBlockedError(name, failure?.message ?? 'unknown')
     // Another worker may have blocked it, long ago: the users of this process are told, too, once.
     const block = JSON.stringify(failure)
-    if (failure && block !== this.#reported && block !== this.#reportedBlock) failed(failure)
+    if (failure && block !== this.#reported && block !== this.#reportedBlock) {
+      failed(failure, 'blocked')
+    }
     this.#reportedBlock = block
     await definition.clock.pause(LOOK_MS, signal)
   }
