@@ -2,6 +2,7 @@ import { importFigures } from './importing.ts'
 import { kurrentdbFigures } from './kurrentdb.ts'
 import type { Figure } from './measure.ts'
 import { memoryFigures } from './memory.ts'
+import { observabilityFigures } from './observability.ts'
 import { postgresFigures } from './postgres.ts'
 import { projectionFigures } from './projections.ts'
 import { sharedPoolFigures } from './shared-pool.ts'
@@ -14,6 +15,7 @@ const groups: Readonly<Record<string, () => AsyncIterable<Figure> | Iterable<Fig
   memory: memoryFigures,
   sqlite: sqliteFigures,
   postgres: postgresFigures,
+  observability: observabilityFigures,
   'shared-pool': sharedPoolFigures,
   kurrentdb: kurrentdbFigures,
   subscriptions: subscriptionFigures,

@@ -1,6 +1,7 @@
 import { type CallMessage, WatchedCalls, WatchedEvents } from '../base/diagnostics.ts'
 import type { Position } from '../base/revision.ts'
 import type { StoredEvent } from '../adapter/store-adapter.ts'
+import { HandlerFailure, LostRace } from './batch.ts'
 import type { Build, Failure } from './builds.ts'
 
 /** The message of `tracing:mneme.projection.batch:*`: events that are handled in one transaction. */
@@ -12,6 +13,10 @@ export interface ProjectionBatchMessage extends CallMessage {
   readonly build: 'live' | 'building'
   /** The events of the batch, as they are stored. None: only the checkpoint moves. */
   readonly events: readonly StoredEvent[]
+  /** Set before `asyncEnd`. `'lost'`: nothing was written, because another worker was faster. */
+  outcome?: 'ok' | 'failed' | 'lost'
+  /** Why it failed: what a handler threw, or the error of the database. */
+  thrown?: unknown
   /** Set before `asyncEnd`: how many events were handled. A batch that takes long ends early. */
   handled?: number
   /** Set before `asyncEnd`: up to where the log was handled. */
@@ -44,9 +49,16 @@ export function watchBatch(
   const build = role === 'building' ? 'building' : 'live'
   const message: ProjectionBatchMessage = { projection: name, version, build, events }
   return batches.trace(message, async () => {
-    const moved = await apply()
-    message.handled = moved.applied - applied
-    message.position = moved.checkpoint?.position
-    return moved
+    try {
+      const moved = await apply()
+      message.outcome = 'ok'
+      message.handled = moved.applied - applied
+      message.position = moved.checkpoint?.position
+      return moved
+    } catch (error) {
+      message.outcome = error instanceof LostRace ? 'lost' : 'failed'
+      message.thrown = error instanceof HandlerFailure ? error.cause : error
+      throw error
+    }
   })
 }
