@@ -1,4 +1,5 @@
 import { withdrawOnAbort } from '../base/abort.ts'
+import { type Clock, systemClock } from '../base/clock.ts'
 import type { AppendRequest, AppendVerdict } from './store-adapter.ts'
 
 /** An append that waits, or is under way. */
@@ -8,7 +9,7 @@ export interface QueuedAppend {
   readonly claims: readonly string[]
   /** UTF-16 units of its JSON. */
   readonly size: number
-  /** Since when it waits, as `performance.now()` counts. */
+  /** Since when it waits, by the queue's clock. */
   readonly since: number
   /** The largest number of appends in a call that it may be part of; lowered when a call with it failed. */
   maxCallSize: number
@@ -57,6 +58,7 @@ export interface CallRules {
 export class AppendQueue {
   readonly #send: SendAppends
   readonly #rules: CallRules
+  readonly #clock: Clock
   #waiting: QueuedAppend[] = []
   /** What the appends under way claim, and whether their call waits for locks. */
   readonly #claimed = new Map<string, { readonly isPatient: boolean }>()
@@ -66,9 +68,10 @@ export class AppendQueue {
   #isTimed = false
   #maxAppends: number
 
-  constructor(send: SendAppends, rules: CallRules) {
+  constructor(send: SendAppends, rules: CallRules, clock = systemClock) {
     this.#send = send
     this.#rules = rules
+    this.#clock = clock
     this.#maxAppends = rules.maxAppendsPerCall
   }
 
@@ -79,7 +82,7 @@ export class AppendQueue {
         request,
         claims: this.#rules.claimsOf(request),
         size: sizeOf(request),
-        since: performance.now(),
+        since: this.#clock.now(),
         maxCallSize: this.#rules.isAlone(request) ? 1 : Infinity,
         isContended: false,
         heldSince: undefined,
@@ -99,7 +102,7 @@ export class AppendQueue {
 
   /** Rejects the appends that have waited for so many milliseconds and were never sent: the server is away. */
   giveUp(error: Error, milliseconds: number): void {
-    const now = performance.now()
+    const now = this.#clock.now()
     const late = this.#waiting.filter(({ since }) => now - since >= milliseconds)
     this.#remove(late)
     for (const { reject } of late) reject(error)
@@ -121,19 +124,20 @@ export class AppendQueue {
       if (contended.length === 0) break
       void this.#call(contended, { isPatient: true })
     }
-    if (this.#waiting.length === 0 || this.#calls >= maxCalls) return
-    const wait = this.#calls === 0 ? 0 : this.#lastCallAt + LATE_CALL_MS - performance.now()
-    if (wait > 0) {
-      if (!this.#isTimed) setTimeout(this.#runLate, wait)
-      this.#isTimed = true
-      return
+    while (this.#waiting.length > 0 && this.#calls < maxCalls) {
+      const wait = this.#calls === 0 ? 0 : this.#lastCallAt + LATE_CALL_MS - this.#clock.now()
+      if (wait > 0) {
+        if (!this.#isTimed) this.#clock.after(wait, this.#runLate)
+        this.#isTimed = true
+        return
+      }
+      const batch = this.#take()
+      if (batch.length === 0) return
+      this.#lastCallAt = this.#clock.now()
+      // The last call of all waits for no lock.
+      const isLast = this.#calls > 0 && this.#calls === maxCalls - 1
+      void this.#call(batch, { isPatient: batch.length === 1 && !isLast })
     }
-    const batch = this.#take()
-    if (batch.length === 0) return
-    this.#lastCallAt = performance.now()
-    // The last call of all waits for no lock.
-    const isLast = this.#calls > 0 && this.#calls === maxCalls - 1
-    void this.#call(batch, { isPatient: batch.length === 1 && !isLast })
   }
 
   readonly #runLate = (): void => {
@@ -223,7 +227,7 @@ export class AppendQueue {
       return isShared !== undefined && !(isShared && this.#rules.mayShare(request, claim))
     })
     if (isHeld && claims.some((claim) => this.#claimed.get(claim)?.isPatient === true)) {
-      append.heldSince ??= performance.now()
+      append.heldSince ??= this.#clock.now()
     }
     return isHeld || isContended
   }

@@ -1,4 +1,5 @@
 import { onAbort } from '../base/abort.ts'
+import { pause, systemClock } from '../base/clock.ts'
 import { isMnemeError, type MnemeError } from '../base/errors.ts'
 import { retryDelay } from '../base/retry.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
@@ -96,7 +97,7 @@ class LogTail {
         if (!isTransient(error)) throw error
         if (isOver()) return undefined
         interrupted(error)
-        await pause(retryDelay(RETRY_DELAYS, ++failures, Math.random()), signal)
+        await pause(systemClock, retryDelay(RETRY_DELAYS, ++failures, Math.random()), signal)
       }
     }
     return undefined
@@ -238,20 +239,6 @@ export function isTransient(error: unknown): error is MnemeError {
 
 const TRANSIENT_CODES = ['STORE_UNAVAILABLE', 'STORE_TIMEOUT', 'STORE_BUSY', 'OVERLOADED']
 
-/** Resolves after so many milliseconds, or when the signal is aborted. */
-export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      stop()
-      clearTimeout(timer)
-      resolve()
-    }
-    const timer = setTimeout(end, milliseconds)
-    const stop = onAbort(signal, end)
-    if (signal.aborted) end()
-  })
-}
-
 /**
  * Makes a call that finds out where a subscription begins, and repeats it for as long as the store cannot be reached;
  * `undefined` once `signal` is aborted.
@@ -268,7 +255,7 @@ export async function untilReached<T>(
       if (!isTransient(error)) throw error
       if (isOver()) break
       interrupted(error)
-      await pause(retryDelay(RETRY_DELAYS, ++failures, Math.random()), signal)
+      await pause(systemClock, retryDelay(RETRY_DELAYS, ++failures, Math.random()), signal)
     }
   }
   return undefined

@@ -19,21 +19,31 @@ export abstract class MnemeError extends Error {
   }
 }
 
-/** A stream was not at the revision that an append expected. Nothing was written. */
+/** A stream was not at the revision that an append, or the caller of `execute`, expected. Nothing was written. */
 export class ConflictError extends MnemeError {
   readonly code = 'CONFLICT'
-  override readonly isRetryable = true
+  override readonly isRetryable: boolean = true
   readonly stream: string
   readonly expected: ExpectedRevision
   readonly actual: Revision
+  /**
+   * Whether it was `expected` in the options of `execute` that did not hold: the caller decided on another state than the
+   * current one. Such a conflict is never retried.
+   */
+  readonly isPrecondition: boolean
 
-  constructor(conflict: { stream: string; expected: ExpectedRevision; actual: Revision }) {
+  constructor(
+    conflict: { stream: string; expected: ExpectedRevision; actual: Revision },
+    isPrecondition = false,
+  ) {
     super(
       `stream ${quote(conflict.stream)} was expected at ${describe(conflict.expected)}, but is at ${describe(conflict.actual)}`,
     )
     this.stream = conflict.stream
     this.expected = conflict.expected
     this.actual = conflict.actual
+    this.isPrecondition = isPrecondition
+    if (isPrecondition) this.isRetryable = false
   }
 }
 
@@ -41,11 +51,18 @@ export class ConflictError extends MnemeError {
 export class RejectedError<R = { readonly reason: string }> extends MnemeError {
   readonly code = 'REJECTED'
   readonly rejection: R
+  /** The head of each stream that the command read, on which the rejection stands, by name. */
+  readonly revisions: ReadonlyMap<string, Revision>
   readonly #command: object | undefined
 
-  constructor(rejection: R & { readonly reason: string }, command?: object) {
+  constructor(
+    rejection: R & { readonly reason: string },
+    revisions: ReadonlyMap<string, Revision> = new Map(),
+    command?: object,
+  ) {
     super(`the command was rejected: ${rejection.reason}`)
     this.rejection = rejection
+    this.revisions = revisions
     this.#command = command
   }
 

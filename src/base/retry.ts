@@ -1,4 +1,5 @@
 import { checkOptions, checkWhole } from './arguments.ts'
+import { MAX_TIMER_MS } from './clock.ts'
 import { InvalidArgumentError } from './errors.ts'
 
 /**
@@ -37,9 +38,9 @@ export function retryPolicy(options: RetryOptions | undefined, defaults = DEFAUL
   for (const name of ['baseDelay', 'maxDelay', 'minDelay'] as const) {
     if (
       typeof (policy[name] as unknown) !== 'number' ||
-      !(policy[name] >= 0 && policy[name] < MAX_TIMER_MS)
+      !(policy[name] >= 0 && policy[name] <= MAX_TIMER_MS)
     ) {
-      throw new InvalidArgumentError(`retry.${name}`, `milliseconds, from 0 to ${String(MAX_TIMER_MS - 1)}`)
+      throw new InvalidArgumentError(`retry.${name}`, `milliseconds, from 0 to ${String(MAX_TIMER_MS)}`)
     }
   }
   if (policy.minDelay > policy.maxDelay)
@@ -59,6 +60,3 @@ export function retryDelay(
 
 /** Enough for every delay, and `2 **` it is finite: 0 times infinity would be NaN. */
 const MAX_DOUBLINGS = 100
-
-/** Timers with longer delays fire at once. */
-const MAX_TIMER_MS = 2 ** 31

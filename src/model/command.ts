@@ -180,6 +180,8 @@ export interface CommandContext {
   /** Aborted when the caller of `execute` gave up. */
   readonly signal: AbortSignal
   readonly metadata: Metadata
+  /** The head of each stream that the command read, by name. */
+  readonly revisions: ReadonlyMap<string, Revision>
 }
 
 /** The context of a command over this boundary; for the `handle` of a class: `ContextOf<Transfer['reads']>`. */

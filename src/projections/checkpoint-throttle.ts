@@ -1,5 +1,5 @@
 import type { LogPlace, SubscribedPage } from '../adapter/store-adapter.ts'
-import type { Clock } from './clock.ts'
+import { type Clock, pause } from '../base/clock.ts'
 
 /**
  * Limits how often a checkpoint is written for events that the projection does not handle: it has to follow them, so that
@@ -43,7 +43,7 @@ export class CheckpointThrottle {
     const left = this.#movedAt + INTERVAL_MS - this.#clock.now()
     if (left <= 0) return 'due'
     const ending = new AbortController()
-    const due = this.#clock.pause(left, ending.signal).then(() => 'due' as const)
+    const due = pause(this.#clock, left, ending.signal).then(() => 'due' as const)
     try {
       const first = await Promise.race([next, due])
       return first === 'due' ? first : first.value

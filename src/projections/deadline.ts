@@ -1,4 +1,5 @@
 import { HandlerTimeoutError } from '../adapter/projection-target.ts'
+import { MAX_TIMER_MS } from '../base/clock.ts'
 
 /** The end of the time that the handlers of one transaction have. */
 export class Deadline {
@@ -31,6 +32,3 @@ export class Deadline {
     clearTimeout(this.#timer)
   }
 }
-
-/** Node fires longer timers at once. */
-const MAX_TIMER_MS = 2 ** 31 - 1

@@ -2,7 +2,7 @@ import { checkOptions, checkWhole } from '../base/arguments.ts'
 import { InvalidArgumentError } from '../base/errors.ts'
 import type { Recorded } from '../model/event.ts'
 import type { ProjectionTarget } from '../adapter/projection-target.ts'
-import { type Clock, systemClock } from './clock.ts'
+import { type Clock, systemClock } from '../base/clock.ts'
 import { type RetryOptions, retryPolicy, type RetryPolicy } from '../base/retry.ts'
 import {
   type ByType,

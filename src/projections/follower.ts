@@ -1,5 +1,6 @@
 import { HandlerMisuse, HandlerTimeoutError } from '../adapter/projection-target.ts'
 import { endingWith } from '../base/abort.ts'
+import { pause } from '../base/clock.ts'
 import { retryDelay } from '../base/retry.ts'
 import type { MnemeError } from '../base/errors.ts'
 import { tellInterrupted, tellPage } from '../store/diagnostics.ts'
@@ -163,7 +164,7 @@ export class Follower {
           return
         }
         await this.#note('retrying', failure)
-        await definition.clock.pause(retryDelay(definition.retry, attempts, Math.random()), signal)
+        await pause(definition.clock, retryDelay(definition.retry, attempts, Math.random()), signal)
         if (signal.aborted) throw new Ended()
       }
     }

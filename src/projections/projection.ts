@@ -6,7 +6,8 @@ import {
   ProjectionBlockedError,
   StoreClosedError,
 } from '../base/errors.ts'
-import { isTransient, pause } from '../adapter/subscription-hub.ts'
+import { isTransient } from '../adapter/subscription-hub.ts'
+import { pause, systemClock } from '../base/clock.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import { endingWith } from '../base/abort.ts'
 import type { ProjectionTarget } from '../adapter/projection-target.ts'
@@ -267,7 +268,7 @@ export class DefinedProjection implements Projection {
       ending.abort()
     }
     this.#waiting.add(wake)
-    await pause(milliseconds, ending.signal)
+    await pause(systemClock, milliseconds, ending.signal)
     this.#waiting.delete(wake)
   }
 }

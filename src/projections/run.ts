@@ -1,5 +1,6 @@
 import { checkOptions, checkWhole } from '../base/arguments.ts'
-import { isTransient, pause } from '../adapter/subscription-hub.ts'
+import { isTransient } from '../adapter/subscription-hub.ts'
+import { pause, systemClock } from '../base/clock.ts'
 import type { Position } from '../base/revision.ts'
 import { retryDelay } from '../base/retry.ts'
 import { coreOf } from '../store/create-store.ts'
@@ -141,7 +142,7 @@ class Running implements RunningProjections {
       } catch (error) {
         if (!isTransient(error) || this.#ending.signal.aborted || performance.now() - started >= timeout)
           throw error
-        await pause(retryDelay(RETRY, failures, Math.random()), this.#ending.signal)
+        await pause(systemClock, retryDelay(RETRY, failures, Math.random()), this.#ending.signal)
       }
     }
   }

@@ -1,6 +1,7 @@
 import { isMnemeError, ProjectionBlockedError, ProjectionVersionError } from '../base/errors.ts'
 import { isTransient } from '../adapter/subscription-hub.ts'
 import { endingWith } from '../base/abort.ts'
+import { pause } from '../base/clock.ts'
 import { retryDelay } from '../base/retry.ts'
 import { LostRace, type Holder } from './batch.ts'
 import { findBuilds, giveLease, noteFailure, takeLease, type Build, type Builds } from './builds.ts'
@@ -65,16 +66,16 @@ export class Worker {
         if (!build) return
         if (build.state === 'blocked') await this.#waitBlocked(build)
         else if (!(await this.#take(build))) {
-          await clock.pause(Math.min(LOOK_MS, Math.max(MIN_PAUSE_MS, build.leaseLeft)), signal)
+          await pause(clock, Math.min(LOOK_MS, Math.max(MIN_PAUSE_MS, build.leaseLeft)), signal)
         } else if (!(await this.#hold(build))) return
       } catch (error) {
         if (signal.aborted || (isMnemeError(error) && error.code === 'STORE_CLOSED')) return
         // Another worker was faster: the next look finds where the build stands now.
-        if (error instanceof LostRace) await clock.pause(MIN_PAUSE_MS, signal)
+        if (error instanceof LostRace) await pause(clock, MIN_PAUSE_MS, signal)
         else if (this.#isFinal(error)) throw error
         else {
           failed(failureOf(error, ++this.#failures), 'retrying')
-          await clock.pause(retryDelay(RETRY, this.#failures, Math.random()), signal)
+          await pause(clock, retryDelay(RETRY, this.#failures, Math.random()), signal)
         }
       }
     } while (!signal.aborted)
@@ -107,7 +108,7 @@ export class Worker {
       failed(failure, 'blocked')
     }
     this.#reportedBlock = block
-    await definition.clock.pause(LOOK_MS, signal)
+    await pause(definition.clock, LOOK_MS, signal)
   }
 
   async #take(build: Build): Promise<boolean> {
@@ -161,13 +162,13 @@ export class Worker {
     const { clock } = this.#task.definition
     const interval = this.#holder.lease / 3
     do {
-      await clock.pause(Math.max(MIN_PAUSE_MS, this.#renewedAt + interval - clock.now()), signal)
+      await pause(clock, Math.max(MIN_PAUSE_MS, this.#renewedAt + interval - clock.now()), signal)
       if (signal.aborted || clock.now() - this.#renewedAt < interval) continue
       try {
         if (!(await this.#renew(build))) ending.abort()
       } catch {
         // If the target is down, the work fails by itself; the lease only saves double work.
-        await clock.pause(MIN_PAUSE_MS, signal)
+        await pause(clock, MIN_PAUSE_MS, signal)
       }
     } while (!signal.aborted)
   }

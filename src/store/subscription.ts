@@ -1,8 +1,9 @@
 import { CheckpointFromAnotherStoreError, historyRewound, StoreClosedError } from '../base/errors.ts'
 import type { Recorded } from '../model/event.ts'
 import { onAbort } from '../base/abort.ts'
+import { pause, systemClock } from '../base/clock.ts'
 import type { Position } from '../base/revision.ts'
-import { isTransient, pause, untilReached } from '../adapter/subscription-hub.ts'
+import { isTransient, untilReached } from '../adapter/subscription-hub.ts'
 import { frozenFromStored, sharedFromStored } from './decode.ts'
 import { tellPage } from './diagnostics.ts'
 import type { StoreCore } from './lifecycle.ts'
@@ -191,7 +192,7 @@ export class EventSubscription implements Subscription {
         return { value: await ask() }
       } catch (error) {
         if (isTransient(error)) {
-          await pause(RETRY_DELAY_MS, this.#ending.signal)
+          await pause(systemClock, RETRY_DELAY_MS, this.#ending.signal)
           continue
         }
         // If the subscription has ended meanwhile, its end was told already.

@@ -1,6 +1,7 @@
 import type { AppendRequest, AppendVerdict } from 'mneme/adapter'
 import { describe, expect, test } from 'vitest'
 
+import { ManualClock } from '../support/manual-clock.ts'
 import {
   AppendQueue,
   claimsOf,
@@ -12,6 +13,7 @@ import {
 /** A queue whose calls are under the test's control. */
 function queueOf(rules: Partial<CallRules> = {}) {
   const calls: Call[] = []
+  const clock = new ManualClock()
   const queue = new AppendQueue(
     (batch, isPatient) =>
       new Promise((resolve) => {
@@ -26,8 +28,14 @@ function queueOf(rules: Partial<CallRules> = {}) {
       isAlone: () => false,
       ...rules,
     },
+    clock,
   )
-  return { queue, calls }
+  /** Lets a call under way be late. */
+  const late = async () => {
+    clock.advance(2)
+    await ticked()
+  }
+  return { queue, calls, clock, late }
 }
 
 interface Call {
@@ -55,8 +63,6 @@ function settle({ batch, resolve }: Call): void {
   resolve([])
 }
 
-/** For longer than a call may take before it is late. */
-const late = () => new Promise((resolve) => setTimeout(resolve, 15))
 const ticked = () => new Promise((resolve) => setImmediate(resolve))
 
 describe('the append queue', () => {
@@ -74,11 +80,14 @@ describe('the append queue', () => {
     await Promise.all(others)
   })
 
-  test('an append waits for the one under way to its stream, and the next call for no longer than it is late', async () => {
-    const { queue, calls } = queueOf()
+  test('an append waits for the one under way to its stream, and for another call only until it is late', async () => {
+    const { queue, calls, clock, late } = queueOf()
     const appends = [queue.append(requestTo('a'))]
     await ticked()
     appends.push(queue.append(requestTo('a')), queue.append(requestTo('b')))
+    clock.advance(1)
+    await ticked()
+    expect(calls.map(({ names }) => names)).toEqual([['a']])
     await late()
     expect(calls.map(({ names }) => names)).toEqual([['a'], ['b']])
     settle(calls[1]!)
@@ -88,6 +97,19 @@ describe('the append queue', () => {
     await ticked()
     expect(calls[2]!.names).toEqual(['a'])
     settle(calls[2]!)
+    await Promise.all(appends)
+  })
+
+  test('what a full call left is sent when that call is late, though no answer and no other append comes', async () => {
+    const { queue, calls, late } = queueOf()
+    const appends = Array.from({ length: 12 }, (_, i) => queue.append(requestTo(`s-${i}`)))
+    await ticked()
+    for (const expected of [1, 2, 3, 3]) {
+      expect(calls).toHaveLength(expected)
+      await late()
+    }
+    expect(calls.map(({ batch }) => batch.length)).toEqual([4, 4, 4])
+    for (const call of calls) settle(call)
     await Promise.all(appends)
   })
 
@@ -103,7 +125,7 @@ describe('the append queue', () => {
   })
 
   test('an append that found a lock waits in a call of its own, with those behind it on the same stream', async () => {
-    const { queue, calls } = queueOf()
+    const { queue, calls, late } = queueOf()
     const appends = ['a', 'b', 'a', 'c'].map((stream) => queue.append(requestTo(stream)))
     await ticked()
     const [one] = calls

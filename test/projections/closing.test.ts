@@ -1,7 +1,7 @@
 import { runProjections } from 'mneme/projections'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
-import { ManualClock } from './clocks.ts'
+import { ManualClock } from '../support/manual-clock.ts'
 import { balances, deposit, folded, gate, places, until } from './rig.ts'
 
 describe.each(places)('closing, with $name', ({ open, problem }) => {

@@ -143,9 +143,9 @@ describe.each(places)('a failed handler, with $name', ({ open, problem }) => {
       const begin = (name: string) => {
         const clock: typeof fastClock = {
           now: () => fastClock.now(),
-          pause: (milliseconds, signal) => {
+          after: (milliseconds, callback) => {
             looks[name]!++
-            return fastClock.pause(milliseconds, signal)
+            return fastClock.after(milliseconds, callback)
           },
         }
         return runProjections(store, [balances(target, { before, maxRetries: 0, clock })], {

@@ -2,7 +2,7 @@ import { runProjections } from 'mneme/projections'
 import { describe, expect, test } from 'vitest'
 
 import type { ProjectionTarget, TargetQuery } from '../../src/adapter/projection-target.ts'
-import { ManualClock } from './clocks.ts'
+import { ManualClock } from '../support/manual-clock.ts'
 import { faultyTarget } from './faulty-target.ts'
 import { balances, deposit, folded, gate, places, sql, until } from './rig.ts'
 

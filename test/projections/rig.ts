@@ -6,7 +6,7 @@ import { sqliteStore, sqliteTarget, type SqliteDatabase } from 'mneme/sqlite'
 import { onTestFinished } from 'vitest'
 
 import { ask, type ProjectionTarget, type TargetRow } from '../../src/adapter/projection-target.ts'
-import type { Clock } from '../../src/projections/clock.ts'
+import type { Clock } from '../../src/base/clock.ts'
 import { memoryAdapter, MemoryData } from '../../src/stores/memory/adapter.ts'
 import { postgresStore } from '../../src/stores/postgres/index.ts'
 import { serverProblem, testServer } from '../stores/postgres/server.ts'

@@ -3,7 +3,7 @@ import { runProjections } from 'mneme/projections'
 import { describe, expect, test, vi } from 'vitest'
 
 import type { ProjectionTarget } from '../../src/adapter/projection-target.ts'
-import { ManualClock } from './clocks.ts'
+import { ManualClock } from '../support/manual-clock.ts'
 import { Account, balances, deposit, folded, patiently, places, until } from './rig.ts'
 
 describe.each(places)('caughtUpTo, with $name', ({ open, problem }) => {

@@ -6,11 +6,10 @@ import {
   StoreUnavailableError,
   StreamDeletedError,
 } from '../../base/errors.ts'
-import { currentTime } from '../../base/clock.ts'
+import { type Clock, currentTime, pause } from '../../base/clock.ts'
+import { AppendQueue, claimsOf, isKeyClaim, type QueuedAppend } from '../../adapter/append-queue.ts'
 import type { AppendRequest, AppendVerdict, Capabilities } from '../../adapter/store-adapter.ts'
-import { AppendQueue, type Waiting } from './append-queue.ts'
 import { Batch } from './batch.ts'
-import { type Clock, sleep } from './clock.ts'
 import type { Calls } from './connection.ts'
 import { Expectations, isPlain } from './expectations.ts'
 import type { Violation } from './errors.ts'
@@ -37,7 +36,14 @@ export class Appender {
     this.#expectations = new Expectations(calls, reader)
     this.#queue = new AppendQueue(
       (batch) => this.#settle(batch),
-      (request) => severalStreams && isPlain(request),
+      {
+        maxCalls: MAX_CALLS,
+        maxAppendsPerCall: Infinity,
+        maxEventsPerCall: MAX_EVENTS_PER_CALL,
+        claimsOf: foldedClaimsOf,
+        mayShare: expectsNothing,
+        isAlone: (request) => !severalStreams || !isPlain(request),
+      },
       calls.clock,
     )
   }
@@ -55,7 +61,7 @@ export class Appender {
   }
 
   /** Settles appends that go together. Gives back who is to be sent again. */
-  async #settle(batch: readonly Waiting[]): Promise<readonly Waiting[]> {
+  async #settle(batch: readonly QueuedAppend[]): Promise<readonly QueuedAppend[]> {
     try {
       if (batch.length > 1) return await this.#together(batch)
       batch[0]!.resolve(await this.#alone(batch[0]!.request))
@@ -68,7 +74,7 @@ export class Appender {
     return []
   }
 
-  async #together(waiting: readonly Waiting[]): Promise<readonly Waiting[]> {
+  async #together(waiting: readonly QueuedAppend[]): Promise<readonly QueuedAppend[]> {
     const batch = new Batch(
       waiting.map(({ request }) => request),
       { time: currentTime() },
@@ -118,7 +124,7 @@ export class Appender {
   #wait(started: number, delay: number): Promise<void> {
     const waited = this.#clock.now() - started
     if (waited > this.#deadline) throw new StoreBusyError(waited)
-    return sleep(this.#clock, delay)
+    return pause(this.#clock, delay)
   }
 
   /** What an append's part in violations comes to; `undefined` where nothing that it said itself is violated. */
@@ -156,8 +162,21 @@ function isOfOne(error: unknown): boolean {
   )
 }
 
-/** The same, each by itself from now on. */
-function apart(batch: readonly Waiting[]): readonly Waiting[] {
-  for (const waiting of batch) waiting.isAlone = true
+/** The same appends, each in a call of its own from now on. */
+function apart(batch: readonly QueuedAppend[]): readonly QueuedAppend[] {
+  for (const append of batch) append.maxCallSize = 1
   return batch
 }
+
+/** The server takes stream names that differ only in case for one name within an append. */
+function foldedClaimsOf(request: AppendRequest): string[] {
+  return claimsOf(request).map((claim) => (isKeyClaim(claim) ? claim : claim.toLowerCase().toUpperCase()))
+}
+
+/** Whether an append succeeds wherever its streams stand, so that it can follow another append to them in one call. */
+function expectsNothing({ conditions, keys }: AppendRequest): boolean {
+  return keys.length === 0 && conditions.every(({ expected }) => expected === 'any')
+}
+
+const MAX_CALLS = 8
+const MAX_EVENTS_PER_CALL = 2_000

@@ -14,7 +14,7 @@ import type {
   ReadStreamOptions,
   StreamState,
 } from './driver.ts'
-import { type Clock, systemClock } from './clock.ts'
+import { type Clock, systemClock } from '../../base/clock.ts'
 import type { DriverParts } from './driver-internals.ts'
 import { LateError } from './errors.ts'
 import { type Followed, followLog, QuickRead } from './grpc.ts'

@@ -1,6 +1,6 @@
 import { historyRewound, StoreFailedError } from '../../base/errors.ts'
 import type { LogPlace } from '../../adapter/store-adapter.ts'
-import { sleep } from './clock.ts'
+import { pause } from '../../base/clock.ts'
 import type { Calls } from './connection.ts'
 import type { KurrentRecorded, LogPosition } from './driver.ts'
 import { asMnemeError } from './errors.ts'
@@ -39,7 +39,7 @@ export class Locator {
       // A node that does not lead may not have got it yet.
       const mayCome = found === undefined && !this.#calls.requiresLeader && this.#calls.clock.now() < giveUpAt
       if (!mayCome) throw historyRewound(position)
-      await sleep(this.#calls.clock, delay)
+      await pause(this.#calls.clock, delay)
     }
   }
 

@@ -1,4 +1,4 @@
-import { sleep } from './clock.ts'
+import { pause } from '../../base/clock.ts'
 import type { Calls } from './connection.ts'
 import { faultOf } from './errors.ts'
 
@@ -14,7 +14,7 @@ export async function retryUntilReached<T>(calls: Calls, call: () => Promise<T>)
       if (kind === 'not-leader' || kind === 'late') await calls.reconnect()
       if (!isTransient(error) || clock.now() + delay > giveUpAt) throw error
     }
-    await sleep(clock, delay)
+    await pause(clock, delay)
   }
   throw new Error('retry delays never end')
 }

@@ -6,7 +6,7 @@ import {
 } from '../../base/errors.ts'
 import type { ExpectedRevision } from '../../base/revision.ts'
 import { type Batch, type Placed } from './batch.ts'
-import { sleep } from './clock.ts'
+import { pause } from '../../base/clock.ts'
 import type { Calls, Written } from './connection.ts'
 import type { LogPosition } from './driver.ts'
 import { asMnemeError, causeOf, faultOf, type Violation } from './errors.ts'
@@ -83,15 +83,18 @@ export class Writer {
           throw doubt === undefined ? asMnemeError(error) : inDoubt(doubt)
         }
       }
-      await sleep(this.#calls.clock, delay)
+      await pause(this.#calls.clock, delay)
     }
     throw new Error('retryDelays never end')
   }
 
-  /** One stream goes the quicker way, which is the only one that older servers know. */
+  /**
+   * Few bytes to one stream are written sooner by `appendToStream`, the only call that older servers have. Many bytes are
+   * not: the driver sends them in several messages, all of which have to arrive within two seconds (`WriteTimeoutMs`).
+   */
   async #send(batch: Batch): Promise<Written & { readonly form: MetadataForm }> {
     const { onlyStream, records, expectations } = batch
-    if (onlyStream) {
+    if (onlyStream && !(this.#isModern && batch.bytes > MAX_SMALL_APPEND_BYTES)) {
       const written = await this.#calls.appendToStream(
         onlyStream,
         records.map(({ event }) => event),
@@ -186,6 +189,9 @@ export class Writer {
     return undefined
   }
 }
+
+/** Bytes of data up to which `appendToStream` is quicker than `appendRecords`. */
+const MAX_SMALL_APPEND_BYTES = 64 * 1024
 
 function inDoubt(error: unknown): OutcomeUnknownError {
   return new OutcomeUnknownError(

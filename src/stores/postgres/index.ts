@@ -6,7 +6,8 @@ import { postgresAdapter } from './adapter.ts'
 import { Connections } from './connection.ts'
 import type { PostgresConfig, PostgresPool } from './driver.ts'
 import { migrateSchema, type Migration } from './migrate.ts'
-import { checkTimeout, MAX_TIMER_MS, poolOf } from './options.ts'
+import { MAX_TIMER_MS } from '../../base/clock.ts'
+import { checkTimeout, poolOf } from './options.ts'
 import { quoteSchema } from './schema.ts'
 
 export type {

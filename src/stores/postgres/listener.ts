@@ -1,5 +1,5 @@
 import { isMnemeError } from '../../base/errors.ts'
-import { pause } from '../../adapter/subscription-hub.ts'
+import { pause, systemClock } from '../../base/clock.ts'
 import { onAbort } from '../../base/abort.ts'
 import { retryDelay } from '../../base/retry.ts'
 import type { Connections } from './connection.ts'
@@ -118,7 +118,8 @@ export class Listener {
       } catch (error) {
         isDeaf = !isMnemeError(error) && REFUSALS.has(faultOf(error))
       }
-      await pause(isDeaf ? RETRY_DEAF_MS : retryDelay(RETRY, ++this.#failures, Math.random()), signal)
+      const delay = isDeaf ? RETRY_DEAF_MS : retryDelay(RETRY, ++this.#failures, Math.random())
+      await pause(systemClock, delay, signal)
     }
   }
 

@@ -2,6 +2,7 @@ import { InvalidArgumentError } from '../../base/errors.ts'
 import { makePool, type PostgresConfig, type PostgresPool } from './driver.ts'
 import { asOpenError } from './errors.ts'
 import { checkWhole } from '../../base/arguments.ts'
+import { MAX_TIMER_MS } from '../../base/clock.ts'
 
 /**
  * The pool of a connection, and a function that ends it, unless it was handed in.
@@ -69,9 +70,6 @@ function checkPlace(connection: string | PostgresConfig | PostgresPool, options:
 function isUrl(connection: string): boolean {
   return /^postgres(ql)?:\/\//.test(connection) && URL.canParse(connection.replace('@/', '@host/'))
 }
-
-/** The longest time that a timer of Node.js can wait. */
-export const MAX_TIMER_MS = 2 ** 31 - 1
 
 /** @throws InvalidArgumentError */
 export function checkTimeout(value: number, name: string): void {

@@ -17,7 +17,8 @@ import {
 import { Connections, type Session } from './connection.ts'
 import type { PostgresConfig, PostgresPool } from './driver.ts'
 import { asMnemeError, causeOf, faultOf } from './errors.ts'
-import { checkTimeout, MAX_TIMER_MS, poolOf } from './options.ts'
+import { MAX_TIMER_MS } from '../../base/clock.ts'
+import { checkTimeout, poolOf } from './options.ts'
 import { literal, quoteSchema } from './schema.ts'
 
 /** Options of `postgresTarget`. */

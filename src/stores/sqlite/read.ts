@@ -188,8 +188,9 @@ function smallEvents(rows: readonly unknown[]): StoredEvent[] | undefined {
 }
 
 /**
- * Takes rows after asking for their sizes. Rows taken one by one, which can be stopped, cost half as much again as all
- * rows at once, so they are taken one by one only if the page would be too large.
+ * Takes rows after asking for their sizes, so that it can stop before the page gets too large. Rows are never taken one
+ * by one: on Deno such a loop ends without an error if a row cannot be read, and libsql keeps its read transaction open
+ * after a `break`.
  */
 function takeMeasured(
   connection: Connection,
@@ -197,35 +198,27 @@ function takeMeasured(
   values: readonly (string | number)[],
   sizes: Sizes,
 ): Page {
-  const { count, size, largest } = connection
-    .prepare(MEASURE.replace('ROWS', rows))
-    .get(...values) as Measured
-  if (count === 0) return { events: [], isWhole: true }
-  sizes.areSmall = largest <= SMALL_EVENT_BYTES
-  const select = connection.prepare(`${SELECT_EVENTS} ${rows}`)
-  // Other processes may have appended since, so take no more rows than were measured.
-  const measured = [...values.slice(0, -1), count]
-  if (size <= PAGE_BYTES) return { events: select.all(...measured).map(eventOf), isWhole: true }
-  const events: StoredEvent[] = []
-  let taken = 0
-  for (const row of select.iterate(...measured)) {
-    const event = eventOf(row)
-    events.push(event)
-    taken += event.data.length + event.metadata.length
-    if (taken >= PAGE_BYTES) return { events, isWhole: false }
+  const measured = connection.prepare(`${MEASURE} ${rows}`).all(...values) as { readonly size: number }[]
+  let count = 0
+  let total = 0
+  let areSmall = true
+  for (const { size } of measured) {
+    areSmall &&= size <= SMALL_EVENT_BYTES
+    if (total < PAGE_BYTES) count++
+    total += size
   }
-  return { events, isWhole: true }
+  if (count === 0) return { events: [], isWhole: true }
+  sizes.areSmall = areSmall
+  // Other processes may have appended since, so take no more rows than were measured.
+  const limited = [...values.slice(0, -1), count]
+  const events = connection
+    .prepare(`${SELECT_EVENTS} ${rows}`)
+    .all(...limited)
+    .map(eventOf)
+  return { events, isWhole: count === measured.length }
 }
 
-const MEASURE =
-  'SELECT count(*) AS count, sum(size) AS size, max(size) AS largest FROM ' +
-  '(SELECT octet_length(data) + octet_length(metadata) AS size FROM mneme_events ROWS)'
-
-interface Measured {
-  readonly count: number
-  readonly size: number
-  readonly largest: number
-}
+const MEASURE = 'SELECT octet_length(data) + octet_length(metadata) AS size FROM mneme_events'
 
 interface Page {
   readonly events: StoredEvent[]

@@ -1,4 +1,4 @@
-import type { Clock } from '../../../src/stores/kurrentdb/clock.ts'
+import type { Clock } from '../../../src/base/clock.ts'
 
 /**
  * A deadline for a {@link JumpingClock}, in milliseconds: no machine is so slow that it passes by itself within a test.

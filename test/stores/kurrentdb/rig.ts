@@ -9,7 +9,7 @@ import type {
   StoreAdapter,
   StoredEvent,
 } from '../../../src/adapter/store-adapter.ts'
-import type { Clock } from '../../../src/stores/kurrentdb/clock.ts'
+import type { Clock } from '../../../src/base/clock.ts'
 import { startProxy, type Proxy } from '../../support/proxy.ts'
 import { adapterOf, realServer } from './server.ts'
 import { standIn, type StandIn, type StandInOptions } from './stand-in/server.ts'
@@ -66,8 +66,8 @@ export interface Behind {
   readonly direct: StoreAdapter
 }
 
-export async function behindProxy(deadline: number, clock?: Clock): Promise<Behind> {
-  const server = await served()
+export async function behindProxy(deadline: number, clock?: Clock, at?: string): Promise<Behind> {
+  const server = at ?? (await served())
   const proxy = await startProxy(Number(new URL(server).port))
   const through = proxy.url(server)
   return { proxy, through, adapter: await opened(through, deadline, clock), direct: await opened(server) }
