@@ -30,6 +30,13 @@ function instrumented(config: { traceparent?: boolean } = {}) {
   return { ...real, instrumentation }
 }
 
+/** The metrics that the documentation lists. */
+function documented(): string[] {
+  const text = readFileSync(join(import.meta.dirname, '../../docs/observability.md'), 'utf8')
+  const [, metrics = ''] = text.split('## OpenTelemetry')
+  return [...metrics.matchAll(/^\| `(mneme\.[^`]+)` /gm)].map(([, name]) => name!)
+}
+
 const idOf = (span: { spanContext(): { traceId: string; spanId: string } }) => {
   const { traceId, spanId } = span.spanContext()
   return `00-${traceId}-${spanId}-01`
@@ -213,6 +220,7 @@ test('metrics know commands, categories and outcomes, and never the name of a st
   ])
   expect(metrics['mneme.pending']).toEqual([{ attributes: {}, value: 0 }])
   expect(JSON.stringify(metrics)).not.toContain('secret')
+  expect(documented()).toEqual(expect.arrayContaining(Object.keys(metrics)))
   await store.close()
 })
 
@@ -247,6 +255,7 @@ test('the lag of projections, their blocks and parked events are measured when m
       value: 1,
     },
   ])
+  expect(documented()).toEqual(expect.arrayContaining(Object.keys(metrics)))
   await running.stop()
   await store.close()
   await target.close()
