@@ -8,6 +8,7 @@ import { projectionFigures } from './projections.ts'
 import { sharedPoolFigures } from './shared-pool.ts'
 import { sqliteFigures } from './sqlite.ts'
 import { subscriptionFigures } from './subscriptions.ts'
+import { tenantFigures } from './tenants.ts'
 
 /** `npm run bench [NAME...]`: every figure, or those of one or more of these groups. */
 const groups: Readonly<Record<string, () => AsyncIterable<Figure> | Iterable<Figure>>> = {
@@ -20,6 +21,7 @@ const groups: Readonly<Record<string, () => AsyncIterable<Figure> | Iterable<Fig
   kurrentdb: kurrentdbFigures,
   subscriptions: subscriptionFigures,
   projections: projectionFigures,
+  tenants: tenantFigures,
 }
 
 const wanted = process.argv.slice(2)

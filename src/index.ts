@@ -121,5 +121,7 @@ export type {
   SubscribeOptions,
   Subscription,
 } from './store/event-store.ts'
+export { storePool } from './store/store-pool.ts'
+export type { LeaseOptions, StoreLease, StorePool, StorePoolOptions } from './store/store-pool.ts'
 export type { Capabilities, Direction } from './adapter/store-adapter.ts'
 export type { AnyStream, Fold, Stream } from './model/stream.ts'

@@ -3,7 +3,7 @@ import { readMarkdown } from './markdown.ts'
 import { matches, run } from './run.ts'
 import { programsOf } from './snippets.ts'
 
-const programs = ['README.md', 'docs/guide.md', 'docs/observability.md'].flatMap((path) =>
+const programs = ['README.md', 'docs/guide.md', 'docs/observability.md', 'docs/tenants.md'].flatMap((path) =>
   programsOf(readMarkdown(path)),
 )
 
