@@ -295,8 +295,9 @@ export class Call {
   }
 
   #decided(returned: unknown, place: Place): Decided {
-    if (isRejection(returned)) return { kind: 'rejected', rejection: returned.rejection }
     const items: readonly unknown[] = Array.isArray(returned) ? returned : [returned]
+    const rejected = items.find(isRejection)
+    if (rejected) return { kind: 'rejected', rejection: rejected.rejection }
     const events = items.flatMap(place).map(({ event, stream: { stream, fold } }) => {
       return encodeEvent(event as Event, { stream, fold, argument: RETURNED }, this.metadataText)
     })
