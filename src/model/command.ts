@@ -110,7 +110,7 @@ export function defineCommand<
   Given = Input,
 >(
   definition: CommandDefinition<Input, B, Ret, Needs, Follow, Given>,
-): CommandType<Given, B & Follow, Ret, Needs> {
+): CommandType<Given, WithoutEvents<B & Follow>, Ret, Needs> {
   checkOptions(definition, 'definition', ['name', 'input', 'keyedBy', 'needs', 'reads', 'follow', 'handle'])
   const { name, input: schema, keyedBy, reads, follow, handle } = definition
   if (name !== undefined) checkDefinitionName(name, 'name')
@@ -146,7 +146,7 @@ export function defineCommand<
   return Object.assign(make, {
     rejected: (error: unknown): error is RejectedError<RejectionsIn<Ret>> =>
       isMnemeError(error) && error.code === 'REJECTED' && error.isOneOf(commands),
-  })
+  }) as never
 }
 
 /** Streams by key: under each key one stream, an array or a record of streams, a claim, or `undefined`. */
@@ -163,6 +163,10 @@ export type Boundary = AnyStream | Streams
 
 /** A state as a decision sees it. Only shallowly `Readonly`, so that it can be passed where the state's own type is expected. */
 export type ReadonlyState<State> = State extends { apply(event: never): unknown } ? State : Readonly<State>
+
+/** A boundary without the types of its streams' events, which no command needs: they would fill its hover. */
+type WithoutEvents<B> =
+  B extends Stream<infer State, infer Types> ? Stream<State, Types> : { [K in keyof B]: WithoutEvents<B[K]> }
 
 /** The states of a boundary, in the same shape. */
 export type StatesOf<B> =

@@ -88,10 +88,13 @@ export class Writer {
     throw new Error('retryDelays never end')
   }
 
-  /** One stream goes the quicker way, which is the only one that older servers know. */
+  /**
+   * Few bytes to one stream are written sooner by `appendToStream`, the only call that older servers have. Many bytes are
+   * not: the driver sends them in several messages, all of which have to arrive within two seconds (`WriteTimeoutMs`).
+   */
   async #send(batch: Batch): Promise<Written & { readonly form: MetadataForm }> {
     const { onlyStream, records, expectations } = batch
-    if (onlyStream) {
+    if (onlyStream && !(this.#isModern && batch.bytes > MAX_SMALL_APPEND_BYTES)) {
       const written = await this.#calls.appendToStream(
         onlyStream,
         records.map(({ event }) => event),
@@ -178,7 +181,13 @@ export class Writer {
       const page = await this.#reader.page(stream, { direction: 'forwards', from: revision, count: 1 })
       return page?.records[0]?.id === last ? revision : undefined
     }
-    const pages = this.#reader.stream({ stream, direction: 'backwards', from: undefined, limit: undefined })
+    const pages = this.#reader.stream({
+      stream,
+      direction: 'backwards',
+      from: undefined,
+      to: undefined,
+      limit: undefined,
+    })
     for await (const page of pages) {
       const found = page.find(({ id }) => id === last)
       if (found) return found.revision
@@ -186,6 +195,9 @@ export class Writer {
     return undefined
   }
 }
+
+/** Bytes of data up to which `appendToStream` is quicker than `appendRecords`. */
+const MAX_SMALL_APPEND_BYTES = 64 * 1024
 
 function inDoubt(error: unknown): OutcomeUnknownError {
   return new OutcomeUnknownError(

@@ -19,14 +19,18 @@ export interface SqliteDatabase {
   readonly isTransaction?: boolean
 }
 
-/** What a store needs of a prepared statement. Rows are objects by column name; integers are numbers. */
+/**
+ * What a store needs of a prepared statement. Values are strings, numbers and `null` (they are `unknown` because
+ * TypeScript 5.9 accepts the types of better-sqlite3 for nothing narrower). Rows are objects by column name; integers are
+ * numbers.
+ */
 export interface SqliteStatement {
-  run(...values: (string | number | null)[]): {
+  run(...values: unknown[]): {
     readonly changes: number | bigint
     readonly lastInsertRowid: number | bigint
   }
-  get(...values: (string | number | null)[]): unknown
-  all(...values: (string | number | null)[]): unknown[]
+  get(...values: unknown[]): unknown
+  all(...values: unknown[]): unknown[]
   /** Switches to rows as arrays, in `node:sqlite`. Used if present, because it is faster. */
   setReturnArrays?(isOn: boolean): unknown
   /** The same in better-sqlite3. */

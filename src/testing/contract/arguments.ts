@@ -76,6 +76,7 @@ const readOptions: readonly Wrong[] = [
   ...bothReadOptions,
   [{ after: '0' }, 'options.after'],
   ...numbers.map((from): Wrong => [{ from }, 'from']),
+  ...numbers.map((to): Wrong => [{ to }, 'to']),
 ]
 
 const readAllOptions: readonly Wrong[] = [
@@ -85,6 +86,11 @@ const readAllOptions: readonly Wrong[] = [
   [{ after: null }, 'after'],
   [{ after: '' }, 'after'],
   [{ after: 'yesterday' }, 'after'],
+  [{ to: 1 }, 'to'],
+  [{ to: null }, 'to'],
+  [{ to: '' }, 'to'],
+  [{ to: 'tomorrow' }, 'to'],
+  [{ to: '7', direction: 'backwards' }, 'to'],
   [{ streams: ['a', ''] }, 'streams[1]'],
   [{ categories: [1] }, 'categories[0]'],
   [{ types: ['a b'] }, 'types[0]'],

@@ -57,6 +57,20 @@ describe.each(['24.10.0', '22.10.0'])('a server of version %s, on the stand-in',
   })
 })
 
+describe('a server that gives the messages of an append little time, on the stand-in', () => {
+  test('a large append does not depend on how long its parts are under way', async () => {
+    const server = await ownServer({ writeTimeout: 1 })
+    const adapter = await opened(server.connectionString)
+    const stream = unique()
+    const text = 'x'.repeat(2_000_000)
+    const append = appendOf(
+      { [stream]: 'any' },
+      [0, 1, 2].map(() => happened(stream, { text })),
+    )
+    expect(await adapter.append(append)).toMatchObject({ kind: 'appended', revisions: [0, 1, 2] })
+  })
+})
+
 describe('the limits of a server, on the stand-in', () => {
   test.each([
     ['an event', { maxEventSize: 2_000 }],
