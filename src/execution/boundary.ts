@@ -1,10 +1,10 @@
-import type { Boundary, Streams } from '../model/command.ts'
+import { type Boundary, isRejection, type Streams } from '../model/command.ts'
 import { InvalidArgumentError, quote } from '../base/errors.ts'
 import { claiming } from './claiming.ts'
 import { type Claim, type ClaimState, isClaim, ownerIn } from '../model/claim.ts'
 import { evolve, type FoldedState, see } from './fold.ts'
 import { type AnyStream, isStream } from '../model/stream.ts'
-import { type Call, type Place, RETURNED } from './call.ts'
+import { type Call, type Place, type Placed, RETURNED } from './call.ts'
 import type { Event, StreamEvent } from '../model/event.ts'
 import { checkStreamName } from '../model/names.ts'
 import type { Revision } from '../base/revision.ts'
@@ -113,7 +113,7 @@ export function checkBoundary(boundary: unknown, argument = 'reads'): Boundary {
 export function onStreams(streams: Streams, states: StateSet): Record<string, unknown> {
   const owners = new Map<string, string | undefined>()
   const entries = Object.entries(streams).map(([key, entry]) => {
-    if (entry === undefined) return [key, undefined]
+    if (entry === undefined) return [key, leftOut(key)]
     if (isStream(entry)) return [key, (...events: Event[]) => ({ stream: entry.stream, events })]
     if (isClaim(entry)) {
       for (const stream of entry.streams) {
@@ -135,7 +135,27 @@ export function onStreams(streams: Streams, states: StateSet): Record<string, un
       },
     ]
   })
-  return Object.fromEntries(entries) as Record<string, unknown>
+  return new Proxy(Object.fromEntries(entries) as Record<string, unknown>, LEFT_OUT)
+}
+
+/** For streams that `follow` named another time, but not this time. */
+const LEFT_OUT: ProxyHandler<Record<string, unknown>> = {
+  get: (on, key) => {
+    if (typeof key === 'symbol' || key in on || key === 'then' || key === 'toJSON') return on[key as string]
+    return leftOut(key)
+  },
+}
+
+/** What `on` has for a stream that the decision does not read: fails when it is called. */
+function leftOut(key: string): object {
+  const fail = () => {
+    throw new InvalidArgumentError(`on.${key}`, {
+      message:
+        `on.${key}(...): this decision reads no stream under '${key}', because reads or follow left it out; ` +
+        `record events only if the state has '${key}'`,
+    })
+  }
+  return Object.assign(fail, { claim: fail, release: fail })
 }
 
 /** Places the events of a command over one stream. */
@@ -151,13 +171,15 @@ export function placeOnOne(stream: AnyStream): Place {
 
 /** Places the events of a command over several streams. */
 export function placeOnSeveral(streams: readonly AnyStream[]): Place {
-  const place: Place = (item) => {
+  const place = (item: unknown): ReturnType<Place> => {
+    if (isRejection(item)) return item
     const {
       stream: name,
       events,
       others,
     } = (item ?? {}) as Partial<Record<'stream' | 'events' | 'others', unknown>>
-    if (Array.isArray(others)) return others.flatMap(place)
+    if (Array.isArray(others))
+      return (others as unknown[]).flatMap((other) => place(other) as readonly Placed[])
     const candidates = streams.filter(({ stream }) => stream === name)
     const [first] = candidates
     if (!first || !Array.isArray(events)) {
