@@ -191,7 +191,7 @@ export interface KeyUse {
   readonly fingerprint: string
   /** The events that the key covered. */
   readonly events: readonly StoredEvent[]
-  /** The head of each stream of that append's conditions after those events. */
+  /** The head of each stream of that append's conditions after those events, in the order of the conditions. */
   readonly heads: readonly (readonly [stream: string, revision: Revision])[]
 }
 

@@ -1,5 +1,6 @@
 import { type EncodedAppend, encodeWrites } from './encode.ts'
 import { unlessAborted } from '../base/abort.ts'
+import { markMade, refuseOtherCopy } from '../base/copies.ts'
 import { inCallerContext } from '../base/caller-context.ts'
 import { checkDirection, checkUsableKey, streamName } from './arguments.ts'
 import { checkList, checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
@@ -60,17 +61,20 @@ export function createStore(adapter: StoreAdapter, options: StoreOptions = {}): 
   })
   const store = new Store(core)
   cores.set(store, core)
+  markMade(store)
   return store
 }
 
 /** The core of a store. @throws InvalidArgumentError if `createStore` did not make the store. */
 export function coreOf(store: EventStore): StoreCore {
   const core = cores.get(store)
-  if (!core)
+  if (!core) {
+    refuseOtherCopy(store, 'store', 'the store')
     throw new InvalidArgumentError(
       'store',
       'a store of Mneme, made by memoryStore(), sqliteStore() or the like',
     )
+  }
   return core
 }
 

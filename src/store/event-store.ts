@@ -136,7 +136,13 @@ export interface StreamWrite {
 export interface EventToAppend extends Event {
   /** A UUID. Default: a new one. With given ids, an append can be repeated without a second copy. */
   readonly id?: string | undefined
+  readonly time?: ReadEvent | undefined
+  readonly position?: ReadEvent | undefined
+  readonly revision?: ReadEvent | undefined
+  readonly stream?: ReadEvent | undefined
+  readonly metadata?: 'give metadata in the options of append' | undefined
 }
+type ReadEvent = 'an event that was read cannot be appended: give { type, data, version, id }'
 
 /** Options of `append`. */
 export interface AppendOptions {

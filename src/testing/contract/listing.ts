@@ -9,7 +9,6 @@ import { happenings, upTo } from './sample-events.ts'
 /** Names in the order of their bytes in UTF-8. UTF-16 and alphabets order some of them otherwise. */
 const names = [
   ...[
-    '-',
     'A',
     'Door',
     'Door!x',

@@ -243,7 +243,7 @@ export function readingAll(prove: Prove): void {
 
 /** Events of several streams, categories and types, in turn. */
 async function mixedLog(store: EventStore): Promise<Recorded[]> {
-  const streams = ['Door-1', 'Door-2', 'Door', 'Do-or', 'Lamp-1', 'plain', '-', 'Door-1-2', 'door-1']
+  const streams = ['Door-1', 'Door-2', 'Door', 'Do-or', 'Lamp-1', 'plain', 'x-', 'Door-1-2', 'door-1']
   for (const i of upTo(18)) {
     const types = ['T.A', 'T.B', 'T.C'].slice(i % 3, (i % 3) + 2)
     await store.append({

@@ -128,7 +128,7 @@ describe.each(drivers)('reading pages with $name', ({ driver }) => {
       'e\u0301',
       'x'.repeat(512),
       '{"a":1}',
-      '-',
+      'x-',
       '1e5',
       '0x10',
       'NULL',
