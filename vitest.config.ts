@@ -18,7 +18,8 @@ const servers = [
 
 export default defineConfig({
   // `mneme` and its subpaths resolve to src: the tests need no build.
-  ssr: { resolve: { conditions: ['mneme:source', 'node', 'module', 'development|production'] } },
+  // Not by the condition `module`, which Node does not know: for bundlers, it may lead to files that Node cannot load.
+  ssr: { resolve: { conditions: ['mneme:source', 'node', 'development|production'] } },
   // Node 20 has no `using`: lower it.
   oxc: { target: 'es2022' },
   test: {

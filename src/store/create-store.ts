@@ -3,9 +3,16 @@ import { unlessAborted } from '../base/abort.ts'
 import { markMade, refuseOtherCopy } from '../base/copies.ts'
 import { inCallerContext } from '../base/caller-context.ts'
 import { checkDirection, checkUsableKey, streamName } from './arguments.ts'
+import { tellInterrupted, watchAppend } from './diagnostics.ts'
 import { checkList, checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { decode } from '../model/upcast.ts'
-import { ConflictError, InvalidArgumentError, KeyReusedError, UnsupportedError } from '../base/errors.ts'
+import {
+  ConflictError,
+  InvalidArgumentError,
+  KeyReusedError,
+  type MnemeError,
+  UnsupportedError,
+} from '../base/errors.ts'
 import type { EventsOf } from '../model/aggregate.ts'
 import { type AnyEventType, eventTypeRecord } from '../model/event-type.ts'
 import type { Recorded } from '../model/event.ts'
@@ -95,10 +102,19 @@ class Store implements EventStore {
     return this.#core.identity()
   }
 
-  async append(writes: StreamWrite | readonly StreamWrite[], options?: AppendOptions): Promise<AppendResult> {
+  append(writes: StreamWrite | readonly StreamWrite[], options?: AppendOptions): Promise<AppendResult> {
+    return watchAppend(options, (...args) => this.#append(writes, ...args))
+  }
+
+  async #append(
+    writes: StreamWrite | readonly StreamWrite[],
+    options: AppendOptions | undefined,
+    encodedAs?: (request: AppendRequest) => void,
+  ): Promise<AppendResult> {
     const { key, signal, metadata } = checkAppendOptions(options, this.capabilities)
     const encoded = encodeWrites(writes, JSON.stringify(metadata), this.capabilities)
     const request = key === undefined ? encoded : withKey(encoded, key)
+    encodedAs?.(request)
     this.#core.enter()
     try {
       signal?.throwIfAborted()
@@ -186,10 +202,14 @@ class Store implements EventStore {
     if (typeof (onInterrupted as unknown) !== 'function') {
       throw new InvalidArgumentError('onInterrupted', 'a function')
     }
+    const interrupted = (error: MnemeError) => {
+      tellInterrupted(error)
+      onInterrupted(error)
+    }
     const wanted = {
       from: checkFrom(from),
       ...checkFilter(options),
-      interrupted: inCallerContext(onInterrupted),
+      interrupted: inCallerContext(interrupted),
     }
     return new EventSubscription(this.#core, wanted, checkSignal(options.signal))
   }
