@@ -122,17 +122,20 @@ export type {
   AppendOptions,
   AppendResult,
   Checkpoint,
+  EventPage,
   EventStore,
   EventToAppend,
+  LogPage,
   SubscribeFrom,
   ReadAllOptions,
   ReadOptions,
   StoreOptions,
+  StreamsOptions,
   StreamWrite,
   SubscribeOptions,
   Subscription,
 } from './store/event-store.ts'
 export { storePool } from './store/store-pool.ts'
 export type { LeaseOptions, StoreLease, StorePool, StorePoolOptions } from './store/store-pool.ts'
-export type { Capabilities, Direction } from './adapter/store-adapter.ts'
+export type { Capabilities, Direction, StreamSummary } from './adapter/store-adapter.ts'
 export type { AnyStream, Fold, Stream } from './model/stream.ts'
