@@ -2,6 +2,7 @@ export { aggregateFromClass, defineAggregate } from './model/aggregate.ts'
 export type {
   Aggregate,
   AggregateDefinition,
+  AggregateStream,
   AnyAggregate,
   ClassAggregateDefinition,
   EventsOf,
@@ -23,7 +24,7 @@ export type {
   StatesOf,
   Streams,
 } from './model/command.ts'
-export type { ExecuteOptions, Retry } from './execution/call.ts'
+export type { ExecuteOptions, ExpectedRevisions, Retry } from './execution/call.ts'
 export { defineCommand } from './model/command.ts'
 export type { Command, CommandDefinition, CommandType, RejectionOf } from './model/command.ts'
 export { createStore } from './store/create-store.ts'
@@ -57,6 +58,14 @@ export {
   UnsupportedError,
 } from './base/errors.ts'
 export type { AnyMnemeError, DataIssue, ErrorCode, OpenFailure } from './base/errors.ts'
+export { executor } from './execution/executor.ts'
+export type {
+  CommandOutcome,
+  Executor,
+  ExecutorArguments,
+  ExecutorCall,
+  ExecutorDefaults,
+} from './execution/executor.ts'
 export { event } from './model/event-spec.ts'
 export type { EventSpec } from './model/event-spec.ts'
 export { defineEvents } from './model/event-type.ts'
@@ -70,6 +79,8 @@ export type {
 } from './model/event-type.ts'
 export { execute, tryExecute } from './execution/execute.ts'
 export type { Executed, NotExecuted, Outcome, ExecuteArguments } from './execution/execute.ts'
+export { load } from './execution/load.ts'
+export type { Loaded, LoadedStreams, LoadOptions } from './execution/load.ts'
 export type { Event, NoData, Recorded, RecordedAs, StreamEvent } from './model/event.ts'
 export type { Json, JsonObject } from './model/json.ts'
 export { limits } from './base/limits.ts'

@@ -2,7 +2,7 @@ import type { ExpectedRevision, Revision } from '../base/revision.ts'
 import type { AppendRequest, Conflict, Repeated, StoredEvent } from './store-adapter.ts'
 
 /** Whether a stream's head is the expected one. */
-function holds(expected: ExpectedRevision, actual: Revision): boolean {
+export function holds(expected: ExpectedRevision, actual: Revision): boolean {
   return expected === 'any' || (expected === 'exists' ? actual !== 'none' : expected === actual)
 }
 

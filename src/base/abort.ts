@@ -20,6 +20,22 @@ export function onAbort(signal: AbortSignal, callback: () => void): () => void {
   }
 }
 
+/** What a call gives, but no later than a signal is aborted: then it rejects with the reason, and the call goes on unseen. */
+export async function unlessAborted<T>(call: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return call
+  let stop!: () => void
+  const aborted = new Promise<never>((_, reject) => {
+    stop = onAbort(signal, () => {
+      reject(signal.reason as Error)
+    })
+  })
+  try {
+    return await Promise.race([call, aborted])
+  } finally {
+    stop()
+  }
+}
+
 /** A controller that is aborted with a signal, or earlier by its owner, who calls `stop` at the end. */
 export function endingWith(signal: AbortSignal | undefined): {
   readonly ending: AbortController
@@ -32,6 +48,33 @@ export function endingWith(signal: AbortSignal | undefined): {
   })
   if (signal.aborted) ending.abort()
   return { ending, stop }
+}
+
+/**
+ * A signal that is aborted with the first of two, for the same reason. Not `AbortSignal.any`: in Node 20, a signal that lives
+ * long keeps what was made of it.
+ */
+export function anySignal(
+  first: AbortSignal | undefined,
+  second: AbortSignal | undefined,
+): { readonly signal: AbortSignal | undefined; readonly release: () => void } {
+  if (first === undefined || second === undefined || first === second) {
+    return { signal: first ?? second, release: () => undefined }
+  }
+  const either = new AbortController()
+  const releases = [first, second].map((signal) => {
+    const abort = () => {
+      either.abort(signal.reason)
+    }
+    if (signal.aborted) abort()
+    return onAbort(signal, abort)
+  })
+  return {
+    signal: either.signal,
+    release: () => {
+      for (const release of releases) release()
+    },
+  }
 }
 
 /**

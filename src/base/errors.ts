@@ -1,6 +1,9 @@
 import type { Limits } from './limits.ts'
 import type { ExpectedRevision, Position, Revision } from './revision.ts'
 
+/** The brand of every error, by which another copy of the package in the process knows it too. */
+const ERROR = Symbol.for('mneme.error')
+
 /**
  * The base of every error that Mneme throws: a stable `code`, a `cause` if there is one, and whether the same call, made
  * again later, can succeed. Errors that the user's own code throws pass through unchanged.
@@ -17,23 +20,37 @@ export abstract class MnemeError extends Error {
     super(message, options)
     this.name = new.target.name
   }
+
+  static {
+    Object.defineProperty(this.prototype, ERROR, { value: true })
+  }
 }
 
-/** A stream was not at the revision that an append expected. Nothing was written. */
+/** A stream was not at the revision that an append, or the caller of `execute`, expected. Nothing was written. */
 export class ConflictError extends MnemeError {
   readonly code = 'CONFLICT'
-  override readonly isRetryable = true
+  override readonly isRetryable: boolean = true
   readonly stream: string
   readonly expected: ExpectedRevision
   readonly actual: Revision
+  /**
+   * Whether it was `expected` in the options of `execute` that did not hold: the caller decided on another state than the
+   * current one. Such a conflict is never retried.
+   */
+  readonly isPrecondition: boolean
 
-  constructor(conflict: { stream: string; expected: ExpectedRevision; actual: Revision }) {
+  constructor(
+    conflict: { stream: string; expected: ExpectedRevision; actual: Revision },
+    isPrecondition = false,
+  ) {
     super(
       `stream ${quote(conflict.stream)} was expected at ${describe(conflict.expected)}, but is at ${describe(conflict.actual)}`,
     )
     this.stream = conflict.stream
     this.expected = conflict.expected
     this.actual = conflict.actual
+    this.isPrecondition = isPrecondition
+    if (isPrecondition) this.isRetryable = false
   }
 }
 
@@ -41,11 +58,18 @@ export class ConflictError extends MnemeError {
 export class RejectedError<R = { readonly reason: string }> extends MnemeError {
   readonly code = 'REJECTED'
   readonly rejection: R
+  /** The head of each stream that the command read, on which the rejection stands, by name. */
+  readonly revisions: ReadonlyMap<string, Revision>
   readonly #command: object | undefined
 
-  constructor(rejection: R & { readonly reason: string }, command?: object) {
+  constructor(
+    rejection: R & { readonly reason: string },
+    revisions: ReadonlyMap<string, Revision> = new Map(),
+    command?: object,
+  ) {
     super(`the command was rejected: ${rejection.reason}`)
     this.rejection = rejection
+    this.revisions = revisions
     this.#command = command
   }
 
@@ -60,14 +84,30 @@ export class InvalidDataError extends MnemeError {
   readonly code = 'INVALID_DATA'
   /** What is invalid: an event's type, `metadata`, or `input`. */
   readonly subject: string
-  /** What is wrong, and where: paths like `data.items[3].at`. */
+  /** What is wrong, and where: paths like `data.items[3].at`. The message has the first five, with long paths shortened. */
   readonly issues: readonly DataIssue[]
 
   constructor(subject: string, issues: readonly DataIssue[]) {
-    super(`${subject} was refused: ${issues.map(({ path, message }) => `${path}: ${message}`).join('; ')}`)
+    const told = issues
+      .slice(0, MAX_ISSUES_TOLD)
+      .map(({ path, message }) => `${shortened(path)}: ${message}`)
+      .join('; ')
+    const untold = issues.length - MAX_ISSUES_TOLD
+    super(`${subject} was refused: ${told}${untold > 0 ? `; and ${String(untold)} more issues` : ''}`)
     this.subject = subject
     this.issues = issues
   }
+}
+
+/** A message is read by people: `issues` has the rest. */
+const MAX_ISSUES_TOLD = 5
+const MAX_PATH_LENGTH = 80
+
+/** A path with its middle left out if it is long. */
+function shortened(path: string): string {
+  if (path.length <= MAX_PATH_LENGTH) return path
+  const half = (MAX_PATH_LENGTH - 3) / 2
+  return `${path.slice(0, Math.ceil(half))}...${path.slice(-Math.floor(half))}`
 }
 
 /** One reason why data was refused. */
@@ -348,6 +388,10 @@ export class InvalidArgumentError extends TypeError {
     this.name = 'InvalidArgumentError'
     this.argument = argument
   }
+
+  static {
+    Object.defineProperty(this.prototype, ERROR, { value: true })
+  }
 }
 
 /** Every error that Mneme throws, discriminated by `code`. */
@@ -407,7 +451,8 @@ export type ErrorCode =
   | 'UNSUPPORTED'
 
 /**
- * Whether an error is one of Mneme's; if so, `switch (error.code)` narrows it.
+ * Whether an error is one of Mneme's; if so, `switch (error.code)` narrows it. Unlike `instanceof`, it also recognises the
+ * errors of another copy of the package in this process.
  *
  * @example
  * ```ts
@@ -420,7 +465,7 @@ export type ErrorCode =
  * ```
  */
 export function isMnemeError(error: unknown): error is AnyMnemeError {
-  return error instanceof MnemeError || error instanceof InvalidArgumentError
+  return typeof error === 'object' && error !== null && ERROR in error
 }
 
 function describe(revision: ExpectedRevision): string {
@@ -432,6 +477,15 @@ export function quote(name: string): string {
   const text = JSON.stringify(name)
   return text.length > 120 ? `${text.slice(0, 117)}..."` : text
 }
+
+/** Whether the store could not be reached, or not in time: what only reads continues by itself once it is reachable again. */
+export function isTransient(error: unknown): error is MnemeError {
+  return isMnemeError(error) && TRANSIENT_CODES.has(error.code)
+}
+
+const TRANSIENT_CODES: ReadonlySet<string> = new Set([
+  ...['STORE_UNAVAILABLE', 'STORE_TIMEOUT', 'STORE_BUSY', 'OVERLOADED'],
+])
 
 /** The error for a position at which the store has another event, or none. */
 export function historyRewound(position: Position): HistoryRewoundError {

@@ -5,6 +5,7 @@ import { type AnyStream, isStream } from '../model/stream.ts'
 import { type Call, type Place, RETURNED } from './call.ts'
 import type { Event, StreamEvent } from '../model/event.ts'
 import { checkStreamName } from '../model/names.ts'
+import type { Revision } from '../base/revision.ts'
 
 /** What a command read: its streams, including those that it follows, and their states. */
 export interface Reading {
@@ -32,11 +33,15 @@ export async function readBoundary(
       if (states.get(stream) || same.some(({ fold }) => fold === stream.fold)) continue
       missing.set(stream.stream, [...same, stream])
     }
-    await Promise.all(
-      [...missing.values()].map(async (folds) => {
-        for (const stream of folds) states.add(await load(stream, states.of(stream.stream)[0]))
+    const loaded = await Promise.all(
+      [...missing].map(async ([name, folds]) => {
+        const own: FoldedState[] = []
+        for (const stream of folds) own.push(await load(stream, states.of(name)[0] ?? own[0]))
+        return own
       }),
     )
+    // In the order of the boundary, in which a store keeps the heads with an idempotency key.
+    for (const folded of loaded.flat()) states.add(folded)
   }
   if (isStream(boundary)) {
     await read([boundary])
@@ -62,24 +67,36 @@ export async function readBoundary(
   return { boundary: { ...boundary, ...followed }, states }
 }
 
+/** The boundary with other streams of the same aggregates. */
+export function renameStreams(boundary: Boundary, nameOf: (stream: string) => string): Boundary {
+  const rename = (stream: AnyStream): AnyStream => ({ ...stream, stream: nameOf(stream.stream) })
+  return isStream(boundary) ? rename(boundary) : (mapStreams(boundary, rename) as Streams)
+}
+
 /** Maps every stream of a boundary, in the boundary's shape. @throws InvalidArgumentError */
-function mapStreams(streams: Streams, map: (stream: AnyStream) => unknown): Record<string, unknown> {
-  const entries = Object.entries(streams).map(([key, entry]) => [key, mapEntry(entry, `reads.${key}`, map)])
+function mapStreams(
+  streams: Streams,
+  map: (stream: AnyStream) => unknown,
+  argument = 'reads',
+): Record<string, unknown> {
+  const entries = Object.entries(streams).map(([key, entry]) => {
+    return [key, mapEntry(entry, `${argument}.${key}`, map)]
+  })
   return Object.fromEntries(entries) as Record<string, unknown>
 }
 
 /** The streams of a boundary. A stream that is named twice is listed twice. @throws InvalidArgumentError, LimitError */
-export function listStreams(streams: Streams): AnyStream[] {
+export function listStreams(streams: Streams, argument?: string): AnyStream[] {
   const list: AnyStream[] = []
-  mapStreams(streams, (stream) => list.push(stream))
+  mapStreams(streams, (stream) => list.push(stream), argument)
   for (const { stream } of list) checkStreamName(stream, 'the stream')
   return list
 }
 
 /** Checks a boundary. @throws InvalidArgumentError, LimitError */
-export function checkBoundary(boundary: unknown): Boundary {
+export function checkBoundary(boundary: unknown, argument = 'reads'): Boundary {
   if (typeof boundary !== 'object' || boundary === null || Array.isArray(boundary) || 'then' in boundary) {
-    throw new InvalidArgumentError('reads', 'a stream, like BankAccount(id), or a record of streams')
+    throw new InvalidArgumentError(argument, 'a stream, like BankAccount(id), or a record of streams')
   }
   if (isStream(boundary)) checkStreamName(boundary.stream, 'the stream')
   return boundary as Boundary
@@ -179,6 +196,11 @@ export class StateSet {
   /** One state of each stream. */
   byStream(): FoldedState[] {
     return [...this.#states.values()].flatMap(([first]) => first ?? [])
+  }
+
+  /** The head of each stream, by name. */
+  revisions(): Map<string, Revision> {
+    return new Map(this.byStream().map(({ stream, revision }) => [stream.stream, revision]))
   }
 
   all(): FoldedState[] {

@@ -1,15 +1,17 @@
 import { type Boundary, type Command, isRejection } from '../model/command.ts'
 import { checkOptions, checkSignal } from '../base/arguments.ts'
-import { checkUsableKey } from '../store/arguments.ts'
+import { checkExpected, checkUsableKey } from '../store/arguments.ts'
+import { holds } from '../adapter/append-rules.ts'
+import { checkStreamName } from '../model/names.ts'
 import { type EncodedEvent, encodeEvent } from '../store/encode.ts'
-import { ConflictError, InvalidArgumentError } from '../base/errors.ts'
+import { ConflictError, InvalidArgumentError, quote } from '../base/errors.ts'
 import type { Event, Recorded } from '../model/event.ts'
 import { fingerprint } from '../model/fingerprint.ts'
 import { checkMetadata, type Metadata } from '../model/metadata.ts'
 import { isPlain } from '../model/json.ts'
 import { onAbort } from '../base/abort.ts'
 import { retryDelay, type RetryOptions, retryPolicy, type RetryPolicy } from '../base/retry.ts'
-import type { Position, Revision } from '../base/revision.ts'
+import type { ExpectedRevision, Position, Revision } from '../base/revision.ts'
 import type { Appended, Conflict, Repeated } from '../adapter/store-adapter.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import { type CallerContext, callerContext } from '../base/caller-context.ts'
@@ -21,6 +23,12 @@ import { fromVerdict } from '../store/decode.ts'
 export interface ExecuteOptions {
   /** Stored with every event of the command. */
   readonly metadata?: Metadata | undefined
+  /**
+   * What the caller expects of the heads of streams that the command reads, by name, for example from the `revisions` of an
+   * earlier result. Checked before `handle` runs and atomically with the append. If a stream is not as expected, the
+   * command fails with a `ConflictError` and is not retried. A stream that the command does not read is refused.
+   */
+  readonly expected?: ExpectedRevisions | undefined
   /**
    * An idempotency key, stored with the events in the same append: executed again, the command appends nothing and
    * returns the result of the first append. Its scope is the store, so it should name the operation too; it is kept as long
@@ -34,6 +42,10 @@ export interface ExecuteOptions {
   /** Called before each retry. A cached state that was out of date is no conflict: the command is decided again at once. */
   readonly onRetry?: ((retry: Retry) => void) | undefined
 }
+
+/** The expected head of each stream, by the stream's name. */
+export type ExpectedRevisions =
+  Readonly<Record<string, ExpectedRevision>> | ReadonlyMap<string, ExpectedRevision>
 
 /** A retry that is about to happen. */
 export interface Retry {
@@ -55,7 +67,12 @@ export type CallOutcome =
       readonly attempts: number
       readonly repeated: boolean
     }
-  | { readonly ok: false; readonly rejection: { readonly reason: string }; readonly attempts: number }
+  | {
+      readonly ok: false
+      readonly rejection: { readonly reason: string }
+      readonly revisions: ReadonlyMap<string, Revision>
+      readonly attempts: number
+    }
 
 /** The result of `handle`. A thrown error counts as a decision too: it is reported only if the state is current. */
 export type Decided =
@@ -95,6 +112,7 @@ export class Call {
   /** The `handle` that executes this command, if there is one. */
   readonly #within: RunningHandle | undefined = runningHandle()
   readonly #needs: object
+  readonly #expected: ReadonlyMap<string, ExpectedRevision> | undefined
   readonly #retry: RetryPolicy
   readonly #onRetry: ((retry: Retry) => void) | undefined
   #retries = 0
@@ -119,7 +137,7 @@ export class Call {
     if (command.follow !== undefined && typeof (command.follow as unknown) !== 'function') {
       throw new InvalidArgumentError('follow', 'a function that returns a record of streams')
     }
-    checkOptions(options, 'options', ['metadata', 'key', 'signal', 'retry', 'onRetry', 'needs'])
+    checkOptions(options, 'options', ['metadata', 'expected', 'key', 'signal', 'retry', 'onRetry', 'needs'])
     this.#core = core
     this.command = command
     this.metadata = checkMetadata(options.metadata)
@@ -128,6 +146,7 @@ export class Call {
     this.fingerprint = this.key === undefined ? '' : fingerprint(inputOf(command))
     this.signal = checkSignal(options.signal)
     this.#needs = checkNeeds(options.needs)
+    this.#expected = checkExpectations(options.expected)
     this.#retry = retryPolicy(options.retry)
     if (options.onRetry !== undefined && typeof (options.onRetry as unknown) !== 'function') {
       throw new InvalidArgumentError('onRetry', 'a function')
@@ -157,37 +176,63 @@ export class Call {
   }
 
   /**
-   * Runs `handle` in its caller's context; returns a promise only if `handle` does. Never throws: an error counts as a
-   * decision.
+   * Runs `handle` in its caller's context, unless a stream is not as the caller expected; returns a promise only if
+   * `handle` does. Never throws: an error counts as a decision.
    *
-   * @param streams the streams that the command read.
+   * @param revisions the head of each stream that the command read.
    */
   decide(
     state: unknown,
     extra: object,
     place: Place,
-    streams: ReadonlySet<string>,
+    revisions: ReadonlyMap<string, Revision>,
   ): Decided | Promise<Decided> {
+    const unmet = this.unmet(revisions) ?? this.#unread(revisions)
+    if (unmet) return threw(unmet)
     this.attempts++
-    return this.context.runInAsyncScope(() => this.#decide(state, extra, place, streams))
+    return this.context.runInAsyncScope(() => this.#decide(state, extra, place, revisions))
+  }
+
+  /** The error of the first of these streams that is not as the caller expected. */
+  unmet(revisions: Iterable<readonly [stream: string, actual: Revision]>): ConflictError | undefined {
+    if (!this.#expected) return undefined
+    for (const [stream, actual] of revisions) {
+      const expected = this.#expected.get(stream)
+      if (expected !== undefined && !holds(expected, actual)) {
+        return new ConflictError({ stream, expected, actual }, true)
+      }
+    }
+    return undefined
+  }
+
+  /** The error of a stream of which the caller expects something, and which the command does not read. */
+  #unread(revisions: ReadonlyMap<string, Revision>): InvalidArgumentError | undefined {
+    for (const stream of this.#expected?.keys() ?? []) {
+      if (revisions.has(stream)) continue
+      const read = [...revisions.keys()].slice(0, 10).map(quote).join(', ')
+      const message = `expected names the stream ${quote(stream)}, which the command does not read; it reads ${read}`
+      return new InvalidArgumentError('expected', { message })
+    }
+    return undefined
   }
 
   #decide(
     state: unknown,
     extra: object,
     place: Place,
-    streams: ReadonlySet<string>,
+    revisions: ReadonlyMap<string, Revision>,
   ): Decided | Promise<Decided> {
     const context = {
       ...this.#needs,
       attempt: this.attempts,
       signal: this.signal ?? NEVER,
       metadata: this.metadata,
+      revisions,
       ...extra,
     }
     try {
       const { command } = this
-      const running = { core: this.#core, command, streams, within: this.#within, isOver: false }
+      const running = { core: this.#core, command, streams: revisions, within: this.#within, isOver: false }
       const returned = runHandle(running, () => command.handle(state as never, context as never))
       if (!isThenable(returned)) return this.#decided(returned, place)
       return Promise.race([returned, this.outcome])
@@ -222,6 +267,11 @@ export class Call {
    */
   conflicted(conflict: Conflict, counts: boolean, jitter: number): number | undefined {
     if (this.isOver) return undefined
+    const unmet = this.unmet([[conflict.stream, conflict.actual]])
+    if (unmet) {
+      this.reject(unmet)
+      return undefined
+    }
     if (!counts) return 0
     const error = new ConflictError(conflict)
     if (++this.#retries > this.#retry.maxRetries) {
@@ -276,8 +326,12 @@ function threw(error: unknown): Decided {
 /** What an idempotency key is compared by. */
 function inputOf(command: Command<Boundary, unknown, unknown>): unknown {
   const { name } = command
-  const input = 'input' in command ? command.input : fieldsOf(command)
+  const input = typeof command.keyedBy === 'function' ? command.keyedBy() : inputIn(command)
   return name === undefined ? input : [name, input]
+}
+
+function inputIn(command: Command<Boundary, unknown, unknown>): unknown {
+  return 'input' in command ? command.input : fieldsOf(command)
 }
 
 /** The public fields of an instance. */
@@ -286,7 +340,30 @@ function fieldsOf(command: object): unknown {
   return isPlain(command) || Object.keys(fields).length > 1 ? fields : command
 }
 
-function checkNeeds(needs: unknown = {}): object {
+function checkExpectations(
+  expected: ExpectedRevisions | undefined,
+): ReadonlyMap<string, ExpectedRevision> | undefined {
+  if (expected === undefined) return undefined
+  const isMap = Object.prototype.toString.call(expected) === '[object Map]'
+  if (
+    typeof (expected as unknown) !== 'object' ||
+    (expected as unknown) === null ||
+    !(isMap || isPlain(expected))
+  ) {
+    throw new InvalidArgumentError('expected', 'an object or a Map from the names of streams to revisions')
+  }
+  const entries = isMap
+    ? [...(expected as ReadonlyMap<string, ExpectedRevision>)]
+    : Object.entries(expected as Readonly<Record<string, ExpectedRevision>>)
+  for (const [stream, revision] of entries) {
+    checkStreamName(stream, 'the stream in expected')
+    checkExpected(revision, `expected[${quote(stream)}]`)
+  }
+  return new Map(entries)
+}
+
+/** @throws InvalidArgumentError */
+export function checkNeeds(needs: unknown = {}): object {
   if (typeof needs !== 'object' || needs === null) {
     throw new InvalidArgumentError('needs', 'an object with what the command needs')
   }
@@ -326,8 +403,9 @@ export function report(call: Call, standing: Standing, verdict: Appended | Repea
   const { decided, events, first, result, revisions } = standing
   const { attempts, metadata } = call
   if (decided.kind === 'threw') call.reject(decided.error)
-  else if (decided.kind === 'rejected') call.resolve({ ok: false, rejection: decided.rejection, attempts })
-  else {
+  else if (decided.kind === 'rejected') {
+    call.resolve({ ok: false, rejection: decided.rejection, revisions, attempts })
+  } else {
     const stored = verdict ? fromVerdict(events, verdict, metadata, first) : []
     call.resolve({
       ok: true,

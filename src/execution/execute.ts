@@ -9,7 +9,7 @@ import type {
   StatesOf,
 } from '../model/command.ts'
 import { Call, type ExecuteOptions } from './call.ts'
-import { Executor } from './executor.ts'
+import { CommandRouter } from './command-router.ts'
 import { coreOf } from '../store/create-store.ts'
 import { RejectedError } from '../base/errors.ts'
 import type { RecordedAs } from '../model/event.ts'
@@ -38,6 +38,8 @@ export interface Executed<State, E> {
 export interface NotExecuted<R> {
   readonly ok: false
   readonly rejection: R
+  /** The head of each stream that it read, on which the rejection stands, by name. */
+  readonly revisions: ReadonlyMap<string, Revision>
   /** How often `handle` ran. */
   readonly attempts: number
 }
@@ -59,7 +61,7 @@ export type ExecuteArguments<Needs> =
  * rejection and an error thrown by `handle`, is based on committed, current state.
  *
  * @throws RejectedError if `handle` returned `reject(...)`; `command.rejected(error)` narrows it.
- * @throws ConflictError if every retry met a conflict.
+ * @throws ConflictError if every retry met a conflict, or at once if a stream is not as `expected`.
  * @throws errors of `handle`, unchanged; the signal's reason if the call was aborted.
  * @throws FoldError, UnknownEventError, StreamTruncatedError, InvalidDataError, LimitError, KeyReusedError,
  *   OutcomeUnknownError, and the errors of the store's `append`. Nothing was written, except perhaps with
@@ -75,7 +77,7 @@ export async function execute<B extends Boundary, Ret extends Decision<B>, Needs
   ...options: ExecuteArguments<NoInfer<Needs>>
 ): Promise<Executed<StatesOf<B>, EventsIn<Ret>>> {
   const outcome = await run(store, command, options[0])
-  if (!outcome.ok) throw new RejectedError(outcome.rejection, command)
+  if (!outcome.ok) throw new RejectedError(outcome.rejection, outcome.revisions, command)
   return outcome as never
 }
 
@@ -102,16 +104,17 @@ async function run(store: EventStore, given: unknown, options: ExecuteOptions = 
   const boundary = checkBoundary(call.command.reads)
   core.enter()
   try {
-    return await executorOf(core).execute(call, boundary)
+    return await routerOf(core).execute(call, boundary)
   } finally {
     core.leave()
   }
 }
 
-function executorOf(core: StoreCore): Executor {
-  let executor = executors.get(core)
-  if (!executor) executors.set(core, (executor = new Executor(core)))
-  return executor
+/** The router of a store, made when it is first used. */
+export function routerOf(core: StoreCore): CommandRouter {
+  let router = routers.get(core)
+  if (!router) routers.set(core, (router = new CommandRouter(core)))
+  return router
 }
 
-const executors = new WeakMap<StoreCore, Executor>()
+const routers = new WeakMap<StoreCore, CommandRouter>()

@@ -39,24 +39,31 @@ interface Cloneable {
  * Folds a stream's state from its events, up to a revision if one is given.
  *
  * @param options `known`: an earlier state, to which only later events are added; if the stream does not continue it, the
- *   whole stream is read.
- * @throws StreamTruncatedError, UnknownEventError, FoldError
+ *   whole stream is read. `signal`: stops it between two pages.
+ * @throws the signal's reason; StreamTruncatedError, UnknownEventError, FoldError
  */
 export async function foldStream(
   core: StoreCore,
   stream: AnyStream,
-  options: { known?: FoldedState | undefined; upTo?: Revision } = {},
+  options: { known?: FoldedState | undefined; upTo?: Revision; signal?: AbortSignal | undefined } = {},
 ): Promise<FoldedState> {
-  const { known, upTo } = options
+  const { known, upTo, signal } = options
   if (known?.stream.fold === stream.fold) {
-    const continued = await readOn(core, known, upTo)
+    const continued = await readOn(core, known, upTo, signal)
     if (continued) return continued
   }
   const folding = new Folding(stream)
   if (upTo === 'none') return folding.result()
   const limit = upTo === undefined ? undefined : upTo + 1
-  const request = { stream: stream.stream, direction: 'forwards', from: undefined, limit } as const
+  const request = {
+    stream: stream.stream,
+    direction: 'forwards',
+    from: undefined,
+    to: undefined,
+    limit,
+  } as const
   for await (const page of core.read(request)) {
+    signal?.throwIfAborted()
     if (page.length === 0) throw new StreamTruncatedError(stream.stream, undefined)
     for (const event of page) {
       if (!folding.isNext(event)) throw await gapBefore(core, stream.stream, folding.next, event.revision)
@@ -114,7 +121,8 @@ class Folding {
 async function gapBefore(core: StoreCore, stream: string, missing: number, found: number): Promise<Error> {
   if (missing > 0) {
     // Its beginning may have been cut off while it was read.
-    for await (const [first] of core.read({ stream, direction: 'forwards', from: undefined, limit: 1 })) {
+    const request = { stream, direction: 'forwards', from: undefined, to: undefined, limit: 1 } as const
+    for await (const [first] of core.read(request)) {
       if (first?.revision !== 0) break
       const gap =
         missing === found - 1
@@ -133,6 +141,7 @@ async function readOn(
   core: StoreCore,
   known: FoldedState,
   upTo: Revision = Infinity,
+  signal?: AbortSignal,
 ): Promise<FoldedState | undefined> {
   const { stream } = known.stream
   const from = known.revision
@@ -141,7 +150,8 @@ async function readOn(
   if (upTo === from) return { ...known, cached: false }
   const limit = upTo === Infinity ? undefined : upTo - from + 1
   let folded: FoldedState | undefined
-  for await (const page of core.read({ stream, direction: 'forwards', from, limit })) {
+  for await (const page of core.read({ stream, direction: 'forwards', from, to: undefined, limit })) {
+    signal?.throwIfAborted()
     const [first] = page
     const isNext = folded !== undefined || (first?.revision === from && first.id === known.lastId)
     if (!isNext) return undefined

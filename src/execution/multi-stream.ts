@@ -134,10 +134,10 @@ export class MultiStreamDecision {
     try {
       const on = onStreams(boundary as Streams)
       const streams = states.all().map(({ stream }) => stream)
-      const names = new Set(streams.map(({ stream }) => stream))
+      const revisions = states.revisions()
       const decided: Decided = reading.threw
-        ? { kind: 'threw', ...reading.threw }
-        : await this.#call.decide(states.shape(boundary), { on }, placeOnSeveral(streams), names)
+        ? { kind: 'threw', error: this.#call.unmet(revisions) ?? reading.threw.error }
+        : await this.#call.decide(states.shape(boundary), { on }, placeOnSeveral(streams), revisions)
       if (decided.kind !== 'events') return { decided, ...nothing }
       const { events } = decided
       checkEvents(events, states.byStream().length)
@@ -150,7 +150,7 @@ export class MultiStreamDecision {
 
   /** The states with the decision's events, so that an event that an aggregate cannot fold is never stored. */
   #fold(states: StateSet, events: readonly EncodedEvent[]): StateSet {
-    const heads = new Map(states.byStream().map(({ stream, revision }) => [stream.stream, revision]))
+    const heads = states.revisions()
     const placed = events.map((event) => {
       const revision = nextRevision(heads.get(event.stream)!)
       heads.set(event.stream, revision)
@@ -173,8 +173,7 @@ export class MultiStreamDecision {
       if (verdict?.kind === 'repeated') this.#context.cache.delete(folded.stream.stream)
       else this.#context.cache.set(folded)
     }
-    const revisions = new Map(states.map(({ stream, revision }) => [stream.stream, revision]))
-    report(this.#call, { ...candidate, first: 0, revisions }, verdict)
+    report(this.#call, { ...candidate, first: 0, revisions: candidate.after.revisions() }, verdict)
   }
 }
 

@@ -9,7 +9,8 @@ type AnyCommand = Command<Boundary, unknown, unknown>
 export interface RunningHandle {
   readonly core: StoreCore
   readonly command: AnyCommand
-  readonly streams: ReadonlySet<string>
+  /** The streams that it read. */
+  readonly streams: { has(stream: string): boolean }
   /** The `handle` that executed this command, if there is one. */
   readonly within: RunningHandle | undefined
   isOver: boolean

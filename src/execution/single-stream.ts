@@ -251,8 +251,8 @@ async function decideInSequence(group: readonly Waiting[], base: FoldedState): P
 
 function decide({ call, stream }: Waiting, state: FoldedState): Decided | Promise<Decided> {
   try {
-    const streams = new Set([stream.stream])
-    return call.decide(see(state), { revision: state.revision }, placeOnOne(stream), streams)
+    const { revision } = state
+    return call.decide(see(state), { revision }, placeOnOne(stream), new Map([[stream.stream, revision]]))
   } catch (error) {
     // Thrown by `clone()`: handled like an error of `handle`.
     return { kind: 'threw', error }

@@ -1,5 +1,5 @@
 import type { Recorded } from '../model/event.ts'
-import { onAbort } from '../base/abort.ts'
+import { unlessAborted } from '../base/abort.ts'
 import { fromStored } from './decode.ts'
 import type { StoredEvent } from '../adapter/store-adapter.ts'
 
@@ -53,7 +53,7 @@ export class EventIterator implements AsyncIterableIterator<Recorded> {
   }
 
   async #turnPage(): Promise<IteratorResult<Recorded, undefined>> {
-    const turning = this.#unlessAborted(this.#pages.next())
+    const turning = unlessAborted(this.#pages.next(), this.#signal)
     this.#turning = turning.catch(() => undefined)
     try {
       const { done, value } = await turning
@@ -71,23 +71,6 @@ export class EventIterator implements AsyncIterableIterator<Recorded> {
       this.#turning = undefined
     }
     return this.next()
-  }
-
-  /** Stops waiting for the page once the signal is aborted. */
-  async #unlessAborted<T>(page: Promise<T>): Promise<T> {
-    const signal = this.#signal
-    if (!signal) return page
-    let stop!: () => void
-    const aborted = new Promise<never>((_, reject) => {
-      stop = onAbort(signal, () => {
-        reject(signal.reason as Error)
-      })
-    })
-    try {
-      return await Promise.race([page, aborted])
-    } finally {
-      stop()
-    }
   }
 
   async #fail(error: unknown): Promise<never> {

@@ -154,7 +154,8 @@ describe('a rejection', () => {
 
   test('is resolved with by tryExecute', async () => {
     const result = await tryExecute(memoryStore(), withdraw({ account: 'a', amount: 9 }))
-    expect(result).toEqual({ ok: false, rejection: { reason: 'not-open' }, attempts: 1 })
+    const revisions = new Map([['BankAccount-a', 'none']])
+    expect(result).toEqual({ ok: false, rejection: { reason: 'not-open' }, revisions, attempts: 1 })
   })
 
   test('keeps its reason, whatever its detail says', async () => {
@@ -370,7 +371,15 @@ describe('what execute is given', () => {
     ['null', null, 'options'],
     ['a string', 'key', 'options'],
     ['a misspelt name', { metaData: {} }, 'options.metaData'],
-    ['a misspelt name of append', { expected: 'none' }, 'options.expected'],
+    ['an expectation without a stream', { expected: 'none' }, 'expected'],
+    ['an expectation that is an array', { expected: [0] }, 'expected'],
+    [
+      'an expectation that is no revision',
+      { expected: { 'BankAccount-a': -1 } },
+      'expected["BankAccount-a"]',
+    ],
+    ['an expectation of a stream without a name', { expected: { '': 0 } }, 'the stream in expected'],
+    ['an expectation of a stream that is not read', { expected: { 'BankAccount-b': 'any' } }, 'expected'],
     ['metadata that is a string', { metadata: 'ann' }, 'metadata'],
     ['metadata that is an array', { metadata: ['ann'] }, 'metadata'],
     ['metadata that is a Map', { metadata: new Map([['actor', 'ann']]) }, 'metadata'],

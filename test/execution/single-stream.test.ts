@@ -13,7 +13,7 @@ import {
   type Executed,
 } from 'mneme'
 import { Call } from '../../src/execution/call.ts'
-import { Executor } from '../../src/execution/executor.ts'
+import { CommandRouter } from '../../src/execution/command-router.ts'
 import { SingleStreamDecisions } from '../../src/execution/single-stream.ts'
 import { MultiStreamDecision } from '../../src/execution/multi-stream.ts'
 import { memoryAdapter } from '../../src/stores/memory/adapter.ts'
@@ -583,7 +583,7 @@ describe('memory', () => {
       },
       { maxPending: 10_000, cachedStates: 100 },
     )
-    const executor = new Executor(core)
+    const router = new CommandRouter(core)
     let calls = 0
     for (let round = 0; round < 40; round++) {
       await Promise.all(
@@ -592,15 +592,15 @@ describe('memory', () => {
           const reads = i % 2 ? stream : { stream }
           const handle = () =>
             i % 2 ? Opened({ owner: 'A' }) : { stream: stream.stream, events: [Opened({ owner: 'A' })] }
-          return executor.execute(new Call({ reads, handle }, {}, core), reads)
+          return router.execute(new Call({ reads, handle }, {}, core), reads)
         }),
       )
     }
     expect(calls).toBe(20_000)
     await settle()
     const streams = times(calls, (i) => BankAccount(`${i}`))
-    expect(streams.filter((stream) => executor.context.locks.isTaken(stream.stream))).toEqual([])
-    expect(streams.filter((stream) => executor.context.cache.get(stream))).toHaveLength(100)
+    expect(streams.filter((stream) => router.context.locks.isTaken(stream.stream))).toEqual([])
+    expect(streams.filter((stream) => router.context.cache.get(stream))).toHaveLength(100)
     // Private maps are not to be seen from outside, but the heap tells what they would hold.
     expect(queryObjects(SingleStreamDecisions, { format: 'count' })).toBe(0)
     expect(queryObjects(MultiStreamDecision, { format: 'count' })).toBe(0)

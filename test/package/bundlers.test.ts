@@ -1,13 +1,13 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import ts from 'typescript'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 import { onDemand } from '../support/on-demand.ts'
+import { programOfReadme } from '../support/readme.ts'
 
 // A program is bundled where no optional driver is installed, and moved away from its node_modules before it runs.
 
@@ -135,12 +135,6 @@ function run(file: string): string {
       .filter((line) => !isWarning(line))
       .join('\n')
   )
-}
-
-function programOfReadme(): string {
-  const text = readFileSync(join(root, 'README.md'), 'utf8')
-  const code = /<!-- program -->\s*```ts\n([\s\S]*?)\n```/.exec(text)?.[1] ?? ''
-  return ts.transpile(code, { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 })
 }
 
 /** This Node, or the one that the long tests keep; undefined if neither is 26 or newer. */

@@ -1,6 +1,7 @@
 import { expectTypeOf, test } from 'vitest'
 import {
   execute,
+  executor,
   tryExecute,
   type EventStore,
   type ExecuteOptions,
@@ -100,4 +101,45 @@ test('needs are asked for where the command has some, and only there', () => {
   // @ts-expect-error -- nothing is needed
   void execute(store, close({ account: 'a' }), { needs })
   void execute(store, new Transfer('a', 'b', 1))
+})
+
+test('an executor asks only for the needs that it lacks', () => {
+  const input = { wallet: 'w', from: 'EUR', to: 'USD', amount: 1 }
+  const rates = { rate: async () => 1 }
+  const clock = { now: () => new Date(0) }
+  const some = executor(store, { needs: { clock, other: 1 }, metadata: () => ({ actor: 'Ann' }) })
+  const { execute: run } = some
+  expectTypeOf(run(convert(input), { needs: { rates } })).resolves.toHaveProperty('state')
+  void some.tryExecute(convert(input), { needs: { rates, clock }, key: 'k' })
+  // @ts-expect-error -- the rates are missing
+  void some.execute(convert(input))
+  // @ts-expect-error -- as before
+  void some.execute(convert(input), { needs: { clock } })
+  // @ts-expect-error -- nothing else is needed
+  void some.execute(convert(input), { needs: { rates, more: 1 } })
+  const all = executor(store, { needs: { clock, rates } })
+  void all.execute(convert(input))
+  void all.execute(convert(input), { needs: { clock } })
+  const wrong = executor(store, { needs: { clock: 'noon', rates } })
+  // @ts-expect-error -- the clock is of another type
+  void wrong.execute(convert(input))
+  void wrong.execute(convert(input), { needs: { clock } })
+  const none = executor(store, { around: (call, next) => (call.command.name === 'x' ? next() : next()) })
+  void none.execute(close({ account: 'a' }), { key: 'k' })
+  // @ts-expect-error -- nothing is needed
+  void none.execute(close({ account: 'a' }), { needs: {} })
+  // @ts-expect-error -- all is needed
+  void none.execute(convert(input))
+})
+
+test('an executor has the results of execute', async () => {
+  const bank = executor(store)
+  const done = await bank.execute(withdraw({ account: 'a', amount: 1 }))
+  expectTypeOf(done.events).toEqualTypeOf<readonly WithdrawnEvent[]>()
+  expectTypeOf(done.state).toEqualTypeOf<BankState>()
+  const result = await bank.tryExecute(withdraw({ account: 'a', amount: 1 }))
+  if (!result.ok && result.rejection.reason === 'insufficient-funds')
+    expectTypeOf(result.rejection.balance).toBeNumber()
+  const several = await bank.execute(new Transfer('a', 'b', 1))
+  expectTypeOf(several.state).toEqualTypeOf<{ readonly from: AccountState; readonly to: AccountState }>()
 })

@@ -1,9 +1,11 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
+import { markdownFiles } from '../docs/markdown.ts'
+import { programsOf } from '../docs/snippets.ts'
 import { onDemand } from '../support/on-demand.ts'
 
 // TypeScript 7 is a native compiler without an API, so it is run as a program. 5.9 is the oldest TypeScript that the
@@ -38,6 +40,28 @@ describe('TypeScript 7', () => {
     } finally {
       rmSync(project)
     }
+  })
+})
+
+describe('the snippets of the documents', () => {
+  const folder = join(root, '.cache/snippets')
+
+  beforeAll(() => {
+    rmSync(folder, { recursive: true, force: true })
+    for (const { path, text } of markdownFiles().flatMap(programsOf)) {
+      const file = join(folder, path)
+      mkdirSync(dirname(file), { recursive: true })
+      writeFileSync(file, `${text}\nexport {}\n`)
+    }
+    const project = { extends: '../../tsconfig.json', include: ['.'], exclude: [] }
+    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(project))
+  })
+
+  // With 6.0 they are compiled one by one, in test/docs.
+  test.each(['5.9', '7.0'] as const)('compile with TypeScript %s', (version) => {
+    const { problem } = compilers[version]
+    if (problem !== undefined) return console.warn(`skipped: ${problem}`)
+    expect(run(root, version, '-p', folder)).toBe('')
   })
 })
 

@@ -19,15 +19,18 @@ export interface SqliteDatabase {
   readonly isTransaction?: boolean
 }
 
-/** What a store needs of a prepared statement. Rows are objects by column name; integers are numbers. */
+/**
+ * What a store needs of a prepared statement. Values are strings, numbers and `null` (they are `unknown` because
+ * TypeScript 5.9 accepts the types of better-sqlite3 for nothing narrower). Rows are objects by column name; integers are
+ * numbers.
+ */
 export interface SqliteStatement {
-  run(...values: (string | number | null)[]): {
+  run(...values: unknown[]): {
     readonly changes: number | bigint
     readonly lastInsertRowid: number | bigint
   }
-  get(...values: (string | number | null)[]): unknown
-  all(...values: (string | number | null)[]): unknown[]
-  iterate(...values: (string | number | null)[]): Iterable<unknown>
+  get(...values: unknown[]): unknown
+  all(...values: unknown[]): unknown[]
   /** Switches to rows as arrays, in `node:sqlite`. Used if present, because it is faster. */
   setReturnArrays?(isOn: boolean): unknown
   /** The same in better-sqlite3. */
@@ -96,7 +99,7 @@ function hasNodeApi10(): boolean {
 function nodeSqlite(): SqliteDriver | undefined {
   // Not `import()`: bundlers would resolve it, and runtimes without it would fail.
   const module = process.getBuiltinModule('node:sqlite') as NodeSqlite | undefined
-  // Before 22.13 it was behind a flag, and could not read row by row.
+  // Before 22.13 it was behind a flag, incomplete, and had no `iterate`.
   if (typeof module?.StatementSync.prototype.iterate !== 'function') return undefined
   const { DatabaseSync } = module
   return (file) => new DatabaseSync(file)
@@ -110,5 +113,5 @@ function isSound(version: string | undefined): boolean {
 /** The part of `node:sqlite` used here, which the types of Node 20 do not have. */
 interface NodeSqlite {
   readonly DatabaseSync: new (file: string) => SqliteDatabase
-  readonly StatementSync: { readonly prototype: Partial<SqliteStatement> }
+  readonly StatementSync: { readonly prototype: { readonly iterate?: unknown } }
 }

@@ -1,20 +1,27 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { MnemeError, StoreBusyError, StoreFailedError, StoreFullError } from '../../base/errors.ts'
 
-/** SQLite's primary result codes that are told apart. */
-const BUSY = 5
-const FULL = 13
-const CONSTRAINT = 19
-const PROTOCOL = 15
+/** SQLite's primary result codes that are told apart, with its text for each. */
+const RESULT_CODES = {
+  BUSY: [5, 'database is locked'],
+  READONLY: [8, 'attempt to write a readonly database'],
+  IOERR: [10, 'disk I/O error'],
+  CORRUPT: [11, 'database disk image is malformed'],
+  FULL: [13, 'database or disk is full'],
+  CANTOPEN: [14, 'unable to open database file'],
+  PROTOCOL: [15, 'locking protocol'],
+  CONSTRAINT: [19, 'constraint failed'],
+  NOTADB: [26, 'file is not a database'],
+} as const
 
 /** Whether another connection held a lock: nothing was done, and a later attempt can succeed. */
 export function isBusy(error: unknown): boolean {
-  return hasCode(error, BUSY, 'SQLITE_BUSY') || hasCode(error, PROTOCOL, 'SQLITE_PROTOCOL')
+  return hasCode(error, 'BUSY') || hasCode(error, 'PROTOCOL')
 }
 
 /** Whether the disk was full. */
 export function isFull(error: unknown): boolean {
-  return hasCode(error, FULL, 'SQLITE_FULL')
+  return hasCode(error, 'FULL')
 }
 
 /** Whether the file or its disk caused the error, rather than the SQL or the data. */
@@ -24,12 +31,12 @@ export function isOfFile(error: unknown): boolean {
 
 /** Whether reading or writing failed. */
 function isUnreadable(error: unknown): boolean {
-  return hasCode(error, 10, 'SQLITE_IOERR') || hasCode(error, 14, 'SQLITE_CANTOPEN')
+  return hasCode(error, 'IOERR') || hasCode(error, 'CANTOPEN')
 }
 
 /** Whether a constraint was broken, like that of a unique index. */
 export function isTaken(error: unknown): boolean {
-  return hasCode(error, CONSTRAINT, 'SQLITE_CONSTRAINT')
+  return hasCode(error, 'CONSTRAINT')
 }
 
 /** Turns what the driver threw into an error of Mneme. */
@@ -45,20 +52,25 @@ export function faultOf(error: unknown): MnemeError {
 
 /** Whether the driver says that a file is no database, or a damaged one. */
 export function isNoDatabase(error: unknown): boolean {
-  return hasCode(error, 26, 'SQLITE_NOTADB') || hasCode(error, 11, 'SQLITE_CORRUPT')
+  return hasCode(error, 'NOTADB') || hasCode(error, 'CORRUPT')
 }
 
 /** Whether the driver says that a file cannot be written. */
 export function isReadOnly(error: unknown): boolean {
-  return hasCode(error, 8, 'SQLITE_READONLY')
+  return hasCode(error, 'READONLY')
 }
 
-/** better-sqlite3 names the extended code in `code`, `node:sqlite` gives its number in `errcode`. */
-function hasCode(error: unknown, primary: number, name: string): boolean {
+/**
+ * better-sqlite3 names the extended code in `code`, `node:sqlite` gives its number in `errcode`, and that of Deno 2.9 gives
+ * for a failed `exec` only the text.
+ */
+function hasCode(error: unknown, name: keyof typeof RESULT_CODES): boolean {
   if (typeof error !== 'object' || error === null) return false
-  const { code, errcode } = error as { code?: unknown; errcode?: unknown }
+  const { code, errcode, message } = error as { code?: unknown; errcode?: unknown; message?: unknown }
+  const [primary, text] = RESULT_CODES[name]
   if (typeof errcode === 'number') return (errcode & 0xff) === primary
-  return typeof code === 'string' && (code === name || code.startsWith(`${name}_`))
+  if (code === 'ERR_SQLITE_ERROR') return typeof message === 'string' && message.includes(text)
+  return typeof code === 'string' && (code === `SQLITE_${name}` || code.startsWith(`SQLITE_${name}_`))
 }
 
 /**

@@ -19,20 +19,26 @@ import { eventOf, SELECT_EVENTS, SELECT_SMALL_EVENTS, SMALL_EVENT_BYTES, smallEv
 /** A stream's events in pages. Nothing is held open between two pages. */
 export async function* streamPages(
   connection: Connection,
-  { stream, direction, from, limit = Infinity }: ReadRequest,
+  { stream, direction, from, to, limit = Infinity }: ReadRequest,
   timeout: number,
 ): AsyncGenerator<StoredEvent[], undefined> {
   const isForwards = direction === 'forwards'
   const rows =
     `WHERE stream = ? AND revision ` +
-    (isForwards ? '>= ? ORDER BY revision LIMIT ?' : '<= ? ORDER BY revision DESC LIMIT ?')
+    (isForwards
+      ? '>= ? AND revision <= ? ORDER BY revision LIMIT ?'
+      : '<= ? AND revision >= ? ORDER BY revision DESC LIMIT ?')
   let next = from ?? (isForwards ? 0 : Number.MAX_SAFE_INTEGER)
+  const end = to ?? (isForwards ? Number.MAX_SAFE_INTEGER : 0)
   let left = limit
   const sizes = { areSmall: true }
-  while (left > 0) {
+  while (left > 0 && (isForwards ? next <= end : next >= end)) {
     if (isTurnDue()) await nextTurn()
     const wanted = Math.min(left, PAGE_EVENTS)
-    const page = await retryBusy(() => takePage(connection, rows, [stream, next, wanted], sizes), timeout)
+    const page = await retryBusy(
+      () => takePage(connection, rows, [stream, next, end, wanted], sizes),
+      timeout,
+    )
     const last = page.events.at(-1)
     if (last) yield page.events
     if (!last || (page.isWhole && page.events.length < wanted)) return undefined
@@ -48,12 +54,15 @@ export async function* allPages(
   request: ReadAllRequest,
   timeout: number,
 ): AsyncGenerator<StoredEvent[], undefined> {
-  const { direction, after, limit = Infinity } = request
+  const { direction, after, to, limit = Infinity } = request
+  const last = to === undefined ? undefined : parsePosition(to, 'to')
   const isForwards = direction === 'forwards'
   const head = await retryBusy(() => connection.reading(logHeadOf), timeout)
   let start = after === undefined ? (isForwards ? 0 : head + 1) : parsePosition(after)
   if (!isForwards) start = Math.min(start, head + 1)
-  for await (const { events } of parts(connection, request, { start, head, limit, timeout })) {
+  const end = isForwards ? Math.min(last ?? Infinity, head) : (last ?? 1)
+  const range = { start, end, isExact: last !== undefined, limit, timeout }
+  for await (const { events } of parts(connection, request, range)) {
     if (events.length > 0) yield events
   }
   return undefined
@@ -81,7 +90,8 @@ export async function* scanPages(
     return undefined
   }
   const request = { ...filter, direction: 'forwards' } as const
-  for await (const { events, end } of parts(connection, request, { start, head, limit: Infinity, timeout })) {
+  const range = { start, end: head, isExact: false, limit: Infinity, timeout }
+  for await (const { events, end } of parts(connection, request, range)) {
     const last = events.at(-1)
     // Events beyond the head were appended since: of those, only the ones in the page count as scanned.
     const through = Math.min(end, head)
@@ -95,10 +105,12 @@ export async function* scanPages(
   return undefined
 }
 
-/** Which positions are scanned: those behind `start`, forwards up to `head`. */
+/** Which positions are scanned: those behind `start`, in the direction, up to `end`. */
 interface Range {
   readonly start: number
-  readonly head: number
+  readonly end: number
+  /** Whether no event beyond the end may come; if it may, it was appended since. */
+  readonly isExact: boolean
   readonly limit: number
   readonly timeout: number
 }
@@ -107,7 +119,7 @@ interface Range {
 async function* parts(
   connection: Connection,
   request: LogFilter & { readonly direction: Direction },
-  { start, head, limit, timeout }: Range,
+  { start, end: last, isExact, limit, timeout }: Range,
 ): AsyncGenerator<{ readonly events: StoredEvent[]; readonly end: number }, undefined> {
   const isForwards = request.direction === 'forwards'
   const { where, values } = filterOf(request)
@@ -117,18 +129,19 @@ async function* parts(
   let next = start
   let left = limit
   const sizes = { areSmall: true }
-  while (left > 0 && (isForwards ? next < head : next > 1)) {
+  while (left > 0 && (isForwards ? next < last : next > last)) {
     if (isTurnDue()) await nextTurn()
     const wanted = Math.min(left, PAGE_EVENTS)
     // A filter may match nothing in a long stretch, so a page scans a bounded number of positions.
-    const end = isForwards ? next + PAGE_POSITIONS : next - PAGE_POSITIONS
+    const far = isForwards ? next + PAGE_POSITIONS : next - PAGE_POSITIONS
+    const end = !isExact ? far : isForwards ? Math.min(far, last) : Math.max(far, last)
     const page = await retryBusy(
       () => takePage(connection, rows, [next, end, ...values, wanted], sizes),
       timeout,
     )
     const { events } = page
-    const last = events.at(-1)
-    next = last && (!page.isWhole || events.length === wanted) ? parsePosition(last.position) : end
+    const final = events.at(-1)
+    next = final && (!page.isWhole || events.length === wanted) ? parsePosition(final.position) : end
     left -= events.length
     yield { events, end: next }
   }
@@ -188,8 +201,9 @@ function smallEvents(rows: readonly unknown[]): StoredEvent[] | undefined {
 }
 
 /**
- * Takes rows after asking for their sizes. Rows taken one by one, which can be stopped, cost half as much again as all
- * rows at once, so they are taken one by one only if the page would be too large.
+ * Takes rows after asking for their sizes, so that it can stop before the page gets too large. Rows are never taken one
+ * by one: on Deno such a loop ends without an error if a row cannot be read, and libsql keeps its read transaction open
+ * after a `break`.
  */
 function takeMeasured(
   connection: Connection,
@@ -197,35 +211,27 @@ function takeMeasured(
   values: readonly (string | number)[],
   sizes: Sizes,
 ): Page {
-  const { count, size, largest } = connection
-    .prepare(MEASURE.replace('ROWS', rows))
-    .get(...values) as Measured
-  if (count === 0) return { events: [], isWhole: true }
-  sizes.areSmall = largest <= SMALL_EVENT_BYTES
-  const select = connection.prepare(`${SELECT_EVENTS} ${rows}`)
-  // Other processes may have appended since, so take no more rows than were measured.
-  const measured = [...values.slice(0, -1), count]
-  if (size <= PAGE_BYTES) return { events: select.all(...measured).map(eventOf), isWhole: true }
-  const events: StoredEvent[] = []
-  let taken = 0
-  for (const row of select.iterate(...measured)) {
-    const event = eventOf(row)
-    events.push(event)
-    taken += event.data.length + event.metadata.length
-    if (taken >= PAGE_BYTES) return { events, isWhole: false }
+  const measured = connection.prepare(`${MEASURE} ${rows}`).all(...values) as { readonly size: number }[]
+  let count = 0
+  let total = 0
+  let areSmall = true
+  for (const { size } of measured) {
+    areSmall &&= size <= SMALL_EVENT_BYTES
+    if (total < PAGE_BYTES) count++
+    total += size
   }
-  return { events, isWhole: true }
+  if (count === 0) return { events: [], isWhole: true }
+  sizes.areSmall = areSmall
+  // Other processes may have appended since, so take no more rows than were measured.
+  const limited = [...values.slice(0, -1), count]
+  const events = connection
+    .prepare(`${SELECT_EVENTS} ${rows}`)
+    .all(...limited)
+    .map(eventOf)
+  return { events, isWhole: count === measured.length }
 }
 
-const MEASURE =
-  'SELECT count(*) AS count, sum(size) AS size, max(size) AS largest FROM ' +
-  '(SELECT octet_length(data) + octet_length(metadata) AS size FROM mneme_events ROWS)'
-
-interface Measured {
-  readonly count: number
-  readonly size: number
-  readonly largest: number
-}
+const MEASURE = 'SELECT octet_length(data) + octet_length(metadata) AS size FROM mneme_events'
 
 interface Page {
   readonly events: StoredEvent[]

@@ -10,6 +10,7 @@ import {
   withdraw,
   withdrawCovered,
 } from './accounts.ts'
+import type { Revision } from '../../base/revision.ts'
 import { beforeAppend, changed } from './faults.ts'
 import { drain, everything, nextTurn } from './outcomes.ts'
 import type { Demands, Prove } from './prove.ts'
@@ -102,7 +103,11 @@ export function deciding(prove: Prove): void {
       )
       const command = withdrawCovered({ account: 'a', cover: 'cover', amount: 80 })
       const outcome = await tryExecute(interfering, command)
-      assert.deepEqual(outcome, { ok: false, rejection: { reason: 'not-covered' }, attempts: 2 })
+      const revisions = new Map<string, Revision>([
+        ['Account-a', 'none'],
+        ['Account-cover', 1],
+      ])
+      assert.deepEqual(outcome, { ok: false, rejection: { reason: 'not-covered' }, revisions, attempts: 2 })
       assert.equal(await store.head(Account('a')), 'none')
     },
   )
@@ -121,7 +126,11 @@ export function deciding(prove: Prove): void {
       await depositDirectly(store, 'b', 10)
       const interfering = await realm.open(once(() => execute(store, withdraw({ account: 'b', amount: 10 }))))
       const outcome = await tryExecute(interfering, follow('a'))
-      assert.deepEqual(outcome, { ok: false, rejection: { reason: 'empty' }, attempts: 2 })
+      const revisions = new Map<string, Revision>([
+        ['Account-a', 0],
+        ['Account-b', 1],
+      ])
+      assert.deepEqual(outcome, { ok: false, rejection: { reason: 'empty' }, revisions, attempts: 2 })
     },
   )
 

@@ -10,10 +10,12 @@ import { interrupted } from './interrupted.ts'
 import { isolation } from './isolation.ts'
 import { keys } from './keys.ts'
 import { limits } from './limits.ts'
+import { loading } from './loading.ts'
 import { metadata } from './metadata.ts'
 import { names } from './names.ts'
 import { overload } from './overload.ts'
 import { plainData } from './plain-data.ts'
+import { preconditions } from './preconditions.ts'
 import type { Group } from './prove.ts'
 import { reading } from './reading.ts'
 import { readingAll } from './reading-all.ts'
@@ -39,12 +41,14 @@ export const groups: Readonly<Record<string, Group>> = {
   'reading a stream': reading,
   'reading all streams': readingAll,
   'where a store stands': standing,
+  'loading states': loading,
   'stopping a reader': stopping,
   subscribing,
   overload,
   closing,
   'deciding on current state': deciding,
   'deciding together': decidingTogether,
+  'what a caller expects': preconditions,
   'commands under a key': executingKeys,
   'handling a command': handling,
   'wrong arguments': wrongArguments,

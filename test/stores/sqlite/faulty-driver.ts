@@ -1,6 +1,6 @@
 import type { SqliteDatabase, SqliteDriver, SqliteStatement } from 'mneme/sqlite'
 
-/** A call of the driver: `exec`, `prepare`, `run`, `get`, `all` or `iterate`, and the SQL that it is for. */
+/** A call of the driver: `exec`, `prepare`, `run`, `get` or `all`, and the SQL that it is for. */
 interface DriverCall {
   readonly number: number
   readonly method: string
@@ -53,7 +53,6 @@ function faultyStatement(
     run: (...values) => call('run', sql, () => statement.run(...values)),
     get: (...values) => call('get', sql, () => statement.get(...values)),
     all: (...values) => call('all', sql, () => statement.all(...values)),
-    iterate: (...values) => call('iterate', sql, () => statement.iterate(...values)),
   }
 }
 

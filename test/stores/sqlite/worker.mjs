@@ -2,6 +2,7 @@
 // It runs the built package, as a user's process would.
 
 import { randomUUID } from 'node:crypto'
+import { Buffer } from 'node:buffer'
 import fs from 'node:fs'
 import { createRequire, syncBuiltinESMExports } from 'node:module'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -154,7 +155,7 @@ async function idle(subscribers) {
     const prepare = database.prepare.bind(database)
     database.prepare = (sql) => {
       const statement = prepare(sql)
-      for (const method of ['run', 'get', 'all', 'iterate']) {
+      for (const method of ['run', 'get', 'all']) {
         const call = statement[method].bind(statement)
         statement[method] = (...values) => {
           statements.push(sql)
@@ -254,6 +255,14 @@ function inParallel(count, run) {
   return Promise.all(Array.from({ length: count }, (_, i) => run(i)))
 }
 
+/** Written when it returns, also if the process is killed next. */
 function say(line) {
-  process.stdout.write(`${line}\n`)
+  const bytes = Buffer.from(`${line}\n`)
+  for (let written = 0; written < bytes.length;) {
+    try {
+      written += fs.writeSync(1, bytes, written)
+    } catch (error) {
+      if (error.code !== 'EAGAIN') throw error
+    }
+  }
 }
