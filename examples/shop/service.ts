@@ -143,8 +143,8 @@ export function shop(store: EventStore, payments: Payments, log: (error: unknown
       subscribe: (resume: object) => store.subscribe({ ...resume, categories: [Order.category] }),
       message: async (stored: Recorded) => {
         const event = Order.decode(stored)
-        if (!event) return undefined
-        const id = event.stream.slice(Order.category.length + 1)
+        const id = Order.idOf(stored.stream)
+        if (!event || id === undefined) return undefined
         if (!mine.has(id) && (await load(store, Order(id))).state.customer !== user) return undefined
         mine.add(id)
         return { event: event.type, data: { order: id, ...event.data } }
