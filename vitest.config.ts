@@ -12,7 +12,7 @@ const servers = [
   'test/projections/**/*.test.ts',
   'test/contract/{postgres,properties}.test.ts',
   'test/examples/**/*.test.ts',
-  // It counts what a process holds, so it needs one of its own.
+  // It counts what a process holds: apart from the files of the unit tests, which leave more.
   'test/stores/kurrentdb/resources.test.ts',
 ]
 
@@ -43,6 +43,8 @@ export default defineConfig({
         test: {
           name: 'servers',
           include: servers,
+          // As for the unit tests: a file closes what it opened, so that it disturbs none of those after it.
+          isolate: false,
           globalSetup: 'test/stores/postgres/shared-server.ts',
           setupFiles: 'test/stores/postgres/after-file.ts',
         },

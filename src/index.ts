@@ -2,6 +2,7 @@ export { aggregateFromClass, defineAggregate } from './model/aggregate.ts'
 export type {
   Aggregate,
   AggregateDefinition,
+  AggregateStream,
   AnyAggregate,
   ClassAggregateDefinition,
   EventsOf,

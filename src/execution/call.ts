@@ -334,8 +334,12 @@ function threw(error: unknown): Decided {
 /** What an idempotency key is compared by. */
 function inputOf(command: Command<Boundary, unknown, unknown>): unknown {
   const { name } = command
-  const input = 'input' in command ? command.input : fieldsOf(command)
+  const input = typeof command.keyedBy === 'function' ? command.keyedBy() : inputIn(command)
   return name === undefined ? input : [name, input]
+}
+
+function inputIn(command: Command<Boundary, unknown, unknown>): unknown {
+  return 'input' in command ? command.input : fieldsOf(command)
 }
 
 /** The public fields of an instance. */

@@ -1,5 +1,4 @@
-import { isMnemeError, ProjectionBlockedError, ProjectionVersionError } from '../base/errors.ts'
-import { isTransient } from '../adapter/subscription-hub.ts'
+import { isMnemeError, isTransient, ProjectionBlockedError, ProjectionVersionError } from '../base/errors.ts'
 import { endingWith } from '../base/abort.ts'
 import { pause } from '../base/clock.ts'
 import { retryDelay } from '../base/retry.ts'
@@ -8,6 +7,7 @@ import { findBuilds, giveLease, noteFailure, takeLease, type Build, type Builds 
 import { failures } from './diagnostics.ts'
 import { failureOf, isOfDatabase } from './failures.ts'
 import { Follower, type Following } from './follower.ts'
+import { Standby } from './standby.ts'
 
 /** What a worker is told to do. */
 export interface Task extends Omit<Following, 'holder'> {
@@ -17,6 +17,8 @@ export interface Task extends Omit<Following, 'holder'> {
   readonly choose: (builds: Builds) => Build | undefined
   /** Whether a caller waits for the end of the work: permanent failures are then thrown instead of retried. */
   readonly isAwaited: boolean
+  /** Called when the worker has the lease, or has found that another worker has it or that the build is blocked. */
+  readonly began: () => void
 }
 
 /**
@@ -57,16 +59,20 @@ export class Worker {
    *   ProjectionBlockedError and every other permanent failure.
    */
   async run(): Promise<void> {
-    const { definition, signal, failed } = this.#task
+    const { definition, signal, failed, began } = this.#task
     const { clock } = definition
     do {
+      // Before it looks: a lease that is given back just afterwards ends the pause.
+      const standby = new Standby(definition.name, signal)
       let build: Build | undefined
       try {
         build = await this.#find()
         if (!build) return
         if (build.state === 'blocked') await this.#waitBlocked(build)
         else if (!(await this.#take(build))) {
-          await pause(clock, Math.min(LOOK_MS, Math.max(MIN_PAUSE_MS, build.leaseLeft)), signal)
+          began()
+          const left = Math.max(MIN_PAUSE_MS, build.leaseLeft)
+          await pause(clock, Math.min(LOOK_MS, left), standby.signal)
         } else if (!(await this.#hold(build))) return
       } catch (error) {
         if (signal.aborted || (isMnemeError(error) && error.code === 'STORE_CLOSED')) return
@@ -77,6 +83,8 @@ export class Worker {
           failed(failureOf(error, ++this.#failures), 'retrying')
           await pause(clock, retryDelay(RETRY, this.#failures, Math.random()), signal)
         }
+      } finally {
+        standby.end()
       }
     } while (!signal.aborted)
   }
@@ -100,7 +108,8 @@ export class Worker {
   }
 
   async #waitBlocked({ name, failure }: Build): Promise<void> {
-    const { definition, isAwaited, failed, signal } = this.#task
+    const { definition, isAwaited, failed, began, signal } = this.#task
+    began()
     if (isAwaited) throw new ProjectionBlockedError(name, failure?.message ?? 'unknown')
     // Another worker may have blocked it, long ago: the users of this process are told, too, once.
     const block = JSON.stringify(failure)
@@ -128,9 +137,10 @@ export class Worker {
 
   /** Works while it has the lease. Resolves with whether there is more to do. */
   async #hold(build: Build): Promise<boolean> {
-    const { definition, signal } = this.#task
+    const { definition, signal, began } = this.#task
     const { owner, lease } = this.#holder
     const { target } = definition
+    began()
     const { ending, stop } = endingWith(signal)
     const keeping = this.#keepLease(build, ending)
     const follower = new Follower(build, { ...this.#task, holder: this.#holder, signal: ending.signal })
@@ -144,6 +154,7 @@ export class Worker {
       ending.abort()
       await keeping
       await target.transaction(() => giveLease(build, owner), lease).catch(() => undefined)
+      Standby.wake(definition.name)
     }
   }
 
