@@ -7,10 +7,12 @@ export type {
   TargetStep,
   TargetSteps,
 } from '../adapter/projection-target.ts'
-export type { FailedEvent, Failure } from './builds.ts'
+export type { FailedEvent, Failure, FailureCause } from './builds.ts'
 export type { FailureOutcome, ProjectionBatchMessage, ProjectionFailedMessage } from './diagnostics.ts'
 export type { NewVersionPolicy, ProjectionContext, ProjectionDefinition } from './define.ts'
-export type { ParkedEvent, Retried } from './failures.ts'
+export type { ParkedEvent, Retried } from './parked.ts'
+export { projectionsIn } from './list.ts'
+export type { StoredBuild, StoredProjection } from './list.ts'
 export { defineProjection } from './projection.ts'
 export type { CaughtUpOptions, Projection, RebuildOptions } from './projection.ts'
 export { runProjections } from './run.ts'

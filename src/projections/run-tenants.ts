@@ -141,9 +141,9 @@ class Rounds implements RunningTenantProjections {
     const iterator = Symbol.asyncIterator in names ? names[Symbol.asyncIterator]() : names[Symbol.iterator]()
     const visitor = async () => {
       while (!this.#ending.signal.aborted) {
-        const { done, value } = await iterator.next()
-        if (done === true) return
-        await this.visit(value)
+        const next = (await iterator.next()) as IteratorResult<string, unknown>
+        if (next.done === true) return
+        await this.visit(next.value)
       }
     }
     await Promise.all(Array.from({ length: concurrency }, visitor))
