@@ -10,6 +10,7 @@ import { type Build, checkpointAt, type Failure, noteFailure, settleDown } from 
 import type { Definition } from './define.ts'
 import { CheckpointThrottle } from './checkpoint-throttle.ts'
 import { failureOf, isOfHistory, park } from './failures.ts'
+import { environment } from '../base/environment.ts'
 
 /** What a follower works on, and what it calls back. */
 export interface Following {
@@ -156,7 +157,7 @@ export class Follower {
           return
         }
         await this.#note('retrying', failure)
-        await pause(definition.clock, retryDelay(definition.retry, attempts, Math.random()), signal)
+        await pause(definition.clock, retryDelay(definition.retry, attempts, environment.random()), signal)
         if (signal.aborted) throw new Ended()
       }
     }

@@ -15,6 +15,7 @@ import { beginBeside, continueLive, ensureLive, finishBeside, restartLive } from
 import { prepareTarget } from './schema.ts'
 import type { ProjectionStatus } from './status.ts'
 import { RETRY, Worker } from './worker.ts'
+import { environment } from '../base/environment.ts'
 
 /** Options of `runProjections`. */
 export interface RunOptions {
@@ -134,14 +135,14 @@ class Running implements RunningProjections {
 
   /** The end of the log now. Waits for a store that cannot be reached. */
   async #head(timeout: number): Promise<Position | undefined> {
-    const started = performance.now()
+    const started = environment.now()
     for (let failures = 1; ; failures++) {
       try {
         return await this.#store.logHead()
       } catch (error) {
-        if (!isTransient(error) || this.#ending.signal.aborted || performance.now() - started >= timeout)
+        if (!isTransient(error) || this.#ending.signal.aborted || environment.now() - started >= timeout)
           throw error
-        await pause(systemClock, retryDelay(RETRY, failures, Math.random()), this.#ending.signal)
+        await pause(systemClock, retryDelay(RETRY, failures, environment.random()), this.#ending.signal)
       }
     }
   }

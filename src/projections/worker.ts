@@ -7,6 +7,7 @@ import { LostRace, type Holder } from './batch.ts'
 import { findBuilds, giveLease, noteFailure, takeLease, type Build, type Builds } from './builds.ts'
 import { failureOf, isOfDatabase } from './failures.ts'
 import { Follower, type Following } from './follower.ts'
+import { environment } from '../base/environment.ts'
 
 /** What a worker is told to do. */
 export interface Task extends Omit<Following, 'holder'> {
@@ -33,7 +34,7 @@ export class Worker {
 
   constructor(task: Task) {
     const { definition, lease, moved, failed } = task
-    this.#holder = { owner: crypto.randomUUID(), lease }
+    this.#holder = { owner: environment.uuid(), lease }
     this.#task = {
       ...task,
       failed: (failure) => {
@@ -73,7 +74,7 @@ export class Worker {
         else if (this.#isFinal(error)) throw error
         else {
           failed(failureOf(error, ++this.#failures))
-          await pause(clock, retryDelay(RETRY, this.#failures, Math.random()), signal)
+          await pause(clock, retryDelay(RETRY, this.#failures, environment.random()), signal)
         }
       }
     } while (!signal.aborted)

@@ -15,10 +15,11 @@ import type {
   StoreAdapter,
   StoredEvent,
 } from '../../adapter/store-adapter.ts'
+import { environment } from '../../base/environment.ts'
 
 /** The data of a memory store. Two adapters over the same data are like two processes over one database. */
 export class MemoryData {
-  readonly identity = crypto.randomUUID()
+  readonly identity = environment.uuid()
   /** Every event; position n is at index n - 1. */
   readonly log: StoredEvent[] = []
   readonly streams = new Map<string, StoredEvent[]>()
