@@ -120,7 +120,8 @@ function idAt({ log }: MemoryData, position: Position): string | undefined {
   return log[parsePosition(position, 'from') - 1]?.id
 }
 
-function sourceOf(data: MemoryData): LogSource {
+/** The log of a memory store, for `tailLog`. */
+export function sourceOf(data: MemoryData): LogSource {
   const { log, watchers } = data
   return {
     // eslint-disable-next-line @typescript-eslint/require-await -- all of it is at hand
