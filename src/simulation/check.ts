@@ -86,6 +86,9 @@ async function checkWritten(
     return wrong('twice', call, `its events stand at ${list(places)}: they are not adjacent, or stored twice`)
   }
   if (decided.kind === 'events' && isDeepStrictEqual(decided.events, stored)) return undefined
+  if (decided.kind === 'events' && stored.length > decided.events.length) {
+    return wrong('twice', call, `stored ${list(stored)}, but decides ${said(decided)}: it was stored twice`)
+  }
   return wrong(
     'stale decision',
     call,

@@ -38,14 +38,8 @@ export class Draw {
   readonly happens = (probability: number): boolean => probability > 0 && this.number() < probability
 
   readonly uuid = (): string => {
-    const hex = Array.from({ length: 4 }, () => this.#next().toString(16).padStart(8, '0')).join('')
-    const variant = ((parseInt(hex[16]!, 16) & 3) | 8).toString(16)
-    return [
-      hex.slice(0, 8),
-      hex.slice(8, 12),
-      `4${hex.slice(13, 16)}`,
-      `${variant}${hex.slice(17, 20)}`,
-      hex.slice(20),
-    ].join('-')
+    const eight = () => this.#next().toString(16).padStart(8, '0')
+    const [middle, end] = [eight(), eight()]
+    return `${eight()}-${middle.slice(0, 4)}-4${middle.slice(5)}-a${end.slice(1, 4)}-${end.slice(4)}${eight()}`
   }
 }

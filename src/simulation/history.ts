@@ -85,7 +85,7 @@ export class History {
         : { on: onAll({ ...(reads as Streams), ...followed }) }
       const context = {
         attempt: 1,
-        signal: new AbortController().signal,
+        signal: NEVER,
         metadata: {},
         revisions,
         ...place,
@@ -134,6 +134,8 @@ export class History {
     }
   }
 }
+
+const NEVER = new AbortController().signal
 
 interface Made {
   readonly type: string

@@ -4,7 +4,7 @@ import type { Boundary, Command } from '../model/command.ts'
 import type { AnyStream } from '../model/stream.ts'
 import { tryExecute } from '../execution/execute.ts'
 import { createStore } from '../store/create-store.ts'
-import type { Checkpoint, EventStore } from '../store/event-store.ts'
+import type { Checkpoint, EventStore, Subscription } from '../store/event-store.ts'
 import { type CallRecord, CALL, checkCalls, type Problem } from './check.ts'
 import { Draw } from './draw.ts'
 import type { FaultName, Faults } from './faults.ts'
@@ -82,6 +82,7 @@ interface Disk {
   /** The events that its subscriber was given, by id, and where it stands. */
   readonly seen: string[]
   checkpoint: Checkpoint | undefined
+  subscription: Subscription | undefined
   process: SimulatedProcess
   starts: number
 }
@@ -120,7 +121,15 @@ class Run {
       const name = `process ${String(i + 1)}`
       const process = new SimulatedProcess(name, this.#scheduler)
       const own = tasks.filter(({ number }) => number % plan.processes === i)
-      this.#disks.push({ name, tasks: new Set(own), seen: [], checkpoint: undefined, process, starts: 0 })
+      this.#disks.push({
+        name,
+        tasks: new Set(own),
+        seen: [],
+        checkpoint: undefined,
+        subscription: undefined,
+        process,
+        starts: 0,
+      })
     }
     this.#calm = () => {
       for (const fault of Object.keys(faults) as FaultName[])
@@ -203,6 +212,8 @@ class Run {
         call.error = error
       }
       call.to = this.log.length
+      const told = call.outcome?.ok === true ? (call.outcome.events as readonly { id: string }[]) : []
+      if (this.#scheduler.draw.happens(0.2)) void this.#waitCaughtUp(disk, told.at(-1)?.id)
       this.#tell(disk.name, `is told of command ${String(number)}: ${answerOf(call)}`)
       const isUnknown =
         isMnemeError(call.error) && (call.error.isRetryable || call.error.code === 'OUTCOME_UNKNOWN')
@@ -221,6 +232,7 @@ class Run {
   /** A subscriber: it must be given the log, each event once and in order, also across crashes. */
   async #follow(disk: Disk, store: EventStore): Promise<void> {
     const subscription = store.subscribe({ from: disk.checkpoint ?? 'start' })
+    disk.subscription = subscription
     try {
       for await (const { id } of subscription) {
         disk.seen.push(id)
@@ -237,6 +249,21 @@ class Run {
     } catch (error) {
       this.#fail('subscription', `the subscription of ${disk.name} ended with ${String(error)}`)
     }
+  }
+
+  /** A caller who was told of an event and then waits for `caughtUp()` finds that the subscriber was given it. */
+  async #waitCaughtUp({ name, seen, subscription }: Disk, id: string | undefined): Promise<void> {
+    if (!subscription || !this.log.some((event) => event.id === id)) return
+    try {
+      await subscription.caughtUp()
+    } catch {
+      return // the subscription has ended, which is reported where it is read
+    }
+    if (id === undefined || seen.includes(id)) return
+    this.#fail(
+      'caught up',
+      `${name} has caught up, but its subscriber was not given ${id}, of which it had been told`,
+    )
   }
 
   #isDone(): boolean {

@@ -143,12 +143,10 @@ export class SimulatedServer {
     await this.#travel(process)
     if (this.#strikes('unavailable', process)) throw unavailable()
     for await (const page of open()) {
+      await this.#travel(process)
       if (this.#strikes('cutRead', process)) throw unavailable()
-      await this.#travel(process)
       yield page
-      await this.#travel(process)
     }
-    await this.#travel(process)
     return undefined
   }
 
