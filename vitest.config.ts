@@ -12,13 +12,14 @@ const servers = [
   'test/projections/**/*.test.ts',
   'test/contract/{postgres,properties}.test.ts',
   'test/examples/**/*.test.ts',
-  // It counts what a process holds, so it needs one of its own.
+  // It counts what a process holds: apart from the files of the unit tests, which leave more.
   'test/stores/kurrentdb/resources.test.ts',
 ]
 
 export default defineConfig({
   // `mneme` and its subpaths resolve to src: the tests need no build.
-  ssr: { resolve: { conditions: ['mneme:source', 'node', 'module', 'development|production'] } },
+  // Not by the condition `module`, which Node does not know: for bundlers, it may lead to files that Node cannot load.
+  ssr: { resolve: { conditions: ['mneme:source', 'node', 'development|production'] } },
   // Node 20 has no `using`: lower it.
   oxc: { target: 'es2022' },
   test: {
@@ -42,6 +43,8 @@ export default defineConfig({
         test: {
           name: 'servers',
           include: servers,
+          // As for the unit tests: a file closes what it opened, so that it disturbs none of those after it.
+          isolate: false,
           globalSetup: 'test/stores/postgres/shared-server.ts',
           setupFiles: 'test/stores/postgres/after-file.ts',
         },

@@ -2,6 +2,7 @@ export { aggregateFromClass, defineAggregate } from './model/aggregate.ts'
 export type {
   Aggregate,
   AggregateDefinition,
+  AggregateStream,
   AnyAggregate,
   ClassAggregateDefinition,
   EventsOf,
@@ -27,6 +28,15 @@ export type { ExecuteOptions, ExpectedRevisions, Retry } from './execution/call.
 export { defineCommand } from './model/command.ts'
 export type { Command, CommandDefinition, CommandType, RejectionOf } from './model/command.ts'
 export { createStore } from './store/create-store.ts'
+export type {
+  AppendMessage,
+  ConflictMessage,
+  ExecuteMessage,
+  ReadMessage,
+  SubscriptionInterruptedMessage,
+  SubscriptionPageMessage,
+} from './store/diagnostics.ts'
+export type { CallMessage } from './base/diagnostics.ts'
 export {
   CheckpointFromAnotherStoreError,
   ConflictError,
@@ -112,5 +122,7 @@ export type {
   SubscribeOptions,
   Subscription,
 } from './store/event-store.ts'
+export { storePool } from './store/store-pool.ts'
+export type { LeaseOptions, StoreLease, StorePool, StorePoolOptions } from './store/store-pool.ts'
 export type { Capabilities, Direction } from './adapter/store-adapter.ts'
 export type { AnyStream, Fold, Stream } from './model/stream.ts'

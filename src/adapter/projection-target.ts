@@ -11,6 +11,8 @@ export interface ProjectionTarget<Tx> {
    * Runs work in a transaction: all of it is committed when this resolves, or nothing. An error that the work throws is
    * thrown here; a failure of the database (unreachable, a deadlock, a full disk) is one of Mneme's errors.
    *
+   * What `tx` does after its handler has returned, or the transaction has ended, is refused.
+   *
    * On SQLite, work runs synchronously, and a handler must not return a promise. PostgreSQL ends a transaction that is idle
    * for `idleTimeout` milliseconds, for example because its process is halted.
    *
@@ -93,7 +95,7 @@ export function* settle(
  * committed without the checkpoint, so a retry would make it worse.
  */
 export class HandlerMisuse extends InvalidArgumentError {
-  constructor(expected: string) {
+  constructor(expected: string | { readonly message: string }) {
     super('a handler of a projection', expected)
   }
 }

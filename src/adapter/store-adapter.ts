@@ -183,7 +183,7 @@ export interface KeyUse {
   readonly fingerprint: string
   /** The events that the key covered. */
   readonly events: readonly StoredEvent[]
-  /** The head of each stream of that append's conditions after those events. */
+  /** The head of each stream of that append's conditions after those events, in the order of the conditions. */
   readonly heads: readonly (readonly [stream: string, revision: Revision])[]
 }
 
@@ -193,6 +193,8 @@ export interface ReadRequest {
   readonly direction: Direction
   /** The first revision to read, inclusive; `undefined`: from the end that the direction begins at. */
   readonly from: number | undefined
+  /** The last revision to read, inclusive; `undefined`: to the end that the direction leads to. */
+  readonly to: number | undefined
   /** How many events at most; `undefined`: all. */
   readonly limit: number | undefined
 }
@@ -211,6 +213,11 @@ export interface ReadAllRequest extends LogFilter {
   readonly direction: Direction
   /** Read what follows this position in the direction; `undefined`: from the end that it begins at. */
   readonly after: Position | undefined
+  /**
+   * The last position to read, inclusive, whether an event stands there or not; `undefined`: to the end that the direction
+   * leads to.
+   */
+  readonly to: Position | undefined
   readonly limit: number | undefined
 }
 

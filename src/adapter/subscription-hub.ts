@@ -1,7 +1,7 @@
 import { onAbort } from '../base/abort.ts'
 import { pause, systemClock } from '../base/clock.ts'
-import { isMnemeError, type MnemeError } from '../base/errors.ts'
-import { retryDelay } from '../base/retry.ts'
+import { isTransient } from '../base/errors.ts'
+import { REACH_DELAYS, retryDelays } from '../base/retry.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
 import { isSameFilter, unionOf } from './log-filter.ts'
 import type { LogFilter, LogPlace, StoreAdapter, SubscribedPage, SubscribeRequest } from './store-adapter.ts'
@@ -80,15 +80,16 @@ class LogTail {
     const { signal, interrupted } = request
     const isOver = () => signal.aborted
     let place = request.after
-    for (let failures = 0; !isOver();) {
+    let delays = retryDelays(REACH_DELAYS)
+    while (!isOver()) {
       try {
         for await (const page of this.#source.scan({ ...filterOf(request), after: place }, signal)) {
-          failures = 0
+          delays = retryDelays(REACH_DELAYS)
           if (isOver()) return undefined
           place = page.through
           yield { ...page, isCaughtUp: false }
         }
-        failures = 0
+        delays = retryDelays(REACH_DELAYS)
         yield { events: [], through: place, isCaughtUp: true }
         for await (const page of this.#live(request, place)) {
           place = page.through
@@ -98,7 +99,7 @@ class LogTail {
         if (!isTransient(error)) throw error
         if (isOver()) return undefined
         interrupted(error)
-        await pause(systemClock, retryDelay(RETRY_DELAYS, ++failures, environment.random()), signal)
+        await pause(systemClock, delays.next().value, signal)
       }
     }
     return undefined
@@ -233,37 +234,6 @@ function filterOf({ streams, categories, types }: LogFilter): LogFilter {
   return { streams, categories, types }
 }
 
-/** Whether a subscription continues by itself after this error, once the store is reachable again. */
-export function isTransient(error: unknown): error is MnemeError {
-  return isMnemeError(error) && (TRANSIENT_CODES as readonly string[]).includes(error.code)
-}
-
-const TRANSIENT_CODES = ['STORE_UNAVAILABLE', 'STORE_TIMEOUT', 'STORE_BUSY', 'OVERLOADED']
-
-/**
- * Makes a call that finds out where a subscription begins, and repeats it for as long as the store cannot be reached;
- * `undefined` once `signal` is aborted.
- */
-export async function untilReached<T>(
-  call: () => Promise<T>,
-  { signal, interrupted }: Pick<SubscribeRequest, 'signal' | 'interrupted'>,
-): Promise<T | undefined> {
-  const isOver = () => signal.aborted
-  for (let failures = 0; !isOver();) {
-    try {
-      return await call()
-    } catch (error) {
-      if (!isTransient(error)) throw error
-      if (isOver()) break
-      interrupted(error)
-      await pause(systemClock, retryDelay(RETRY_DELAYS, ++failures, environment.random()), signal)
-    }
-  }
-  return undefined
-}
-
-/** The pauses, in milliseconds, between attempts to reach the store again. */
-const RETRY_DELAYS = { maxRetries: Infinity, baseDelay: 50, minDelay: 10, maxDelay: 1_000 }
 /**
  * Average milliseconds between two passes while the log is written without a pause: the busier the log, the more events
  * each pass brings. After a quiet time, a few passes may begin at once.

@@ -1,6 +1,9 @@
 import type { Limits } from './limits.ts'
 import type { ExpectedRevision, Position, Revision } from './revision.ts'
 
+/** The brand of every error, by which another copy of the package in the process knows it too. */
+const ERROR = Symbol.for('mneme.error')
+
 /**
  * The base of every error that Mneme throws: a stable `code`, a `cause` if there is one, and whether the same call, made
  * again later, can succeed. Errors that the user's own code throws pass through unchanged.
@@ -16,6 +19,10 @@ export abstract class MnemeError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)
     this.name = new.target.name
+  }
+
+  static {
+    Object.defineProperty(this.prototype, ERROR, { value: true })
   }
 }
 
@@ -77,14 +84,30 @@ export class InvalidDataError extends MnemeError {
   readonly code = 'INVALID_DATA'
   /** What is invalid: an event's type, `metadata`, or `input`. */
   readonly subject: string
-  /** What is wrong, and where: paths like `data.items[3].at`. */
+  /** What is wrong, and where: paths like `data.items[3].at`. The message has the first five, with long paths shortened. */
   readonly issues: readonly DataIssue[]
 
   constructor(subject: string, issues: readonly DataIssue[]) {
-    super(`${subject} was refused: ${issues.map(({ path, message }) => `${path}: ${message}`).join('; ')}`)
+    const told = issues
+      .slice(0, MAX_ISSUES_TOLD)
+      .map(({ path, message }) => `${shortened(path)}: ${message}`)
+      .join('; ')
+    const untold = issues.length - MAX_ISSUES_TOLD
+    super(`${subject} was refused: ${told}${untold > 0 ? `; and ${String(untold)} more issues` : ''}`)
     this.subject = subject
     this.issues = issues
   }
+}
+
+/** A message is read by people: `issues` has the rest. */
+const MAX_ISSUES_TOLD = 5
+const MAX_PATH_LENGTH = 80
+
+/** A path with its middle left out if it is long. */
+function shortened(path: string): string {
+  if (path.length <= MAX_PATH_LENGTH) return path
+  const half = (MAX_PATH_LENGTH - 3) / 2
+  return `${path.slice(0, Math.ceil(half))}...${path.slice(-Math.floor(half))}`
 }
 
 /** One reason why data was refused. */
@@ -365,6 +388,10 @@ export class InvalidArgumentError extends TypeError {
     this.name = 'InvalidArgumentError'
     this.argument = argument
   }
+
+  static {
+    Object.defineProperty(this.prototype, ERROR, { value: true })
+  }
 }
 
 /** Every error that Mneme throws, discriminated by `code`. */
@@ -424,7 +451,8 @@ export type ErrorCode =
   | 'UNSUPPORTED'
 
 /**
- * Whether an error is one of Mneme's; if so, `switch (error.code)` narrows it.
+ * Whether an error is one of Mneme's; if so, `switch (error.code)` narrows it. Unlike `instanceof`, it also recognises the
+ * errors of another copy of the package in this process.
  *
  * @example
  * ```ts
@@ -437,7 +465,7 @@ export type ErrorCode =
  * ```
  */
 export function isMnemeError(error: unknown): error is AnyMnemeError {
-  return error instanceof MnemeError || error instanceof InvalidArgumentError
+  return typeof error === 'object' && error !== null && ERROR in error
 }
 
 function describe(revision: ExpectedRevision): string {
@@ -449,6 +477,15 @@ export function quote(name: string): string {
   const text = JSON.stringify(name)
   return text.length > 120 ? `${text.slice(0, 117)}..."` : text
 }
+
+/** Whether the store could not be reached, or not in time: what only reads continues by itself once it is reachable again. */
+export function isTransient(error: unknown): error is MnemeError {
+  return isMnemeError(error) && TRANSIENT_CODES.has(error.code)
+}
+
+const TRANSIENT_CODES: ReadonlySet<string> = new Set([
+  ...['STORE_UNAVAILABLE', 'STORE_TIMEOUT', 'STORE_BUSY', 'OVERLOADED'],
+])
 
 /** The error for a position at which the store has another event, or none. */
 export function historyRewound(position: Position): HistoryRewoundError {

@@ -1,6 +1,7 @@
+import { environment } from './environment.ts'
 import { checkOptions, checkWhole } from './arguments.ts'
-import { MAX_TIMER_MS } from './clock.ts'
-import { InvalidArgumentError } from './errors.ts'
+import { type Clock, MAX_TIMER_MS, pause, systemClock } from './clock.ts'
+import { InvalidArgumentError, isTransient } from './errors.ts'
 
 /**
  * Retries after a conflict: exponential backoff with full jitter. Each delay is random, between `minDelay` and the smaller
@@ -60,3 +61,59 @@ export function retryDelay(
 
 /** Enough for every delay, and `2 **` it is finite: 0 times infinity would be NaN. */
 const MAX_DOUBLINGS = 100
+
+/** The delays before one retry after the other. */
+export function* retryDelays(policy: RetryPolicy): Generator<number, never> {
+  for (let retry = 1; ; retry++) yield retryDelay(policy, retry, environment.random())
+}
+
+/** The delays between attempts to reach a store again. */
+export const REACH_DELAYS: RetryPolicy = {
+  maxRetries: Infinity,
+  baseDelay: 50,
+  minDelay: 10,
+  maxDelay: 1_000,
+}
+
+/** How a call is made again. */
+export interface RetryingOptions {
+  /** Ends the retries; the call itself may take longer. */
+  readonly signal?: AbortSignal | undefined
+  /** Called with each error after which the call is made again, and the delay before that. What it throws ends the retries. */
+  readonly failed?: (error: unknown, delay: number) => void
+  /** Whether to make the call again after this error. By default, after errors of a store that cannot be reached. */
+  readonly isWorthwhile?: (error: unknown) => boolean
+  readonly delays?: Iterator<number, never>
+  readonly clock?: Clock
+}
+
+/**
+ * Makes a call that writes nothing until it succeeds.
+ *
+ * @returns `undefined` once `signal` is aborted.
+ * @throws the error of a call that is not worth another one, and what `failed` throws.
+ */
+export async function retryUntilReached<T>(
+  call: () => Promise<T>,
+  {
+    signal,
+    failed,
+    isWorthwhile = isTransient,
+    delays = retryDelays(REACH_DELAYS),
+    clock = systemClock,
+  }: RetryingOptions,
+): Promise<T | undefined> {
+  const isOver = () => signal?.aborted === true
+  while (!isOver()) {
+    try {
+      return await call()
+    } catch (error) {
+      if (!isWorthwhile(error)) throw error
+      if (isOver()) break
+      const delay = delays.next().value
+      failed?.(error, delay)
+      await pause(clock, delay, signal)
+    }
+  }
+  return undefined
+}

@@ -33,11 +33,15 @@ export async function readBoundary(
       if (states.get(stream) || same.some(({ fold }) => fold === stream.fold)) continue
       missing.set(stream.stream, [...same, stream])
     }
-    await Promise.all(
-      [...missing.values()].map(async (folds) => {
-        for (const stream of folds) states.add(await load(stream, states.of(stream.stream)[0]))
+    const loaded = await Promise.all(
+      [...missing].map(async ([name, folds]) => {
+        const own: FoldedState[] = []
+        for (const stream of folds) own.push(await load(stream, states.of(name)[0] ?? own[0]))
+        return own
       }),
     )
+    // In the order of the boundary, in which a store keeps the heads with an idempotency key.
+    for (const folded of loaded.flat()) states.add(folded)
   }
   if (isStream(boundary)) {
     await read([boundary])
@@ -61,6 +65,12 @@ export async function readBoundary(
   }
   await read(listStreams(followed))
   return { boundary: { ...boundary, ...followed }, states }
+}
+
+/** The boundary with other streams of the same aggregates. */
+export function renameStreams(boundary: Boundary, nameOf: (stream: string) => string): Boundary {
+  const rename = (stream: AnyStream): AnyStream => ({ ...stream, stream: nameOf(stream.stream) })
+  return isStream(boundary) ? rename(boundary) : (mapStreams(boundary, rename) as Streams)
 }
 
 /** Maps every stream of a boundary, in the boundary's shape. @throws InvalidArgumentError */

@@ -1,5 +1,5 @@
 import { checkOptions } from '../base/arguments.ts'
-import { InvalidArgumentError, RejectedError } from '../base/errors.ts'
+import { InvalidArgumentError, isMnemeError, type RejectedError } from '../base/errors.ts'
 import { isSchema, validate } from './event-type.ts'
 import { checkDefinitionName } from './names.ts'
 import type { StandardSchemaV1 } from '../base/standard-schema.ts'
@@ -25,10 +25,12 @@ export interface Command<B, Ret, Needs = {}> {
   /** The command's name. An idempotency key is compared by it, if there is one. */
   readonly name?: string | undefined
   /**
-   * What an idempotency key is compared by: the same key with another input is an error. Default for a class: all fields
-   * of the instance.
+   * What an idempotency key is compared by, unless there is `keyedBy`: the same key with another input is an error. Default
+   * for a class: all fields of the instance.
    */
   readonly input?: unknown
+  /** What an idempotency key is compared by instead of the whole input. Called only if there is a key. */
+  keyedBy?: (() => unknown) | undefined
 }
 
 /** A command that takes its input: what `defineCommand` returns. */
@@ -61,6 +63,11 @@ export interface CommandDefinition<Input, B, Ret, Needs = {}, Follow = {}, Given
    * the input of `reads`, `follow` and `handle`.
    */
   readonly input?: StandardSchemaV1<Given, Input>
+  /**
+   * What an idempotency key is compared by: the part of the input that the client sent. Leave out what the program adds,
+   * like a new id or a fetched rate, which differs when the client tries again. Default: the whole input.
+   */
+  readonly keyedBy?: (input: Input) => unknown
   /** What `handle` finds in its context besides the library's own: `ofType<{ clock: Clock }>()`. */
   readonly needs?: StandardSchemaV1<unknown, Needs>
   /** The streams that the decision reads. */
@@ -102,9 +109,9 @@ export function defineCommand<
   Given = Input,
 >(
   definition: CommandDefinition<Input, B, Ret, Needs, Follow, Given>,
-): CommandType<Given, B & Follow, Ret, Needs> {
-  checkOptions(definition, 'definition', ['name', 'input', 'needs', 'reads', 'follow', 'handle'])
-  const { name, input: schema, reads, follow, handle } = definition
+): CommandType<Given, WithoutEvents<B & Follow>, Ret, Needs> {
+  checkOptions(definition, 'definition', ['name', 'input', 'keyedBy', 'needs', 'reads', 'follow', 'handle'])
+  const { name, input: schema, keyedBy, reads, follow, handle } = definition
   if (name !== undefined) checkDefinitionName(name, 'name')
   if (typeof reads !== 'function')
     throw new InvalidArgumentError('reads', 'a function that returns a stream or a record of streams')
@@ -114,6 +121,12 @@ export function defineCommand<
     throw new InvalidArgumentError('follow', 'a function that returns a record of streams')
   }
   if (schema !== undefined && !isSchema(schema)) throw new InvalidArgumentError('input', 'a Standard Schema')
+  if (keyedBy !== undefined && typeof (keyedBy as unknown) !== 'function') {
+    throw new InvalidArgumentError(
+      'keyedBy',
+      'a function that returns the part of the input that a key is compared by',
+    )
+  }
   const commands = new WeakSet<object>()
   const make = (given: Given): Command<B & Follow, Ret, Needs> => {
     const input = validate(schema, given, 'input', 'input') as Input
@@ -123,6 +136,7 @@ export function defineCommand<
       reads: reads(input) as B & Follow,
       handle: (state: StatesOf<B & Follow>, context: ContextOf<B & Follow, Needs>) =>
         handle(state, input, context),
+      keyedBy: keyedBy && (() => keyedBy(input)),
       follow: follow && ((state: StatesOf<B>) => follow(state, input)),
     }
     commands.add(command)
@@ -130,8 +144,8 @@ export function defineCommand<
   }
   return Object.assign(make, {
     rejected: (error: unknown): error is RejectedError<RejectionsIn<Ret>> =>
-      error instanceof RejectedError && error.isOneOf(commands),
-  })
+      isMnemeError(error) && error.code === 'REJECTED' && error.isOneOf(commands),
+  }) as never
 }
 
 /** Streams by key: under each key one stream, an array or a record of streams, or `undefined`. */
@@ -147,6 +161,10 @@ export type Boundary = AnyStream | Streams
 
 /** A state as a decision sees it. Only shallowly `Readonly`, so that it can be passed where the state's own type is expected. */
 export type ReadonlyState<State> = State extends { apply(event: never): unknown } ? State : Readonly<State>
+
+/** A boundary without the types of its streams' events, which no command needs: they would fill its hover. */
+type WithoutEvents<B> =
+  B extends Stream<infer State, infer Types> ? Stream<State, Types> : { [K in keyof B]: WithoutEvents<B[K]> }
 
 /** The states of a boundary, in the same shape. */
 export type StatesOf<B> =

@@ -71,7 +71,7 @@ function copyObject(object: object, { key, parent }: Place, issues: DataIssue[])
   if (isPlain(object)) {
     return Object.freeze(copyRecord(object as Readonly<Record<string, unknown>>, place, issues))
   }
-  return refuse(place, issues, `a ${nameOf(object)} is not plain JSON data`)
+  return refuse(place, issues, `${withArticle(nameOf(object))} is not JSON: ${adviceFor(object)}`)
 }
 
 function copyArray(array: readonly unknown[], parent: Place, issues: DataIssue[]): PlainData {
@@ -143,6 +143,23 @@ function nameOf(object: object): string {
   return typeof constructor?.name === 'string' && constructor.name !== ''
     ? constructor.name
     : 'class instance'
+}
+
+/** What to store instead of an instance of a class; the same words as {@link Json}, if the type is one that it knows. */
+function adviceFor(object: object): string {
+  const tag = Object.prototype.toString.call(object).slice('[object '.length, -1)
+  if (tag === 'Map' || tag === 'Set') return 'store an array or an object'
+  if (ArrayBuffer.isView(object) || tag.endsWith('ArrayBuffer')) return 'store a base64 string, or an array'
+  if (tag === 'Date') return 'store an ISO string'
+  const { toJSON, toISOString } = object as { readonly toJSON?: unknown; readonly toISOString?: unknown }
+  const isTime =
+    typeof toISOString === 'function' || /^Temporal\.|Date|Time|Instant/.test(`${tag} ${nameOf(object)}`)
+  if (isTime) return 'store its ISO string'
+  return typeof toJSON === 'function' ? 'store what its toJSON() returns' : 'store a plain object'
+}
+
+function withArticle(name: string): string {
+  return `${/^[AEIO]/i.test(name) ? 'an' : 'a'} ${name}`
 }
 
 /** Maps a type to itself if it is JSON, and otherwise to a sentence that the compiler prints. */

@@ -21,6 +21,12 @@ export function checkStreamName(name: string, argument: string): void {
       `a stream name that does not begin with ${RESERVED_STREAMS} (reserved for a store's own streams)`,
     )
   }
+  if (name.startsWith('-')) {
+    throw new InvalidArgumentError(
+      argument,
+      "a stream name that does not begin with '-': what stands before the first '-' is its category, and no filter finds an empty one",
+    )
+  }
   checkLimit(argument, 'streamNameBytes', bytesOf(name, limits.streamNameBytes))
   if (checked.size >= MAX_CHECKED) checked.clear()
   checked.add(name)

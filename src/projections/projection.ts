@@ -2,11 +2,11 @@ import { checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { coreOf } from '../store/create-store.ts'
 import {
   InvalidArgumentError,
+  isTransient,
   NotCaughtUpError,
   ProjectionBlockedError,
   StoreClosedError,
 } from '../base/errors.ts'
-import { isTransient } from '../adapter/subscription-hub.ts'
 import { pause, systemClock } from '../base/clock.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import { endingWith } from '../base/abort.ts'
@@ -241,7 +241,8 @@ export class DefinedProjection implements Projection {
     const failed = onFailure ?? (() => undefined)
     const generation = await beginBeside(this.definition, LEASE_MS)
     const { ending, stop } = endingWith(signal)
-    const task = { core, lease: LEASE_MS, signal: ending.signal, isAwaited: true, moved, failed }
+    const began = () => undefined
+    const task = { core, lease: LEASE_MS, signal: ending.signal, isAwaited: true, moved, failed, began }
     const done = finishBeside(this.definition, { ...task, generation })
     const forget = core.atClose(() => {
       ending.abort()

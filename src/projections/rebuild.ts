@@ -1,5 +1,5 @@
-import { ProjectionVersionError, UnsupportedError } from '../base/errors.ts'
-import { ask, settle, type TargetSteps } from '../adapter/projection-target.ts'
+import { ProjectionVersionError, StoreFailedError, UnsupportedError } from '../base/errors.ts'
+import { ask, causesOf, settle, type TargetSteps } from '../adapter/projection-target.ts'
 import { contextOf, LostRace, withDeadline } from './batch.ts'
 import type { Deadline } from './deadline.ts'
 import { adoptVersion, beginBuild, type Build, findBuilds, promote, restart, retire } from './builds.ts'
@@ -115,22 +115,41 @@ async function replaceLive(definition: Definition, build: Build, lease: number):
         if ((build.checkpoint?.position ?? '') < (retired.position ?? '')) throw new Behind()
         yield* dropParked(live)
       }
-      if (target.dialect === 'postgres') {
-        yield* ask(`SELECT set_config('lock_timeout', '${String(LOCK_TIMEOUT_MS)}', true)`)
-      }
+      yield* ask(BEFORE_SWAP[target.dialect])
       yield* dropTables(definition, { role: 'live', generation: 0 })
       for (const [table, built] of Object.entries(contextOf(definition, build).tables)) {
         yield* ask(`ALTER TABLE ${quoted(built)} RENAME TO ${quoted(table.split('.').at(-1)!)}`)
       }
+      if (target.dialect === 'sqlite') yield* ask(AFTER_SQLITE_SWAP)
       if (!(yield* promote(build))) throw new LostRace()
     }, lease)
     return true
   } catch (error) {
+    if (target.dialect === 'sqlite') await target.read(() => ask(AFTER_SQLITE_SWAP)).catch(() => undefined)
     // The events that the live build has handled already come next.
     if (error instanceof Behind) return false
-    throw error
+    throw explained(error, name)
   }
 }
+
+/** An error of a database that keeps a table because something depends on it, with what to do. Others stay as they are. */
+function explained(error: unknown, name: string): unknown {
+  const refusal = [...causesOf(error)].find(isOfDependents)
+  if (refusal === undefined) return error
+  const { message } = refusal as Error
+  return new StoreFailedError(
+    `the tables of projection '${name}' cannot be dropped, because something depends on them (${message}): ` +
+      'drop that, and create it again after the rebuild',
+    { cause: refusal },
+  )
+}
+
+function isOfDependents(error: unknown): boolean {
+  const { code, errcode } = error as { readonly code?: unknown; readonly errcode?: unknown }
+  return code === '2BP01' || code === 'SQLITE_CONSTRAINT_FOREIGNKEY' || errcode === SQLITE_FOREIGN_KEY
+}
+
+const SQLITE_FOREIGN_KEY = 787
 
 /** The live build has handled events that this one has not. */
 class Behind extends Error {}
@@ -148,7 +167,9 @@ export async function restartLive(definition: Definition, lease: number, from?: 
       `projection '${name}' has neither 'tables' nor 'reset', so what it wrote cannot be undone`,
     )
   }
-  await untilFirst(() => withDeadline(definition, restartIn, lease))
+  await untilFirst(() => withDeadline(definition, restartIn, lease)).catch((error: unknown) => {
+    throw explained(error, name)
+  })
   function* restartIn(tx: unknown, _: unknown, deadline: Deadline): TargetSteps<void> {
     const { live, next } = yield* findBuilds(name)
     if (!live || (from !== undefined && live.version !== from)) return
@@ -189,3 +210,10 @@ function quoted(table: string): string {
 
 /** How long to wait for transactions that use the replaced tables, while new ones queue up behind. */
 const LOCK_TIMEOUT_MS = 2_000
+/** SQLite would refuse to rename a table while a view on the dropped one stands, although the view fits afterwards. */
+const BEFORE_SWAP = {
+  postgres: `SELECT set_config('lock_timeout', '${String(LOCK_TIMEOUT_MS)}', true)`,
+  sqlite: 'PRAGMA legacy_alter_table = ON',
+}
+/** The setting is the connection's, not the transaction's. */
+const AFTER_SQLITE_SWAP = 'PRAGMA legacy_alter_table = OFF'

@@ -1,14 +1,14 @@
 import { checkOptions, checkWhole } from '../base/arguments.ts'
-import { isTransient } from '../adapter/subscription-hub.ts'
-import { pause, systemClock } from '../base/clock.ts'
+import { MAX_TIMER_MS, pause, systemClock } from '../base/clock.ts'
 import type { Position } from '../base/revision.ts'
-import { retryDelay } from '../base/retry.ts'
+import { retryDelays, retryUntilReached } from '../base/retry.ts'
 import { coreOf } from '../store/create-store.ts'
-import { InvalidArgumentError, ProjectionVersionError } from '../base/errors.ts'
+import { InvalidArgumentError, isTransient, ProjectionVersionError } from '../base/errors.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { Failure } from './builds.ts'
 import { checkPolicy, type Definition, type NewVersionPolicy } from './define.ts'
+import { failures } from './diagnostics.ts'
 import { failureOf } from './failures.ts'
 import { definedProjection, type DefinedProjection, LEASE_MS, type Projection } from './projection.ts'
 import { beginBeside, continueLive, ensureLive, finishBeside, restartLive } from './rebuild.ts'
@@ -109,6 +109,8 @@ class Running implements RunningProjections {
   readonly #store: EventStore
   readonly #projections: readonly DefinedProjection[]
   readonly #ending = new AbortController()
+  /** Aborted when a worker of this process has the lease of a projection, or knows who has it. */
+  readonly #begun: ReadonlyMap<DefinedProjection, AbortController>
   /** Aborted, with the error as its reason, when the work on a projection has ended for good. */
   readonly #ended: ReadonlyMap<DefinedProjection, AbortController>
   readonly #over: Promise<unknown>
@@ -118,6 +120,7 @@ class Running implements RunningProjections {
     this.#store = store
     this.#projections = begun.map(({ projection }) => projection)
     for (const projection of this.#projections) projection.core = settings.core
+    this.#begun = new Map(this.#projections.map((projection) => [projection, new AbortController()]))
     this.#ended = new Map(this.#projections.map((projection) => [projection, new AbortController()]))
     this.#forget = settings.core.atClose(() => this.stop())
     this.#over = Promise.all(begun.map((each) => this.#run(each, settings)))
@@ -127,24 +130,25 @@ class Running implements RunningProjections {
     const { timeout = Number.MAX_SAFE_INTEGER } = checkOptions(options, 'options', ['timeout'])
     checkWhole(timeout, 'options.timeout', 0)
     const head = await this.#head(timeout)
-    const waiting = this.#projections.map((projection) =>
-      projection.caughtUpTo(head, { timeout, signal: this.#ended.get(projection)!.signal }),
-    )
+    const waiting = this.#projections.map(async (projection) => {
+      const { signal } = this.#ended.get(projection)!
+      const started = environment.now()
+      // Even if nothing remains to be handled: `status` then says that a worker has the lease.
+      await pause(systemClock, Math.min(timeout, MAX_TIMER_MS), this.#begun.get(projection)!.signal)
+      signal.throwIfAborted()
+      const left = Math.max(0, Math.floor(timeout - (environment.now() - started)))
+      await projection.caughtUpTo(head, { timeout: left, signal })
+    })
     await Promise.all(waiting)
   }
 
   /** The end of the log now. Waits for a store that cannot be reached. */
   async #head(timeout: number): Promise<Position | undefined> {
     const started = environment.now()
-    for (let failures = 1; ; failures++) {
-      try {
-        return await this.#store.logHead()
-      } catch (error) {
-        if (!isTransient(error) || this.#ending.signal.aborted || environment.now() - started >= timeout)
-          throw error
-        await pause(systemClock, retryDelay(RETRY, failures, environment.random()), this.#ending.signal)
-      }
+    const failed = (error: unknown) => {
+      if (this.#ending.signal.aborted || environment.now() - started >= timeout) throw error
     }
+    return retryUntilReached(() => this.#store.logHead(), { failed, delays: retryDelays(RETRY) })
   }
 
   status(): Promise<readonly ProjectionStatus[]> {
@@ -176,7 +180,10 @@ class Running implements RunningProjections {
     const moved = () => {
       projection.moved()
     }
-    const task = { core, lease, signal: this.#ending.signal, isAwaited: false, failed, moved }
+    const began = () => {
+      this.#begun.get(projection)!.abort()
+    }
+    const task = { core, lease, signal: this.#ending.signal, isAwaited: false, failed, moved, began }
     try {
       if (refusal !== undefined) throw refusal as Error
       if (rebuild !== undefined) await finishBeside(definition, { ...task, generation: rebuild })
@@ -189,7 +196,12 @@ class Running implements RunningProjections {
       await worker.run()
     } catch (error) {
       this.#ended.get(projection)!.abort(error)
-      failed(failureOf(error, 1))
+      const failure = failureOf(error, 1)
+      failures.publish(() => ({ projection: definition.name, failure, outcome: 'ended' }))
+      failed(failure)
+    } finally {
+      // The end of the work, or another process, decides how long `caughtUp` waits.
+      began()
     }
   }
 }

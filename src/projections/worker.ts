@@ -1,13 +1,14 @@
-import { isMnemeError, ProjectionBlockedError, ProjectionVersionError } from '../base/errors.ts'
-import { isTransient } from '../adapter/subscription-hub.ts'
+import { isMnemeError, isTransient, ProjectionBlockedError, ProjectionVersionError } from '../base/errors.ts'
 import { endingWith } from '../base/abort.ts'
 import { pause } from '../base/clock.ts'
 import { retryDelay } from '../base/retry.ts'
 import { LostRace, type Holder } from './batch.ts'
 import { findBuilds, giveLease, noteFailure, takeLease, type Build, type Builds } from './builds.ts'
+import { failures } from './diagnostics.ts'
 import { failureOf, isOfDatabase } from './failures.ts'
 import { Follower, type Following } from './follower.ts'
 import { environment } from '../base/environment.ts'
+import { Standby } from './standby.ts'
 
 /** What a worker is told to do. */
 export interface Task extends Omit<Following, 'holder'> {
@@ -17,6 +18,8 @@ export interface Task extends Omit<Following, 'holder'> {
   readonly choose: (builds: Builds) => Build | undefined
   /** Whether a caller waits for the end of the work: permanent failures are then thrown instead of retried. */
   readonly isAwaited: boolean
+  /** Called when the worker has the lease, or has found that another worker has it or that the build is blocked. */
+  readonly began: () => void
 }
 
 /**
@@ -37,9 +40,10 @@ export class Worker {
     this.#holder = { owner: environment.uuid(), lease }
     this.#task = {
       ...task,
-      failed: (failure) => {
+      failed: (failure, outcome) => {
         this.#reported = JSON.stringify(failure)
-        failed(failure)
+        failures.publish(() => ({ projection: definition.name, failure, outcome }))
+        failed(failure, outcome)
       },
       moved: (build) => {
         this.#failures = 0
@@ -56,16 +60,20 @@ export class Worker {
    *   ProjectionBlockedError and every other permanent failure.
    */
   async run(): Promise<void> {
-    const { definition, signal, failed } = this.#task
+    const { definition, signal, failed, began } = this.#task
     const { clock } = definition
     do {
+      // Before it looks: a lease that is given back just afterwards ends the pause.
+      const standby = new Standby(definition.name, signal)
       let build: Build | undefined
       try {
         build = await this.#find()
         if (!build) return
         if (build.state === 'blocked') await this.#waitBlocked(build)
         else if (!(await this.#take(build))) {
-          await pause(clock, Math.min(LOOK_MS, Math.max(MIN_PAUSE_MS, build.leaseLeft)), signal)
+          began()
+          const left = Math.max(MIN_PAUSE_MS, build.leaseLeft)
+          await pause(clock, Math.min(LOOK_MS, left), standby.signal)
         } else if (!(await this.#hold(build))) return
       } catch (error) {
         if (signal.aborted || (isMnemeError(error) && error.code === 'STORE_CLOSED')) return
@@ -73,9 +81,11 @@ export class Worker {
         if (error instanceof LostRace) await pause(clock, MIN_PAUSE_MS, signal)
         else if (this.#isFinal(error)) throw error
         else {
-          failed(failureOf(error, ++this.#failures))
+          failed(failureOf(error, ++this.#failures), 'retrying')
           await pause(clock, retryDelay(RETRY, this.#failures, environment.random()), signal)
         }
+      } finally {
+        standby.end()
       }
     } while (!signal.aborted)
   }
@@ -99,11 +109,14 @@ export class Worker {
   }
 
   async #waitBlocked({ name, failure }: Build): Promise<void> {
-    const { definition, isAwaited, failed, signal } = this.#task
+    const { definition, isAwaited, failed, began, signal } = this.#task
+    began()
     if (isAwaited) throw new ProjectionBlockedError(name, failure?.message ?? 'unknown')
     // Another worker may have blocked it, long ago: the users of this process are told, too, once.
     const block = JSON.stringify(failure)
-    if (failure && block !== this.#reported && block !== this.#reportedBlock) failed(failure)
+    if (failure && block !== this.#reported && block !== this.#reportedBlock) {
+      failed(failure, 'blocked')
+    }
     this.#reportedBlock = block
     await pause(definition.clock, LOOK_MS, signal)
   }
@@ -125,9 +138,10 @@ export class Worker {
 
   /** Works while it has the lease. Resolves with whether there is more to do. */
   async #hold(build: Build): Promise<boolean> {
-    const { definition, signal } = this.#task
+    const { definition, signal, began } = this.#task
     const { owner, lease } = this.#holder
     const { target } = definition
+    began()
     const { ending, stop } = endingWith(signal)
     const keeping = this.#keepLease(build, ending)
     const follower = new Follower(build, { ...this.#task, holder: this.#holder, signal: ending.signal })
@@ -141,6 +155,7 @@ export class Worker {
       ending.abort()
       await keeping
       await target.transaction(() => giveLease(build, owner), lease).catch(() => undefined)
+      Standby.wake(definition.name)
     }
   }
 

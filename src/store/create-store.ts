@@ -1,9 +1,12 @@
 import { type EncodedAppend, encodeWrites } from './encode.ts'
+import { markMade, refuseOtherCopy } from '../base/copies.ts'
 import { inCallerContext } from '../base/caller-context.ts'
 import { checkDirection, checkUsableKey, streamName } from './arguments.ts'
+import { tellInterrupted, watchAppend } from './diagnostics.ts'
 import { checkList, checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { decode } from '../model/upcast.ts'
-import { ConflictError, InvalidArgumentError, KeyReusedError } from '../base/errors.ts'
+import { ConflictError, InvalidArgumentError, KeyReusedError, type MnemeError } from '../base/errors.ts'
+import type { EventsOf } from '../model/aggregate.ts'
 import { type AnyEventType, eventTypeRecord } from '../model/event-type.ts'
 import type { Recorded } from '../model/event.ts'
 import { EventIterator } from './read-iterator.ts'
@@ -52,17 +55,20 @@ export function createStore(adapter: StoreAdapter, options: StoreOptions = {}): 
   })
   const store = new Store(core)
   cores.set(store, core)
+  markMade(store)
   return store
 }
 
 /** The core of a store. @throws InvalidArgumentError if `createStore` did not make the store. */
 export function coreOf(store: EventStore): StoreCore {
   const core = cores.get(store)
-  if (!core)
+  if (!core) {
+    refuseOtherCopy(store, 'store', 'the store')
     throw new InvalidArgumentError(
       'store',
       'a store of Mneme, made by memoryStore(), sqliteStore() or the like',
     )
+  }
   return core
 }
 
@@ -83,10 +89,19 @@ class Store implements EventStore {
     return this.#core.identity()
   }
 
-  async append(writes: StreamWrite | readonly StreamWrite[], options?: AppendOptions): Promise<AppendResult> {
+  append(writes: StreamWrite | readonly StreamWrite[], options?: AppendOptions): Promise<AppendResult> {
+    return watchAppend(options, (...args) => this.#append(writes, ...args))
+  }
+
+  async #append(
+    writes: StreamWrite | readonly StreamWrite[],
+    options: AppendOptions | undefined,
+    encodedAs?: (request: AppendRequest) => void,
+  ): Promise<AppendResult> {
     const { key, signal, metadata } = checkAppendOptions(options, this.capabilities)
     const encoded = encodeWrites(writes, JSON.stringify(metadata), this.capabilities)
     const request = key === undefined ? encoded : withKey(encoded, key)
+    encodedAs?.(request)
     this.#core.enter()
     try {
       signal?.throwIfAborted()
@@ -99,39 +114,43 @@ class Store implements EventStore {
     }
   }
 
-  read(stream: string | AnyStream, options: ReadOptions = {}): AsyncIterableIterator<Recorded> {
+  read<S extends string | AnyStream>(
+    stream: S,
+    options: ReadOptions = {},
+  ): AsyncIterableIterator<EventsOf<S>> {
     const name = streamName(stream, 'stream')
-    checkOptions(options, 'options', ['direction', 'from', 'limit', 'signal'])
-    const { from, limit } = options
+    checkOptions(options, 'options', ['direction', 'from', 'to', 'limit', 'signal'])
+    const { from, to, limit } = options
     const signal = checkSignal(options.signal)
     const pages = this.#core.readForUser({
       stream: name,
       direction: checkDirection(options.direction),
       from: from === undefined ? undefined : checkWhole(from, 'from', 0),
+      to: to === undefined ? undefined : checkWhole(to, 'to', 0),
       limit: limit === undefined ? undefined : checkWhole(limit, 'limit', 1),
     })
     const fold = typeof stream === 'string' ? undefined : stream.fold
-    return new EventIterator(pages, { decode: fold && ((event) => decode(fold, event)), signal })
+    const decoding = { decode: fold && ((event: Recorded) => decode(fold, event)), signal }
+    return new EventIterator(pages, decoding) as AsyncIterableIterator<EventsOf<S>>
   }
 
   readAll(options: ReadAllOptions = {}): AsyncIterableIterator<Recorded> {
     checkOptions(options, 'options', [
       'direction',
       'after',
+      'to',
       'limit',
       'streams',
       'categories',
       'types',
       'signal',
     ])
-    const { after, limit } = options
+    const { after, to, limit } = options
     const signal = checkSignal(options.signal)
-    if (after !== undefined && typeof (after as unknown) !== 'string') {
-      throw new InvalidArgumentError('after', 'a position that this store gave')
-    }
     const pages = this.#core.readAllForUser({
       direction: checkDirection(options.direction),
-      after,
+      after: after === undefined ? undefined : checkPosition(after, 'after'),
+      to: to === undefined ? undefined : checkPosition(to, 'to'),
       limit: limit === undefined ? undefined : checkWhole(limit, 'limit', 1),
       ...checkFilter(options),
     })
@@ -144,10 +163,14 @@ class Store implements EventStore {
     if (typeof (onInterrupted as unknown) !== 'function') {
       throw new InvalidArgumentError('onInterrupted', 'a function')
     }
+    const interrupted = (error: MnemeError) => {
+      tellInterrupted(error)
+      onInterrupted(error)
+    }
     const wanted = {
       from: checkFrom(from),
       ...checkFilter(options),
-      interrupted: inCallerContext(onInterrupted),
+      interrupted: inCallerContext(interrupted),
     }
     return new EventSubscription(this.#core, wanted, checkSignal(options.signal))
   }
@@ -176,6 +199,12 @@ function checkFilter({ streams, categories, types }: ReadAllOptions | SubscribeO
     categories: checkList(categories, 'categories', streamName),
     types: checkList(types, 'types', typeNames)?.flat(),
   }
+}
+
+/** @throws InvalidArgumentError */
+function checkPosition(position: Position, argument: string): Position {
+  if (typeof (position as unknown) === 'string') return position
+  throw new InvalidArgumentError(argument, 'a position that this store gave')
 }
 
 function checkFrom(from: SubscribeFrom): SubscribeFrom {

@@ -1,4 +1,5 @@
 import type { MnemeError } from '../base/errors.ts'
+import type { EventsOf } from '../model/aggregate.ts'
 import type { AnyEventType } from '../model/event-type.ts'
 import type { Event, Recorded } from '../model/event.ts'
 import type { Metadata } from '../model/metadata.ts'
@@ -36,8 +37,8 @@ export interface EventStore {
   append(writes: StreamWrite | readonly StreamWrite[], options?: AppendOptions): Promise<AppendResult>
 
   /**
-   * Reads a stream's events in order, a page at a time. Given `BankAccount('alice')` rather than a name, events of older
-   * versions and names come under the current ones.
+   * Reads a stream's events in order, a page at a time. Given `BankAccount('alice')` rather than a name, the events are
+   * typed by the aggregate, and those of older versions and names come under the current ones.
    *
    * @throws UnknownEventError, FoldError if an event is unknown to the aggregate, or its upcast throws.
    * @example
@@ -47,7 +48,7 @@ export interface EventStore {
    * }
    * ```
    */
-  read(stream: string | AnyStream, options?: ReadOptions): AsyncIterableIterator<Recorded>
+  read<S extends string | AnyStream>(stream: S, options?: ReadOptions): AsyncIterableIterator<EventsOf<S>>
 
   /** Reads the events of all streams in the order of the store, a page at a time. */
   readAll(options?: ReadAllOptions): AsyncIterableIterator<Recorded>
@@ -101,7 +102,13 @@ export interface StreamWrite {
 export interface EventToAppend extends Event {
   /** A UUID. Default: a new one. With given ids, an append can be repeated without a second copy. */
   readonly id?: string | undefined
+  readonly time?: ReadEvent | undefined
+  readonly position?: ReadEvent | undefined
+  readonly revision?: ReadEvent | undefined
+  readonly stream?: ReadEvent | undefined
+  readonly metadata?: 'give metadata in the options of append' | undefined
 }
+type ReadEvent = 'an event that was read cannot be appended: give { type, data, version, id }'
 
 /** Options of `append`. */
 export interface AppendOptions {
@@ -136,6 +143,8 @@ export interface ReadOptions {
   readonly direction?: Direction | undefined
   /** The first revision to read, inclusive. Default: the end at which the direction begins. */
   readonly from?: number | undefined
+  /** The last revision to read, inclusive. Default: the end to which the direction leads. */
+  readonly to?: number | undefined
   /** The maximum number of events. Default: all. */
   readonly limit?: number | undefined
   readonly signal?: AbortSignal | undefined
@@ -147,6 +156,8 @@ export interface ReadAllOptions {
   readonly direction?: Direction | undefined
   /** Read only what follows this position in the direction. */
   readonly after?: Position | undefined
+  /** The last position to read, inclusive. Default: the end to which the direction leads. */
+  readonly to?: Position | undefined
   /** The maximum number of events. Default: all. */
   readonly limit?: number | undefined
   /** Only these streams. If `categories` are given too, an event has to match only one of the two. */

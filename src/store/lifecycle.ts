@@ -1,5 +1,6 @@
 import { OverloadedError, StoreClosedError } from '../base/errors.ts'
 import type { Position } from '../base/revision.ts'
+import { watchPages } from './diagnostics.ts'
 import type {
   AppendRequest,
   AppendVerdict,
@@ -75,17 +76,17 @@ export class StoreCore {
 
   /** A stream's pages, for a call that has entered. */
   read(request: ReadRequest): AsyncIterable<readonly StoredEvent[]> {
-    return this.adapter.read(request)
+    return watchPages(request.stream, request.direction, this.adapter.read(request))
   }
 
   /** A stream's pages for a user. Closing does not wait for the consumer, who may stop between two pages for ever. */
   readForUser(request: ReadRequest): Pages<readonly StoredEvent[]> {
-    return this.#whileOpen(this.adapter.read(request))
+    return this.#whileOpen(this.read(request))
   }
 
   /** The store's pages for a user. */
   readAllForUser(request: ReadAllRequest): Pages<readonly StoredEvent[]> {
-    return this.#whileOpen(this.adapter.readAll(request))
+    return this.#whileOpen(watchPages(undefined, request.direction, this.adapter.readAll(request)))
   }
 
   identity(): Promise<string> {

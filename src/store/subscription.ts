@@ -1,10 +1,15 @@
-import { CheckpointFromAnotherStoreError, historyRewound, StoreClosedError } from '../base/errors.ts'
+import {
+  CheckpointFromAnotherStoreError,
+  historyRewound,
+  type MnemeError,
+  StoreClosedError,
+} from '../base/errors.ts'
 import type { Recorded } from '../model/event.ts'
 import { onAbort } from '../base/abort.ts'
-import { pause, systemClock } from '../base/clock.ts'
+import { retryUntilReached } from '../base/retry.ts'
 import type { Position } from '../base/revision.ts'
-import { isTransient, untilReached } from '../adapter/subscription-hub.ts'
 import { frozenFromStored, sharedFromStored } from './decode.ts'
+import { tellPage } from './diagnostics.ts'
 import type { StoreCore } from './lifecycle.ts'
 import type { Checkpoint, SubscribeFrom, Subscription } from './event-store.ts'
 import type { LogPlace, StoredEvent, SubscribedPage, SubscribeRequest } from '../adapter/store-adapter.ts'
@@ -71,7 +76,6 @@ export class EventSubscription implements Subscription {
 
   async return(): Promise<IteratorResult<Recorded, undefined>> {
     this.#end({})
-    this.#ending.abort()
     await this.#pages?.return?.()
     return { done: true, value: undefined }
   }
@@ -126,6 +130,7 @@ export class EventSubscription implements Subscription {
         this.#end({})
         break
       }
+      tellPage(result.value)
       const { events, through, isCaughtUp, isShared } = result.value
       this.#through = through
       this.#isCaughtUp = isCaughtUp
@@ -167,14 +172,19 @@ export class EventSubscription implements Subscription {
   async #aimAtWanted(listener: Listener, after: Position | undefined, end: Position): Promise<void> {
     listener.until = undefined
     const { streams, categories, types } = this.#wanted
-    const request = { streams, categories, types, after, direction: 'forwards', limit: undefined } as const
+    const request = {
+      streams,
+      categories,
+      types,
+      after,
+      to: end,
+      direction: 'forwards',
+      limit: undefined,
+    } as const
     const found = await this.#retried(listener, async () => {
       let last: Position | undefined
       for await (const page of this.#core.readAllForUser(request)) {
-        for (const { position } of page) {
-          if (position > end) return last
-          last = position
-        }
+        last = page.at(-1)?.position ?? last
       }
       return last
     })
@@ -185,21 +195,14 @@ export class EventSubscription implements Subscription {
 
   /** Asks the store, again while it is unreachable; `undefined` if the listener was told of an error instead. */
   async #retried<T>(listener: Listener, ask: () => Promise<T>): Promise<{ readonly value: T } | undefined> {
-    while (!this.#over) {
-      try {
-        return { value: await ask() }
-      } catch (error) {
-        if (isTransient(error)) {
-          await pause(systemClock, RETRY_DELAY_MS, this.#ending.signal)
-          continue
-        }
-        // If the subscription has ended meanwhile, its end was told already.
-        if (this.#listeners.includes(listener)) listener.reject(error)
-        this.#listeners = this.#listeners.filter((other) => other !== listener)
-        return undefined
-      }
+    try {
+      return await retryUntilReached(async () => ({ value: await ask() }), { signal: this.#ending.signal })
+    } catch (error) {
+      // If the subscription has ended meanwhile, its end was told already.
+      if (this.#listeners.includes(listener)) listener.reject(error)
+      this.#listeners = this.#listeners.filter((other) => other !== listener)
+      return undefined
     }
-    return undefined
   }
 
   /** Looks up where to begin, for as long as it takes to reach the store. */
@@ -207,14 +210,18 @@ export class EventSubscription implements Subscription {
     const { from, ...wanted } = this.#wanted
     const { signal } = this.#ending
     this.#unlisten.push(this.#core.atClose(() => this.return()))
-    const waiting = { signal, interrupted: wanted.interrupted }
-    const identity = await untilReached(() => this.#core.identity(), waiting)
+    // Errors after which it is retried are Mneme's own.
+    const failed = (error: unknown) => {
+      wanted.interrupted(error as MnemeError)
+    }
+    const waiting = { signal, failed }
+    const identity = await retryUntilReached(() => this.#core.identity(), waiting)
     const findPlace = () => {
       const place = this.#place ?? placeOf(this.#core, from)
       this.#place = undefined
       return place
     }
-    const after = await untilReached(findPlace, waiting)
+    const after = await retryUntilReached(findPlace, waiting)
     if (identity === undefined || signal.aborted) return undefined
     this.#identity = identity
     this.#through = after
@@ -238,6 +245,7 @@ export class EventSubscription implements Subscription {
     for (const stop of this.#unlisten.splice(0)) stop()
     for (const { reject } of this.#listeners.splice(0)) reject(over.error ?? new StoreClosedError())
     this.#interrupt?.()
+    this.#ending.abort()
   }
 }
 
@@ -248,9 +256,6 @@ interface Listener {
   /** The last event that the consumer is to take first; `undefined` while it is looked up. */
   until: { readonly position: Position | undefined; readonly isWanted?: boolean } | undefined
 }
-
-/** Milliseconds between two questions to a store that is unreachable. */
-const RETRY_DELAY_MS = 100
 
 /**
  * The place in a store's log after which a subscription begins.

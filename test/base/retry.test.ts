@@ -4,11 +4,13 @@ import {
   defineCommand,
   execute,
   InvalidArgumentError,
+  StoreBusyError,
   StoreFailedError,
+  StoreUnavailableError,
   type RetryOptions,
 } from 'mneme'
 import { memoryStore } from 'mneme/memory'
-import { retryDelay, retryPolicy } from '../../src/base/retry.ts'
+import { retryDelay, retryDelays, retryPolicy, retryUntilReached } from '../../src/base/retry.ts'
 import { BankAccount, deposit, Deposited, open, Opened, transfer } from '../support/bank.ts'
 import { eventsOf, observedStore, times, type ObservedStore } from '../support/observed-store.ts'
 
@@ -31,6 +33,59 @@ const jointly = defineCommand({
   handle: (_, __, { on }) => on.a(Deposited({ amount: 1 })),
 })
 const now: RetryOptions = { baseDelay: 0 }
+
+describe('a call that is retried until the store is reached', () => {
+  /** A clock whose pauses end at once, and the pauses. */
+  function impatientClock() {
+    const pauses: number[] = []
+    const after = (milliseconds: number, callback: () => void) => {
+      pauses.push(milliseconds)
+      const soon = setImmediate(callback)
+      return () => {
+        clearImmediate(soon)
+      }
+    }
+    return { pauses, clock: { now: () => 0, after } }
+  }
+  const delays = () => retryDelays(retryPolicy({ baseDelay: 8, minDelay: 8, maxDelay: 8 }))
+
+  test('it is made until it succeeds, and each failure is told with the delay after it', async () => {
+    const { pauses, clock } = impatientClock()
+    const told: [unknown, number][] = []
+    const failures = [new StoreBusyError(1), new StoreUnavailableError('away')]
+    const call = async () => {
+      const error = failures[told.length]
+      if (error) throw error
+      return 'reached'
+    }
+    const failed = (error: unknown, delay: number) => told.push([error, delay])
+    expect(await retryUntilReached(call, { clock, delays: delays(), failed })).toBe('reached')
+    expect(told).toEqual(failures.map((error) => [error, 8]))
+    expect(pauses).toEqual([8, 8])
+  })
+
+  test('an error that a retry cannot help, or that ends the retries, is thrown', async () => {
+    const { pauses, clock } = impatientClock()
+    const lost = async () => Promise.reject(new StoreFailedError('no'))
+    await expect(retryUntilReached(lost, { clock })).rejects.toThrow('no')
+    const busy = async () => Promise.reject(new StoreBusyError(1))
+    const failed = () => {
+      if (pauses.length === 3) throw new Error('enough')
+    }
+    await expect(retryUntilReached(busy, { clock, failed })).rejects.toThrow('enough')
+  })
+
+  test('a signal ends the retries during a pause, and the result is undefined', async () => {
+    const ending = new AbortController()
+    const after = () => {
+      setImmediate(() => ending.abort())
+      return () => undefined
+    }
+    const busy = async () => Promise.reject(new StoreBusyError(1))
+    const { signal } = ending
+    expect(await retryUntilReached(busy, { signal, clock: { now: () => 0, after } })).toBeUndefined()
+  })
+})
 
 describe('the policy', () => {
   test('has the stated defaults', () => {

@@ -193,6 +193,21 @@ const breaks: readonly [string, Break, readonly string[]][] = [
     ],
   ],
   [
+    'reads on behind the place up to which it is to read',
+    (adapter) => ({
+      ...adapter,
+      read: (request) => adapter.read({ ...request, to: undefined }),
+      readAll: (request) => adapter.readAll({ ...request, to: undefined }),
+    }),
+    [
+      'R1: a stream is read up to a revision, inclusive, in both directions',
+      'R1: reading up to a revision neither loses nor adds an event at the end of a page',
+      'R1: all streams are read up to a position, inclusive, in both directions',
+      'R1: a reader up to the head of the log gives what was there, whatever is appended',
+      'R3: readAll with streams, categories, types and limits selects what a plain filter selects',
+    ],
+  ],
+  [
     'ignores the limit',
     (adapter) => ({ ...adapter, read: (request) => adapter.read({ ...request, limit: undefined }) }),
     [

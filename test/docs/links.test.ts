@@ -1,4 +1,4 @@
-import { existsSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join, posix } from 'node:path'
 import { expect, test } from 'vitest'
 import { markdownFiles, readMarkdown, root, type Markdown } from './markdown.ts'
@@ -10,6 +10,21 @@ test.each(files.map((file) => [file.path, file] as const))('the links of %s lead
   expect(broken.map(({ line, target }) => `${file.path}:${line}: ${target}`)).toEqual([])
 })
 
+test('the links of documents in the package lead to what is in the package', () => {
+  const { files: listed } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    files: string[]
+  }
+  const isShipped = (path: string) =>
+    [...listed, 'README.md', 'LICENSE', 'package.json'].some(
+      (one) => path === one || path.startsWith(`${one}/`),
+    )
+  const broken = files
+    .filter(({ path }) => isShipped(path))
+    .flatMap((file) => linksOf(file).map(({ line, target }) => ({ file, line, path: pathOf(file, target) })))
+    .filter(({ path }) => !isShipped(path))
+  expect(broken.map(({ file, line, path }) => `${file.path}:${line}: ${path}`)).toEqual([])
+})
+
 function linksOf(file: Markdown): { line: number; target: string }[] {
   return prose(file).flatMap(([line, number]) => {
     const targets = [...line.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target!)
@@ -17,9 +32,15 @@ function linksOf(file: Markdown): { line: number; target: string }[] {
   })
 }
 
-function leadsSomewhere({ path }: Markdown, link: string): boolean {
-  const [target = '', anchor] = link.split('#')
-  const other = target === '' ? path : posix.join(posix.dirname(path), target)
+/** The path from the root to which a link leads, without its anchor. */
+function pathOf({ path }: Markdown, link: string): string {
+  const [target = ''] = link.split('#')
+  return target === '' ? path : posix.join(posix.dirname(path), target)
+}
+
+function leadsSomewhere(file: Markdown, link: string): boolean {
+  const [, anchor] = link.split('#')
+  const other = pathOf(file, link)
   if (other.startsWith('..') || !existsSync(join(root, other))) return false
   if (anchor === undefined) return true
   return statSync(join(root, other)).isFile() && anchorsOf(readMarkdown(other)).has(anchor)

@@ -15,6 +15,11 @@ import { BankAccount, Closed, Deposited, Opened } from '../support/bank.ts'
 import { eventsOf } from '../support/observed-store.ts'
 
 const { Noted } = defineEvents('Log', { Noted: event<{ n: number }>() })
+/** An instance of a class of that name. */
+function instanceOf(name: string, methods: object): object {
+  return Object.create({ ...methods, constructor: { name } }, {}) as object
+}
+
 const noted = (data: unknown) => Noted(data as { n: number })
 
 function issuesOf(make: () => unknown): readonly DataIssue[] {
@@ -92,6 +97,36 @@ describe('an event constructor', () => {
     expect(more).toEqual([])
     expect(issue!.path).toBe(path)
     expect(issue!.message).toContain(message)
+  })
+
+  test.each([
+    ['a Date is not JSON: store an ISO string', new Date()],
+    ['a Map is not JSON: store an array or an object', new Map()],
+    ['an Instant is not JSON: store its ISO string', instanceOf('Instant', {})],
+    ['a Dayjs is not JSON: store its ISO string', instanceOf('Dayjs', { toISOString: () => '' })],
+    ['an Amount is not JSON: store what its toJSON() returns', instanceOf('Amount', { toJSON: () => '1' })],
+    ['a Money is not JSON: store a plain object', instanceOf('Money', {})],
+    ['a Uint8Array is not JSON: store a base64 string, or an array', new Uint8Array(1)],
+  ] as [string, unknown][])('says what to store instead: %s', (message, value) => {
+    expect(issuesOf(() => noted({ at: value }))).toEqual([{ path: 'data.at', message }])
+  })
+
+  test('a message stays short, however deep the data and however many its faults', () => {
+    let deep: unknown = 1n
+    for (let i = 0; i < 600; i++) deep = { 'a key': deep }
+    const messageOf = (data: object) => {
+      try {
+        noted(data)
+      } catch (error) {
+        return (error as Error).message
+      }
+      return expect.fail('it was accepted')
+    }
+    expect(messageOf({ deep }).length).toBeLessThan(200)
+    expect(messageOf({ deep })).toContain('data.deep["a key"]')
+    expect(messageOf({ ['k'.repeat(10_000)]: 1n }).length).toBeLessThan(200)
+    const many = messageOf(Object.fromEntries(Array.from({ length: 12 }, (_, i) => [`f${i}`, 1n])))
+    expect(many).toMatch(/data\.f4: a bigint is not JSON: store a string; and 7 more issues$/)
   })
 
   test('refuses cycles and data too deep to be read', () => {
@@ -186,7 +221,7 @@ describe('a schema', () => {
     }
     expect(issuesOf(() => At({ at: '2020-01-01' }))[0]).toEqual({
       path: 'data.at',
-      message: 'a Date is not plain JSON data',
+      message: 'a Date is not JSON: store an ISO string',
     })
   })
 

@@ -1,6 +1,7 @@
 import { defineEvents, event, ProjectionBlockedError } from 'mneme'
 import { defineProjection, runProjections, type Failure } from 'mneme/projections'
 import { postgresTarget } from 'mneme/postgres'
+import type { SqliteDatabase, SqliteStatement } from 'mneme/sqlite'
 import pg from 'pg'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
@@ -9,6 +10,7 @@ import { fastClock, onClock } from './clocks.ts'
 import { startProxy } from '../support/proxy.ts'
 import {
   Account,
+  add,
   balances,
   balancesIn,
   deposit,
@@ -243,6 +245,27 @@ describe.each(places)('a failed handler, with $name', ({ open, problem }) => {
       expect(await newer.retryParked()).toEqual({ handled: 2, failed: 0 })
     })
 
+    test('what a handler does after it has returned is refused, and counts nothing', async () => {
+      const { store, target, ...place } = await open()
+      await deposit(store, 3)
+      const { opened, open: goOn } = gate()
+      const late: unknown[] = []
+      const before = (_: unknown, tx: unknown) => {
+        void opened
+          .then(() => add(tx, 'balances', 'late', 1) as Promise<unknown> | undefined)
+          .catch((error: unknown) => {
+            late.push(error)
+          })
+      }
+      const running = await runProjections(store, [balances(target, { before })])
+      await running.caughtUp()
+      goOn()
+      await until(() => late.length === 3, 'they were refused')
+      expect(String(late[0])).toContain('used its connection after it had returned')
+      expect(await place.balances()).toEqual(await folded(store))
+      await running.stop()
+    })
+
     test('runProjections throws what setup throws, and leaves nothing behind', async () => {
       const { store, target } = await open()
       const projection = balances(target, {
@@ -304,10 +327,34 @@ describe.each(places)('a failed handler, with $name', ({ open, problem }) => {
 })
 
 describe.each(places.slice(0, 3))('a handler on SQLite, with $name', ({ open }) => {
+  test('a handler on SQLite can keep a statement, and use transactions of the driver', async () => {
+    const { store, target, ...place } = await open()
+    await deposit(store, 3)
+    let kept: SqliteStatement | undefined
+    let seen = 0
+    const before = (_: unknown, tx: unknown) => {
+      const db = tx as SqliteDatabase & { transaction?(work: () => void): () => void }
+      kept ??= db.prepare(
+        "INSERT INTO balances VALUES ('b', 1) ON CONFLICT DO UPDATE SET balance = balance + 1",
+      )
+      const write = () => kept!.run()
+      if (db.transaction) db.transaction(write)()
+      else write()
+      seen += db.prepare('SELECT balance FROM balances').all().length
+    }
+    const running = await runProjections(store, [balances(target, { before })])
+    await running.caughtUp()
+    expect(await place.balances()).toEqual({ ...(await folded(store)), b: 3 })
+    expect(seen).toBe(1 + 2 + 2)
+    expect(() => kept!.run()).toThrow('used its connection after it had returned')
+    await running.stop()
+  })
+
   test('a handler on SQLite must be synchronous', async () => {
     const { store, target, ...place } = await open()
     await deposit(store, 3)
-    const projection = balances(target, { before: () => new Promise(() => undefined) })
+    const { opened, open: goOn } = gate()
+    const projection = balances(target, { before: () => opened })
     const running = await runProjections(store, [projection])
     await until(async () => (await projection.status(store)).state === 'blocked', 'it is blocked')
     expect(await projection.status(store)).toMatchObject({
@@ -317,6 +364,11 @@ describe.each(places.slice(0, 3))('a handler on SQLite, with $name', ({ open }) 
           'a handler of a projection must be synchronous, as everything is in SQLite, but it returned a promise',
       },
     })
+    expect(await place.balances()).toEqual({})
+    // What its promise leads to comes too late.
+    goOn()
+    await opened
+    await new Promise(setImmediate)
     expect(await place.balances()).toEqual({})
     await running.stop()
     const asynchronous = () =>

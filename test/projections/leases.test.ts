@@ -21,8 +21,10 @@ describe.each(places)('workers of $name', ({ open, problem }) => {
       for (const [i, each] of processes.entries()) {
         const projection = balances(each.target, { before: () => handled[i]!++ })
         running.push(await runProjections(each.store, [projection]))
-        if (i === 0) await running[0]!.caughtUp()
-        if (i === 0) await until(async () => (await projection.status(store)).state === 'running', 'it works')
+        if (i > 0) continue
+        // On an empty history, too, it has begun by then.
+        await running[0]!.caughtUp()
+        expect(await projection.status(store)).toMatchObject({ state: 'running', handled: 0 })
       }
       await deposit(store, 10)
       for (const each of running) await each.caughtUp()
@@ -34,6 +36,24 @@ describe.each(places)('workers of $name', ({ open, problem }) => {
       expect(handled[1]! + handled[2]!).toBe(10)
       expect(await place.balances()).toEqual(await folded(store))
       await Promise.all(running.map((each) => each.stop()))
+    })
+
+    test('a worker that stops wakes one of its process that stands by, which takes over at once', async () => {
+      const { store, target, another } = await open()
+      const first = await runProjections(store, [balances(target)])
+      await first.caughtUp()
+      const other = await another()
+      const clock = new ManualClock()
+      const projection = balances(other.target, { clock })
+      const second = await runProjections(other.store, [projection])
+      await standsBy(clock)
+      await first.stop()
+      // No time has passed.
+      await until(
+        async () => (await projection.status(store)).state === 'running',
+        'the other one takes over',
+      )
+      await second.stop()
     })
 
     test('a worker takes over from a silent one when its lease has expired, and not before', async () => {

@@ -16,6 +16,7 @@ import {
   patiently,
   places,
   run,
+  sql,
   until,
 } from './rig.ts'
 
@@ -165,6 +166,36 @@ describe.each(places)('a rebuild, with $name', ({ open, problem }) => {
       await second.rebuild(store)
       expect(await place.balances()).toEqual(await folded(store, 2))
       await running.stop()
+    })
+
+    test('a rebuild under a view or a foreign key replaces the tables, or says what depends on them', async () => {
+      const { store, target, ...place } = await open()
+      await deposit(store, 5)
+      const running = await runProjections(store, [balances(target)])
+      await running.caughtUp()
+      await running.stop()
+      await sql(target, 'CREATE VIEW rich AS SELECT * FROM balances WHERE balance > 1')
+      const second = balances(target, { version: 2, factor: 10 })
+      if (target.dialect === 'postgres') {
+        await expect(second.rebuild(store)).rejects.toThrow('view rich depends on table balances')
+        expect(await place.balances()).toEqual(await folded(store))
+        await sql(target, 'DROP VIEW rich')
+      }
+      await second.rebuild(store)
+      expect(await place.balances()).toEqual(await folded(store, 10))
+      if (target.dialect === 'sqlite') expect(await sql(target, 'SELECT * FROM rich')).toHaveLength(1)
+
+      await sql(target, 'CREATE TABLE limits (account TEXT REFERENCES balances (account))')
+      await sql(target, 'INSERT INTO limits SELECT account FROM balances')
+      const third = balances(target, { version: 3, factor: 100 })
+      const reason =
+        /projection 'balances' cannot be dropped, .*(limits_account_fkey|FOREIGN KEY).*: drop that, and create it/
+      await expect(third.rebuild(store)).rejects.toThrow(reason)
+      await expect(second.reset()).rejects.toThrow(reason)
+      expect(await place.balances()).toEqual(await folded(store, 10))
+      await sql(target, 'DROP TABLE limits')
+      await third.rebuild(store)
+      expect(await place.balances()).toEqual(await folded(store, 100))
     })
 
     test('each rebuild creates its indexes', async () => {

@@ -1,5 +1,5 @@
 import { defineAggregate, defineCommand, event, reject } from 'mneme'
-import type { SimulateOptions } from '../../src/simulation/index.ts'
+import type { SimulateOptions } from 'mneme/simulation'
 
 export const Account = defineAggregate({
   name: 'Account',

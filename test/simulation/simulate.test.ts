@@ -1,7 +1,7 @@
 import { defineCommand, reject } from 'mneme'
 import { describe, expect, test } from 'vitest'
 
-import { simulate, SimulationError, type SimulateOptions } from '../../src/simulation/index.ts'
+import { simulate, SimulationError, type SimulateOptions } from 'mneme/simulation'
 import { Account, bank } from './bank.ts'
 
 describe('a correct program', () => {

@@ -1,4 +1,4 @@
-import { pause } from '../../base/clock.ts'
+import { retryUntilReached as retry } from '../../base/retry.ts'
 import type { Calls } from './connection.ts'
 import { faultOf } from './errors.ts'
 
@@ -6,17 +6,21 @@ import { faultOf } from './errors.ts'
 export async function retryUntilReached<T>(calls: Calls, call: () => Promise<T>): Promise<T> {
   const { clock } = calls
   const giveUpAt = clock.now() + calls.deadline
-  for (const delay of retryDelays()) {
+  const attempt = async () => {
     try {
-      return await call()
+      return { value: await call() }
     } catch (error) {
       const { kind } = faultOf(error)
       if (kind === 'not-leader' || kind === 'late') await calls.reconnect()
-      if (!isTransient(error) || clock.now() + delay > giveUpAt) throw error
+      throw error
     }
-    await pause(clock, delay)
   }
-  throw new Error('retry delays never end')
+  const failed = (error: unknown, delay: number) => {
+    if (clock.now() + delay > giveUpAt) throw error
+  }
+  const options = { clock, failed, isWorthwhile: isTransient, delays: retryDelays() }
+  // Without a signal it goes on until it succeeds or throws.
+  return (await retry(attempt, options))!.value
 }
 
 /** Whether a call that writes nothing may be retried: it did not reach a server, or the connection was lost. */

@@ -149,11 +149,11 @@ async function* pagesOfStream(
   { streams }: MemoryData,
   request: ReadRequest,
 ): AsyncGenerator<StoredEvent[], undefined> {
-  const { stream, direction, from, limit } = request
+  const { stream, direction, from, to, limit = Infinity } = request
   const events = streams.get(stream) ?? []
   yield* direction === 'forwards'
-    ? pages(events, from ?? 0, 1, limit)
-    : pages(events, Math.min(from ?? Infinity, events.length - 1), -1, limit)
+    ? pages(events, { start: from ?? 0, end: to ?? Infinity, limit }, 1)
+    : pages(events, { start: Math.min(from ?? Infinity, events.length - 1), end: to ?? 0, limit }, -1)
   return undefined
 }
 
@@ -162,24 +162,39 @@ async function* pagesOfAll(
   { log }: MemoryData,
   request: ReadAllRequest,
 ): AsyncGenerator<StoredEvent[], undefined> {
-  const { direction, after, limit } = request
-  const start = after === undefined ? undefined : parsePosition(after)
+  const { direction, after, to, limit = Infinity } = request
+  const begin = after === undefined ? undefined : parsePosition(after)
+  const end = to === undefined ? undefined : parsePosition(to, 'to') - 1
+  const matches = matcherOf(request)
   yield* direction === 'forwards'
-    ? pages(log, start ?? 0, 1, limit, matcherOf(request))
-    : pages(log, Math.min((start ?? Infinity) - 2, log.length - 1), -1, limit, matcherOf(request))
+    ? pages(log, { start: begin ?? 0, end: end ?? Infinity, limit }, 1, matches)
+    : pages(
+        log,
+        { start: Math.min((begin ?? Infinity) - 2, log.length - 1), end: end ?? 0, limit },
+        -1,
+        matches,
+      )
   return undefined
+}
+
+/** Which events to look at, by their indexes, and how many to give. */
+interface Range {
+  readonly start: number
+  /** Inclusive. */
+  readonly end: number
+  readonly limit: number
 }
 
 function* pages(
   events: readonly StoredEvent[],
-  start: number,
+  { start, end, limit }: Range,
   step: 1 | -1,
-  limit = Infinity,
   matches: (event: StoredEvent) => boolean = () => true,
 ): Generator<StoredEvent[], undefined> {
   let left = limit
   let page: StoredEvent[] = []
-  for (let i = start; i >= 0 && i < events.length && left > 0; i += step) {
+  const isInside = (i: number) => i >= 0 && i < events.length && (step > 0 ? i <= end : i >= end)
+  for (let i = start; isInside(i) && left > 0; i += step) {
     const event = events[i]!
     if (!matches(event)) continue
     left--

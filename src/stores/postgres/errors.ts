@@ -136,16 +136,21 @@ export function asOpenError(error: unknown): AnyMnemeError {
  * and an error of connecting names the address or even the whole connection string: those are left out.
  */
 export function causeOf(error: unknown): Error {
-  const { code, severity, message, schema, table, constraint } = fieldsOf(error)
+  const { code, severity, message, detail = '', schema, table, constraint } = fieldsOf(error)
   const isServer = severity !== undefined
   // Only classes whose messages quote no data: 22 does, and P0, which is a trigger's own, may.
-  const isTold = isServer ? /^(08|2[3568]|3[DF]|4[02]|5[3-8])/.test(code ?? '') : DRIVERS_OWN.test(message)
+  const isTold = isServer ? /^(08|2[3568B]|3[DF]|4[02]|5[3-8])/.test(code ?? '') : DRIVERS_OWN.test(message)
+  // Names of views and constraints, but no data.
+  const dependents = code === DEPENDENT_OBJECTS ? `: ${detail.split('\n').join(', ').slice(0, 500)}` : ''
   const cause = new Error(
-    isTold ? message : isServer ? 'the server refused a value' : 'the connection failed',
+    isTold ? message + dependents : isServer ? 'the server refused a value' : 'the connection failed',
   )
   cause.name = 'PostgresError'
   return Object.assign(cause, defined({ code, severity, schema, table, constraint }))
 }
+
+/** What is to be dropped has views, foreign keys or the like on it. */
+const DEPENDENT_OBJECTS = '2BP01'
 
 /** Messages of the driver that quote nothing; others may come from the user's function for the password. */
 const DRIVERS_OWN =
@@ -155,6 +160,7 @@ interface Fields {
   readonly code?: string | undefined
   readonly severity?: string | undefined
   readonly routine?: string | undefined
+  readonly detail?: string | undefined
   readonly schema?: string | undefined
   readonly table?: string | undefined
   readonly constraint?: string | undefined

@@ -1,5 +1,5 @@
 import { isMnemeError } from '../../base/errors.ts'
-import { pause, systemClock } from '../../base/clock.ts'
+import { type Clock, pause, systemClock } from '../../base/clock.ts'
 import { onAbort } from '../../base/abort.ts'
 import { retryDelay } from '../../base/retry.ts'
 import type { Connections } from './connection.ts'
@@ -20,12 +20,21 @@ export interface Listening {
   readonly heard: () => void
 }
 
+/** How long a listener waits. */
+export interface ListenerTiming {
+  /** Milliseconds within which a notification to itself has to arrive. */
+  readonly probeMs: number
+  /** By which it waits between two attempts. */
+  readonly clock: Clock
+}
+
 /**
  * Listens to notifications for all stores on one pool, on one connection of it, as long as one of them wants to. When the
  * connection is lost it takes another one.
  *
  * Not every connection gets notifications: a transaction pooler accepts `LISTEN` and passes nothing on, and a standby
- * refuses it. So it first notifies itself. If nothing arrives, the connection is given back, and it tries again much later.
+ * refuses it. So it first notifies itself. If nothing arrives, the connection is given back, and it tries again later: soon at
+ * first, since a busy server or a busy process may have been the reason.
  */
 export class Listener {
   readonly #pool: SharedPool
@@ -41,11 +50,16 @@ export class Listener {
   #lost: (reason: unknown) => void = () => undefined
   /** The statements on its connection, one after the other. */
   #asked: Promise<unknown> = Promise.resolve()
+  /** Connections lost in a row. */
   #failures = 0
+  /** Connections in a row on which no notification arrived. */
+  #deafProbes = 0
   #hasWarned = false
+  readonly #timing: ListenerTiming
 
-  constructor(pool: SharedPool) {
+  constructor(pool: SharedPool, timing: ListenerTiming = TIMING) {
     this.#pool = pool
+    this.#timing = timing
   }
 
   static of(pool: PostgresPool): Listener {
@@ -118,8 +132,10 @@ export class Listener {
       } catch (error) {
         isDeaf = !isMnemeError(error) && REFUSALS.has(faultOf(error))
       }
-      const delay = isDeaf ? RETRY_DEAF_MS : retryDelay(RETRY, ++this.#failures, Math.random())
-      await pause(systemClock, delay, signal)
+      const delayMs = isDeaf
+        ? retryDelay(RETRY_DEAF, ++this.#deafProbes, 1)
+        : retryDelay(RETRY, ++this.#failures, Math.random())
+      await pause(this.#timing.clock, delayMs, signal)
     }
   }
 
@@ -174,13 +190,13 @@ export class Listener {
       const { channel, statements } = first
       await unlessOver(this.#inTurn(() => session.query(listenTo(channel))))
       await unlessOver(connections.ask(statements.of(NOTIFY), [channel, probe]))
-      if (!(await unlessOver(Promise.race([isProven, after(PROBE_MS)])))) {
+      if (!(await unlessOver(Promise.race([isProven, after(this.#timing.probeMs)])))) {
         await unlessOver(session.query({ name: '', text: 'UNLISTEN *' }))
         return
       }
       this.#session = session
       this.#lost = end
-      this.#failures = 0
+      this.#failures = this.#deafProbes = 0
       await unlessOver(this.#follow(session))
       for (;;) {
         await unlessOver(after(HEARTBEAT_MS))
@@ -267,10 +283,11 @@ const REFUSALS: ReadonlySet<Fault> = new Set(['read-only', 'denied', 'refused'] 
 const MIN_POOL_SIZE = 3
 /** Delays, in milliseconds, between attempts to connect again. */
 const RETRY = { maxRetries: Infinity, baseDelay: 50, minDelay: 10, maxDelay: 1_000 }
+/** Delays, in milliseconds, between attempts on which no notification arrived: 5 s, 10 s, up to 10 minutes. */
+const RETRY_DEAF = { maxRetries: Infinity, baseDelay: 5_000, minDelay: 0, maxDelay: 600_000 }
 /** Milliseconds within which a notification to itself has to arrive. */
 export const PROBE_MS = 1_000
-/** Milliseconds until the next attempt after no notification arrived. */
-const RETRY_DEAF_MS = 600_000
+const TIMING: ListenerTiming = { probeMs: PROBE_MS, clock: systemClock }
 /** Milliseconds between two checks that the connection is alive, and the time-out of each. */
 const HEARTBEAT_MS = 10_000
 const HEARTBEAT_TIMEOUT_MS = 5_000

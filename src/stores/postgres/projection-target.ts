@@ -14,6 +14,7 @@ import {
   type TargetSteps,
   type TargetValue,
 } from '../../adapter/projection-target.ts'
+import { HandlerHandle } from '../../adapter/handler-handle.ts'
 import { Connections, type Session } from './connection.ts'
 import type { PostgresConfig, PostgresPool } from './driver.ts'
 import { asMnemeError, causeOf, faultOf } from './errors.ts'
@@ -43,7 +44,7 @@ export interface PostgresTransaction {
  * Keeps read models in a PostgreSQL database: that of the store, or another one. It connects at the first use.
  *
  * Handlers are given the connection of the driver `pg`, in a transaction (READ COMMITTED) that they must not end; they may
- * hand it to Kysely or Drizzle. The server ends a transaction that is idle for as long as the projections' lease. It works
+ * hand it to Kysely or Drizzle. Once the transaction has ended, it refuses every call. The server ends a transaction that is idle for as long as the projections' lease. It works
  * behind a transaction pooler.
  *
  * @typeParam Client the type of the connection in handlers: `PoolClient`, of the types of `pg`.
@@ -104,18 +105,22 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
         `BEGIN ISOLATION LEVEL READ COMMITTED; SELECT set_config('mneme.batch', 'stands', true), ` +
         `set_config('idle_in_transaction_session_timeout', '${String(idleTimeout)}', true)`
       const all = first ? `${begin}; ${this.#textOf(first.sql, first.values)}` : begin
+      // Mneme's own type of a client is narrower: handlers see all of the driver's.
+      const handler = new HandlerHandle(session.client as unknown as Client, rejected)
       try {
         const begun = await query(all).catch((error: unknown) => {
           throw asMnemeError(error)
         })
         const rows = first ? (begun as unknown as { readonly rows: TargetRow[] }[]).at(-1)!.rows : []
-        // Mneme's own type of a client is narrower: handlers see all of the driver's.
-        const value = await this.#runAll(work(session.client as unknown as Client, rows), query, session)
+        handler.open()
+        const value = await this.#runAll(work(handler.handle, rows), query, session)
+        handler.close()
         // If a handler has swallowed an error of the server, COMMIT answers ROLLBACK.
         const { command } = await query('COMMIT')
         if (command !== 'COMMIT') throw swallowedError()
         return value
       } catch (error) {
+        handler.close()
         if (!session.broken)
           await query('ROLLBACK').catch((lost: unknown) => (session.broken ??= asError(lost)))
         throw error
@@ -299,6 +304,10 @@ function swallowedError(): Error {
   return new Error(
     'an earlier query had aborted the transaction, and a handler ignored its error: let the handler throw it',
   )
+}
+
+function rejected(error: Error): Promise<never> {
+  return Promise.reject(error)
 }
 
 function asError(error: unknown): Error {

@@ -72,18 +72,22 @@ export class Reader {
     stream,
     direction,
     from,
+    to,
     limit = Infinity,
   }: ReadRequest): AsyncGenerator<StoredEvent[], undefined> {
     const isForwards = direction === 'forwards'
     const order = isForwards ? 'revision' : 'revision DESC'
-    const rows = `SELECT * FROM SCHEMA.events WHERE stream = $1 AND revision ${isForwards ? '>=' : '<='} $2 ORDER BY ${order} LIMIT $3`
+    const [first, last] = isForwards ? ['>=', '<='] : ['<=', '>=']
+    const rows = `SELECT * FROM SCHEMA.events
+      WHERE stream = $1 AND revision ${first} $2 AND revision ${last} $3 ORDER BY ${order} LIMIT $4`
     const statements = page(rows, order)
     const pager = new Pager((sql, values) => this.#ask(sql, values), this.#history)
     let next = from ?? (isForwards ? 0 : Number.MAX_SAFE_INTEGER)
+    const end = to ?? (isForwards ? Number.MAX_SAFE_INTEGER : 0)
     let left = limit
-    while (left > 0 && next >= 0) {
+    while (left > 0 && (isForwards ? next <= end : next >= end)) {
       const wanted = Math.min(left, MAX_EVENTS_PER_PAGE)
-      const { events, isCut } = await pager.next(statements, [stream, String(next), String(wanted)])
+      const { events, isCut } = await pager.next(statements, [stream, ...[next, end, wanted].map(String)])
       const last = events.at(-1)
       if (last) yield events
       if (!last || (events.length < wanted && !isCut)) return undefined
@@ -95,12 +99,14 @@ export class Reader {
 
   /** The store's events in pages: those below the appends that were under way when reading began. */
   async *all(request: ReadAllRequest): AsyncGenerator<StoredEvent[], undefined> {
-    const { direction, after, limit = Infinity } = request
+    const { direction, after, to, limit = Infinity } = request
     const isForwards = direction === 'forwards'
     if (after !== undefined) checkPosition(after)
+    if (to !== undefined) checkPosition(to, 'to')
     const { position, isStandby } = await this.#horizon()
     const start = isForwards ? (after ?? FIRST) : earlier(after, movedBy(position, 1))
-    const range = { direction, start, end: isForwards ? position : FIRST, limit, isStandby }
+    const end = isForwards ? earlier(to, position) : (to ?? FIRST)
+    const range = { direction, start, end, limit, isStandby }
     for await (const { events } of this.#pages(request, range)) if (events.length > 0) yield events
     return undefined
   }

@@ -11,6 +11,7 @@ import {
   transactionEnded,
   type TargetValue,
 } from '../../adapter/projection-target.ts'
+import { HandlerHandle } from '../../adapter/handler-handle.ts'
 import { faultOf, isBusy, isOfFile, retryBusy } from './errors.ts'
 import type { Connection } from './connection.ts'
 import type { SqliteDatabase } from './driver.ts'
@@ -20,7 +21,8 @@ import { openShared, type SharedFile } from './shared-file.ts'
 /**
  * Keeps read models in a SQLite file: that of the store, or another one. The file is opened at the first use.
  *
- * Handlers are synchronous. They are given the driver's database, in a transaction that they must not end. Projections and
+ * Handlers are synchronous. They are given the driver's database, in a transaction that they must not end; once they have
+ * returned, it refuses every call. Projections and
  * a store on the same file write through one queue in each process.
  *
  * @param location as for `sqliteStore`.
@@ -43,6 +45,7 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
   readonly #path: string
   readonly #settings: OpenSettings
   #file: Promise<SharedFile> | undefined
+  #handler: { readonly of: SqliteDatabase; readonly is: HandlerHandle<Database> } | undefined
   #isClosed = false
 
   constructor(path: string, settings: OpenSettings) {
@@ -56,13 +59,28 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
     first?: TargetQuery,
   ): Promise<T> {
     const { connection, queue } = await this.#open()
-    // The options' driver made it; a shared file is only joined with the same driver.
-    const tx = connection.database as Database
+    const handler = this.#handlerOf(connection)
     const query = (asked: TargetQuery) => {
       if (!connection.isInTransaction()) throw transactionEnded()
       return rowsOf(connection, asked)
     }
-    return queue.write(() => runAll(work(tx, first ? query(first) : []), query), this.#settings.busyTimeout)
+    return queue.write(() => {
+      handler.open()
+      try {
+        return runAll(work(handler.handle, first ? query(first) : []), query)
+      } finally {
+        handler.close()
+      }
+    }, this.#settings.busyTimeout)
+  }
+
+  /** One for all transactions, so that a handler can keep statements from one call to the next. */
+  #handlerOf({ database }: Connection): HandlerHandle<Database> {
+    if (this.#handler?.of !== database) {
+      // The options' driver made it; a shared file is only joined with the same driver.
+      this.#handler = { of: database, is: new HandlerHandle(database as Database, thrown) }
+    }
+    return this.#handler.is
   }
 
   async query(sql: string, values: readonly TargetValue[] = []): Promise<readonly TargetRow[]> {
@@ -105,6 +123,10 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
     })
     return this.#file
   }
+}
+
+function thrown(error: Error): never {
+  throw error
 }
 
 /** Runs steps to their end, synchronously. @throws what a step throws; a failure of the file as one of Mneme's errors. */

@@ -32,6 +32,9 @@ const writes: readonly Wrong[] = [
   [{ stream: 'a', events: [happened(0), 'x'] }, 'write.events[1]'],
   [{ stream: 'a', events: [{ ...happened(0), id: 'x' }] }, 'write.events[0].id'],
   [{ stream: 'a', events: [{ data: {} }] }, 'write.events[0].type'],
+  [{ stream: 'a', events: [happened(0), { ...happened(1), time: '2026-01-01' }] }, 'write.events[1].time'],
+  [{ stream: 'a', events: [{ ...happened(0), metadata: { actor: 'ann' } }] }, 'write.events[0].metadata'],
+  [{ stream: 'a', events: [{ ...happened(0), Id: crypto.randomUUID() }] }, 'write.events[0].Id'],
   [{ stream: 'a', events: [{ ...happened(0), version: 0 }] }, 'write.events[0].version'],
   [{ stream: 'a', events: [{ ...happened(0), version: 1.5 }] }, 'write.events[0].version'],
   [{ stream: 'a', events: [{ ...happened(0), version: '1' }] }, 'write.events[0].version'],
@@ -73,6 +76,7 @@ const readOptions: readonly Wrong[] = [
   ...bothReadOptions,
   [{ after: '0' }, 'options.after'],
   ...numbers.map((from): Wrong => [{ from }, 'from']),
+  ...numbers.map((to): Wrong => [{ to }, 'to']),
 ]
 
 const readAllOptions: readonly Wrong[] = [
@@ -82,6 +86,11 @@ const readAllOptions: readonly Wrong[] = [
   [{ after: null }, 'after'],
   [{ after: '' }, 'after'],
   [{ after: 'yesterday' }, 'after'],
+  [{ to: 1 }, 'to'],
+  [{ to: null }, 'to'],
+  [{ to: '' }, 'to'],
+  [{ to: 'tomorrow' }, 'to'],
+  [{ to: '7', direction: 'backwards' }, 'to'],
   [{ streams: ['a', ''] }, 'streams[1]'],
   [{ categories: [1] }, 'categories[0]'],
   [{ types: ['a b'] }, 'types[0]'],
@@ -106,6 +115,24 @@ export function wrongArguments(prove: Prove): void {
         await names(argument, given, call)
       }
     })
+  })
+
+  prove('F1: an event that was read is not appended, and the error says how to copy it', async (store) => {
+    await store.append({ stream: 'a', events: [happened(0)] }, { metadata: { actor: 'ann' } })
+    const [read] = await drain(store.read('a'))
+    const { type, data, version, id } = read!
+    await nothingWritten(store, async () => {
+      const { message } = await failureOf(InvalidArgumentError, () =>
+        store.append({ stream: 'b', events: [read as never] }),
+      )
+      assert.match(
+        message,
+        /^write\.events\[0\] is an event that was read; append a copy, \{ type, data, version, id \}/,
+      )
+    })
+    await store.append({ stream: 'b', events: [{ type, data, version, id }] }, { metadata: read!.metadata })
+    const { time: _, position: __, ...copy } = (await drain(store.read('b')))[0]!
+    assert.deepEqual(copy, { type, data, version, id, stream: 'b', revision: 0, metadata: { actor: 'ann' } })
   })
 
   prove('F1: a write with an unknown property, such as a misspelt expected, is refused', async (store) => {

@@ -6,27 +6,7 @@ import { happened, numbersOf, upTo } from './sample-events.ts'
 
 /** Names of streams that are all different, and that a careless store takes for one another. */
 const distinct = [
-  ...[
-    'a',
-    'A',
-    'a ',
-    ' a',
-    'aa',
-    'a-',
-    'a-1',
-    'a-11',
-    'a-1-1',
-    'a%',
-    'a_',
-    'ab',
-    '%',
-    '_',
-    '*',
-    '?',
-    '-',
-    '--',
-    '-a',
-  ],
+  ...['a', 'A', 'a ', ' a', 'aa', 'a-', 'a-1', 'a-11', 'a-1-1', 'a%', 'a_', 'ab', '%', '_', '*', '?'],
   ...[
     "'",
     '"',
@@ -138,7 +118,7 @@ export function names(prove: Prove): void {
   )
 
   prove('W7: a stream name that some store refuses is refused', async (store) => {
-    const refused = [...blank, ...controls, ...halves, ...noText, '$a', '$', 'mneme:a'] as string[]
+    const refused = [...blank, ...controls, ...halves, ...noText, '$a', '$', 'mneme:a', '-', '-a'] as string[]
     await nothingWritten(store, async () => {
       for (const stream of refused) {
         const calls = [

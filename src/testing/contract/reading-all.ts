@@ -62,6 +62,36 @@ export function readingAll(prove: Prove): void {
     },
   )
 
+  prove('R1: all streams are read up to a position, inclusive, in both directions', async (store, realm) => {
+    for (const i of upTo(8)) await store.append({ stream: `s-${i % 3}`, events: happenings(3) })
+    const log = await everything(store)
+    const reopened = await realm.restart()
+    for (const [i, { position: to }] of log.entries()) {
+      assert.deepEqual(await drain(reopened.readAll({ to })), log.slice(0, i + 1))
+      assert.deepEqual(await drain(reopened.readAll({ to, direction: 'backwards' })), log.slice(i).reverse())
+    }
+    for (const [i, { position: after }] of log.entries()) {
+      for (const j of [0, 4, 11, 22, 23]) {
+        const to = log[j]!.position
+        assert.deepEqual(await drain(reopened.readAll({ after, to })), log.slice(i + 1, j + 1))
+        const back = await drain(reopened.readAll({ after, to, direction: 'backwards', limit: 5 }))
+        assert.deepEqual(back, log.slice(j, i).reverse().slice(0, 5))
+      }
+    }
+  })
+
+  prove(
+    'R1: a reader up to the head of the log gives what was there, whatever is appended',
+    async (store) => {
+      await store.append({ stream: 'a', events: happenings(600) })
+      const to = await store.logHead()
+      const reader = store.readAll({ ...(to !== undefined && { to }) })
+      await reader.next()
+      await store.append({ stream: 'a', events: happenings(600) })
+      assert.equal((await drain(reader)).length, 599)
+    },
+  )
+
   prove('R1: all streams can be read in parts of any size, from position to position', async (store) => {
     for (const i of upTo(9)) await store.append({ stream: `s-${i % 3}`, events: happenings(13) })
     const log = await everything(store)
@@ -159,7 +189,7 @@ export function readingAll(prove: Prove): void {
 
 /** Events of several streams, categories and types, in turn. */
 async function mixedLog(store: EventStore): Promise<Recorded[]> {
-  const streams = ['Door-1', 'Door-2', 'Door', 'Do-or', 'Lamp-1', 'plain', '-', 'Door-1-2', 'door-1']
+  const streams = ['Door-1', 'Door-2', 'Door', 'Do-or', 'Lamp-1', 'plain', 'x-', 'Door-1-2', 'door-1']
   for (const i of upTo(18)) {
     const types = ['T.A', 'T.B', 'T.C'].slice(i % 3, (i % 3) + 2)
     await store.append({
@@ -193,6 +223,14 @@ async function agrees(store: EventStore, log: readonly Recorded[], filter: ReadA
   )
   const before = await drain(store.readAll({ ...filter, after: middle, direction: 'backwards' }))
   assert.deepEqual(idsOf(before), idsOf(earlier), message)
+  const [to, upTo] = [log[14]!.position, matching.filter(({ position }) => position <= log[14]!.position)]
+  assert.deepEqual(idsOf(await drain(store.readAll({ ...filter, to }))), idsOf(upTo), message)
+  const inside = { ...filter, after: middle, to, limit: 2 }
+  const between = upTo.filter(({ position }) => position > middle).slice(0, 2)
+  assert.deepEqual(idsOf(await drain(store.readAll(inside))), idsOf(between), message)
+  const from = matching.filter(({ position }) => position >= to).reverse()
+  const down = await drain(store.readAll({ ...filter, to, direction: 'backwards' }))
+  assert.deepEqual(idsOf(down), idsOf(from), message)
 }
 
 async function inParts(store: EventStore, options: { direction: 'forwards' | 'backwards'; limit: number }) {

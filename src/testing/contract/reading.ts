@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import type { Recorded } from '../../model/event.ts'
 import type { ReadOptions } from '../../store/event-store.ts'
 import { type Watched, watchPages } from './faults.ts'
 import { drain } from './outcomes.ts'
@@ -43,6 +44,46 @@ export function reading(prove: Prove): void {
       }
     }
   })
+
+  prove('R1: a stream is read up to a revision, inclusive, in both directions', async (store) => {
+    await store.append({ stream: 'a', events: happenings(8) })
+    const forwards = await drain(store.read('a'))
+    const backwards = [...forwards].reverse()
+    for (const to of [0, 1, 4, 7, 8, Number.MAX_SAFE_INTEGER]) {
+      for (const from of [undefined, 0, 3, 4, 7, 100]) {
+        for (const limit of [undefined, 1, 3]) {
+          const part = { to, ...(from !== undefined && { from }), ...(limit !== undefined && { limit }) }
+          const isAhead = ({ revision }: Recorded) => revision >= (from ?? 0) && revision <= to
+          const isBehind = ({ revision }: Recorded) => revision <= (from ?? Infinity) && revision >= to
+          const message = JSON.stringify(part)
+          assert.deepEqual(
+            await drain(store.read('a', part)),
+            forwards.filter(isAhead).slice(0, limit),
+            message,
+          )
+          assert.deepEqual(
+            await drain(store.read('a', { ...part, direction: 'backwards' })),
+            backwards.filter(isBehind).slice(0, limit),
+            message,
+          )
+        }
+      }
+    }
+    assert.deepEqual(await drain(store.read('absent', { to: 3 })), [])
+  })
+
+  prove(
+    'R1: reading up to a revision neither loses nor adds an event at the end of a page',
+    async (store) => {
+      const { events } = await store.append({ stream: 'a', events: happenings(1_100) })
+      const ids = idsOf(events)
+      for (const length of [99, 100, 255, 256, 257, 999, 1_000, 1_001]) {
+        assert.deepEqual(idsOf(await drain(store.read('a', { to: length - 1 }))), ids.slice(0, length))
+        const back = await drain(store.read('a', { to: 1_100 - length, direction: 'backwards' }))
+        assert.deepEqual(idsOf(back), ids.slice(-length).reverse())
+      }
+    },
+  )
 
   prove('R1: reading backwards with limit 1 gives the last event', async (store) => {
     for (const n of upTo(4)) {

@@ -83,7 +83,7 @@ describe(`what others wrote, ${where}`, () => {
       ),
     )
     const page: unknown[] = []
-    const request = { stream, direction: 'backwards', from: undefined, limit: 100 } as const
+    const request = { stream, direction: 'backwards', from: undefined, to: undefined, limit: 100 } as const
     for await (const events of adapter.read(request)) page.push(...events)
     expect(page.at(-1)).toEqual(few)
     const read: unknown[] = []

@@ -134,7 +134,7 @@ describe('stores', () => {
       await adapter.head(stream)
       return server.faults.reads - before - 1
     }
-    const all = { direction: 'forwards', limit: 2, after: undefined } as const
+    const all = { direction: 'forwards', to: undefined, limit: 2, after: undefined } as const
     const filter = { streams: undefined, categories: undefined, types: undefined }
     const drain = async (pages: AsyncIterable<unknown>) => {
       for await (const page of pages) expect(page).toBeDefined()
@@ -195,6 +195,7 @@ describe(`the log, ${where}`, () => {
       const request = {
         direction: 'backwards',
         after: undefined,
+        to: undefined,
         limit: 2,
         streams: undefined,
         categories: undefined,

@@ -13,6 +13,7 @@ import { happened } from './history.ts'
 const all = {
   direction: 'forwards',
   after: undefined,
+  to: undefined,
   limit: undefined,
   streams: undefined,
   categories: undefined,
@@ -32,7 +33,9 @@ describe.each(drivers)('reading pages with $name', ({ driver }) => {
     for (const direction of ['forwards', 'backwards'] as const) {
       for (const pages of [
         await drain(adapter.readAll({ ...all, direction })),
-        await drain(adapter.read({ stream: 's', direction, from: undefined, limit: undefined })),
+        await drain(
+          adapter.read({ stream: 's', direction, from: undefined, to: undefined, limit: undefined }),
+        ),
       ]) {
         for (const page of pages) {
           expect(page.length).toBeLessThanOrEqual(1024)
@@ -125,7 +128,7 @@ describe.each(drivers)('reading pages with $name', ({ driver }) => {
       'e\u0301',
       'x'.repeat(512),
       '{"a":1}',
-      '-',
+      'x-',
       '1e5',
       '0x10',
       'NULL',
