@@ -131,11 +131,11 @@ async function checkAnswer(
     history,
     call,
     undefined,
-    ({ decided }) => decided.kind === 'threw' && String(decided.error) === String(error),
+    ({ decided }) => decided.kind === 'threw' && textOf(decided.error) === textOf(error),
   )
   return isSo
     ? undefined
-    : wrong('stale error', call, `threw ${String(error)}, which it does at no moment of the call`)
+    : wrong('stale error', call, `threw ${textOf(error)}, which it does at no moment of the call`)
 }
 
 async function checkSuccess(
@@ -226,14 +226,18 @@ function said(decided: Awaited<ReturnType<History['decide']>>['decided']): strin
   if (decided.kind === 'events') return list(decided.events)
   return decided.kind === 'rejected'
     ? `the rejection ${decided.rejection}`
-    : `the error ${String(decided.error)}`
+    : `the error ${textOf(decided.error)}`
 }
 
 function list(items: readonly unknown[]): string {
   return items.length === 0 ? 'nothing' : items.map(String).join(', ')
 }
 
+function textOf(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${error.message}` : JSON.stringify({ error })
+}
+
 /** Without prototypes, which states of the library and of the checker need not share. */
 function plain(value: unknown): unknown {
-  return JSON.parse(JSON.stringify(value) ?? 'null')
+  return JSON.parse(JSON.stringify({ value }))
 }

@@ -33,7 +33,7 @@ export const FAULT_NAMES = [
   ...(['lostNotification', 'crash', 'pause', 'clockJump'] as const),
 ] satisfies readonly FaultName[]
 
-export const DEFAULT_FAULTS: Required<Faults> = {
+const DEFAULT_FAULTS: Required<Faults> = {
   lostAnswer: 0.05,
   ghost: 0.03,
   unavailable: 0.03,

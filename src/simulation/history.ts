@@ -74,7 +74,7 @@ export class History {
     try {
       const { reads } = command
       const isOne = 'fold' in reads
-      const first = isOne ? stateOf(reads as AnyStream) : mapAll(reads as Streams, stateOf)
+      const first = isOne ? stateOf(reads as AnyStream) : mapAll(reads, stateOf)
       const followed = (isOne ? undefined : command.follow?.(first as never)) ?? {}
       const state = isOne ? first : { ...(first as object), ...mapAll(followed, stateOf) }
       const revisions = new Map(
@@ -82,7 +82,7 @@ export class History {
       )
       const place = isOne
         ? { revision: revisions.get((reads as AnyStream).stream) }
-        : { on: onAll({ ...(reads as Streams), ...followed }) }
+        : { on: onAll({ ...reads, ...followed }) }
       const context = {
         attempt: 1,
         signal: NEVER,
@@ -110,7 +110,7 @@ export class History {
   #stateOf(stream: AnyStream, count: number): unknown {
     const { fold } = stream
     let ofFold = this.#states.get(fold)
-    if (!ofFold) this.#states.set(fold, (ofFold = new Map()))
+    if (!ofFold) this.#states.set(fold, (ofFold = new Map<string, unknown[]>()))
     let states = ofFold.get(stream.stream)
     if (!states) ofFold.set(stream.stream, (states = [fold.initial()]))
     const events = this.#streams.get(stream.stream)?.events ?? []
@@ -129,8 +129,8 @@ export class History {
       let stream = this.#streams.get(stored.stream)
       if (!stream) this.#streams.set(stored.stream, (stream = { places: [], events: [] }))
       stream.places.push(this.#known)
-      const { data, metadata, ...event } = stored
-      stream.events.push({ ...event, data: JSON.parse(data), metadata: JSON.parse(metadata) } as never)
+      const [data, metadata] = [stored.data, stored.metadata].map((text) => JSON.parse(text) as unknown)
+      stream.events.push({ ...stored, data, metadata } as StreamEvent)
     }
   }
 }
@@ -161,10 +161,7 @@ function mapAll(streams: Streams, map: (stream: AnyStream) => unknown): Record<s
   const mapped = Object.entries(streams).map(([key, entry]) => {
     if (entry === undefined || 'fold' in entry) return [key, entry && map(entry as AnyStream)]
     if (Array.isArray(entry)) return [key, entry.map(map)]
-    return [
-      key,
-      Object.fromEntries(Object.entries(entry).map(([name, stream]) => [name, map(stream as AnyStream)])),
-    ]
+    return [key, Object.fromEntries(Object.entries(entry).map(([name, stream]) => [name, map(stream)]))]
   })
   return Object.fromEntries(mapped) as Record<string, unknown>
 }

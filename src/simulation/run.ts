@@ -132,8 +132,7 @@ class Run {
       })
     }
     this.#calm = () => {
-      for (const fault of Object.keys(faults) as FaultName[])
-        faults[fault as keyof typeof faults] = 0 as never
+      for (const fault of Object.keys(faults) as FaultName[]) faults[fault] = 0
     }
   }
 
@@ -207,7 +206,7 @@ class Run {
       this.#tell(disk.name, `executes command ${String(number)}: ${nameOf(command)}`)
       try {
         const options = { metadata: { [CALL]: String(number) }, key, needs }
-        call.outcome = (await tryExecute(store, command as never, options as never)) as CallRecord['outcome']
+        call.outcome = await tryExecute(store, command as never, options as never)
       } catch (error) {
         call.error = error
       }

@@ -135,7 +135,8 @@ export function checkSimulation(options: SimulateOptions): RunPlan & { readonly 
   checkOptions(options, 'options', [...known, 'always', 'eventually'])
   const { workload, always, eventually, store = {} } = options
   const { runs = 1_000, seed = Math.floor(Math.random() * SEEDS), processes = 3, commands = 20 } = options
-  for (const [name, property] of Object.entries({ workload, always, eventually })) {
+  const functions: Readonly<Record<string, unknown>> = { workload, always, eventually }
+  for (const [name, property] of Object.entries(functions)) {
     if (typeof property === 'function' || (name !== 'workload' && property === undefined)) continue
     throw new InvalidArgumentError(name, 'a function')
   }
