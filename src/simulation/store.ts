@@ -57,6 +57,7 @@ export class SimulatedServer {
       append: (request) => this.#append(process, request),
       read: (request) => pages(() => store.read(request)),
       readAll: (request) => pages(() => store.readAll(request)),
+      streams: (request) => pages(() => store.streams!(request)),
       head: (stream) => call(() => store.head(stream)),
       logHead: () => call(() => store.logHead()),
       idAt: (position) => call(() => store.idAt(position)),
