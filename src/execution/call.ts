@@ -13,6 +13,7 @@ import { onAbort } from '../base/abort.ts'
 import { retryDelay, type RetryOptions, retryPolicy, type RetryPolicy } from '../base/retry.ts'
 import type { ExpectedRevision, Position, Revision } from '../base/revision.ts'
 import type { Appended, Conflict, Repeated } from '../adapter/store-adapter.ts'
+import { conflicts } from '../store/diagnostics.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import { type CallerContext, callerContext } from '../base/caller-context.ts'
 import { checkNotNested, runHandle, type RunningHandle, runningHandle } from './nesting.ts'
@@ -104,6 +105,10 @@ export class Call {
   readonly outcome: Promise<CallOutcome>
   /** How often the command was decided. */
   attempts = 0
+  /** How often its append met a conflict. */
+  conflicts = 0
+  /** Whether it was decided on cached states alone. */
+  isCached = false
   #inFlight = false
   isSettled = false
   /** Stops listening to the signal. */
@@ -267,6 +272,9 @@ export class Call {
    */
   conflicted(conflict: Conflict, counts: boolean, jitter: number): number | undefined {
     if (this.isOver) return undefined
+    this.conflicts++
+    const { attempts: attempt } = this
+    conflicts.publish(() => ({ command: this.command.name, ...conflict, attempt, counts }))
     const unmet = this.unmet([[conflict.stream, conflict.actual]])
     if (unmet) {
       this.reject(unmet)

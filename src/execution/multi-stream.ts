@@ -73,6 +73,7 @@ export class MultiStreamDecision {
     if (!reading) return 0
     const bases = reading.states.byStream()
     const conditions = conditionsOf(reading.states)
+    call.isCached = bases.length > 0 && bases.every(({ cached }) => cached)
     const candidate = await this.#decide(reading)
     if (call.isSettled) return 0
     const { events } = candidate

@@ -9,6 +9,7 @@ import { onAbort } from '../base/abort.ts'
 import { retryUntilReached } from '../base/retry.ts'
 import type { Position } from '../base/revision.ts'
 import { frozenFromStored, sharedFromStored } from './decode.ts'
+import { tellPage } from './diagnostics.ts'
 import type { StoreCore } from './lifecycle.ts'
 import type { Checkpoint, SubscribeFrom, Subscription } from './event-store.ts'
 import type { LogPlace, StoredEvent, SubscribedPage, SubscribeRequest } from '../adapter/store-adapter.ts'
@@ -132,6 +133,7 @@ export class EventSubscription implements Subscription {
         this.#end({})
         break
       }
+      tellPage(result.value)
       const { events, through, isCaughtUp, isShared } = result.value
       this.#through = through
       this.#isCaughtUp = isCaughtUp

@@ -62,6 +62,7 @@ export const entryPoints: Readonly<Record<string, string>> = {
   'mneme/http': 'src/http/index.ts',
   'mneme/memory': 'src/stores/memory/index.ts',
   'mneme/kurrentdb': 'src/stores/kurrentdb/index.ts',
+  'mneme/opentelemetry': 'src/opentelemetry/index.ts',
   'mneme/postgres': 'src/stores/postgres/index.ts',
   'mneme/projections': 'src/projections/index.ts',
   'mneme/sqlite': 'src/stores/sqlite/index.ts',

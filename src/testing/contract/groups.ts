@@ -11,6 +11,7 @@ import { interrupted } from './interrupted.ts'
 import { isolation } from './isolation.ts'
 import { keys } from './keys.ts'
 import { limits } from './limits.ts'
+import { listing } from './listing.ts'
 import { loading } from './loading.ts'
 import { metadata } from './metadata.ts'
 import { names } from './names.ts'
@@ -42,6 +43,7 @@ export const groups: Readonly<Record<string, Group>> = {
   'reading a stream': reading,
   'reading all streams': readingAll,
   'where a store stands': standing,
+  'listing streams': listing,
   'loading states': loading,
   'stopping a reader': stopping,
   subscribing,
