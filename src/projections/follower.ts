@@ -12,7 +12,8 @@ import { type Build, checkpointAt, type Failure, noteFailure, settleDown } from 
 import { type FailureOutcome, watchBatch } from './diagnostics.ts'
 import type { Definition } from './define.ts'
 import { CheckpointThrottle } from './checkpoint-throttle.ts'
-import { failureOf, isOfHistory, park } from './failures.ts'
+import { failureOf, isOfHistory } from './failures.ts'
+import { park } from './parked.ts'
 
 /** What a follower works on, and what it calls back. */
 export interface Following {

@@ -70,9 +70,7 @@ describe.each(places)('a failed handler, with $name', ({ open, problem }) => {
       })
       await running.caughtUp(patiently)
       expect(calls).toBeLessThan(2_000)
-      const stack = expect.stringMatching(
-        /^RangeError: half a unit\n[^]*\ncaused by: Error: the cause of it\n/,
-      ) as string
+      const stack = expect.stringMatching(/^RangeError: half a unit\n/) as string
       expect(failures.at(-1)).toMatchObject({ stack, attempts: 4 })
       expect(failures.at(-1)?.error).toBeInstanceOf(RangeError)
       const whole = await folded(store)
