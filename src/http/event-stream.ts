@@ -130,7 +130,8 @@ class EventStream {
           this.#beat = setInterval(() => this.#tick(), this.#heartbeat)
           const { endAfter } = this.#route
           if (endAfter !== undefined) this.#end = setTimeout(() => this.#close(), endAfter)
-          const gone = () => this.#fail(signal.reason)
+          // Not an error: Deno would log one for each client that leaves.
+          const gone = () => this.#close()
           if (signal.aborted) gone()
           else {
             signal.addEventListener('abort', gone)

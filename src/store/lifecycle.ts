@@ -38,6 +38,11 @@ export class StoreCore {
     this.options = options
   }
 
+  /** Whether `close` was called. */
+  get isClosing(): boolean {
+    return this.#closing !== undefined
+  }
+
   get capabilities(): Capabilities {
     return this.adapter.capabilities
   }

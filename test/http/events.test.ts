@@ -217,7 +217,7 @@ test('the subscription ends when the client has gone, under a server without sig
 test('a client that has gone before there is an answer leaves no subscription', async () => {
   const { answer, allEnded } = setUp()
   const response = await answer(new Request('http://shop/', { signal: AbortSignal.abort() }))
-  await expect(response.text()).rejects.toThrow()
+  await response.text()
   await allEnded()
 })
 

@@ -2,7 +2,7 @@ import { InvalidArgumentError, StoreFailedError, StreamDeletedError } from '../.
 import type { Position, Revision } from '../../base/revision.ts'
 import type { Direction, ReadAllRequest, ReadRequest, StoredEvent } from '../../adapter/store-adapter.ts'
 import type { Calls } from './connection.ts'
-import type { KurrentRecorded } from './driver.ts'
+import type { KurrentRecorded, LogPosition } from './driver.ts'
 import { asMnemeError, faultOf } from './errors.ts'
 import { clientFilter, isExact, isNothing, serverFilter } from './filter.ts'
 import { PageSize, readPage, type Page } from './page.ts'
@@ -192,6 +192,12 @@ export class Reader {
     return undefined
   }
 
+  /** Records of the log from a position on, in one call, also those that the store keeps for itself. */
+  recordsFrom(position: LogPosition, count: number): Promise<Page> {
+    const part = { direction: 'forwards', fromPosition: position, filter: USERS_AND_STORE } as const
+    return this.#call(() => this.#calls.readAll({ ...part, maxCount: BigInt(count) }))
+  }
+
   /** A part of a stream, in one call; `undefined` where there is no such stream. @throws StreamDeletedError */
   async page(stream: string, { direction, from, count }: StreamPart): Promise<Page | undefined> {
     const fromRevision = from === undefined ? (direction === 'forwards' ? 'start' : 'end') : BigInt(from)
@@ -275,6 +281,9 @@ function spanOf(direction: Direction, from: number | undefined, to: number | und
   if (direction === 'forwards') return to - (from ?? 0) + 1
   return from === undefined ? Infinity : from - to + 1
 }
+
+/** All but the server's own events. */
+const USERS_AND_STORE = { filterOn: 'streamName', regex: '\\A(?!\\$)' } as const
 
 /** What to read where nothing is left out. */
 export const EVERYTHING = {

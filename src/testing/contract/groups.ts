@@ -1,5 +1,6 @@
 import { appending } from './appending.ts'
 import { wrongArguments } from './arguments.ts'
+import { claims } from './claims.ts'
 import { closing } from './closing.ts'
 import { deciding } from './deciding.ts'
 import { decidingTogether } from './deciding-together.ts'
@@ -51,6 +52,7 @@ export const groups: Readonly<Record<string, Group>> = {
   'deciding on current state': deciding,
   'deciding together': decidingTogether,
   'what a caller expects': preconditions,
+  claims,
   'commands under a key': executingKeys,
   'handling a command': handling,
   'wrong arguments': wrongArguments,
