@@ -44,6 +44,12 @@ export interface StoreAdapter {
   /** The events of all streams in the order of the store, in pages as `read`. Filters run in the store. */
   readAll(request: ReadAllRequest): AsyncIterable<readonly StoredEvent[]>
 
+  /**
+   * The streams that have an event, in the order of their names' bytes in UTF-8, in pages as `read`; found by an index of
+   * names, without reading the events. Only if `listsStreams` is declared.
+   */
+  streams?(request: StreamsRequest): AsyncIterable<readonly StreamSummary[]>
+
   /** The revision of a stream's last event. */
   head(stream: string): Promise<Revision>
 
@@ -82,6 +88,8 @@ export interface Capabilities {
   readonly settlesAny: boolean
   /** Whether a stream's beginning can be missing. */
   readonly truncation: boolean
+  /** Whether it lists its streams. */
+  readonly listsStreams: boolean
   /** What would provide the missing features, for the error that says they are missing. */
   readonly needed?: string
 }
@@ -183,7 +191,7 @@ export interface KeyUse {
   readonly fingerprint: string
   /** The events that the key covered. */
   readonly events: readonly StoredEvent[]
-  /** The head of each stream of that append's conditions after those events. */
+  /** The head of each stream of that append's conditions after those events, in the order of the conditions. */
   readonly heads: readonly (readonly [stream: string, revision: Revision])[]
 }
 
@@ -193,6 +201,8 @@ export interface ReadRequest {
   readonly direction: Direction
   /** The first revision to read, inclusive; `undefined`: from the end that the direction begins at. */
   readonly from: number | undefined
+  /** The last revision to read, inclusive; `undefined`: to the end that the direction leads to. */
+  readonly to: number | undefined
   /** How many events at most; `undefined`: all. */
   readonly limit: number | undefined
 }
@@ -211,7 +221,30 @@ export interface ReadAllRequest extends LogFilter {
   readonly direction: Direction
   /** Read what follows this position in the direction; `undefined`: from the end that it begins at. */
   readonly after: Position | undefined
+  /**
+   * The last position to read, inclusive, whether an event stands there or not; `undefined`: to the end that the direction
+   * leads to.
+   */
+  readonly to: Position | undefined
   readonly limit: number | undefined
+}
+
+/** Which streams to list. */
+export interface StreamsRequest {
+  /** Only streams of this category; `undefined`: all. */
+  readonly category: string | undefined
+  /** Only names behind this one, which need not exist; `undefined`: from the first. */
+  readonly after: string | undefined
+  readonly limit: number | undefined
+}
+
+/** A stream of a list. */
+export interface StreamSummary {
+  readonly stream: string
+  /** The revision of its last event. */
+  readonly revision: number
+  /** How many events it has. */
+  readonly events: number
 }
 
 /** A place in the log: immediately behind this event. */

@@ -1,6 +1,9 @@
 import type { Limits } from './limits.ts'
 import type { ExpectedRevision, Position, Revision } from './revision.ts'
 
+/** The brand of every error, by which another copy of the package in the process knows it too. */
+const ERROR = Symbol.for('mneme.error')
+
 /**
  * The base of every error that Mneme throws: a stable `code`, a `cause` if there is one, and whether the same call, made
  * again later, can succeed. Errors that the user's own code throws pass through unchanged.
@@ -16,6 +19,10 @@ export abstract class MnemeError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)
     this.name = new.target.name
+  }
+
+  static {
+    Object.defineProperty(this.prototype, ERROR, { value: true })
   }
 }
 
@@ -381,6 +388,10 @@ export class InvalidArgumentError extends TypeError {
     this.name = 'InvalidArgumentError'
     this.argument = argument
   }
+
+  static {
+    Object.defineProperty(this.prototype, ERROR, { value: true })
+  }
 }
 
 /** Every error that Mneme throws, discriminated by `code`. */
@@ -440,7 +451,8 @@ export type ErrorCode =
   | 'UNSUPPORTED'
 
 /**
- * Whether an error is one of Mneme's; if so, `switch (error.code)` narrows it.
+ * Whether an error is one of Mneme's; if so, `switch (error.code)` narrows it. Unlike `instanceof`, it also recognises the
+ * errors of another copy of the package in this process.
  *
  * @example
  * ```ts
@@ -453,7 +465,7 @@ export type ErrorCode =
  * ```
  */
 export function isMnemeError(error: unknown): error is AnyMnemeError {
-  return error instanceof MnemeError || error instanceof InvalidArgumentError
+  return typeof error === 'object' && error !== null && ERROR in error
 }
 
 function describe(revision: ExpectedRevision): string {

@@ -55,7 +55,13 @@ export async function foldStream(
   const folding = new Folding(stream)
   if (upTo === 'none') return folding.result()
   const limit = upTo === undefined ? undefined : upTo + 1
-  const request = { stream: stream.stream, direction: 'forwards', from: undefined, limit } as const
+  const request = {
+    stream: stream.stream,
+    direction: 'forwards',
+    from: undefined,
+    to: undefined,
+    limit,
+  } as const
   for await (const page of core.read(request)) {
     signal?.throwIfAborted()
     if (page.length === 0) throw new StreamTruncatedError(stream.stream, undefined)
@@ -115,7 +121,8 @@ class Folding {
 async function gapBefore(core: StoreCore, stream: string, missing: number, found: number): Promise<Error> {
   if (missing > 0) {
     // Its beginning may have been cut off while it was read.
-    for await (const [first] of core.read({ stream, direction: 'forwards', from: undefined, limit: 1 })) {
+    const request = { stream, direction: 'forwards', from: undefined, to: undefined, limit: 1 } as const
+    for await (const [first] of core.read(request)) {
       if (first?.revision !== 0) break
       const gap =
         missing === found - 1
@@ -139,9 +146,11 @@ async function readOn(
   const { stream } = known.stream
   const from = known.revision
   if (from === 'none' || upTo === 'none' || upTo < from) return undefined
+  // A state right before an append that is repeated is as old as that append: no event can have come in between.
+  if (upTo === from) return { ...known, cached: false }
   const limit = upTo === Infinity ? undefined : upTo - from + 1
   let folded: FoldedState | undefined
-  for await (const page of core.read({ stream, direction: 'forwards', from, limit })) {
+  for await (const page of core.read({ stream, direction: 'forwards', from, to: undefined, limit })) {
     signal?.throwIfAborted()
     const [first] = page
     const isNext = folded !== undefined || (first?.revision === from && first.id === known.lastId)

@@ -4,10 +4,12 @@ import { KeyReusedError } from '../base/errors.ts'
 import { fromUse, streamEventOf } from '../store/decode.ts'
 import type { Revision } from '../base/revision.ts'
 import type { KeyUse } from '../adapter/store-adapter.ts'
+import { categoryOf } from '../model/names.ts'
+import { isStream } from '../model/stream.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import type { Call } from './call.ts'
 import { foldStream } from './fold.ts'
-import { readBoundary } from './boundary.ts'
+import { listStreams, readBoundary, renameStreams } from './boundary.ts'
 import { StateCache } from './state-cache.ts'
 
 /** Answers calls whose idempotency key was used before with the result of the first append. */
@@ -29,7 +31,8 @@ export class RepeatedCalls {
     try {
       if (use.fingerprint !== call.fingerprint) throw new KeyReusedError(use.key)
       const before = headsBefore(use)
-      const reading = await readBoundary(call, boundary, async (stream) => {
+      const first = call.command.keyedBy ? boundaryOfFirst(boundary, use) : boundary
+      const reading = await readBoundary(call, first, async (stream) => {
         const upTo = before.get(stream.stream)
         if (upTo === undefined) return foldStream(this.#core, stream)
         return foldStream(this.#core, stream, { known: this.#past.get(stream), upTo })
@@ -47,6 +50,17 @@ export class RepeatedCalls {
       call.reject(error)
     }
   }
+}
+
+/**
+ * The boundary that the first append had, if the streams of this call have other names, because the key is not compared by
+ * the ids in them: a store keeps the heads in the order of the boundary.
+ */
+function boundaryOfFirst(boundary: Boundary, { heads }: KeyUse): Boundary {
+  const names = isStream(boundary) ? [boundary.stream] : listStreams(boundary).map(({ stream }) => stream)
+  const renamed = new Map([...new Set(names)].map((name, i) => [name, heads[i]?.[0] ?? name]))
+  const isSame = [...renamed].every(([name, first]) => categoryOf(name) === categoryOf(first))
+  return isSame ? renameStreams(boundary, (name) => renamed.get(name)!) : boundary
 }
 
 /** The head of each stream of the first append right before it. */

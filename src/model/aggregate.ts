@@ -17,14 +17,14 @@ import type { Recorded, StreamEvent } from './event.ts'
 import { categoryOf, checkDefinitionName } from './names.ts'
 import { decode } from './upcast.ts'
 import type { StandardSchemaV1 } from '../base/standard-schema.ts'
-import type { Fold, Stream } from './stream.ts'
+import type { AnyStream, Fold, Stream } from './stream.ts'
 
 /**
  * A kind of entity, each with a stream of its own: its events, and how its state follows from them. Called with an id, it
  * names a stream.
  */
 export interface Aggregate<Name extends string, State, Events, Id = string> {
-  (id: Id): Stream<State, Accepts<Name, Events>>
+  (id: Id): AggregateStream<Name, State, Events>
   /** The category of its streams, whose names are `<category>-<id>`. */
   readonly category: Name
   /** The constructors of its events. */
@@ -47,7 +47,31 @@ export interface Aggregate<Name extends string, State, Events, Id = string> {
    * ```
    */
   readonly decode: (event: Recorded) => RecordedIn<Name, Events> | undefined
+  /**
+   * The id in the name of a stream; `undefined` if the stream is not one of this aggregate's. The id is not checked: a
+   * schema's output and a function's text are returned as they stand in the name.
+   *
+   * @example
+   * ```ts
+   * Door.idOf('Door-front') // 'front'
+   * ```
+   */
+  readonly idOf: (stream: string | AnyStream) => IdText<Id> | undefined
 }
+
+declare const events: unique symbol
+
+/** A stream that an aggregate names, which knows the types of its events. */
+export interface AggregateStream<Name extends string, State, Events> extends Stream<
+  State,
+  Accepts<Name, Events>
+> {
+  /** Never a value: the types of the events, by which reading them is typed. */
+  readonly [events]?: readonly [Name, Events]
+}
+
+/** An id as it stands in the name of a stream: what a function made of it, if it is no string. */
+type IdText<Id> = [Id] extends [never] ? string : Id extends string ? Id : string
 
 /** The union of an aggregate's events, as recorded. */
 export type RecordedIn<Name extends string, E> = {
@@ -70,10 +94,19 @@ export type AnyAggregate = Aggregate<any, any, any, any>
 export type StateOf<A> =
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as above
   A extends Aggregate<any, infer State, any, any> ? State : A extends Stream<infer State> ? State : never
-/** The union of an aggregate's events, as recorded. */
+/** The union of the events of an aggregate or of a stream, as recorded; of a stream's name, any event. */
 export type EventsOf<A> =
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as above
-  A extends Aggregate<infer Name, any, infer Events, any> ? RecordedIn<Name, Events> : never
+  A extends Aggregate<infer Name, any, infer Events, any>
+    ? RecordedIn<Name, Events>
+    : // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as above
+      A extends AggregateStream<infer Name, any, infer Events>
+      ? string extends Name
+        ? Recorded
+        : RecordedIn<Name, Events>
+      : A extends string | AnyStream
+        ? Recorded
+        : never
 
 declare const literals: unique symbol
 /** Never a value. In a union with the state it makes TypeScript keep literals ('paid' rather than string). */
@@ -238,10 +271,19 @@ function makeAggregate(
     category: name,
     events,
     initial: fold.initial,
+    idOf: (stream: string | AnyStream) => idIn(name, stream),
     decode: (event: Recorded) =>
       eventTypes.has(event.type) || categoryOf(event.stream) === name ? decode(complete, event) : undefined,
     evolve: (state: unknown, event: StreamEvent) => complete.evolve(state as never, decode(complete, event)),
   })
+}
+
+/** The id in the name of a stream of the category. */
+function idIn(category: string, stream: string | AnyStream): string | undefined {
+  const name: unknown = typeof stream === 'object' ? (stream as AnyStream | null)?.stream : stream
+  if (typeof name !== 'string') throw new InvalidArgumentError('stream', 'the name of a stream, or a stream')
+  const id = name.startsWith(`${category}-`) ? name.slice(category.length + 1) : ''
+  return id === '' ? undefined : id
 }
 
 function knownEventTypes(events: Readonly<Record<string, AnyEventType>>): Map<string, EventTypeRecord> {

@@ -1,10 +1,11 @@
 import { checkOptions } from '../base/arguments.ts'
-import { InvalidArgumentError, RejectedError } from '../base/errors.ts'
+import { InvalidArgumentError, isMnemeError, type RejectedError } from '../base/errors.ts'
 import { isSchema, validate } from './event-type.ts'
 import { checkDefinitionName } from './names.ts'
 import type { StandardSchemaV1 } from '../base/standard-schema.ts'
 import type { AnyStream, Stream } from './stream.ts'
-import type { Event } from './event.ts'
+import type { Claim, ClaimState } from './claim.ts'
+import type { Event, NoData } from './event.ts'
 import type { Metadata } from './metadata.ts'
 import type { Revision } from '../base/revision.ts'
 
@@ -25,10 +26,12 @@ export interface Command<B, Ret, Needs = {}> {
   /** The command's name. An idempotency key is compared by it, if there is one. */
   readonly name?: string | undefined
   /**
-   * What an idempotency key is compared by: the same key with another input is an error. Default for a class: all fields
-   * of the instance.
+   * What an idempotency key is compared by, unless there is `keyedBy`: the same key with another input is an error. Default
+   * for a class: all fields of the instance.
    */
   readonly input?: unknown
+  /** What an idempotency key is compared by instead of the whole input. Called only if there is a key. */
+  keyedBy?: (() => unknown) | undefined
 }
 
 /** A command that takes its input: what `defineCommand` returns. */
@@ -61,6 +64,11 @@ export interface CommandDefinition<Input, B, Ret, Needs = {}, Follow = {}, Given
    * the input of `reads`, `follow` and `handle`.
    */
   readonly input?: StandardSchemaV1<Given, Input>
+  /**
+   * What an idempotency key is compared by: the part of the input that the client sent. Leave out what the program adds,
+   * like a new id or a fetched rate, which differs when the client tries again. Default: the whole input.
+   */
+  readonly keyedBy?: (input: Input) => unknown
   /** What `handle` finds in its context besides the library's own: `ofType<{ clock: Clock }>()`. */
   readonly needs?: StandardSchemaV1<unknown, Needs>
   /** The streams that the decision reads. */
@@ -102,9 +110,9 @@ export function defineCommand<
   Given = Input,
 >(
   definition: CommandDefinition<Input, B, Ret, Needs, Follow, Given>,
-): CommandType<Given, B & Follow, Ret, Needs> {
-  checkOptions(definition, 'definition', ['name', 'input', 'needs', 'reads', 'follow', 'handle'])
-  const { name, input: schema, reads, follow, handle } = definition
+): CommandType<Given, WithoutEvents<B & Follow>, Ret, Needs> {
+  checkOptions(definition, 'definition', ['name', 'input', 'keyedBy', 'needs', 'reads', 'follow', 'handle'])
+  const { name, input: schema, keyedBy, reads, follow, handle } = definition
   if (name !== undefined) checkDefinitionName(name, 'name')
   if (typeof reads !== 'function')
     throw new InvalidArgumentError('reads', 'a function that returns a stream or a record of streams')
@@ -114,6 +122,12 @@ export function defineCommand<
     throw new InvalidArgumentError('follow', 'a function that returns a record of streams')
   }
   if (schema !== undefined && !isSchema(schema)) throw new InvalidArgumentError('input', 'a Standard Schema')
+  if (keyedBy !== undefined && typeof (keyedBy as unknown) !== 'function') {
+    throw new InvalidArgumentError(
+      'keyedBy',
+      'a function that returns the part of the input that a key is compared by',
+    )
+  }
   const commands = new WeakSet<object>()
   const make = (given: Given): Command<B & Follow, Ret, Needs> => {
     const input = validate(schema, given, 'input', 'input') as Input
@@ -123,6 +137,7 @@ export function defineCommand<
       reads: reads(input) as B & Follow,
       handle: (state: StatesOf<B & Follow>, context: ContextOf<B & Follow, Needs>) =>
         handle(state, input, context),
+      keyedBy: keyedBy && (() => keyedBy(input)),
       follow: follow && ((state: StatesOf<B>) => follow(state, input)),
     }
     commands.add(command)
@@ -130,13 +145,14 @@ export function defineCommand<
   }
   return Object.assign(make, {
     rejected: (error: unknown): error is RejectedError<RejectionsIn<Ret>> =>
-      error instanceof RejectedError && error.isOneOf(commands),
-  })
+      isMnemeError(error) && error.code === 'REJECTED' && error.isOneOf(commands),
+  }) as never
 }
 
-/** Streams by key: under each key one stream, an array or a record of streams, or `undefined`. */
+/** Streams by key: under each key one stream, an array or a record of streams, a claim, or `undefined`. */
 export interface Streams {
-  readonly [key: string]: AnyStream | readonly AnyStream[] | { readonly [key: string]: AnyStream } | undefined
+  readonly [key: string]:
+    AnyStream | readonly AnyStream[] | { readonly [key: string]: AnyStream } | Claim | undefined
 }
 
 /**
@@ -148,12 +164,18 @@ export type Boundary = AnyStream | Streams
 /** A state as a decision sees it. Only shallowly `Readonly`, so that it can be passed where the state's own type is expected. */
 export type ReadonlyState<State> = State extends { apply(event: never): unknown } ? State : Readonly<State>
 
+/** A boundary without the types of its streams' events, which no command needs: they would fill its hover. */
+type WithoutEvents<B> =
+  B extends Stream<infer State, infer Types> ? Stream<State, Types> : { [K in keyof B]: WithoutEvents<B[K]> }
+
 /** The states of a boundary, in the same shape. */
 export type StatesOf<B> =
   B extends Stream<infer State>
     ? ReadonlyState<State>
-    : B extends undefined
-      ? undefined
+    : B extends Claim | undefined
+      ? B extends undefined
+        ? undefined
+        : ClaimState
       : { readonly [K in keyof B]: StatesOf<B[K]> }
 
 /** Events that a decision records on one of its streams. */
@@ -169,9 +191,24 @@ type OnOne<T> =
     ? <E extends readonly Event<Types>[]>(...events: E) => OnStream<E[number]>
     : T extends readonly Stream<unknown, infer Types>[]
       ? <E extends readonly Event<Types>[]>(index: number, ...events: E) => OnStream<E[number]>
-      : T extends { readonly [key: string]: Stream<unknown, infer Types> }
-        ? <E extends readonly Event<Types>[]>(key: string, ...events: E) => OnStream<E[number]>
-        : never
+      : T extends Claim<infer Name>
+        ? OnClaim<Name>
+        : T extends { readonly [key: string]: Stream<unknown, infer Types> }
+          ? <E extends readonly Event<Types>[]>(key: string, ...events: E) => OnStream<E[number]>
+          : never
+
+/** What `on` has for a claim. What its functions return is what `handle` returns, alone or in an array. */
+export interface OnClaim<Name extends string> {
+  /**
+   * Claims the value for an owner, in the same append; a rejection if another owner has it. If the owner has it already,
+   * nothing is appended.
+   */
+  claim(
+    owner: string,
+  ): OnStream<Event<`${Name}.Claimed`, { owner: string }>> | Rejection<'taken', { claim: Name }>
+  /** Releases the value, if anybody has claimed it; given an owner, only if it is this one's. */
+  release(owner?: string): OnStream<Event<`${Name}.Released`, NoData>>
+}
 
 /** What the context of `handle` has besides what the command `needs`. */
 export interface CommandContext {
@@ -193,7 +230,7 @@ export type ContextOf<B, Needs = {}> = CommandContext &
 export type Decision<B> =
   | (B extends Stream<unknown, infer Types>
       ? Event<Types> | readonly Event<Types>[]
-      : OnStream | readonly OnStream[])
+      : OnStream | readonly (OnStream | Rejection<string, object>)[])
   | Rejection<string, object>
 
 /** The events in what `handle` returns. */
@@ -207,7 +244,11 @@ export type EventsIn<Ret> = Ret extends readonly (infer E)[]
 
 /** The rejections in what `handle` returns. */
 export type RejectionsIn<Ret> =
-  Ret extends Rejection<infer Reason, infer Detail> ? Simplify<{ readonly reason: Reason } & Detail> : never
+  Ret extends Rejection<infer Reason, infer Detail>
+    ? Simplify<{ readonly reason: Reason } & Detail>
+    : Ret extends readonly (infer Item)[]
+      ? RejectionsIn<Item>
+      : never
 type Simplify<T> = { [K in keyof T]: T[K] } & {}
 
 /** A rejection, by a rule of the domain: what `handle` returns instead of events. */

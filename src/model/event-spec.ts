@@ -1,5 +1,6 @@
 import type { JsonObject } from './json.ts'
 import type { NoData } from './event.ts'
+import { markMade, refuseOtherCopy } from '../base/copies.ts'
 import { InvalidArgumentError } from '../base/errors.ts'
 import { checkEventType } from './names.ts'
 import { type InferInput, type InferOutput, passes, type StandardSchemaV1 } from '../base/standard-schema.ts'
@@ -51,11 +52,14 @@ const records = new WeakMap<object, SpecRecord>()
 
 /** What an entry of `events` means at run time: a spec, or any Standard Schema. */
 export function specRecord(entry: StandardSchemaV1): SpecRecord {
-  return records.get(entry) ?? { schema: entry, upcasts: [], formerly: [] }
+  const record = records.get(entry)
+  // Taken for a schema, it would lose its upcasts and former names.
+  if (!record) refuseOtherCopy(entry, 'events', 'an event of events')
+  return record ?? { schema: entry, upcasts: [], formerly: [] }
 }
 
 function makeSpec(record: SpecRecord): StandardSchemaV1 {
-  const spec = {
+  const spec = markMade({
     '~standard': record.schema?.['~standard'] ?? passes,
     next: (...args: [Upcast] | [StandardSchemaV1, Upcast]) => {
       const [schema, upcast] = args.length === 1 ? [undefined, args[0]] : args
@@ -66,7 +70,7 @@ function makeSpec(record: SpecRecord): StandardSchemaV1 {
       types.forEach((type, i) => checkEventType(type, `formerly(${String(i)})`))
       return makeSpec({ ...record, formerly: [...record.formerly, ...types] })
     },
-  }
+  })
   records.set(spec, record)
   return spec
 }

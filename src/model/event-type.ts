@@ -1,5 +1,6 @@
 import { type DataIssue, InvalidArgumentError, InvalidDataError } from '../base/errors.ts'
 import type { Event, NoData } from './event.ts'
+import { markMade, otherCopy, refuseOtherCopy } from '../base/copies.ts'
 import { specRecord, type SpecRecord } from './event-spec.ts'
 import { copyEventData, type Json, type JsonObject } from './json.ts'
 import { checkDefinitionName, checkEventType } from './names.ts'
@@ -103,6 +104,7 @@ export interface EventTypeRecord extends SpecRecord {
 }
 
 const records = new WeakMap<object, EventTypeRecord>()
+const ownRecords = new WeakSet<EventTypeRecord>()
 
 /**
  * Defines events without an aggregate: to share them between aggregates, or to avoid circular imports.
@@ -127,6 +129,7 @@ export function defineEvents<const Name extends string, D extends EventDefinitio
       throw new InvalidArgumentError(`events.${key}`, {
         message: `an event cannot have the name '${key}'; choose another`,
       })
+    refuseForeign(definition, `events.${key}`)
     if (!isSchema(definition)) {
       throw new InvalidArgumentError(
         `events.${key}`,
@@ -141,13 +144,17 @@ export function defineEvents<const Name extends string, D extends EventDefinitio
 /** The runtime's record of an event constructor. */
 export function eventTypeRecord(eventType: AnyEventType): EventTypeRecord {
   const record = records.get(eventType)
-  if (!record)
+  if (!record) {
+    refuseOtherCopy(eventType, 'events', 'an event constructor')
     throw new InvalidArgumentError('events', 'an event constructor, made by defineAggregate or defineEvents')
+  }
   return record
 }
 
 /** Makes an event: checks, copies and freezes its data. */
 export function makeEvent(record: EventTypeRecord, input: unknown): Event {
+  // What a schema of another copy returned is not marked for this one, and must not go through the schema again.
+  if (record.schema && !ownRecords.has(record)) throw otherCopy('events', `the aggregate of ${record.type}`)
   return madeEvent(record, copyEventData(validate(record.schema, input, record.type, 'data'), record.type))
 }
 
@@ -185,6 +192,13 @@ export function isSchema(value: unknown): value is StandardSchemaV1 {
   return '~standard' in value || isEventType(value)
 }
 
+/** Refuses an event constructor of another copy of the package. */
+function refuseForeign(definition: unknown, argument: string): void {
+  if (typeof definition === 'function' && !isEventType(definition)) {
+    refuseOtherCopy(definition, argument, argument)
+  }
+}
+
 function ignore(): void {
   // The promise was refused, so its outcome does not matter.
 }
@@ -201,12 +215,13 @@ function makeEventType(type: string, definition: StandardSchemaV1): AnyEventType
   checkEventType(type, `the event type '${type}'`)
   const spec = specRecord(definition)
   const record: EventTypeRecord = { ...spec, type, version: spec.upcasts.length + 1 }
+  ownRecords.add(record)
   const eventType = Object.assign((data: unknown = {}) => makeEvent(record, data), {
     type,
     version: record.version,
     is: (event: Event) => event.type === type && (event.version ?? 1) === record.version,
   })
-  records.set(eventType, record)
+  records.set(markMade(eventType), record)
   return eventType as unknown as AnyEventType
 }
 

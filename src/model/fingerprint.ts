@@ -39,7 +39,7 @@ function canonical(value: unknown, parents: readonly object[]): string {
     throw new InvalidArgumentError('input', {
       message:
         'the idempotency key cannot be compared: the input holds an object that has neither fields nor toJSON(); ' +
-        'give the command an `input` of plain data',
+        'give the command an `input` of plain data, or `keyedBy`',
     })
   }
   const entries = Object.entries(value).filter(([, item]) => item !== undefined && typeof item !== 'function')

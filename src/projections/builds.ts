@@ -47,6 +47,10 @@ export interface Failure {
   readonly time: string
   /** The event on which the handler failed; `undefined` if no handler was called. */
   readonly event: FailedEvent | undefined
+  /** The stack of the error, followed by those of its causes. */
+  readonly stack: string | undefined
+  /** What was thrown. Only `onFailure` is given it, in the process where it happened: it is not stored. */
+  readonly error?: unknown
 }
 
 /** An event on which a handler failed. */

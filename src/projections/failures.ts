@@ -11,7 +11,7 @@ import {
   pinLive,
   pinOf,
 } from './builds.ts'
-import { ask, settle, type TargetSteps } from '../adapter/projection-target.ts'
+import { ask, causesOf, settle, type TargetSteps } from '../adapter/projection-target.ts'
 import type { Checkpoint } from '../store/event-store.ts'
 import { contextOf, failedAt, HandlerFailure, handlerOf, handling, type Holder, LostRace } from './batch.ts'
 import type { Deadline } from './deadline.ts'
@@ -22,7 +22,7 @@ import { fromStored } from '../store/decode.ts'
 /** What is stored of an error, and of the event that it was thrown on. */
 export function failureOf(error: unknown, attempts: number, event?: StoredEvent): Failure {
   const { name, message, code } = (error ?? {}) as Partial<Error> & { readonly code?: unknown }
-  return {
+  const failure: Failure = {
     name: typeof name === 'string' ? name : typeof error,
     message: (typeof message === 'string' ? message : textOf(error)).slice(0, MAX_MESSAGE_LENGTH),
     code: typeof code === 'string' ? code : undefined,
@@ -35,7 +35,18 @@ export function failureOf(error: unknown, attempts: number, event?: StoredEvent)
       stream: event.stream,
       revision: event.revision,
     },
+    stack: stackOf(error),
   }
+  // Not enumerable, so that it is not stored with the rest.
+  return Object.defineProperty(failure, 'error', { value: error })
+}
+
+function stackOf(error: unknown): string | undefined {
+  const stacks = [...causesOf(error)].flatMap((cause) => {
+    const { stack } = cause as { readonly stack?: unknown }
+    return typeof stack === 'string' ? stack : []
+  })
+  return stacks.length > 0 ? stacks.join('\ncaused by: ').slice(0, MAX_STACK_LENGTH) : undefined
 }
 
 /** The text of a thrown value that is not an error. */
@@ -65,6 +76,8 @@ export function isOfHistory(error: unknown): boolean {
 
 /** In UTF-16 units. */
 const MAX_MESSAGE_LENGTH = 2_000
+/** In UTF-16 units. */
+const MAX_STACK_LENGTH = 8_000
 
 /** An event that was set aside because its handler failed at each attempt. */
 export interface ParkedEvent {
@@ -194,7 +207,7 @@ function* handleParked(
     const returned = handlers.get(type)!(selection.decode(stored), tx, contextOf(definition, live))
     yield* settle(returned, deadline, handlerOf(type))
   } catch (error) {
-    throw failedAt(0, error)
+    throw failedAt(0, error, definition, type)
   }
   // Last, in the same order as a batch locks its rows: otherwise the two might deadlock.
   yield* countHandled(live)

@@ -8,6 +8,7 @@ export type {
   TargetSteps,
 } from '../adapter/projection-target.ts'
 export type { FailedEvent, Failure } from './builds.ts'
+export type { FailureOutcome, ProjectionBatchMessage, ProjectionFailedMessage } from './diagnostics.ts'
 export type { NewVersionPolicy, ProjectionContext, ProjectionDefinition } from './define.ts'
 export type { ParkedEvent, Retried } from './failures.ts'
 export { defineProjection } from './projection.ts'

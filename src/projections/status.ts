@@ -93,6 +93,7 @@ async function lagOf({ selection }: Definition, core: StoreCore, build: Build | 
     ...filter,
     direction: 'forwards',
     after,
+    to: undefined,
     limit: MAX_COUNTED_EVENTS + 1,
   })
   let events = 0

@@ -71,6 +71,7 @@ function checkedEvent(given: Event, at: EventPlace): Event {
   if (typeof (given.type as unknown) !== 'string') {
     throw new InvalidArgumentError(`${nameOf(at)}.type`, 'the name of an event type')
   }
+  checkFields(given, at)
   const record = at.fold && knownEventType(at.fold, given, at.stream)
   if (isMade(given)) return given
   const version = given.version ?? 1
@@ -84,6 +85,26 @@ function checkedEvent(given: Event, at: EventPlace): Event {
   const data = Object.freeze(copyEventData(given.data, given.type))
   return Object.freeze({ type: given.type, data, ...(version > 1 && { version }) })
 }
+
+/** Refuses what would be lost without a word: the fields of an event that was read, and misspelt ones. */
+function checkFields(given: Event, at: EventPlace): void {
+  for (const key of Object.keys(given)) {
+    if (KNOWN_FIELDS.has(key) || given[key as keyof Event] === undefined) continue
+    const what = nameOf(at)
+    const message =
+      'position' in given || 'revision' in given
+        ? `${what} is an event that was read; append a copy, { type, data, version, id }, and give its metadata in the ` +
+          'options (position, revision and time are given by the store)'
+        : `unknown field '${key}' of ${what}; known fields: ${[...KNOWN_FIELDS].join(', ')}${HINTS[key] ?? ''}`
+    throw new InvalidArgumentError(`${what}.${key}`, { message })
+  }
+}
+
+const KNOWN_FIELDS: ReadonlySet<string> = new Set(['type', 'data', 'version', 'id'])
+const HINTS: Readonly<Record<string, string | undefined>> = Object.assign(Object.create(null) as object, {
+  metadata: '; give metadata in the options',
+  time: '; the store gives the time, so put times that the domain needs into data',
+})
 
 function checkId(id: string, at: EventPlace): string {
   if (typeof (id as unknown) !== 'string' || !UUID.test(id) || id === NIL) {

@@ -1,9 +1,10 @@
 import type { MnemeError } from '../base/errors.ts'
+import type { EventsOf } from '../model/aggregate.ts'
 import type { AnyEventType } from '../model/event-type.ts'
 import type { Event, Recorded } from '../model/event.ts'
 import type { Metadata } from '../model/metadata.ts'
 import type { ExpectedRevision, Position, Revision } from '../base/revision.ts'
-import type { Capabilities, Direction } from '../adapter/store-adapter.ts'
+import type { Capabilities, Direction, StreamSummary } from '../adapter/store-adapter.ts'
 import type { AnyStream } from '../model/stream.ts'
 
 /**
@@ -36,8 +37,8 @@ export interface EventStore {
   append(writes: StreamWrite | readonly StreamWrite[], options?: AppendOptions): Promise<AppendResult>
 
   /**
-   * Reads a stream's events in order, a page at a time. Given `BankAccount('alice')` rather than a name, events of older
-   * versions and names come under the current ones.
+   * Reads a stream's events in order, a page at a time. Given `BankAccount('alice')` rather than a name, the events are
+   * typed by the aggregate, and those of older versions and names come under the current ones.
    *
    * @throws UnknownEventError, FoldError if an event is unknown to the aggregate, or its upcast throws.
    * @example
@@ -47,10 +48,44 @@ export interface EventStore {
    * }
    * ```
    */
-  read(stream: string | AnyStream, options?: ReadOptions): AsyncIterableIterator<Recorded>
+  read<S extends string | AnyStream>(stream: S, options?: ReadOptions): AsyncIterableIterator<EventsOf<S>>
 
   /** Reads the events of all streams in the order of the store, a page at a time. */
   readAll(options?: ReadAllOptions): AsyncIterableIterator<Recorded>
+
+  /**
+   * Reads a page of a stream's events and the head that the stream had then, both as of one moment during the call. Takes the
+   * options of `read`; `limit` is 1,000 by default.
+   *
+   * @throws UnknownEventError, FoldError as `read` does.
+   * @example
+   * ```ts
+   * const { events, head, next } = await store.readPage('Door-front', { limit: 20 })
+   * ```
+   */
+  readPage<S extends string | AnyStream>(stream: S, options?: ReadOptions): Promise<EventPage<EventsOf<S>>>
+
+  /**
+   * Reads a page of the events of all streams, and the position up to which the store was read for it. Takes the options of
+   * `readAll`; `limit` is 1,000 by default.
+   *
+   * To follow the store without a subscription, continue with `after: next ?? head`.
+   */
+  readAllPage(options?: ReadAllOptions): Promise<LogPage>
+
+  /**
+   * Lists the streams that have an event, in the order of their names' bytes in UTF-8, a page at a time: by an index,
+   * without reading the events. Each page is as of its own moment, so a stream that is new may be missing.
+   *
+   * @throws UnsupportedError if the store does not list its streams (`capabilities.listsStreams`).
+   * @example
+   * ```ts
+   * for await (const { stream, events } of store.streams({ category: 'Door', limit: 100 })) {
+   *   console.log(stream, events)
+   * }
+   * ```
+   */
+  streams(options?: StreamsOptions): AsyncIterableIterator<StreamSummary, undefined>
 
   /**
    * Subscribes to the events of all streams, in the order of the store: the existing events first, then each new one
@@ -101,7 +136,13 @@ export interface StreamWrite {
 export interface EventToAppend extends Event {
   /** A UUID. Default: a new one. With given ids, an append can be repeated without a second copy. */
   readonly id?: string | undefined
+  readonly time?: ReadEvent | undefined
+  readonly position?: ReadEvent | undefined
+  readonly revision?: ReadEvent | undefined
+  readonly stream?: ReadEvent | undefined
+  readonly metadata?: 'give metadata in the options of append' | undefined
 }
+type ReadEvent = 'an event that was read cannot be appended: give { type, data, version, id }'
 
 /** Options of `append`. */
 export interface AppendOptions {
@@ -136,6 +177,8 @@ export interface ReadOptions {
   readonly direction?: Direction | undefined
   /** The first revision to read, inclusive. Default: the end at which the direction begins. */
   readonly from?: number | undefined
+  /** The last revision to read, inclusive. Default: the end to which the direction leads. */
+  readonly to?: number | undefined
   /** The maximum number of events. Default: all. */
   readonly limit?: number | undefined
   readonly signal?: AbortSignal | undefined
@@ -147,6 +190,8 @@ export interface ReadAllOptions {
   readonly direction?: Direction | undefined
   /** Read only what follows this position in the direction. */
   readonly after?: Position | undefined
+  /** The last position to read, inclusive. Default: the end to which the direction leads. */
+  readonly to?: Position | undefined
   /** The maximum number of events. Default: all. */
   readonly limit?: number | undefined
   /** Only these streams. If `categories` are given too, an event has to match only one of the two. */
@@ -155,6 +200,35 @@ export interface ReadAllOptions {
   readonly categories?: readonly string[] | undefined
   /** Only events of these types: a constructor also finds former names, a name only itself. */
   readonly types?: readonly (string | AnyEventType)[] | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Events of a stream, and the head that it had when they were read. */
+export interface EventPage<E = Recorded> {
+  readonly events: readonly E[]
+  /** The head of the stream. */
+  readonly head: Revision
+  /** `from` of the next page in the direction; `undefined` if there was nothing more to read. */
+  readonly next: number | undefined
+}
+
+/** Events of all streams, and the position up to which the store was read for them. */
+export interface LogPage {
+  readonly events: readonly Recorded[]
+  /** Nothing that was asked for is missing up to this position; `undefined` if the store is empty. */
+  readonly head: Position | undefined
+  /** `after` of the next page in the direction; `undefined` if there was nothing more to read. */
+  readonly next: Position | undefined
+}
+
+/** Options of `streams`. */
+export interface StreamsOptions {
+  /** Only streams of this category: the part of a name before the first `-`. */
+  readonly category?: string | undefined
+  /** Only names behind this one, which need not exist: the last one of the list before. */
+  readonly after?: string | undefined
+  /** The maximum number of streams. Default: all. */
+  readonly limit?: number | undefined
   readonly signal?: AbortSignal | undefined
 }
 

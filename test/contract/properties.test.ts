@@ -72,7 +72,12 @@ type Step =
   /** Appends made at once, without keys: both stores judge those in the order in which they were made. */
   | { readonly do: 'together'; readonly appends: readonly Append[] }
   | { readonly do: 'read'; readonly stream: string; readonly options: ReadOptions }
-  | { readonly do: 'readAll'; readonly after: number | undefined; readonly options: ReadAllOptions }
+  | {
+      readonly do: 'readAll'
+      readonly after: number | undefined
+      readonly to: number | undefined
+      readonly options: ReadAllOptions
+    }
   | { readonly do: 'head'; readonly stream: string }
   | { readonly do: 'restart' }
 
@@ -135,7 +140,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant('read'),
       stream,
-      options: fc.record({ direction, limit, from: fc.nat(8) }, { requiredKeys: [] }),
+      options: fc.record({ direction, limit, from: fc.nat(8), to: fc.nat(8) }, { requiredKeys: [] }),
     }),
   },
   {
@@ -143,6 +148,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant('readAll'),
       after: fc.option(fc.nat(20), { nil: undefined }),
+      to: fc.option(fc.nat(20), { nil: undefined, freq: 2 }),
       options: fc.record(
         {
           direction,
@@ -233,8 +239,11 @@ async function outcomeOf(
       return seen(store, await all(store.read(step.stream, step.options)))
     case 'readAll': {
       const log = await all(store.readAll())
-      const after = step.after === undefined ? undefined : log[step.after]?.position
-      return seen(store, await all(store.readAll({ ...step.options, ...(after !== undefined && { after }) })))
+      const [after, to] = [step.after, step.to].map((at) =>
+        at === undefined ? undefined : log[at]?.position,
+      )
+      const range = { ...(after !== undefined && { after }), ...(to !== undefined && { to }) }
+      return seen(store, await all(store.readAll({ ...step.options, ...range })))
     }
     case 'head':
       return [await store.head(step.stream), (await placesOf(store))(await store.logHead())]

@@ -329,3 +329,64 @@ describe('an idempotency key of named commands', () => {
     })
   })
 })
+
+describe('an idempotency key of a command with keyedBy', () => {
+  class Pay {
+    readonly reads = BankAccount('a')
+    readonly #amount: number
+    readonly made = crypto.randomUUID()
+
+    constructor(amount: number) {
+      this.#amount = amount
+    }
+
+    keyedBy() {
+      return this.#amount
+    }
+
+    handle() {
+      return Deposited({ amount: this.#amount })
+    }
+  }
+
+  test('is compared by its result, also for an object of a class', async () => {
+    const store = await opened()
+    await execute(store, new Pay(1), { key: 'k' })
+    await expect(execute(store, new Pay(1), { key: 'k' })).resolves.toMatchObject({ repeated: true })
+    await expect(execute(store, new Pay(2), { key: 'k' })).rejects.toThrow(KeyReusedError)
+  })
+
+  test('calls it only if there is a key, and lets its errors through', async () => {
+    const store = await opened()
+    const reads = BankAccount('a')
+    const keyedBy = () => {
+      throw new Error('no such field')
+    }
+    const command = { reads, keyedBy, handle: () => Deposited({ amount: 1 }) }
+    await expect(execute(store, command)).resolves.toMatchObject({ ok: true })
+    await expect(execute(store, command, { key: 'k' })).rejects.toThrow('no such field')
+    const asynchronous = { ...command, keyedBy: () => Promise.resolve('x') }
+    await expect(execute(store, asynchronous, { key: 'k' })).rejects.toThrow('cannot be compared')
+  })
+
+  test('is refused if it is no function', () => {
+    const define = defineCommand as (definition: object) => unknown
+    const command = { keyedBy: 'amount', reads: () => BankAccount('a'), handle: () => [] }
+    expect(() => define(command)).toThrow(expect.objectContaining({ argument: 'keyedBy' }))
+  })
+
+  test('belongs to the aggregate: streams of another one are another operation', async () => {
+    const store = await opened()
+    const Other = defineAggregate({
+      name: 'Other',
+      events: { Noted: event() },
+      initial: () => ({}),
+      apply: { Noted: (state) => state },
+    })
+    const keyedBy = () => 'same'
+    const first = { reads: BankAccount('a'), keyedBy, handle: () => Deposited({ amount: 1 }) }
+    const second = { reads: Other('a'), keyedBy, handle: () => Other.events.Noted() }
+    await execute(store, first, { key: 'k' })
+    await expect(execute(store, second, { key: 'k' })).rejects.toThrow(KeyReusedError)
+  })
+})

@@ -71,7 +71,9 @@ describe('a state at hand that another writer left behind', () => {
     const { state, attempts } = await execute(store, add(1))
     expect(state.balance).toBe(1_301)
     expect(attempts).toBe(2)
-    expect(store.reads).toEqual([{ stream: a.stream, direction: 'forwards', from: 1_000, limit: undefined }])
+    expect(store.reads).toEqual([
+      { stream: a.stream, direction: 'forwards', from: 1_000, to: undefined, limit: undefined },
+    ])
     expect(store.eventsRead).toBe(4)
   })
 
@@ -88,7 +90,9 @@ describe('a state at hand that another writer left behind', () => {
     store.forget()
     const { state } = await execute(store, transfer({ from: 'a', to: 'b', amount: 1 }))
     expect(state.from.balance).toBe(197)
-    expect(store.reads).toEqual([{ stream: a.stream, direction: 'forwards', from: 100, limit: undefined }])
+    expect(store.reads).toEqual([
+      { stream: a.stream, direction: 'forwards', from: 100, to: undefined, limit: undefined },
+    ])
     expect(store.eventsRead).toBe(2)
   })
 

@@ -213,3 +213,43 @@ describe('defineCommand', () => {
     expect((await execute(memoryStore(), make({ id: 't' }))).events).toHaveLength(1)
   })
 })
+
+describe('idOf', () => {
+  const Order = defineAggregate({ name: 'Order', events: {}, initial: () => 0, apply: {} })
+  const Seat = defineAggregate({
+    name: 'Seat',
+    id: (id: { show: string; row: number }) => `${id.show}/${id.row}`,
+    events: {},
+    initial: () => 0,
+    apply: {},
+  })
+  const Ticket = defineAggregate({
+    name: 'Ticket',
+    id: z.string().transform((id) => `t-${id}`),
+    events: {},
+    initial: () => 0,
+    apply: {},
+  })
+
+  test('gives the id of a stream, by its name or as an aggregate names it', () => {
+    expect(Order.idOf('Order-17')).toBe('17')
+    expect(Order.idOf('Order-a-b-')).toBe('a-b-')
+    expect(Order.idOf(Order('17'))).toBe('17')
+  })
+
+  test("gives undefined for another aggregate's stream, and for a name without an id", () => {
+    for (const name of ['Orders-17', 'order-17', 'Order', 'Order-', 'XOrder-1', 'Order.Line-1', '', '-']) {
+      expect(Order.idOf(name), name).toBeUndefined()
+    }
+    expect(Order.idOf(Seat({ show: 'hamlet', row: 1 }))).toBeUndefined()
+  })
+
+  test('gives the text that a function made, and the output of a schema, which does not run again', () => {
+    expect(Seat.idOf(Seat({ show: 'hamlet', row: 1 }))).toBe('hamlet/1')
+    expect(Ticket.idOf(Ticket('1'))).toBe('t-1')
+  })
+
+  test.each([undefined, null, 7, {}, Order])('refuses what is no stream: %s', (given) => {
+    expect(() => Order.idOf(given as never)).toThrow(InvalidArgumentError)
+  })
+})

@@ -3,6 +3,7 @@ import {
   defineAggregate,
   event,
   type Aggregate,
+  type AggregateStream,
   type AnyAggregate,
   type EventsOf,
   type Metadata,
@@ -49,18 +50,24 @@ test('StateOf and EventsOf, of aggregates and streams', () => {
     | Recorded<'BankAccount.Withdrawn', { amount: number }>
     | Recorded<'BankAccount.Closed', NoData>
   >()
+  expectTypeOf<EventsOf<ReturnType<typeof BankAccount>>>().toEqualTypeOf<EventsOf<typeof BankAccount>>()
+  expectTypeOf<EventsOf<Stream<BankState>>>().toEqualTypeOf<Recorded>()
+  expectTypeOf<EventsOf<'BankAccount-a'>>().toEqualTypeOf<Recorded>()
   expectTypeOf<EventsOf<typeof Loan>['type']>().toEqualTypeOf<
     'Loan.Granted' | 'Audit.Flagged' | 'BankAccount.Withdrawn'
   >()
 })
 
 test('a stream takes its own events by prefix, and those it borrows by name', () => {
-  expectTypeOf(BankAccount('a')).toEqualTypeOf<Stream<BankState, `BankAccount.${string}`>>()
+  expectTypeOf(BankAccount('a')).toExtend<Stream<BankState, `BankAccount.${string}`>>()
+  expectTypeOf(BankAccount('a').types).toEqualTypeOf<readonly `BankAccount.${string}`[]>()
+  expectTypeOf(Loan('a').types).toEqualTypeOf<
+    readonly (`Loan.${string}` | 'Audit.Flagged' | 'BankAccount.Withdrawn')[]
+  >()
   expectTypeOf(Loan('a')).toEqualTypeOf<
-    Stream<
-      { owner: string; flags: number; sum: number },
-      `Loan.${string}` | 'Audit.Flagged' | 'BankAccount.Withdrawn'
-    >
+    typeof Loan extends Aggregate<infer Name, infer State, infer Events>
+      ? AggregateStream<Name, State, Events>
+      : never
   >()
 })
 
@@ -69,6 +76,13 @@ test('ids: a string, a branded one, a schema, a function', () => {
   expectTypeOf(Customer).parameters.toEqualTypeOf<[id: AccountId]>()
   expectTypeOf(Order).parameters.toEqualTypeOf<[id: OrderId]>()
   expectTypeOf(Seat).parameters.toEqualTypeOf<[id: { show: string; row: number }]>()
+})
+
+test('idOf gives an id of the same type, or the text that a function made of it', () => {
+  expectTypeOf(BankAccount.idOf('BankAccount-a')).toEqualTypeOf<string | undefined>()
+  expectTypeOf(Customer.idOf('Customer-a')).toEqualTypeOf<AccountId | undefined>()
+  expectTypeOf(Order.idOf(Order('o' as OrderId))).toEqualTypeOf<OrderId | undefined>()
+  expectTypeOf(Seat.idOf('Seat-a')).toEqualTypeOf<string | undefined>()
 })
 
 test('apply sees the state, the data, and the event in its stream', () => {

@@ -120,7 +120,13 @@ export class CatchUp {
 
   /** By reading alone, where the driver is not what it was: then nothing tells what was passed without finding anything. */
   async *#read(after: LogPlace | undefined, filter: LogFilter): AsyncGenerator<ScannedPage, undefined> {
-    const request = { ...filter, after: after?.position, direction: 'forwards', limit: undefined } as const
+    const request = {
+      ...filter,
+      after: after?.position,
+      to: undefined,
+      direction: 'forwards',
+      limit: undefined,
+    } as const
     for await (const events of this.#reader.all(request)) {
       const through = events.at(-1)
       if (through) yield { events, through }

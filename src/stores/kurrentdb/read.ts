@@ -2,7 +2,7 @@ import { InvalidArgumentError, StoreFailedError, StreamDeletedError } from '../.
 import type { Position, Revision } from '../../base/revision.ts'
 import type { Direction, ReadAllRequest, ReadRequest, StoredEvent } from '../../adapter/store-adapter.ts'
 import type { Calls } from './connection.ts'
-import type { KurrentRecorded } from './driver.ts'
+import type { KurrentRecorded, LogPosition } from './driver.ts'
 import { asMnemeError, faultOf } from './errors.ts'
 import { clientFilter, isExact, isNothing, serverFilter } from './filter.ts'
 import { PageSize, readPage, type Page } from './page.ts'
@@ -51,10 +51,14 @@ export class Reader {
     stream,
     direction,
     from,
+    to,
     limit = Infinity,
   }: ReadRequest): AsyncGenerator<StoredEvent[], undefined> {
     const size = new PageSize()
-    const count = size.upTo(limit)
+    const isInside = insideOf(direction, ({ revision }: StoredEvent) => revision, to)
+    const most = Math.min(limit, spanOf(direction, from, to))
+    if (most <= 0) return undefined
+    const count = size.upTo(most)
     const page = await this.page(stream, { direction, from, count })
     const last = page?.records.at(-1)
     if (!page || !last) {
@@ -62,14 +66,16 @@ export class Reader {
       if (isAll && (page || (await this.#isDeleted(stream)))) yield []
       return undefined
     }
-    yield size.saw(page.records).map(toStored)
-    if (page.isWhole && page.records.length < count) return undefined
+    const events = size.saw(page.records).map(toStored).filter(isInside)
+    if (events.length > 0) yield events
+    if (events.length < page.records.length || (page.isWhole && page.records.length < count)) return undefined
     const step = direction === 'forwards' ? 1n : -1n
     yield* this.#onwards({
       last,
-      left: limit - page.records.length,
+      left: most - page.records.length,
       size,
       isExact: true,
+      isInside,
       isAskedFor: () => true,
       open: ({ revision }, count) =>
         revision + step < 0n
@@ -85,11 +91,13 @@ export class Reader {
 
   /** The store's events in pages. */
   async *all(request: ReadAllRequest): AsyncGenerator<StoredEvent[], undefined> {
-    const { direction, after, limit = Infinity } = request
+    const { direction, after, to, limit = Infinity } = request
     const filter = serverFilter(request)
     const isAskedFor = clientFilter(request)
     const size = new PageSize()
     const from = after === undefined ? undefined : parseLogPosition(after)
+    if (to !== undefined) parseLogPosition(to, 'to')
+    const isInside = insideOf(direction, ({ position }: StoredEvent) => position, to)
     if (!isNothing(request)) {
       // Forwards, what lies at a position comes with it.
       const known = from && direction === 'forwards' ? 1 : 0
@@ -105,14 +113,16 @@ export class Reader {
       const records = page.records.filter(({ position }) => known === 0 || !isSamePosition(position, from))
       const last = records.at(-1)
       if (!last?.position) return undefined
-      const events = size.saw(records).map(toStored).filter(isAskedFor).slice(0, limit)
+      const inside = size.saw(records).map(toStored).filter(isInside)
+      const events = inside.filter(isAskedFor).slice(0, limit)
       if (events.length > 0) yield events
-      if (page.isWhole && page.records.length < count) return undefined
+      if (inside.length < records.length || (page.isWhole && page.records.length < count)) return undefined
       yield* this.#onwards({
         last,
         left: limit - events.length,
         size,
         isExact: isExact(request),
+        isInside,
         isAskedFor,
         open: ({ position }, count) => {
           const maxCount = BigInt(direction === 'forwards' ? count + 1 : count)
@@ -123,11 +133,16 @@ export class Reader {
     return undefined
   }
 
-  /** What comes after a first page: handed on while it comes, and the next page asked for when one has arrived. */
+  /**
+   * What comes after a first page: handed on while it comes. When a page has arrived, the next one is asked for, except while
+   * the consumer has not begun with the one that arrived.
+   */
   async *#onwards({ open, size, isExact, ...begun }: Onwards): AsyncGenerator<StoredEvent[], undefined> {
     let { last, left } = begun
     if (left <= 0) return undefined
     const ahead: ReadAhead[] = []
+    let isOver = false
+    let askForNext = (): void => undefined
     const start = (after: KurrentRecorded, wanted: number): void => {
       const count = size.upTo(wanted)
       const source = open(after, count)
@@ -135,31 +150,52 @@ export class Reader {
       const readAhead = new ReadAhead(source, after, (end) => {
         size.learn(readAhead.records, readAhead.bytes)
         const rest = wanted - readAhead.records
-        if (rest > 0 && (!readAhead.isWhole || readAhead.records >= count)) start(end, rest)
+        const isMore = rest > 0 && (!readAhead.isWhole || readAhead.records >= count)
+        if (isOver || !isMore || !begun.isInside(toStored(end))) return
+        if (ahead.includes(readAhead)) askForNext = () => start(end, rest)
+        else start(end, rest)
       })
       ahead.push(readAhead)
     }
+    const takePage = (): ReadAhead | undefined => {
+      const [page, ask] = [ahead.shift(), askForNext]
+      askForNext = () => undefined
+      ask()
+      return page
+    }
     start(last, isExact ? left : Infinity)
-    for (let readAhead = ahead.shift(); readAhead && left > 0; readAhead = ahead.shift()) {
-      try {
-        for (let batch = await readAhead.next(); batch && left > 0; batch = await readAhead.next()) {
-          last = batch.last
-          const events = batch.events.filter(begun.isAskedFor).slice(0, left)
-          left -= events.length
-          if (events.length > 0) yield events
+    try {
+      for (let readAhead = takePage(); readAhead && left > 0; readAhead = takePage()) {
+        try {
+          for (let batch = await readAhead.next(); batch && left > 0; batch = await readAhead.next()) {
+            last = batch.last
+            const inside = batch.events.filter(begun.isInside)
+            const events = inside.filter(begun.isAskedFor).slice(0, left)
+            left -= events.length
+            if (events.length > 0) yield events
+            if (inside.length < batch.events.length) return undefined
+          }
+        } catch (error) {
+          if (!isTransient(error)) throw asMnemeError(error)
+          // It begins again behind what was handed on, once there is a server.
+          const behind = last
+          await this.#ask(async () => {
+            const source = open(behind, 1)
+            if (source) await readPage(source)
+          })
+          start(last, isExact ? left : Infinity)
         }
-      } catch (error) {
-        if (!isTransient(error)) throw asMnemeError(error)
-        // It begins again behind what was handed on, once there is a server.
-        const behind = last
-        await this.#ask(async () => {
-          const source = open(behind, 1)
-          if (source) await readPage(source)
-        })
-        start(last, isExact ? left : Infinity)
       }
+    } finally {
+      isOver = true
     }
     return undefined
+  }
+
+  /** Records of the log from a position on, in one call, also those that the store keeps for itself. */
+  recordsFrom(position: LogPosition, count: number): Promise<Page> {
+    const part = { direction: 'forwards', fromPosition: position, filter: USERS_AND_STORE } as const
+    return this.#call(() => this.#calls.readAll({ ...part, maxCount: BigInt(count) }))
   }
 
   /** A part of a stream, in one call; `undefined` where there is no such stream. @throws StreamDeletedError */
@@ -225,11 +261,34 @@ interface Onwards {
   /** Whether hardly anything comes but what is asked for. */
   readonly isExact: boolean
   readonly isAskedFor: (event: StoredEvent) => boolean
+  /** Whether an event comes no later than the last one that is wanted. */
+  readonly isInside: (event: StoredEvent) => boolean
 }
+
+/** Whether an event comes no later than the place up to which is read, which is inclusive. */
+function insideOf<T extends number | string>(
+  direction: Direction,
+  placeOf: (event: StoredEvent) => T,
+  to: T | undefined,
+): (event: StoredEvent) => boolean {
+  if (to === undefined) return () => true
+  return direction === 'forwards' ? (event) => placeOf(event) <= to : (event) => placeOf(event) >= to
+}
+
+/** How many events there are at most between two revisions. */
+function spanOf(direction: Direction, from: number | undefined, to: number | undefined): number {
+  if (to === undefined) return Infinity
+  if (direction === 'forwards') return to - (from ?? 0) + 1
+  return from === undefined ? Infinity : from - to + 1
+}
+
+/** All but the server's own events. */
+const USERS_AND_STORE = { filterOn: 'streamName', regex: '\\A(?!\\$)' } as const
 
 /** What to read where nothing is left out. */
 export const EVERYTHING = {
   after: undefined,
+  to: undefined,
   streams: undefined,
   categories: undefined,
   types: undefined,

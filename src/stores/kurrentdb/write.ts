@@ -181,7 +181,13 @@ export class Writer {
       const page = await this.#reader.page(stream, { direction: 'forwards', from: revision, count: 1 })
       return page?.records[0]?.id === last ? revision : undefined
     }
-    const pages = this.#reader.stream({ stream, direction: 'backwards', from: undefined, limit: undefined })
+    const pages = this.#reader.stream({
+      stream,
+      direction: 'backwards',
+      from: undefined,
+      to: undefined,
+      limit: undefined,
+    })
     for await (const page of pages) {
       const found = page.find(({ id }) => id === last)
       if (found) return found.revision

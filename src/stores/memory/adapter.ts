@@ -3,6 +3,7 @@ import { currentTime } from '../../base/clock.ts'
 import { matcherOf } from '../../adapter/log-filter.ts'
 import { type LogSource, tailLog } from '../../adapter/subscription-hub.ts'
 import { formatPosition, parsePosition } from '../../adapter/position.ts'
+import { categoryOf, compareNames } from '../../model/names.ts'
 import { historyRewound } from '../../base/errors.ts'
 import type { Position, Revision } from '../../base/revision.ts'
 import type {
@@ -14,6 +15,8 @@ import type {
   Repeated,
   StoreAdapter,
   StoredEvent,
+  StreamsRequest,
+  StreamSummary,
 } from '../../adapter/store-adapter.ts'
 
 /** The data of a memory store. Two adapters over the same data are like two processes over one database. */
@@ -30,7 +33,13 @@ export class MemoryData {
 /** The minimal reference of an adapter, and the model in property tests. */
 export function memoryAdapter(data = new MemoryData()): StoreAdapter {
   return {
-    capabilities: { severalStreams: true, keys: true, settlesAny: true, truncation: false },
+    capabilities: {
+      severalStreams: true,
+      keys: true,
+      settlesAny: true,
+      truncation: false,
+      listsStreams: true,
+    },
     identity: () => Promise.resolve(data.identity),
     append: (request) => {
       const verdict = append(data, request)
@@ -39,6 +48,7 @@ export function memoryAdapter(data = new MemoryData()): StoreAdapter {
     },
     read: (request) => pagesOfStream(data, request),
     readAll: (request) => pagesOfAll(data, request),
+    streams: (request) => pagesOfStreams(data, request),
     head: (stream) => Promise.resolve(headOf(data, stream)),
     logHead: () => Promise.resolve(data.log.at(-1)?.position),
     idAt: (position) => Promise.resolve(idAt(data, position)),
@@ -147,11 +157,11 @@ async function* pagesOfStream(
   { streams }: MemoryData,
   request: ReadRequest,
 ): AsyncGenerator<StoredEvent[], undefined> {
-  const { stream, direction, from, limit } = request
+  const { stream, direction, from, to, limit = Infinity } = request
   const events = streams.get(stream) ?? []
   yield* direction === 'forwards'
-    ? pages(events, from ?? 0, 1, limit)
-    : pages(events, Math.min(from ?? Infinity, events.length - 1), -1, limit)
+    ? pages(events, { start: from ?? 0, end: to ?? Infinity, limit }, 1)
+    : pages(events, { start: Math.min(from ?? Infinity, events.length - 1), end: to ?? 0, limit }, -1)
   return undefined
 }
 
@@ -160,24 +170,59 @@ async function* pagesOfAll(
   { log }: MemoryData,
   request: ReadAllRequest,
 ): AsyncGenerator<StoredEvent[], undefined> {
-  const { direction, after, limit } = request
-  const start = after === undefined ? undefined : parsePosition(after)
+  const { direction, after, to, limit = Infinity } = request
+  const begin = after === undefined ? undefined : parsePosition(after)
+  const end = to === undefined ? undefined : parsePosition(to, 'to') - 1
+  const matches = matcherOf(request)
   yield* direction === 'forwards'
-    ? pages(log, start ?? 0, 1, limit, matcherOf(request))
-    : pages(log, Math.min((start ?? Infinity) - 2, log.length - 1), -1, limit, matcherOf(request))
+    ? pages(log, { start: begin ?? 0, end: end ?? Infinity, limit }, 1, matches)
+    : pages(
+        log,
+        { start: Math.min((begin ?? Infinity) - 2, log.length - 1), end: end ?? 0, limit },
+        -1,
+        matches,
+      )
   return undefined
+}
+
+// eslint-disable-next-line @typescript-eslint/require-await -- as above
+async function* pagesOfStreams(
+  { streams }: MemoryData,
+  { category, after = '', limit = Infinity }: StreamsRequest,
+): AsyncGenerator<StreamSummary[], undefined> {
+  const names = [...streams.keys()]
+    .filter(
+      (name) => compareNames(name, after) > 0 && (category === undefined || categoryOf(name) === category),
+    )
+    .sort(compareNames)
+    .slice(0, limit)
+  for (let i = 0; i < names.length; i += PAGE_EVENTS) {
+    yield names.slice(i, i + PAGE_EVENTS).map((stream) => {
+      const events = streams.get(stream)!.length
+      return { stream, revision: events - 1, events }
+    })
+  }
+  return undefined
+}
+
+/** Which events to look at, by their indexes, and how many to give. */
+interface Range {
+  readonly start: number
+  /** Inclusive. */
+  readonly end: number
+  readonly limit: number
 }
 
 function* pages(
   events: readonly StoredEvent[],
-  start: number,
+  { start, end, limit }: Range,
   step: 1 | -1,
-  limit = Infinity,
   matches: (event: StoredEvent) => boolean = () => true,
 ): Generator<StoredEvent[], undefined> {
   let left = limit
   let page: StoredEvent[] = []
-  for (let i = start; i >= 0 && i < events.length && left > 0; i += step) {
+  const isInside = (i: number) => i >= 0 && i < events.length && (step > 0 ? i <= end : i >= end)
+  for (let i = start; isInside(i) && left > 0; i += step) {
     const event = events[i]!
     if (!matches(event)) continue
     left--

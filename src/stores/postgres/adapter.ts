@@ -56,11 +56,18 @@ export async function postgresAdapter(
     pollTimeout: settings.pollTimeout ?? POLL_TIMEOUT_MS,
   })
   return {
-    capabilities: { severalStreams: true, keys: true, settlesAny: true, truncation: false },
+    capabilities: {
+      severalStreams: true,
+      keys: true,
+      settlesAny: true,
+      truncation: false,
+      listsStreams: true,
+    },
     identity: () => Promise.resolve(identity),
     append: (request, signal) => appender.append(request, signal),
     read: (request) => reader.stream(request),
     readAll: (request) => reader.all(request),
+    streams: (request) => reader.streams(request),
     head: (stream) => reader.head(stream),
     logHead: () => reader.logHead(),
     idAt: (position) => reader.idAt(position),

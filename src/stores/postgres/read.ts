@@ -1,5 +1,6 @@
 import { historyRewound, StoreBusyError, StoreUnavailableError } from '../../base/errors.ts'
 import { isBehind, type ScannedPage, type ScanRequest } from '../../adapter/subscription-hub.ts'
+import { behindName, nameRangesOf } from '../../adapter/name-ranges.ts'
 import type { Position, Revision } from '../../base/revision.ts'
 import type {
   Direction,
@@ -8,6 +9,8 @@ import type {
   ReadAllRequest,
   ReadRequest,
   StoredEvent,
+  StreamsRequest,
+  StreamSummary,
 } from '../../adapter/store-adapter.ts'
 import type { Connections } from './connection.ts'
 import type { History } from './history.ts'
@@ -21,6 +24,7 @@ import {
   LAST_UP_TO,
   page,
   type Statements,
+  streamsFrom,
 } from './statements.ts'
 import { Selection } from './filter.ts'
 import { type Ask, type Page, pageOf, Pager } from './pages.ts'
@@ -72,18 +76,22 @@ export class Reader {
     stream,
     direction,
     from,
+    to,
     limit = Infinity,
   }: ReadRequest): AsyncGenerator<StoredEvent[], undefined> {
     const isForwards = direction === 'forwards'
     const order = isForwards ? 'revision' : 'revision DESC'
-    const rows = `SELECT * FROM SCHEMA.events WHERE stream = $1 AND revision ${isForwards ? '>=' : '<='} $2 ORDER BY ${order} LIMIT $3`
+    const [first, last] = isForwards ? ['>=', '<='] : ['<=', '>=']
+    const rows = `SELECT * FROM SCHEMA.events
+      WHERE stream = $1 AND revision ${first} $2 AND revision ${last} $3 ORDER BY ${order} LIMIT $4`
     const statements = page(rows, order)
     const pager = new Pager((sql, values) => this.#ask(sql, values), this.#history)
     let next = from ?? (isForwards ? 0 : Number.MAX_SAFE_INTEGER)
+    const end = to ?? (isForwards ? Number.MAX_SAFE_INTEGER : 0)
     let left = limit
-    while (left > 0 && next >= 0) {
+    while (left > 0 && (isForwards ? next <= end : next >= end)) {
       const wanted = Math.min(left, MAX_EVENTS_PER_PAGE)
-      const { events, isCut } = await pager.next(statements, [stream, String(next), String(wanted)])
+      const { events, isCut } = await pager.next(statements, [stream, ...[next, end, wanted].map(String)])
       const last = events.at(-1)
       if (last) yield events
       if (!last || (events.length < wanted && !isCut)) return undefined
@@ -93,14 +101,36 @@ export class Reader {
     return undefined
   }
 
+  /** The streams of the store in pages. */
+  async *streams(request: StreamsRequest): AsyncGenerator<StreamSummary[], undefined> {
+    let left = request.limit ?? Infinity
+    for (const { from, before } of nameRangesOf(request)) {
+      for (let next: string | undefined = from; next !== undefined && left > 0;) {
+        const wanted = Math.min(left, MAX_STREAMS_PER_PAGE)
+        const values = [next, String(wanted), ...(before === undefined ? [] : [before])]
+        const rows = await this.#ask(streamsFrom(before !== undefined), values)
+        const page = rows.map(([stream, revision]): StreamSummary => {
+          return { stream: stream!, revision: Number(revision), events: Number(revision) + 1 }
+        })
+        const last = page.at(-1)
+        if (last) yield page
+        left -= page.length
+        next = last && page.length === wanted ? behindName(last.stream) : undefined
+      }
+    }
+    return undefined
+  }
+
   /** The store's events in pages: those below the appends that were under way when reading began. */
   async *all(request: ReadAllRequest): AsyncGenerator<StoredEvent[], undefined> {
-    const { direction, after, limit = Infinity } = request
+    const { direction, after, to, limit = Infinity } = request
     const isForwards = direction === 'forwards'
     if (after !== undefined) checkPosition(after)
+    if (to !== undefined) checkPosition(to, 'to')
     const { position, isStandby } = await this.#horizon()
     const start = isForwards ? (after ?? FIRST) : earlier(after, movedBy(position, 1))
-    const range = { direction, start, end: isForwards ? position : FIRST, limit, isStandby }
+    const end = isForwards ? earlier(to, position) : (to ?? FIRST)
+    const range = { direction, start, end, limit, isStandby }
     for await (const { events } of this.#pages(request, range)) if (events.length > 0) yield events
     return undefined
   }
@@ -317,5 +347,7 @@ function earlier(a: Position | undefined, b: Position): Position {
 const NOT_NOTED =
   'this standby does not know how far the log is complete: open a store that writes on the primary with standbys: true'
 const NOT_YET = 'the standby has not replayed the log up to that position yet: retry later'
+/** Streams in a page of a list. */
+const MAX_STREAMS_PER_PAGE = 1_000
 /** Events in a page. */
 const MAX_EVENTS_PER_PAGE = 1_000

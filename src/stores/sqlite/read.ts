@@ -19,20 +19,26 @@ import { eventOf, SELECT_EVENTS, SELECT_SMALL_EVENTS, SMALL_EVENT_BYTES, smallEv
 /** A stream's events in pages. Nothing is held open between two pages. */
 export async function* streamPages(
   connection: Connection,
-  { stream, direction, from, limit = Infinity }: ReadRequest,
+  { stream, direction, from, to, limit = Infinity }: ReadRequest,
   timeout: number,
 ): AsyncGenerator<StoredEvent[], undefined> {
   const isForwards = direction === 'forwards'
   const rows =
     `WHERE stream = ? AND revision ` +
-    (isForwards ? '>= ? ORDER BY revision LIMIT ?' : '<= ? ORDER BY revision DESC LIMIT ?')
+    (isForwards
+      ? '>= ? AND revision <= ? ORDER BY revision LIMIT ?'
+      : '<= ? AND revision >= ? ORDER BY revision DESC LIMIT ?')
   let next = from ?? (isForwards ? 0 : Number.MAX_SAFE_INTEGER)
+  const end = to ?? (isForwards ? Number.MAX_SAFE_INTEGER : 0)
   let left = limit
   const sizes = { areSmall: true }
-  while (left > 0) {
+  while (left > 0 && (isForwards ? next <= end : next >= end)) {
     if (isTurnDue()) await nextTurn()
     const wanted = Math.min(left, PAGE_EVENTS)
-    const page = await retryBusy(() => takePage(connection, rows, [stream, next, wanted], sizes), timeout)
+    const page = await retryBusy(
+      () => takePage(connection, rows, [stream, next, end, wanted], sizes),
+      timeout,
+    )
     const last = page.events.at(-1)
     if (last) yield page.events
     if (!last || (page.isWhole && page.events.length < wanted)) return undefined
@@ -48,12 +54,15 @@ export async function* allPages(
   request: ReadAllRequest,
   timeout: number,
 ): AsyncGenerator<StoredEvent[], undefined> {
-  const { direction, after, limit = Infinity } = request
+  const { direction, after, to, limit = Infinity } = request
+  const last = to === undefined ? undefined : parsePosition(to, 'to')
   const isForwards = direction === 'forwards'
   const head = await retryBusy(() => connection.reading(logHeadOf), timeout)
   let start = after === undefined ? (isForwards ? 0 : head + 1) : parsePosition(after)
   if (!isForwards) start = Math.min(start, head + 1)
-  for await (const { events } of parts(connection, request, { start, head, limit, timeout })) {
+  const end = isForwards ? Math.min(last ?? Infinity, head) : (last ?? 1)
+  const range = { start, end, isExact: last !== undefined, limit, timeout }
+  for await (const { events } of parts(connection, request, range)) {
     if (events.length > 0) yield events
   }
   return undefined
@@ -81,7 +90,8 @@ export async function* scanPages(
     return undefined
   }
   const request = { ...filter, direction: 'forwards' } as const
-  for await (const { events, end } of parts(connection, request, { start, head, limit: Infinity, timeout })) {
+  const range = { start, end: head, isExact: false, limit: Infinity, timeout }
+  for await (const { events, end } of parts(connection, request, range)) {
     const last = events.at(-1)
     // Events beyond the head were appended since: of those, only the ones in the page count as scanned.
     const through = Math.min(end, head)
@@ -95,10 +105,12 @@ export async function* scanPages(
   return undefined
 }
 
-/** Which positions are scanned: those behind `start`, forwards up to `head`. */
+/** Which positions are scanned: those behind `start`, in the direction, up to `end`. */
 interface Range {
   readonly start: number
-  readonly head: number
+  readonly end: number
+  /** Whether no event beyond the end may come; if it may, it was appended since. */
+  readonly isExact: boolean
   readonly limit: number
   readonly timeout: number
 }
@@ -107,7 +119,7 @@ interface Range {
 async function* parts(
   connection: Connection,
   request: LogFilter & { readonly direction: Direction },
-  { start, head, limit, timeout }: Range,
+  { start, end: last, isExact, limit, timeout }: Range,
 ): AsyncGenerator<{ readonly events: StoredEvent[]; readonly end: number }, undefined> {
   const isForwards = request.direction === 'forwards'
   const { where, values } = filterOf(request)
@@ -117,18 +129,19 @@ async function* parts(
   let next = start
   let left = limit
   const sizes = { areSmall: true }
-  while (left > 0 && (isForwards ? next < head : next > 1)) {
+  while (left > 0 && (isForwards ? next < last : next > last)) {
     if (isTurnDue()) await nextTurn()
     const wanted = Math.min(left, PAGE_EVENTS)
     // A filter may match nothing in a long stretch, so a page scans a bounded number of positions.
-    const end = isForwards ? next + PAGE_POSITIONS : next - PAGE_POSITIONS
+    const far = isForwards ? next + PAGE_POSITIONS : next - PAGE_POSITIONS
+    const end = !isExact ? far : isForwards ? Math.min(far, last) : Math.max(far, last)
     const page = await retryBusy(
       () => takePage(connection, rows, [next, end, ...values, wanted], sizes),
       timeout,
     )
     const { events } = page
-    const last = events.at(-1)
-    next = last && (!page.isWhole || events.length === wanted) ? parsePosition(last.position) : end
+    const final = events.at(-1)
+    next = final && (!page.isWhole || events.length === wanted) ? parsePosition(final.position) : end
     left -= events.length
     yield { events, end: next }
   }

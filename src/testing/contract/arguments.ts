@@ -7,6 +7,7 @@ import type {
   EventStore,
   ReadAllOptions,
   ReadOptions,
+  StreamsOptions,
   StreamWrite,
 } from '../../store/event-store.ts'
 import { changed } from './faults.ts'
@@ -32,6 +33,9 @@ const writes: readonly Wrong[] = [
   [{ stream: 'a', events: [happened(0), 'x'] }, 'write.events[1]'],
   [{ stream: 'a', events: [{ ...happened(0), id: 'x' }] }, 'write.events[0].id'],
   [{ stream: 'a', events: [{ data: {} }] }, 'write.events[0].type'],
+  [{ stream: 'a', events: [happened(0), { ...happened(1), time: '2026-01-01' }] }, 'write.events[1].time'],
+  [{ stream: 'a', events: [{ ...happened(0), metadata: { actor: 'ann' } }] }, 'write.events[0].metadata'],
+  [{ stream: 'a', events: [{ ...happened(0), Id: crypto.randomUUID() }] }, 'write.events[0].Id'],
   [{ stream: 'a', events: [{ ...happened(0), version: 0 }] }, 'write.events[0].version'],
   [{ stream: 'a', events: [{ ...happened(0), version: 1.5 }] }, 'write.events[0].version'],
   [{ stream: 'a', events: [{ ...happened(0), version: '1' }] }, 'write.events[0].version'],
@@ -73,6 +77,7 @@ const readOptions: readonly Wrong[] = [
   ...bothReadOptions,
   [{ after: '0' }, 'options.after'],
   ...numbers.map((from): Wrong => [{ from }, 'from']),
+  ...numbers.map((to): Wrong => [{ to }, 'to']),
 ]
 
 const readAllOptions: readonly Wrong[] = [
@@ -82,12 +87,29 @@ const readAllOptions: readonly Wrong[] = [
   [{ after: null }, 'after'],
   [{ after: '' }, 'after'],
   [{ after: 'yesterday' }, 'after'],
+  [{ to: 1 }, 'to'],
+  [{ to: null }, 'to'],
+  [{ to: '' }, 'to'],
+  [{ to: 'tomorrow' }, 'to'],
+  [{ to: '7', direction: 'backwards' }, 'to'],
   [{ streams: ['a', ''] }, 'streams[1]'],
   [{ categories: [1] }, 'categories[0]'],
   [{ types: ['a b'] }, 'types[0]'],
   [{ streams: 'a' }, 'streams'],
   [{ categories: 'a' }, 'categories'],
   [{ types: 'a' }, 'types'],
+]
+
+const streamsOptions: readonly Wrong[] = [
+  [null, 'options'],
+  [{ categories: ['a'] }, 'options.categories'],
+  [{ direction: 'backwards' }, 'options.direction'],
+  [{ category: '' }, 'category'],
+  [{ category: 1 }, 'category'],
+  [{ after: '' }, 'after'],
+  [{ after: 7 }, 'after'],
+  [{ signal: 'x' }, 'signal'],
+  ...[...numbers, 0].map((limit): Wrong => [{ limit }, 'limit']),
 ]
 
 /** F1 for wrong arguments: an error that names the argument, and nothing is written. */
@@ -106,6 +128,24 @@ export function wrongArguments(prove: Prove): void {
         await names(argument, given, call)
       }
     })
+  })
+
+  prove('F1: an event that was read is not appended, and the error says how to copy it', async (store) => {
+    await store.append({ stream: 'a', events: [happened(0)] }, { metadata: { actor: 'ann' } })
+    const [read] = await drain(store.read('a'))
+    const { type, data, version, id } = read!
+    await nothingWritten(store, async () => {
+      const { message } = await failureOf(InvalidArgumentError, () =>
+        store.append({ stream: 'b', events: [read as never] }),
+      )
+      assert.match(
+        message,
+        /^write\.events\[0\] is an event that was read; append a copy, \{ type, data, version, id \}/,
+      )
+    })
+    await store.append({ stream: 'b', events: [{ type, data, version, id }] }, { metadata: read!.metadata })
+    const { time: _, position: __, ...copy } = (await drain(store.read('b')))[0]!
+    assert.deepEqual(copy, { type, data, version, id, stream: 'b', revision: 0, metadata: { actor: 'ann' } })
   })
 
   prove('F1: a write with an unknown property, such as a misspelt expected, is refused', async (store) => {
@@ -131,6 +171,19 @@ export function wrongArguments(prove: Prove): void {
     await store.append({ stream: 'a', events: happenings(2) })
     for (const [given, argument] of readAllOptions) {
       await names(argument, given, () => drain(store.readAll(given as ReadAllOptions)))
+    }
+  })
+
+  prove('F1: readPage, readAllPage and streams name the argument that is wrong', async (store) => {
+    await store.append({ stream: 'a', events: happenings(2) })
+    for (const [given, argument] of readOptions) {
+      await names(argument, given, () => store.readPage('a', given as ReadOptions))
+    }
+    for (const [given, argument] of readAllOptions) {
+      await names(argument, given, () => store.readAllPage(given as ReadAllOptions))
+    }
+    for (const [given, argument] of streamsOptions) {
+      await names(argument, given, () => store.streams(given as StreamsOptions))
     }
   })
 

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { KeyReusedError, OutcomeUnknownError } from '../../base/errors.ts'
+import { defineCommand } from '../../model/command.ts'
+import type { EventStore } from '../../store/event-store.ts'
 import { execute, tryExecute } from '../../execution/execute.ts'
 import { Account, deposit, depositDirectly, transfer, withdraw } from './accounts.ts'
 import { afterAppend } from './faults.ts'
@@ -145,6 +147,65 @@ export function executingKeys(prove: Prove): void {
       const { repeated, state } = await execute(unlucky, command(), { key: 'k' })
       assert.deepEqual([repeated, state.balance], [true, 5])
       assert.equal((await everything(store)).length, 1)
+    },
+  )
+
+  proveKeys(
+    'W4: a key is compared by what the command says, so that a new id of the server does not matter',
+    async (store, realm) => {
+      let made = 0
+      const open = defineCommand({
+        keyedBy: ({ text }) => text,
+        reads: ({ id }: { id: string; text: string }) => Account(id),
+        handle: (_, { text }) => Account.events.Noted({ text }),
+      })
+      const call = (on: EventStore, text = 'first') =>
+        execute(on, open({ id: `new-${made++}`, text }), { key: 'k' })
+      const { attempts: _, ...first } = await call(store)
+      await store.append({
+        stream: first.events[0]!.stream,
+        events: [Account.events.Noted({ text: 'later' })],
+      })
+      for (const each of [store, await realm.restart()]) {
+        if (each === store) continue
+        const { attempts: __, ...again } = await call(each)
+        assert.deepEqual(again, { ...first, repeated: true })
+        await failureOf(KeyReusedError, () => call(each, 'second'))
+        assert.equal((await everything(each)).length, 2)
+      }
+    },
+  )
+
+  prove(
+    'W4: new ids of the server do not matter over several streams either',
+    { needs: ['keys', 'severalStreams'] },
+    async (store) => {
+      let made = 0
+      const open = defineCommand({
+        keyedBy: ({ amount }) => amount,
+        reads: ({ ids }: { ids: readonly string[]; amount: number }) => ({
+          bank: Account('bank'),
+          created: ids.map((id) => Account(id)),
+        }),
+        handle: ({ bank, created }, { amount }, { on }) => [
+          ...created.map((_, i) => on.created(i, Account.events.Deposited({ amount: amount + i }))),
+          on.bank(Account.events.Deposited({ amount: bank.balance + amount })),
+        ],
+      })
+      const call = () => {
+        const ids = [`z-${9 - made}`, `a-${made++}`]
+        return execute(store, open({ ids, amount: 5 }), { key: 'k' })
+      }
+      await depositDirectly(store, 'bank', 1)
+      const first = await call()
+      for (const _ of upTo(2)) {
+        const again = await call()
+        assert.deepEqual(again.state, first.state)
+        assert.deepEqual(again.revisions, first.revisions)
+        assert.deepEqual(again.events, first.events)
+        assert.ok(again.repeated)
+      }
+      assert.equal((await everything(store)).length, 4)
     },
   )
 

@@ -62,6 +62,90 @@ export function readingAll(prove: Prove): void {
     },
   )
 
+  prove('R1: all streams are read up to a position, inclusive, in both directions', async (store, realm) => {
+    for (const i of upTo(8)) await store.append({ stream: `s-${i % 3}`, events: happenings(3) })
+    const log = await everything(store)
+    const reopened = await realm.restart()
+    for (const [i, { position: to }] of log.entries()) {
+      assert.deepEqual(await drain(reopened.readAll({ to })), log.slice(0, i + 1))
+      assert.deepEqual(await drain(reopened.readAll({ to, direction: 'backwards' })), log.slice(i).reverse())
+    }
+    for (const [i, { position: after }] of log.entries()) {
+      for (const j of [0, 4, 11, 22, 23]) {
+        const to = log[j]!.position
+        assert.deepEqual(await drain(reopened.readAll({ after, to })), log.slice(i + 1, j + 1))
+        const back = await drain(reopened.readAll({ after, to, direction: 'backwards', limit: 5 }))
+        assert.deepEqual(back, log.slice(j, i).reverse().slice(0, 5))
+      }
+    }
+  })
+
+  prove(
+    'R1: a reader up to the head of the log gives what was there, whatever is appended',
+    async (store) => {
+      await store.append({ stream: 'a', events: happenings(600) })
+      const to = await store.logHead()
+      const reader = store.readAll({ ...(to !== undefined && { to }) })
+      await reader.next()
+      await store.append({ stream: 'a', events: happenings(600) })
+      assert.equal((await drain(reader)).length, 599)
+    },
+  )
+
+  prove(
+    'R5: pages of all streams, with a filter or without, end at the head that they state',
+    async (store) => {
+      assert.deepEqual(await store.readAllPage(), { events: [], head: undefined, next: undefined })
+      for (const i of upTo(8)) await store.append({ stream: `s-${i % 3}`, events: happenings(2) })
+      const log = await everything(store)
+      const head = log.at(-1)?.position
+      for (const direction of ['forwards', 'backwards'] as const) {
+        for (const filter of [{}, { streams: ['s-1'] }, { types: ['absent'] }]) {
+          const expected = await drain(store.readAll({ direction, ...filter }))
+          const whole = await store.readAllPage({ direction, ...filter })
+          assert.deepEqual(whole, { events: expected, head, next: undefined })
+          const found: Recorded[] = []
+          for (let after: string | undefined; ;) {
+            const page = await store.readAllPage({ direction, ...filter, limit: 3, ...(after && { after }) })
+            assert.equal(page.head, head)
+            found.push(...page.events)
+            after = page.next
+            if (after === undefined) break
+          }
+          assert.deepEqual(found, expected)
+        }
+      }
+      const to = log[9]!.position
+      const upToNine = { events: log.slice(0, 10), head, next: undefined }
+      assert.deepEqual(await store.readAllPage({ to }), upToNine)
+    },
+  )
+
+  prove(
+    'R5: a reader of pages that continues from next or head gets each event once',
+    async (store, realm) => {
+      const other = await realm.open()
+      const growing = Promise.all(
+        upTo(40).map((i) => other.append({ stream: `s-${i % 4}`, events: happenings(1 + (i % 3), i) })),
+      )
+      const seen: Recorded[] = []
+      let after: string | undefined
+      for (let isOver = false; !isOver;) {
+        isOver = await Promise.race([
+          growing.then(() => true),
+          new Promise<false>((go) => setImmediate(go, false)),
+        ])
+        for (;;) {
+          const page = await store.readAllPage({ limit: 7, ...(after !== undefined && { after }) })
+          seen.push(...page.events)
+          after = page.next ?? page.head
+          if (page.next === undefined) break
+        }
+      }
+      assert.deepEqual(seen, await everything(store))
+    },
+  )
+
   prove('R1: all streams can be read in parts of any size, from position to position', async (store) => {
     for (const i of upTo(9)) await store.append({ stream: `s-${i % 3}`, events: happenings(13) })
     const log = await everything(store)
@@ -193,6 +277,14 @@ async function agrees(store: EventStore, log: readonly Recorded[], filter: ReadA
   )
   const before = await drain(store.readAll({ ...filter, after: middle, direction: 'backwards' }))
   assert.deepEqual(idsOf(before), idsOf(earlier), message)
+  const [to, upTo] = [log[14]!.position, matching.filter(({ position }) => position <= log[14]!.position)]
+  assert.deepEqual(idsOf(await drain(store.readAll({ ...filter, to }))), idsOf(upTo), message)
+  const inside = { ...filter, after: middle, to, limit: 2 }
+  const between = upTo.filter(({ position }) => position > middle).slice(0, 2)
+  assert.deepEqual(idsOf(await drain(store.readAll(inside))), idsOf(between), message)
+  const from = matching.filter(({ position }) => position >= to).reverse()
+  const down = await drain(store.readAll({ ...filter, to, direction: 'backwards' }))
+  assert.deepEqual(idsOf(down), idsOf(from), message)
 }
 
 async function inParts(store: EventStore, options: { direction: 'forwards' | 'backwards'; limit: number }) {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import type { Recorded } from '../../model/event.ts'
 import type { ReadOptions } from '../../store/event-store.ts'
 import { type Watched, watchPages } from './faults.ts'
 import { drain } from './outcomes.ts'
@@ -43,6 +44,46 @@ export function reading(prove: Prove): void {
       }
     }
   })
+
+  prove('R1: a stream is read up to a revision, inclusive, in both directions', async (store) => {
+    await store.append({ stream: 'a', events: happenings(8) })
+    const forwards = await drain(store.read('a'))
+    const backwards = [...forwards].reverse()
+    for (const to of [0, 1, 4, 7, 8, Number.MAX_SAFE_INTEGER]) {
+      for (const from of [undefined, 0, 3, 4, 7, 100]) {
+        for (const limit of [undefined, 1, 3]) {
+          const part = { to, ...(from !== undefined && { from }), ...(limit !== undefined && { limit }) }
+          const isAhead = ({ revision }: Recorded) => revision >= (from ?? 0) && revision <= to
+          const isBehind = ({ revision }: Recorded) => revision <= (from ?? Infinity) && revision >= to
+          const message = JSON.stringify(part)
+          assert.deepEqual(
+            await drain(store.read('a', part)),
+            forwards.filter(isAhead).slice(0, limit),
+            message,
+          )
+          assert.deepEqual(
+            await drain(store.read('a', { ...part, direction: 'backwards' })),
+            backwards.filter(isBehind).slice(0, limit),
+            message,
+          )
+        }
+      }
+    }
+    assert.deepEqual(await drain(store.read('absent', { to: 3 })), [])
+  })
+
+  prove(
+    'R1: reading up to a revision neither loses nor adds an event at the end of a page',
+    async (store) => {
+      const { events } = await store.append({ stream: 'a', events: happenings(1_100) })
+      const ids = idsOf(events)
+      for (const length of [99, 100, 255, 256, 257, 999, 1_000, 1_001]) {
+        assert.deepEqual(idsOf(await drain(store.read('a', { to: length - 1 }))), ids.slice(0, length))
+        const back = await drain(store.read('a', { to: 1_100 - length, direction: 'backwards' }))
+        assert.deepEqual(idsOf(back), ids.slice(-length).reverse())
+      }
+    },
+  )
 
   prove('R1: reading backwards with limit 1 gives the last event', async (store) => {
     for (const n of upTo(4)) {
@@ -112,6 +153,41 @@ export function reading(prove: Prove): void {
       }
     },
   )
+
+  prove('R5: a page of a stream comes with the head that the stream had then', async (store, realm) => {
+    const other = await realm.open()
+    assert.deepEqual(await store.readPage('a'), { events: [], head: 'none', next: undefined })
+    for (const n of upTo(10))
+      await (n % 2 === 0 ? store : other).append({ stream: 'a', events: happenings(1, n) })
+    const all = await drain(store.read('a'))
+    assert.deepEqual(await store.readPage('a'), { events: all, head: 9, next: undefined })
+    const part = { from: 2, to: 7, limit: 4 }
+    assert.deepEqual(await store.readPage('a', part), { events: all.slice(2, 6), head: 9, next: 6 })
+    const rest = { events: all.slice(6, 8), head: 9, next: undefined }
+    assert.deepEqual(await store.readPage('a', { ...part, from: 6 }), rest)
+    assert.deepEqual(await store.readPage('a', { from: 10 }), { events: [], head: 9, next: undefined })
+    const latest = await other.readPage('a', { direction: 'backwards', limit: 3 })
+    assert.deepEqual(latest, { events: all.slice(7).reverse(), head: 9, next: 6 })
+    const first = { events: all.slice(0, 1), head: 9, next: undefined }
+    assert.deepEqual(await store.readPage('a', { direction: 'backwards', from: 0, limit: 1 }), first)
+  })
+
+  prove('R5: a page and its head agree while the stream grows', async (store, realm) => {
+    const other = await realm.open()
+    const progress = { isOver: false }
+    const growing = (async () => {
+      for (const n of upTo(60)) await other.append({ stream: 'a', events: happenings(1, n) })
+      progress.isOver = true
+    })()
+    while (!progress.isOver) {
+      const whole = await store.readPage('a')
+      assert.equal(whole.events.at(-1)?.revision ?? 'none', whole.head)
+      const latest = await store.readPage('a', { direction: 'backwards', limit: 2 })
+      assert.equal(latest.events[0]?.revision ?? 'none', latest.head)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await growing
+  })
 
   prove('R1: concurrent calls of next on one reader get the events in order', async (store) => {
     await store.append({ stream: 'a', events: happenings(300) })

@@ -97,7 +97,7 @@ export function appendOf(
 
 export async function streamOf(adapter: StoreAdapter, stream: string): Promise<StoredEvent[]> {
   const events: StoredEvent[] = []
-  const request = { stream, direction: 'forwards', from: undefined, limit: undefined } as const
+  const request = { stream, direction: 'forwards', from: undefined, to: undefined, limit: undefined } as const
   for await (const page of adapter.read(request)) events.push(...page)
   return events
 }
@@ -109,7 +109,7 @@ export async function logOf(
   after?: string,
 ): Promise<StoredEvent[]> {
   const events: StoredEvent[] = []
-  const nothing = { limit: undefined, categories: undefined, types: undefined }
+  const nothing = { to: undefined, limit: undefined, categories: undefined, types: undefined }
   const request = { direction: 'forwards', after, streams, ...nothing } as const
   for await (const page of adapter.readAll(request)) events.push(...page)
   return events

@@ -1,3 +1,4 @@
+import { devNull } from 'node:os'
 import type { ContractRealm } from 'mneme/testing'
 
 import { kurrentdbAdapter } from '../../../src/stores/kurrentdb/adapter.ts'
@@ -8,6 +9,10 @@ import type { StoreAdapter } from '../../../src/adapter/store-adapter.ts'
 import { setApart } from './apart.ts'
 import { FAR_DEADLINE_MS } from './jumping-clock.ts'
 import { standIn } from './stand-in/server.ts'
+
+// Each client of the driver loads the system's certificates anew, which takes most of its time, also without TLS.
+process.env.SSL_CERT_FILE = devNull
+delete process.env.SSL_CERT_DIR
 
 /** The server that the tests were given, by a connection string. */
 export const realServer = process.env.MNEME_TEST_KURRENTDB

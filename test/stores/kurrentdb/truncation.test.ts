@@ -63,7 +63,13 @@ describe(`a stream whose beginning is gone, ${where}`, () => {
       await client.setStreamMetadata(stream, metadata)
       expect(revisionsOf(await streamOf(adapter, stream))).toEqual(left)
       const backwards: number[] = []
-      const all = { stream, direction: 'backwards', from: undefined, limit: undefined } as const
+      const all = {
+        stream,
+        direction: 'backwards',
+        from: undefined,
+        to: undefined,
+        limit: undefined,
+      } as const
       for await (const page of adapter.read(all)) backwards.push(...revisionsOf(page))
       expect(backwards).toEqual(left.toReversed())
       expect(await adapter.head(stream)).toBe(4)
@@ -146,6 +152,7 @@ describe(`a stream whose beginning is gone, ${where}`, () => {
       stream,
       direction: 'forwards',
       from: undefined,
+      to: undefined,
       limit: undefined,
     })) {
       seen.push(...revisionsOf(page))

@@ -13,6 +13,7 @@ import { happened } from './history.ts'
 const all = {
   direction: 'forwards',
   after: undefined,
+  to: undefined,
   limit: undefined,
   streams: undefined,
   categories: undefined,
@@ -32,7 +33,9 @@ describe.each(drivers)('reading pages with $name', ({ driver }) => {
     for (const direction of ['forwards', 'backwards'] as const) {
       for (const pages of [
         await drain(adapter.readAll({ ...all, direction })),
-        await drain(adapter.read({ stream: 's', direction, from: undefined, limit: undefined })),
+        await drain(
+          adapter.read({ stream: 's', direction, from: undefined, to: undefined, limit: undefined }),
+        ),
       ]) {
         for (const page of pages) {
           expect(page.length).toBeLessThanOrEqual(1024)

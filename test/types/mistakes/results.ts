@@ -89,6 +89,17 @@ try {
 await store.append({ events: [Deposited({ amount: 1 })] })
 await store.append({ stream: BankAccount('a'), events: [Deposited({ amount: 1 })], expected: 'empty' })
 
+// append: an event that was read
+for await (const read of store.read(BankAccount('a'))) {
+  await store.append({ stream: BankAccount('b'), events: [read] })
+}
+
+// append: metadata within an event, and a time
+await store.append({
+  stream: BankAccount('a'),
+  events: [{ type: 'BankAccount.Closed', data: {}, metadata: { actor: 'ann' }, time: '2026-01-01' }],
+})
+
 // append: the constructor, not called
 await store.append({ stream: BankAccount('a'), events: [Withdrawn] })
 

@@ -172,7 +172,23 @@ function failed(what: 'Stream' | 'All', reason: string, isFiltered = false) {
   return rpcError(status.UNKNOWN, `Unexpected ${result}: ${text}`)
 }
 
+/** Answers with an event as most readers ask for it, with their bytes: each is encoded once, however often it is read. */
+const plainResponses = new WeakMap<EventRecord, ReadResp>()
+
 function eventResponse(log: Log, record: EventRecord, options: ReadReq.Options): ReadResp {
+  const isPlain = !options.getResolveLinks() && options.getUuidOption()?.hasString() === true
+  if (!isPlain) return encodeEvent(log, record, options)
+  let response = plainResponses.get(record)
+  if (!response) {
+    response = encodeEvent(log, record, options)
+    const bytes = response.serializeBinary()
+    response.serializeBinary = () => bytes
+    plainResponses.set(record, response)
+  }
+  return response
+}
+
+function encodeEvent(log: Log, record: EventRecord, options: ReadReq.Options): ReadResp {
   const { event, link } = options.getResolveLinks()
     ? resolve(log, record)
     : { event: record, link: undefined }
