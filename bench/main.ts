@@ -2,11 +2,13 @@ import { importFigures } from './importing.ts'
 import { kurrentdbFigures } from './kurrentdb.ts'
 import type { Figure } from './measure.ts'
 import { memoryFigures } from './memory.ts'
+import { observabilityFigures } from './observability.ts'
 import { postgresFigures } from './postgres.ts'
 import { projectionFigures } from './projections.ts'
 import { sharedPoolFigures } from './shared-pool.ts'
 import { sqliteFigures } from './sqlite.ts'
 import { subscriptionFigures } from './subscriptions.ts'
+import { tenantFigures } from './tenants.ts'
 
 /** `npm run bench [NAME...]`: every figure, or those of one or more of these groups. */
 const groups: Readonly<Record<string, () => AsyncIterable<Figure> | Iterable<Figure>>> = {
@@ -14,10 +16,12 @@ const groups: Readonly<Record<string, () => AsyncIterable<Figure> | Iterable<Fig
   memory: memoryFigures,
   sqlite: sqliteFigures,
   postgres: postgresFigures,
+  observability: observabilityFigures,
   'shared-pool': sharedPoolFigures,
   kurrentdb: kurrentdbFigures,
   subscriptions: subscriptionFigures,
   projections: projectionFigures,
+  tenants: tenantFigures,
 }
 
 const wanted = process.argv.slice(2)

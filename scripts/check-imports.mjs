@@ -1,7 +1,7 @@
 // Holds src to its import rules:
 //   - the folders are layers: a file imports its own folder and the folders that its layer may import, listed below;
 //   - no circle of files, types included;
-//   - nothing imports a package, except the drivers, which their store loads lazily.
+//   - nothing imports a package, except the drivers, which their store loads lazily, and OpenTelemetry's API.
 
 import { readFileSync } from 'node:fs'
 import { builtinModules } from 'node:module'
@@ -16,7 +16,7 @@ const face = '(root)' // src/index.ts and src/open-store.ts
 
 /** What each folder may import, whether it may use Node's modules, and which modules it loads lazily. */
 const layers = {
-  [base]: { imports: [], node: false, lazy: ['node:async_hooks'] },
+  [base]: { imports: [], node: false, lazy: ['node:async_hooks', 'node:diagnostics_channel'] },
   [model]: { imports: [base], node: false, lazy: ['node:crypto'] },
   [adapter]: { imports: [base, model], node: false, lazy: [] },
   [store]: { imports: [base, model, adapter], node: false, lazy: [] },
@@ -39,8 +39,14 @@ const layers = {
     node: true,
     lazy: [],
   },
+  // What a program can import, and the tools that know nothing of events.
+  http: { imports: [face, base], node: false, lazy: [] },
+  opentelemetry: { imports: [face, 'projections'], node: true, lazy: [] },
   [face]: { imports: [base, model, adapter, store, 'execution'], node: false, lazy: [] },
 }
+
+/** What a folder may import beside Mneme and Node: its subpath is of use only to those who have it. */
+const packages = { opentelemetry: ['@opentelemetry/api'] }
 
 const problems = []
 const graph = new Map()
@@ -73,6 +79,7 @@ function judge(file, { specifier, isLazy }) {
     if (other === own || (isLazy && own === face) || rules.imports.includes(other)) return undefined
     return `src/${own} does not import src/${other}`
   }
+  if (packages[own]?.includes(specifier)) return undefined
   const isOf = (driver) => specifier === driver || specifier.startsWith(`${driver}/`)
   if (rules.lazy.some(isOf)) return isLazy ? undefined : 'load this driver lazily'
   if (specifier === 'node:sqlite') return 'only src/stores/sqlite loads a SQLite driver'

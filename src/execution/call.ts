@@ -1,4 +1,4 @@
-import { type Boundary, type Command, isRejection } from '../model/command.ts'
+import { type Boundary, type Command, isRejection, type Rejection } from '../model/command.ts'
 import { checkOptions, checkSignal } from '../base/arguments.ts'
 import { checkExpected, checkUsableKey } from '../store/arguments.ts'
 import { holds } from '../adapter/append-rules.ts'
@@ -13,6 +13,7 @@ import { onAbort } from '../base/abort.ts'
 import { retryDelay, type RetryOptions, retryPolicy, type RetryPolicy } from '../base/retry.ts'
 import type { ExpectedRevision, Position, Revision } from '../base/revision.ts'
 import type { Appended, Conflict, Repeated } from '../adapter/store-adapter.ts'
+import { conflicts } from '../store/diagnostics.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import { type CallerContext, callerContext } from '../base/caller-context.ts'
 import { checkNotNested, runHandle, type RunningHandle, runningHandle } from './nesting.ts'
@@ -81,13 +82,13 @@ export type Decided =
   | { readonly kind: 'threw'; readonly error: unknown }
 
 /** An event and its stream. */
-interface Placed {
+export interface Placed {
   readonly stream: AnyStream
   readonly event: unknown
 }
 
-/** Finds the events, and their streams, in an item that `handle` returned. */
-export type Place = (item: unknown) => readonly Placed[]
+/** Finds the events, and their streams, in an item that `handle` returned; or a rejection, for all items. */
+export type Place = (item: unknown) => readonly Placed[] | Rejection
 
 /** One execution of a command, from the call to its outcome. */
 export class Call {
@@ -104,6 +105,10 @@ export class Call {
   readonly outcome: Promise<CallOutcome>
   /** How often the command was decided. */
   attempts = 0
+  /** How often its append met a conflict. */
+  conflicts = 0
+  /** Whether it was decided on cached states alone. */
+  isCached = false
   #inFlight = false
   isSettled = false
   /** Stops listening to the signal. */
@@ -267,6 +272,9 @@ export class Call {
    */
   conflicted(conflict: Conflict, counts: boolean, jitter: number): number | undefined {
     if (this.isOver) return undefined
+    this.conflicts++
+    const { attempts: attempt } = this
+    conflicts.publish(() => ({ command: this.command.name, ...conflict, attempt, counts }))
     const unmet = this.unmet([[conflict.stream, conflict.actual]])
     if (unmet) {
       this.reject(unmet)
@@ -297,7 +305,10 @@ export class Call {
   #decided(returned: unknown, place: Place): Decided {
     if (isRejection(returned)) return { kind: 'rejected', rejection: returned.rejection }
     const items: readonly unknown[] = Array.isArray(returned) ? returned : [returned]
-    const events = items.flatMap(place).map(({ event, stream: { stream, fold } }) => {
+    const placed = items.map(place)
+    const rejected = placed.find(isRejection)
+    if (rejected) return { kind: 'rejected', rejection: rejected.rejection }
+    const events = (placed as (readonly Placed[])[]).flat().map(({ event, stream: { stream, fold } }) => {
       return encodeEvent(event as Event, { stream, fold, argument: RETURNED }, this.metadataText)
     })
     return { kind: 'events', events }

@@ -1,4 +1,5 @@
 import type { AppendRequest, AppendVerdict } from '../adapter/store-adapter.ts'
+import { watchCommit } from '../store/diagnostics.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import type { Call } from './call.ts'
 import { RepeatedCalls } from './replay.ts'
@@ -23,7 +24,10 @@ export class ExecutionContext {
     const alone = calls.length === 1 ? calls[0] : undefined
     for (const call of calls) call.inFlight = true
     try {
-      return await this.core.commit(request, alone?.signal)
+      const commit = () => this.core.commit(request, alone?.signal)
+      // In the context of the first of them, not of the call that happened to begin the queue.
+      const watched = () => watchCommit(request, calls.length, commit)
+      return await (calls[0] ? calls[0].context.runInAsyncScope(watched) : watched())
     } finally {
       for (const call of calls) call.inFlight = false
     }

@@ -9,6 +9,7 @@ import type {
   StatesOf,
 } from '../model/command.ts'
 import { Call, type ExecuteOptions } from './call.ts'
+import { watchExecution } from './diagnostics.ts'
 import { CommandRouter } from './command-router.ts'
 import { coreOf } from '../store/create-store.ts'
 import { RejectedError } from '../base/errors.ts'
@@ -98,9 +99,19 @@ export async function tryExecute<B extends Boundary, Ret extends Decision<B>, Ne
   return (await run(store, command, options[0])) as never
 }
 
-async function run(store: EventStore, given: unknown, options: ExecuteOptions = {}) {
+function run(store: EventStore, given: unknown, options: ExecuteOptions = {}) {
+  return watchExecution(given, options, (...args) => perform(store, given, ...args))
+}
+
+async function perform(
+  store: EventStore,
+  given: unknown,
+  options: ExecuteOptions,
+  began?: (call: Call) => void,
+) {
   const core = coreOf(store)
   const call = new Call(given as never, options, core)
+  began?.(call)
   const boundary = checkBoundary(call.command.reads)
   core.enter()
   try {

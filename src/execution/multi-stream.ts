@@ -73,6 +73,7 @@ export class MultiStreamDecision {
     if (!reading) return 0
     const bases = reading.states.byStream()
     const conditions = conditionsOf(reading.states)
+    call.isCached = bases.length > 0 && bases.every(({ cached }) => cached)
     const candidate = await this.#decide(reading)
     if (call.isSettled) return 0
     const { events } = candidate
@@ -132,7 +133,7 @@ export class MultiStreamDecision {
     const { states, boundary } = reading
     const nothing = { events: [], reading, after: states, result: undefined }
     try {
-      const on = onStreams(boundary as Streams)
+      const on = onStreams(boundary as Streams, states)
       const streams = states.all().map(({ stream }) => stream)
       const revisions = states.revisions()
       const decided: Decided = reading.threw

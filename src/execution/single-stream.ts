@@ -77,6 +77,7 @@ export class SingleStreamDecisions {
     const { cache, core } = this.#context
     const { stream } = group[0]!
     const base = cache.get(stream) ?? (await foldStream(core, stream, { known: this.#old }))
+    for (const { call } of group) call.isCached = base.cached
     const { candidates, rest } = withoutAborted(await decideInSequence(group, base))
     if (candidates.length === 0) return rest
     const events = candidates.flatMap((candidate) => candidate.events)

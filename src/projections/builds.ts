@@ -41,13 +41,22 @@ export interface Failure {
   readonly message: string
   /** The error's `code`: of Mneme's errors, or of a database's. */
   readonly code: string | undefined
+  /** Where it was thrown, as the error's `stack` says; the first 4,000 characters. */
+  readonly stack?: string | undefined
+  /** What caused it: the error's `cause`, and its cause, outermost first. */
+  readonly causes?: readonly FailureCause[] | undefined
   /** How often the handler, or the work, was attempted. */
   readonly attempts: number
   /** The time of the last failure: ISO 8601. */
   readonly time: string
   /** The event on which the handler failed; `undefined` if no handler was called. */
   readonly event: FailedEvent | undefined
+  /** What was thrown. Only `onFailure` is given it, in the process where it happened: it is not stored. */
+  readonly error?: unknown
 }
+
+/** The cause of a failure. */
+export type FailureCause = Pick<Failure, 'name' | 'message' | 'code' | 'stack'>
 
 /** An event on which a handler failed. */
 export interface FailedEvent {

@@ -2,14 +2,18 @@ import { HandlerMisuse, HandlerTimeoutError } from '../adapter/projection-target
 import { endingWith } from '../base/abort.ts'
 import { pause } from '../base/clock.ts'
 import { retryDelay } from '../base/retry.ts'
+import type { MnemeError } from '../base/errors.ts'
+import { tellInterrupted, tellPage } from '../store/diagnostics.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import { placeOf } from '../store/subscription.ts'
 import type { SubscribedPage } from '../adapter/store-adapter.ts'
 import { applyBatch, type Batch, HandlerFailure, type Holder } from './batch.ts'
 import { type Build, checkpointAt, type Failure, noteFailure, settleDown } from './builds.ts'
+import { type FailureOutcome, watchBatch } from './diagnostics.ts'
 import type { Definition } from './define.ts'
 import { CheckpointThrottle } from './checkpoint-throttle.ts'
-import { failureOf, isOfHistory, park } from './failures.ts'
+import { failureOf, isOfHistory } from './failures.ts'
+import { park } from './parked.ts'
 
 /** What a follower works on, and what it calls back. */
 export interface Following {
@@ -19,7 +23,7 @@ export interface Following {
   /** Ends the work, after the current batch. */
   readonly signal: AbortSignal
   /** Called with each failure, whether it is retried or not. */
-  readonly failed: (failure: Failure) => void
+  readonly failed: (failure: Failure, outcome: FailureOutcome) => void
   /** Called when the checkpoint has moved, after the commit. */
   readonly moved: (build: Build) => void
   /** Called when every event of the log was handled. Resolves with whether to go on. */
@@ -66,8 +70,9 @@ export class Follower {
     const after = await placeOf(core, this.#at.checkpoint ?? 'start')
     const store = await core.identity()
     const { ending, stop } = endingWith(signal)
-    const interrupted = (error: unknown) => {
-      failed(failureOf(error, 1))
+    const interrupted = (error: MnemeError) => {
+      tellInterrupted(error)
+      failed(failureOf(error, 1), 'retrying')
     }
     const request = { ...definition.selection.filter, after, interrupted }
     const pages = core.subscribe({ ...request, signal: ending.signal })
@@ -96,7 +101,9 @@ export class Follower {
   }
 
   /** Handles what a page holds, in batches. */
-  async #handle({ events, through }: SubscribedPage, store: string): Promise<void> {
+  async #handle(page: SubscribedPage, store: string): Promise<void> {
+    tellPage(page)
+    const { events, through } = page
     const { signal } = this.#task
     for (let next = 0; next < events.length && !signal.aborted;) {
       const some = events.slice(next, next + MAX_EVENTS_PER_BATCH)
@@ -134,7 +141,9 @@ export class Follower {
     for (let attempts = 0; ;) {
       const some = firstOf(batch, size)
       try {
-        this.#move(await applyBatch(definition, this.#at, some, holder))
+        this.#move(
+          await watchBatch(this.#at, some.events, () => applyBatch(definition, this.#at, some, holder)),
+        )
         return
       } catch (error) {
         if (!(error instanceof HandlerFailure)) throw error
@@ -174,13 +183,13 @@ export class Follower {
       () => park(this.#at, { event, through, failure }, holder),
       holder.lease,
     )
-    failed(failure)
+    failed(failure, 'parked')
     this.#move(parked)
   }
 
   async #note(state: 'retrying' | 'blocked', failure: Failure): Promise<void> {
     const { definition, holder, failed } = this.#task
-    failed(failure)
+    failed(failure, state)
     const noted = { state, failure }
     await definition.target.transaction(() => noteFailure(this.#at, holder.owner, noted), holder.lease)
   }

@@ -11,11 +11,19 @@ import { pause, systemClock } from '../base/clock.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import { endingWith } from '../base/abort.ts'
 import type { ProjectionTarget } from '../adapter/projection-target.ts'
+import { checkText } from '../model/names.ts'
 import type { Position } from '../base/revision.ts'
 import type { EventStore } from '../store/event-store.ts'
 import { type Build, clearBlock, type Failure, findBuilds } from './builds.ts'
 import { checkDefinition, type Definition, type ProjectionDefinition } from './define.ts'
-import { findParked, type ParkedEvent, type Retried, retryParked } from './failures.ts'
+import {
+  discardParked,
+  findParked,
+  parkBlocked,
+  type ParkedEvent,
+  type Retried,
+  retryParked,
+} from './parked.ts'
 import { beginBeside, ensureLive, finishBeside, restartLive } from './rebuild.ts'
 import { prepareTarget } from './schema.ts'
 import type { Source } from './sources.ts'
@@ -51,8 +59,23 @@ export interface Projection {
   /** The events that were set aside, in the order of the store. */
   parked(): Promise<readonly ParkedEvent[]>
 
-  /** Handles the events that were set aside once more, each in a transaction of its own; those that fail again stay. */
-  retryParked(): Promise<Retried>
+  /**
+   * Sets the event aside on which the projection is blocked, and lets it go on behind it, whatever its `onError` says.
+   * Resolves with whether it was blocked on an event.
+   *
+   * @throws InvalidArgumentError if the store does not have that event.
+   */
+  parkAndGoOn(store: EventStore): Promise<boolean>
+
+  /**
+   * Handles the events that were set aside once more, each in a transaction of its own; those that fail again stay.
+   *
+   * @param id of the one event to handle. Default: all of them.
+   */
+  retryParked(id?: string): Promise<Retried>
+
+  /** Gives an event that was set aside up for good. Resolves with whether it was set aside. */
+  discard(id: string): Promise<boolean>
 
   /**
    * Deletes what it has written and starts over, in place: until it has caught up, readers see a part.
@@ -214,9 +237,22 @@ export class DefinedProjection implements Projection {
     return target.read(() => findParked(this.name))
   }
 
-  async retryParked(): Promise<Retried> {
+  async parkAndGoOn(store: EventStore): Promise<boolean> {
+    const core = coreOf(store)
     await this.#target()
-    return retryParked(this.definition, LEASE_MS)
+    return parkBlocked(this.definition, core, LEASE_MS)
+  }
+
+  async retryParked(id?: string): Promise<Retried> {
+    if (id !== undefined) checkText(id, 'id', 'the id of an event')
+    await this.#target()
+    return retryParked(this.definition, LEASE_MS, id)
+  }
+
+  async discard(id: string): Promise<boolean> {
+    checkText(id, 'id', 'the id of an event')
+    const target = await this.#target()
+    return target.transaction(() => discardParked(this.name, id), LEASE_MS)
   }
 
   async reset(): Promise<void> {

@@ -4,7 +4,7 @@ import { contextOf, LostRace, withDeadline } from './batch.ts'
 import type { Deadline } from './deadline.ts'
 import { adoptVersion, beginBuild, type Build, findBuilds, promote, restart, retire } from './builds.ts'
 import type { Definition } from './define.ts'
-import { dropParked } from './failures.ts'
+import { dropParked } from './parked.ts'
 import { type Task, Worker } from './worker.ts'
 
 /** Makes a projection's first build, unless there is one. @throws what `setup` throws. */

@@ -8,6 +8,7 @@ import type { StoreCore } from '../store/lifecycle.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { Failure } from './builds.ts'
 import { checkPolicy, type Definition, type NewVersionPolicy } from './define.ts'
+import { failures } from './diagnostics.ts'
 import { failureOf } from './failures.ts'
 import { definedProjection, type DefinedProjection, LEASE_MS, type Projection } from './projection.ts'
 import { beginBeside, continueLive, ensureLive, finishBeside, restartLive } from './rebuild.ts'
@@ -194,7 +195,9 @@ class Running implements RunningProjections {
       await worker.run()
     } catch (error) {
       this.#ended.get(projection)!.abort(error)
-      failed(failureOf(error, 1))
+      const failure = failureOf(error, 1)
+      failures.publish(() => ({ projection: definition.name, failure, outcome: 'ended' }))
+      failed(failure)
     } finally {
       // The end of the work, or another process, decides how long `caughtUp` waits.
       began()

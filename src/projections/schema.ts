@@ -66,8 +66,8 @@ function* migrate(target: ProjectionTarget<unknown>): TargetSteps<void> {
   yield* ask(`INSERT INTO VERSIONS (version) VALUES (${String(STEPS.length)})`)
 }
 
-/** The version of the tables; 0 if there are none. */
-function* versionOf({ dialect }: ProjectionTarget<unknown>): TargetSteps<number> {
+/** The version of the tables; 0 if there are none. @throws OpenError if they are newer than this program. */
+export function* versionOf({ dialect }: ProjectionTarget<unknown>): TargetSteps<number> {
   const [there] = yield* ask(
     dialect === 'postgres'
       ? `SELECT 1 AS there FROM pg_class WHERE oid = to_regclass('VERSIONS')`

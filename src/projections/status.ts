@@ -3,7 +3,7 @@ import type { Position } from '../base/revision.ts'
 import type { Checkpoint } from '../store/event-store.ts'
 import { type Build, type Failure, findBuilds } from './builds.ts'
 import type { Definition } from './define.ts'
-import { countParked } from './failures.ts'
+import { countParked } from './parked.ts'
 
 /** Where a projection stands. */
 export interface ProjectionStatus {
@@ -76,7 +76,8 @@ export async function statusOf(definition: Definition, core: StoreCore): Promise
   }
 }
 
-function stateOf({ state, owner, leaseLeft, isRebuilding }: Build): ProjectionStatus['state'] {
+/** What a build is doing. */
+export function stateOf({ state, owner, leaseLeft, isRebuilding }: Build): ProjectionStatus['state'] {
   if (state === 'blocked') return state
   if (owner === undefined || leaseLeft <= 0) return 'stopped'
   if (state === 'retrying') return state

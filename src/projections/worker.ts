@@ -4,6 +4,7 @@ import { pause } from '../base/clock.ts'
 import { retryDelay } from '../base/retry.ts'
 import { LostRace, type Holder } from './batch.ts'
 import { findBuilds, giveLease, noteFailure, takeLease, type Build, type Builds } from './builds.ts'
+import { failures } from './diagnostics.ts'
 import { failureOf, isOfDatabase } from './failures.ts'
 import { Follower, type Following } from './follower.ts'
 import { Standby } from './standby.ts'
@@ -38,9 +39,10 @@ export class Worker {
     this.#holder = { owner: crypto.randomUUID(), lease }
     this.#task = {
       ...task,
-      failed: (failure) => {
+      failed: (failure, outcome) => {
         this.#reported = JSON.stringify(failure)
-        failed(failure)
+        failures.publish(() => ({ projection: definition.name, failure, outcome }))
+        failed(failure, outcome)
       },
       moved: (build) => {
         this.#failures = 0
@@ -78,7 +80,7 @@ export class Worker {
         if (error instanceof LostRace) await pause(clock, MIN_PAUSE_MS, signal)
         else if (this.#isFinal(error)) throw error
         else {
-          failed(failureOf(error, ++this.#failures))
+          failed(failureOf(error, ++this.#failures), 'retrying')
           await pause(clock, retryDelay(RETRY, this.#failures, Math.random()), signal)
         }
       } finally {
@@ -111,7 +113,9 @@ export class Worker {
     if (isAwaited) throw new ProjectionBlockedError(name, failure?.message ?? 'unknown')
     // Another worker may have blocked it, long ago: the users of this process are told, too, once.
     const block = JSON.stringify(failure)
-    if (failure && block !== this.#reported && block !== this.#reportedBlock) failed(failure)
+    if (failure && block !== this.#reported && block !== this.#reportedBlock) {
+      failed(failure, 'blocked')
+    }
     this.#reportedBlock = block
     await pause(definition.clock, LOOK_MS, signal)
   }

@@ -1,5 +1,6 @@
 import { OverloadedError, StoreClosedError } from '../base/errors.ts'
 import type { Position } from '../base/revision.ts'
+import { watchPages } from './diagnostics.ts'
 import type {
   AppendRequest,
   AppendVerdict,
@@ -8,6 +9,8 @@ import type {
   ReadRequest,
   StoreAdapter,
   StoredEvent,
+  StreamsRequest,
+  StreamSummary,
   SubscribedPage,
   SubscribeRequest,
 } from '../adapter/store-adapter.ts'
@@ -33,6 +36,11 @@ export class StoreCore {
   constructor(adapter: StoreAdapter, options: StoreSettings) {
     this.adapter = adapter
     this.options = options
+  }
+
+  /** Whether `close` was called. */
+  get isClosing(): boolean {
+    return this.#closing !== undefined
   }
 
   get capabilities(): Capabilities {
@@ -75,17 +83,22 @@ export class StoreCore {
 
   /** A stream's pages, for a call that has entered. */
   read(request: ReadRequest): AsyncIterable<readonly StoredEvent[]> {
-    return this.adapter.read(request)
+    return watchPages(request.stream, request.direction, this.adapter.read(request))
   }
 
   /** A stream's pages for a user. Closing does not wait for the consumer, who may stop between two pages for ever. */
   readForUser(request: ReadRequest): Pages<readonly StoredEvent[]> {
-    return this.#whileOpen(this.adapter.read(request))
+    return this.#whileOpen(this.read(request))
   }
 
   /** The store's pages for a user. */
   readAllForUser(request: ReadAllRequest): Pages<readonly StoredEvent[]> {
-    return this.#whileOpen(this.adapter.readAll(request))
+    return this.#whileOpen(watchPages(undefined, request.direction, this.adapter.readAll(request)))
+  }
+
+  /** Pages of the store's streams for a user; the store declares that it lists them. */
+  streamsForUser(request: StreamsRequest): Pages<readonly StreamSummary[]> {
+    return this.#whileOpen(this.adapter.streams!(request))
   }
 
   identity(): Promise<string> {
@@ -135,8 +148,8 @@ export class StoreCore {
     if (--this.#running === 0) this.#idle?.()
   }
 
-  #whileOpen(pages: AsyncIterable<readonly StoredEvent[]>): Pages<readonly StoredEvent[]> {
-    const iterator = pages[Symbol.asyncIterator]() as AsyncIterator<readonly StoredEvent[], undefined>
+  #whileOpen<Page>(pages: AsyncIterable<Page>): Pages<Page> {
+    const iterator = pages[Symbol.asyncIterator]() as AsyncIterator<Page, undefined>
     return {
       next: () => this.track(() => iterator.next()),
       return: async () => {

@@ -9,6 +9,7 @@ import { onAbort } from '../base/abort.ts'
 import { retryUntilReached } from '../base/retry.ts'
 import type { Position } from '../base/revision.ts'
 import { frozenFromStored, sharedFromStored } from './decode.ts'
+import { tellPage } from './diagnostics.ts'
 import type { StoreCore } from './lifecycle.ts'
 import type { Checkpoint, SubscribeFrom, Subscription } from './event-store.ts'
 import type { LogPlace, StoredEvent, SubscribedPage, SubscribeRequest } from '../adapter/store-adapter.ts'
@@ -20,6 +21,8 @@ export type Wanted = Omit<SubscribeRequest, 'after' | 'signal'> & { readonly fro
 export class EventSubscription implements Subscription {
   readonly #wanted: Wanted
   readonly #core: StoreCore
+  /** Whether the store was closed already when this was made. */
+  readonly #isTooLate: boolean
   /** The place to begin at; looked up at once for `'end'`, which moves. */
   #place: Promise<LogPlace | undefined> | undefined
   #pages: AsyncIterator<SubscribedPage, undefined> | undefined
@@ -41,6 +44,7 @@ export class EventSubscription implements Subscription {
 
   constructor(core: StoreCore, wanted: Wanted, signal: AbortSignal | undefined) {
     this.#core = core
+    this.#isTooLate = core.isClosing
     this.#wanted = wanted
     if (signal) {
       this.#unlisten.push(onAbort(signal, () => void this.return()))
@@ -129,6 +133,7 @@ export class EventSubscription implements Subscription {
         this.#end({})
         break
       }
+      tellPage(result.value)
       const { events, through, isCaughtUp, isShared } = result.value
       this.#through = through
       this.#isCaughtUp = isCaughtUp
@@ -207,6 +212,10 @@ export class EventSubscription implements Subscription {
   async #begin(): Promise<AsyncIterator<SubscribedPage, undefined> | undefined> {
     const { from, ...wanted } = this.#wanted
     const { signal } = this.#ending
+    if (this.#core.isClosing && !this.#isTooLate) {
+      this.#end({})
+      return undefined
+    }
     this.#unlisten.push(this.#core.atClose(() => this.return()))
     // Errors after which it is retried are Mneme's own.
     const failed = (error: unknown) => {

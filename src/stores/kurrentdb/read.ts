@@ -133,11 +133,16 @@ export class Reader {
     return undefined
   }
 
-  /** The pages after the first one. Each is handed on as it comes; when it is complete, the next one is asked for. */
+  /**
+   * The pages after the first one. Each is handed on as it comes. When it is complete, the next one is asked for, except while
+   * the consumer has not begun with it.
+   */
   async *#onwards({ open, size, isExact, ...begun }: Onwards): AsyncGenerator<StoredEvent[], undefined> {
     let { last, left } = begun
     if (left <= 0) return undefined
     const ahead: ReadAhead[] = []
+    let isOver = false
+    let askForNext = (): void => undefined
     const start = (after: KurrentRecorded, wanted: number): void => {
       const count = size.upTo(wanted)
       const source = open(after, count)
@@ -145,32 +150,44 @@ export class Reader {
       const readAhead = new ReadAhead(source, after, (end) => {
         size.learn(readAhead.records, readAhead.bytes)
         const rest = wanted - readAhead.records
-        if (rest > 0 && begun.isInside(toStored(end)) && (!readAhead.isWhole || readAhead.records >= count))
-          start(end, rest)
+        const isMore = rest > 0 && (!readAhead.isWhole || readAhead.records >= count)
+        if (isOver || !isMore || !begun.isInside(toStored(end))) return
+        if (ahead.includes(readAhead)) askForNext = () => start(end, rest)
+        else start(end, rest)
       })
       ahead.push(readAhead)
     }
+    const takePage = (): ReadAhead | undefined => {
+      const [page, ask] = [ahead.shift(), askForNext]
+      askForNext = () => undefined
+      ask()
+      return page
+    }
     start(last, isExact ? left : Infinity)
-    for (let readAhead = ahead.shift(); readAhead && left > 0; readAhead = ahead.shift()) {
-      try {
-        for (let batch = await readAhead.next(); batch && left > 0; batch = await readAhead.next()) {
-          last = batch.last
-          const inside = batch.events.filter(begun.isInside)
-          const events = inside.filter(begun.isAskedFor).slice(0, left)
-          left -= events.length
-          if (events.length > 0) yield events
-          if (inside.length < batch.events.length) return undefined
+    try {
+      for (let readAhead = takePage(); readAhead && left > 0; readAhead = takePage()) {
+        try {
+          for (let batch = await readAhead.next(); batch && left > 0; batch = await readAhead.next()) {
+            last = batch.last
+            const inside = batch.events.filter(begun.isInside)
+            const events = inside.filter(begun.isAskedFor).slice(0, left)
+            left -= events.length
+            if (events.length > 0) yield events
+            if (inside.length < batch.events.length) return undefined
+          }
+        } catch (error) {
+          if (!isTransient(error)) throw asMnemeError(error)
+          // Once there is a server, reading continues after the last event that was handed on.
+          const behind = last
+          await this.#ask(async () => {
+            const source = open(behind, 1)
+            if (source) await readPage(source)
+          })
+          start(last, isExact ? left : Infinity)
         }
-      } catch (error) {
-        if (!isTransient(error)) throw asMnemeError(error)
-        // Once there is a server, reading continues after the last event that was handed on.
-        const behind = last
-        await this.#ask(async () => {
-          const source = open(behind, 1)
-          if (source) await readPage(source)
-        })
-        start(last, isExact ? left : Infinity)
       }
+    } finally {
+      isOver = true
     }
     return undefined
   }

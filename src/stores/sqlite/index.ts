@@ -8,6 +8,7 @@ import { openShared } from './shared-file.ts'
 export type { SqliteDatabase, SqliteDriver, SqliteStatement } from './driver.ts'
 export type { FileOptions } from './options.ts'
 export { sqliteTarget } from './projection-target.ts'
+export { tenantFile } from './tenant-file.ts'
 
 /** Options of `sqliteStore`. */
 export interface SqliteOptions extends StoreOptions, FileOptions {}

@@ -1,0 +1,85 @@
+import { context } from '@opentelemetry/api'
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
+import { MeterProvider } from '@opentelemetry/sdk-metrics'
+import { BasicTracerProvider, BatchSpanProcessor, InMemorySpanExporter } from '@opentelemetry/sdk-trace-base'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { EventStore } from 'mneme'
+import { mnemeInstrumentation } from 'mneme/opentelemetry'
+import { sqliteStore } from 'mneme/sqlite'
+
+import { WatchedCalls } from '../src/base/diagnostics.ts'
+import { compare, median, seconds, type Figure } from './measure.ts'
+import { appendAlone } from './work.ts'
+
+const APPENDS = 500
+const CHECKS = 1_000_000
+
+/** What it costs to be watched, and not to be, on SQLite with synchronous=FULL. */
+export async function* observabilityFigures(): AsyncGenerator<Figure> {
+  const folder = await mkdtemp(join(process.env.MNEME_BENCH_DIR ?? tmpdir(), 'mneme-bench-'))
+  const store = await sqliteStore(join(folder, 'mneme.db'))
+  let run = 0
+  const append = (to: EventStore) => seconds(() => appendAlone(to, `Alone-${String(run++)}`, APPENDS))
+  try {
+    yield await unwatched(() => append(store))
+    const { instrumentation, exporter } = instrumented()
+    yield await compare({
+      name: 'append alone, with spans and metrics of OpenTelemetry',
+      to: 'the same without',
+      goal: 0.87, // 15 % more time
+      operations: [APPENDS, APPENDS],
+      ours: async () => {
+        instrumentation.enable()
+        const taken = await append(store)
+        instrumentation.disable()
+        exporter.reset()
+        return taken
+      },
+      theirs: () => append(store),
+      runs: 15,
+    })
+  } finally {
+    await store.close()
+    await rm(folder, { recursive: true })
+  }
+}
+
+/** The question whether anything subscribes, as a share of an append. */
+async function unwatched(append: () => Promise<number>): Promise<Figure> {
+  const calls = new WatchedCalls('mneme.bench')
+  let made = 0
+  const call = (): void => {
+    made++
+  }
+  const check = () => {
+    for (let i = 0; i < CHECKS; i++) if (!calls.isWatched) call()
+  }
+  check()
+  const [questions, appends]: [number[], number[]] = [[], []]
+  for (let i = 0; i < 5; i++) {
+    questions.push((await seconds(check)) / CHECKS)
+    appends.push((await append()) / APPENDS)
+  }
+  const share = median(questions) / median(appends)
+  const detail = `${(median(questions) * 1e9).toFixed(0)} ns of ${(median(appends) * 1e6).toFixed(0)} µs`
+  return {
+    name: 'append alone, without a subscriber: the share of the question whether there is one',
+    value: `${(share * 100).toFixed(3)} %  (${detail}; ${String(made)} calls)`,
+    goal: '<= 1 %',
+    reached: share <= 0.01,
+  }
+}
+
+/** The SDK as a program sets it up, with an exporter in memory. */
+function instrumented() {
+  const exporter = new InMemorySpanExporter()
+  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
+  const instrumentation = mnemeInstrumentation({
+    enabled: false,
+    tracerProvider: new BasicTracerProvider({ spanProcessors: [new BatchSpanProcessor(exporter)] }),
+    meterProvider: new MeterProvider(),
+  })
+  return { instrumentation, exporter }
+}

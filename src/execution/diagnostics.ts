@@ -1,0 +1,53 @@
+import { ConflictError } from '../base/errors.ts'
+import type { Boundary } from '../model/command.ts'
+import { isStream } from '../model/stream.ts'
+import { executions, type ExecuteMessage, withMetadata } from '../store/diagnostics.ts'
+import { listStreams } from './boundary.ts'
+import type { Call, CallOutcome, ExecuteOptions } from './call.ts'
+
+/** Executes a command; `began` is called with it once its arguments are checked. */
+export type Perform = (options: ExecuteOptions, began?: (call: Call) => void) => Promise<CallOutcome>
+
+/** Executes a command, watched if anything watches. */
+export function watchExecution(
+  command: unknown,
+  options: ExecuteOptions,
+  perform: Perform,
+): Promise<CallOutcome> {
+  if (!executions.isWatched) return perform(options)
+  const { name, reads } = Object(command) as { readonly name?: unknown; readonly reads?: unknown }
+  const given = withMetadata(options)
+  const message: ExecuteMessage = {
+    command: typeof name === 'string' ? name : undefined,
+    streams: namesOf(reads),
+    metadata: given.metadata,
+  }
+  return executions.trace(message, async () => {
+    let call: Call | undefined
+    try {
+      const outcome = await perform(given.options(), (begun) => (call = begun))
+      if (!outcome.ok) message.reason = outcome.rejection.reason
+      message.outcome = !outcome.ok ? 'rejected' : outcome.repeated ? 'repeated' : 'ok'
+      message.events = outcome.ok ? outcome.events.length : 0
+      return outcome
+    } catch (error) {
+      message.outcome = error instanceof ConflictError ? 'conflict' : 'error'
+      throw error
+    } finally {
+      message.attempts = call?.attempts ?? 0
+      message.conflicts = call?.conflicts ?? 0
+      message.isCached = call?.isCached ?? false
+    }
+  })
+}
+
+/** The names of the streams that a command reads, each once; none if its `reads` is wrong. */
+function namesOf(reads: unknown): string[] {
+  try {
+    const boundary = reads as Boundary
+    if (isStream(boundary)) return [boundary.stream]
+    return [...new Set(listStreams(boundary).map(({ stream }) => stream))]
+  } catch {
+    return []
+  }
+}

@@ -1,0 +1,5 @@
+export { mnemeInstrumentation } from './instrumentation.ts'
+export type { MnemeInstrumentation, MnemeInstrumentationConfig } from './instrumentation.ts'
+export { linksTo } from './links.ts'
+export { observeProjections } from './projections.ts'
+export type { ObserveProjectionsOptions } from './projections.ts'

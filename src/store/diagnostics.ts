@@ -1,0 +1,194 @@
+import { type CallMessage, WatchedCalls, WatchedEvents } from '../base/diagnostics.ts'
+import type { MnemeError } from '../base/errors.ts'
+import type { ExpectedRevision, Position, Revision } from '../base/revision.ts'
+import { isPlain } from '../model/json.ts'
+import type { Metadata } from '../model/metadata.ts'
+import type { AppendOptions, AppendResult } from './event-store.ts'
+import type {
+  AppendRequest,
+  AppendVerdict,
+  Direction,
+  StoredEvent,
+  SubscribedPage,
+} from '../adapter/store-adapter.ts'
+
+/** The message of `tracing:mneme.execute:*`: one command, from the call to its outcome. */
+export interface ExecuteMessage extends CallMessage {
+  /** The command's `name`, if it has one. */
+  readonly command: string | undefined
+  /** The names of the streams in its `reads`. */
+  readonly streams: readonly string[]
+  /** Stored with its events. A subscriber of `start` may add keys to it. */
+  readonly metadata: Record<string, string | undefined>
+  /** From here on: set before `asyncEnd`. A rejection is no error. */
+  outcome?: 'ok' | 'rejected' | 'conflict' | 'repeated' | 'error'
+  /** The reason of the rejection. */
+  reason?: string | undefined
+  /** How often `handle` ran. */
+  attempts?: number
+  /** How often its append met a conflict, also on a cached state that was out of date. */
+  conflicts?: number
+  /** Whether the last attempt decided on cached states alone. */
+  isCached?: boolean
+  /** How many events it recorded. */
+  events?: number
+}
+
+/** The message of `tracing:mneme.append:*`: one append, of `store.append` or of commands that are appended together. */
+export interface AppendMessage extends CallMessage {
+  /** How many commands decided on its events; 0: it is a call of `store.append`. */
+  readonly commands: number
+  /** Of `store.append` only: stored with its events. A subscriber of `start` may add keys to it. */
+  readonly metadata: Record<string, string | undefined> | undefined
+  /** The names of its streams, written or only read; none until the arguments of `store.append` were checked. */
+  streams: readonly string[]
+  /** How many events it has. */
+  events: number
+  /** Set before `asyncEnd`. */
+  outcome?: 'ok' | 'conflict' | 'repeated' | 'error'
+}
+
+/** The message of `tracing:mneme.read:*`: one page of a stream or of the log. */
+export interface ReadMessage extends CallMessage {
+  /** The stream's name; `undefined`: the log. */
+  readonly stream: string | undefined
+  readonly direction: Direction
+  /** How many events the page has. Set before `asyncEnd`. */
+  events?: number
+}
+
+/** The message of `mneme.conflict`: a command's append met a conflict. */
+export interface ConflictMessage {
+  readonly command: string | undefined
+  readonly stream: string
+  readonly expected: ExpectedRevision
+  readonly actual: Revision
+  /** The attempt that met it, from 1. */
+  readonly attempt: number
+  /** Whether it used up a retry: a cached state that was out of date does not. */
+  readonly counts: boolean
+}
+
+/** The message of `mneme.subscription.page`: a subscription received a page, which may be empty. */
+export interface SubscriptionPageMessage {
+  readonly events: readonly StoredEvent[]
+  /** Up to where the log was read. */
+  readonly position: Position | undefined
+  readonly isCaughtUp: boolean
+}
+
+/** The message of `mneme.subscription.interrupted`: a subscription lost its store, and continues by itself. */
+export interface SubscriptionInterruptedMessage {
+  readonly error: MnemeError
+}
+
+export const executions = new WatchedCalls<ExecuteMessage>('mneme.execute')
+const appends = new WatchedCalls<AppendMessage>('mneme.append')
+const reads = new WatchedCalls<ReadMessage>('mneme.read')
+export const conflicts = new WatchedEvents<ConflictMessage>('mneme.conflict')
+const pages = new WatchedEvents<SubscriptionPageMessage>('mneme.subscription.page')
+const interruptions = new WatchedEvents<SubscriptionInterruptedMessage>('mneme.subscription.interrupted')
+
+/** What options of a call are handed on, once subscribers may have added to their metadata. */
+export function withMetadata<Options extends { readonly metadata?: Metadata | undefined }>(
+  options: Options,
+): { readonly metadata: Record<string, string | undefined>; readonly options: () => Options } {
+  const given: unknown = (options as Options | null)?.metadata
+  // Wrong options are left to those who say what is wrong with them.
+  const isUsable =
+    typeof options === 'object' &&
+    (options as Options | null) !== null &&
+    (given === undefined || (typeof given === 'object' && given !== null && isPlain(given)))
+  const metadata = isUsable ? { ...(given as Metadata | undefined) } : {}
+  return { metadata, options: () => (isUsable ? { ...options, metadata } : options) }
+}
+
+/** Appends for a caller of `store.append`, watched if anything watches. */
+export function watchAppend(options: AppendOptions | undefined, append: Append): Promise<AppendResult> {
+  return appends.isWatched ? traceAppend(append, options) : append(options)
+}
+
+/** Appends; `encodedAs` is called once the arguments are checked. */
+type Append = (
+  options: AppendOptions | undefined,
+  encodedAs?: (request: AppendRequest) => void,
+) => Promise<AppendResult>
+
+function traceAppend(append: Append, options: AppendOptions = {}): Promise<AppendResult> {
+  const given = withMetadata(options)
+  const message: AppendMessage = { commands: 0, metadata: given.metadata, streams: [], events: 0 }
+  const call = () => append(given.options(), (request) => Object.assign(message, shapeOf(request)))
+  return appends.trace(message, () => noting(message, call, ({ repeated }) => (repeated ? 'repeated' : 'ok')))
+}
+
+/** Appends for commands, watched if anything watches. */
+export function watchCommit(
+  request: AppendRequest,
+  commands: number,
+  commit: () => Promise<AppendVerdict>,
+): Promise<AppendVerdict> {
+  if (!appends.isWatched) return commit()
+  const message: AppendMessage = { commands, metadata: undefined, ...shapeOf(request) }
+  return appends.trace(message, () => noting(message, commit, outcomeOf))
+}
+
+/** The streams and the number of events of an append. */
+function shapeOf({ conditions, events }: AppendRequest): Pick<AppendMessage, 'streams' | 'events'> {
+  return { streams: conditions.map(({ stream }) => stream), events: events.length }
+}
+
+/** Notes the outcome of an append in its message, before `asyncEnd`. */
+async function noting<T>(
+  message: AppendMessage,
+  call: () => Promise<T>,
+  outcomeOf: (result: T) => NonNullable<AppendMessage['outcome']>,
+): Promise<T> {
+  try {
+    const result = await call()
+    message.outcome = outcomeOf(result)
+    return result
+  } catch (error) {
+    message.outcome =
+      (error as { readonly code?: unknown } | null)?.code === 'CONFLICT' ? 'conflict' : 'error'
+    throw error
+  }
+}
+
+function outcomeOf({ kind }: AppendVerdict): NonNullable<AppendMessage['outcome']> {
+  if (kind === 'appended') return 'ok'
+  return kind === 'conflict' ? 'conflict' : 'repeated'
+}
+
+/** Pages of events, each watched if anything watches. */
+export function watchPages<Pages extends AsyncIterable<readonly StoredEvent[]>>(
+  stream: string | undefined,
+  direction: Direction,
+  given: Pages,
+): Pages | AsyncIterable<readonly StoredEvent[], undefined> {
+  if (!reads.isWatched) return given
+  return {
+    [Symbol.asyncIterator]: () => {
+      const iterator = given[Symbol.asyncIterator]() as AsyncIterator<readonly StoredEvent[], undefined>
+      const next = () => {
+        const message: ReadMessage = { stream, direction }
+        return reads.trace(message, async () => {
+          const result = await iterator.next()
+          message.events = result.done ? 0 : result.value.length
+          return result
+        })
+      }
+      const end = async () => (await iterator.return?.()) ?? { done: true as const, value: undefined }
+      return { next, return: end }
+    },
+  }
+}
+
+/** Tells of a page of a subscription. */
+export function tellPage({ events, through, isCaughtUp }: SubscribedPage): void {
+  pages.publish(() => ({ events, position: through?.position, isCaughtUp }))
+}
+
+/** Tells of an interruption of a subscription. */
+export function tellInterrupted(error: MnemeError): void {
+  interruptions.publish(() => ({ error }))
+}
