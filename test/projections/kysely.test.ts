@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import SqliteDatabase from 'better-sqlite3'
 import {
@@ -14,14 +15,15 @@ import { postgresStore, postgresTarget } from 'mneme/postgres'
 import { defineProjection, runProjections } from 'mneme/projections'
 import { sqliteStore, sqliteTarget } from 'mneme/sqlite'
 import pg from 'pg'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 
 import { ask } from '../../src/adapter/projection-target.ts'
 import { testDatabase } from '../stores/postgres/database.ts'
 import { serverProblem } from '../stores/postgres/server.ts'
 import { drivers } from '../stores/sqlite/drivers.ts'
 import { testFolder } from '../stores/sqlite/folder.ts'
-import { Account, deposit, folded } from './rig.ts'
+import { balancesInto } from './kysely-both.ts'
+import { Account, deposit, folded, places } from './rig.ts'
 
 const hasDriver = drivers.some(({ name }) => name === 'better-sqlite3')
 
@@ -33,7 +35,7 @@ interface Schema {
 /** Kysely over the connection of a transaction, which stays the projection's. */
 function kyselyOver(client: pg.PoolClient): Kysely<Schema> {
   const connection = { query: client.query.bind(client), release: () => undefined }
-  const pool = { connect: () => Promise.resolve(connection), end: () => Promise.resolve() }
+  const pool = { connect: () => Promise.resolve(connection), end: () => Promise.resolve(), options: {} }
   return new Kysely({ dialect: new PostgresDialect({ pool }) })
 }
 
@@ -143,3 +145,22 @@ test.skipIf(!hasDriver)(
     await target.close()
   },
 )
+
+describe.each(places)('one definition for SQLite and PostgreSQL, with $name', ({ open, problem }) => {
+  test.skipIf(problem)('Kysely builds its queries, and it can be rebuilt', async () => {
+    const { store, target, ...place } = await open()
+    const balances = balancesInto(target as Parameters<typeof balancesInto>[0])
+    await deposit(store, 20)
+    const running = await runProjections(store, [balances])
+    await running.caughtUp()
+    await balances.rebuild(store)
+    await running.stop()
+    expect(await place.balances()).toEqual(await folded(store))
+  })
+})
+
+test('the definition for both is the one that the documentation shows', () => {
+  const text = (path: string) => readFileSync(join(import.meta.dirname, path), 'utf8')
+  const code = text('kysely-both.ts').replace('export function', 'function')
+  expect(text('../../docs/read-models.md')).toContain(code)
+})
