@@ -51,7 +51,7 @@ beforeAll(() => {
     },
   })
   runYarn('install', '--mode=skip-build')
-}, 120_000)
+}, 600_000)
 
 afterAll(() => {
   rmSync(workspace, { recursive: true, force: true })

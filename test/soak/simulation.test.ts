@@ -11,7 +11,7 @@ test.each<[string, SimulateOptions['store']]>([
 ])('a bank of three processes keeps every promise on a store that can do %s', async (_, store) => {
   const first = seed ?? randomInt(2 ** 31)
   let executed = 0
-  for (const round of rounds({ full: 500, brief: 4 })) {
+  for (const round of rounds({ full: 500, brief: 2 })) {
     const report = await simulate({ ...bank, store, runs: 1_000, seed: (first + round * 1_000) % 2 ** 32 })
     executed += report.executed
   }

@@ -96,7 +96,7 @@ describe("a user's project that checks the declarations of the package", () => {
       },
     }
     writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions }))
-  }, 120_000)
+  }, 600_000)
 
   afterAll(() => {
     rmSync(project, { recursive: true, force: true })
