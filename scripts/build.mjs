@@ -67,7 +67,7 @@ export async function buildTypes() {
 export async function buildPrograms() {
   const { rolldown } = await import('rolldown')
   const bundle = await rolldown({
-    input: ['examples/bank', 'bench'].flatMap((folder) =>
+    input: ['examples/bank', 'examples/shop', 'bench'].flatMap((folder) =>
       readdirSync(join(root, folder))
         .filter((name) => name.endsWith('.ts'))
         .map((name) => join(folder, name)),

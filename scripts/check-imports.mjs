@@ -39,6 +39,8 @@ const layers = {
     node: true,
     lazy: [],
   },
+  // What a program can import, and the tools that know nothing of events.
+  http: { imports: [face, base], node: false, lazy: [] },
   opentelemetry: { imports: [face, 'projections'], node: true, lazy: [] },
   [face]: { imports: [base, model, adapter, store, 'execution'], node: false, lazy: [] },
 }

@@ -17,6 +17,7 @@ export type {
   ContextOf,
   Decision,
   EventsIn,
+  OnClaim,
   RecordOn,
   OnStream,
   RejectionsIn,
@@ -25,6 +26,15 @@ export type {
   Streams,
 } from './model/command.ts'
 export type { ExecuteOptions, ExpectedRevisions, Retry } from './execution/call.ts'
+export { defineClaim } from './model/claim.ts'
+export type {
+  Claim,
+  ClaimDefinition,
+  ClaimEvents,
+  ClaimSecret,
+  ClaimState,
+  ClaimType,
+} from './model/claim.ts'
 export { defineCommand } from './model/command.ts'
 export type { Command, CommandDefinition, CommandType, RejectionOf } from './model/command.ts'
 export { createStore } from './store/create-store.ts'
@@ -112,17 +122,20 @@ export type {
   AppendOptions,
   AppendResult,
   Checkpoint,
+  EventPage,
   EventStore,
   EventToAppend,
+  LogPage,
   SubscribeFrom,
   ReadAllOptions,
   ReadOptions,
   StoreOptions,
+  StreamsOptions,
   StreamWrite,
   SubscribeOptions,
   Subscription,
 } from './store/event-store.ts'
 export { storePool } from './store/store-pool.ts'
 export type { LeaseOptions, StoreLease, StorePool, StorePoolOptions } from './store/store-pool.ts'
-export type { Capabilities, Direction } from './adapter/store-adapter.ts'
+export type { Capabilities, Direction, StreamSummary } from './adapter/store-adapter.ts'
 export type { AnyStream, Fold, Stream } from './model/stream.ts'

@@ -1,5 +1,6 @@
 export { anchorOf, conflictOf, nextRevision, placeEvents, repeatOf } from './append-rules.ts'
 export { matcherOf } from './log-filter.ts'
+export { compareNames } from '../model/names.ts'
 export { formatPosition, parsePosition } from './position.ts'
 export type {
   Appended,
@@ -18,6 +19,7 @@ export type {
   Repeated,
   StoreAdapter,
   StoredEvent,
+  StreamsRequest,
   SubscribedPage,
   SubscribeRequest,
 } from './store-adapter.ts'

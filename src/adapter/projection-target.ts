@@ -90,13 +90,20 @@ export function* settle(
   if (isThenable(returned)) yield { returned: deadline.race(returned, what) }
 }
 
+const SOME_HANDLER = 'a handler of a projection'
+
 /**
  * A handler broke its contract: it ended the transaction, or is asynchronous on SQLite. Part of what it wrote may have been
  * committed without the checkpoint, so a retry would make it worse.
  */
 export class HandlerMisuse extends InvalidArgumentError {
   constructor(expected: string | { readonly message: string }) {
-    super('a handler of a projection', expected)
+    super(SOME_HANDLER, expected)
+  }
+
+  /** The same error, which names the handler. */
+  of(handler: string): HandlerMisuse {
+    return new HandlerMisuse({ message: this.message.replace(SOME_HANDLER, handler) })
   }
 }
 

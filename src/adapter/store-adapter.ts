@@ -44,6 +44,12 @@ export interface StoreAdapter {
   /** The events of all streams in the order of the store, in pages as `read`. Filters run in the store. */
   readAll(request: ReadAllRequest): AsyncIterable<readonly StoredEvent[]>
 
+  /**
+   * The streams that have an event, in the order of their names' bytes in UTF-8, in pages as `read`; found by an index of
+   * names, without reading the events. Only if `listsStreams` is declared.
+   */
+  streams?(request: StreamsRequest): AsyncIterable<readonly StreamSummary[]>
+
   /** The revision of a stream's last event. */
   head(stream: string): Promise<Revision>
 
@@ -82,6 +88,8 @@ export interface Capabilities {
   readonly settlesAny: boolean
   /** Whether a stream's beginning can be missing. */
   readonly truncation: boolean
+  /** Whether it lists its streams. */
+  readonly listsStreams: boolean
   /** What would provide the missing features, for the error that says they are missing. */
   readonly needed?: string
 }
@@ -219,6 +227,24 @@ export interface ReadAllRequest extends LogFilter {
    */
   readonly to: Position | undefined
   readonly limit: number | undefined
+}
+
+/** Which streams to list. */
+export interface StreamsRequest {
+  /** Only streams of this category; `undefined`: all. */
+  readonly category: string | undefined
+  /** Only names behind this one, which need not exist; `undefined`: from the first. */
+  readonly after: string | undefined
+  readonly limit: number | undefined
+}
+
+/** A stream of a list. */
+export interface StreamSummary {
+  readonly stream: string
+  /** The revision of its last event. */
+  readonly revision: number
+  /** How many events it has. */
+  readonly events: number
 }
 
 /** A place in the log: immediately behind this event. */

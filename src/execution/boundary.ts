@@ -1,8 +1,10 @@
-import type { Boundary, Streams } from '../model/command.ts'
+import { type Boundary, isRejection, type Streams } from '../model/command.ts'
 import { InvalidArgumentError, quote } from '../base/errors.ts'
+import { claiming } from './claiming.ts'
+import { type Claim, type ClaimState, isClaim, ownerIn } from '../model/claim.ts'
 import { evolve, type FoldedState, see } from './fold.ts'
 import { type AnyStream, isStream } from '../model/stream.ts'
-import { type Call, type Place, RETURNED } from './call.ts'
+import { type Call, type Place, type Placed, RETURNED } from './call.ts'
 import type { Event, StreamEvent } from '../model/event.ts'
 import { checkStreamName } from '../model/names.ts'
 import type { Revision } from '../base/revision.ts'
@@ -70,17 +72,22 @@ export async function readBoundary(
 /** The boundary with other streams of the same aggregates. */
 export function renameStreams(boundary: Boundary, nameOf: (stream: string) => string): Boundary {
   const rename = (stream: AnyStream): AnyStream => ({ ...stream, stream: nameOf(stream.stream) })
-  return isStream(boundary) ? rename(boundary) : (mapStreams(boundary, rename) as Streams)
+  const join: JoinClaim = (streams, { claim }) => ({ claim, streams })
+  return isStream(boundary) ? rename(boundary) : (mapStreams(boundary, rename, { join }) as Streams)
 }
+
+type MapStream = (stream: AnyStream) => unknown
+/** What becomes of a claim, whose streams were mapped. */
+type JoinClaim = (mapped: readonly unknown[], claim: Claim) => unknown
 
 /** Maps every stream of a boundary, in the boundary's shape. @throws InvalidArgumentError */
 function mapStreams(
   streams: Streams,
-  map: (stream: AnyStream) => unknown,
-  argument = 'reads',
+  map: MapStream,
+  { argument = 'reads', join = (mapped) => mapped }: { argument?: string | undefined; join?: JoinClaim } = {},
 ): Record<string, unknown> {
   const entries = Object.entries(streams).map(([key, entry]) => {
-    return [key, mapEntry(entry, `${argument}.${key}`, map)]
+    return [key, mapEntry(entry, `${argument}.${key}`, map, join)]
   })
   return Object.fromEntries(entries) as Record<string, unknown>
 }
@@ -88,7 +95,7 @@ function mapStreams(
 /** The streams of a boundary. A stream that is named twice is listed twice. @throws InvalidArgumentError, LimitError */
 export function listStreams(streams: Streams, argument?: string): AnyStream[] {
   const list: AnyStream[] = []
-  mapStreams(streams, (stream) => list.push(stream), argument)
+  mapStreams(streams, (stream) => list.push(stream), { argument })
   for (const { stream } of list) checkStreamName(stream, 'the stream')
   return list
 }
@@ -102,11 +109,19 @@ export function checkBoundary(boundary: unknown, argument = 'reads'): Boundary {
   return boundary as Boundary
 }
 
-/** Makes `on`: for every key of the boundary, a function that records events on its stream. */
-export function onStreams(streams: Streams): Record<string, unknown> {
+/** Makes `on`: for every key of the boundary, a function that records events on its stream, or what a claim has. */
+export function onStreams(streams: Streams, states: StateSet): Record<string, unknown> {
+  const owners = new Map<string, string | undefined>()
   const entries = Object.entries(streams).map(([key, entry]) => {
-    if (entry === undefined) return [key, undefined]
+    if (entry === undefined) return [key, leftOut(key)]
     if (isStream(entry)) return [key, (...events: Event[]) => ({ stream: entry.stream, events })]
+    if (isClaim(entry)) {
+      for (const stream of entry.streams) {
+        if (!owners.has(stream.stream))
+          owners.set(stream.stream, (states.get(stream)?.state as ClaimState).owner)
+      }
+      return [key, claiming(entry, owners)]
+    }
     const list = entry as Readonly<Record<string | number, AnyStream>>
     return [
       key,
@@ -120,7 +135,27 @@ export function onStreams(streams: Streams): Record<string, unknown> {
       },
     ]
   })
-  return Object.fromEntries(entries) as Record<string, unknown>
+  return new Proxy(Object.fromEntries(entries) as Record<string, unknown>, LEFT_OUT)
+}
+
+/** For streams that `follow` named another time, but not this time. */
+const LEFT_OUT: ProxyHandler<Record<string, unknown>> = {
+  get: (on, key) => {
+    if (typeof key === 'symbol' || key in on || key === 'then' || key === 'toJSON') return on[key as string]
+    return leftOut(key)
+  },
+}
+
+/** What `on` has for a stream that the decision does not read: fails when it is called. */
+function leftOut(key: string): object {
+  const fail = () => {
+    throw new InvalidArgumentError(`on.${key}`, {
+      message:
+        `on.${key}(...): this decision reads no stream under '${key}', because reads or follow left it out; ` +
+        `record events only if the state has '${key}'`,
+    })
+  }
+  return Object.assign(fail, { claim: fail, release: fail })
 }
 
 /** Places the events of a command over one stream. */
@@ -136,8 +171,15 @@ export function placeOnOne(stream: AnyStream): Place {
 
 /** Places the events of a command over several streams. */
 export function placeOnSeveral(streams: readonly AnyStream[]): Place {
-  return (item) => {
-    const { stream: name, events } = (item ?? {}) as { stream?: unknown; events?: unknown }
+  const place = (item: unknown): ReturnType<Place> => {
+    if (isRejection(item)) return item
+    const {
+      stream: name,
+      events,
+      others,
+    } = (item ?? {}) as Partial<Record<'stream' | 'events' | 'others', unknown>>
+    if (Array.isArray(others))
+      return (others as unknown[]).flatMap((other) => place(other) as readonly Placed[])
     const candidates = streams.filter(({ stream }) => stream === name)
     const [first] = candidates
     if (!first || !Array.isArray(events)) {
@@ -151,12 +193,19 @@ export function placeOnSeveral(streams: readonly AnyStream[]): Place {
       return { stream: knowing ?? first, event }
     })
   }
+  return place
 }
 
-function mapEntry(entry: Streams[string], path: string, map: (stream: AnyStream) => unknown): unknown {
+function mapEntry(entry: Streams[string], path: string, map: MapStream, join: JoinClaim): unknown {
   if (entry === undefined) return undefined
   if (typeof entry !== 'object' || (entry as unknown) === null) throw notStreams(path)
   if (isStream(entry)) return map(entry)
+  if (isClaim(entry)) {
+    return join(
+      entry.streams.map((item, i) => mapItem(item, `${path}.streams[${String(i)}]`, map)),
+      entry,
+    )
+  }
   if (Array.isArray(entry)) return entry.map((item, i) => mapItem(item, `${path}[${String(i)}]`, map))
   const items = Object.entries(entry).map(([key, item]) => [key, mapItem(item, `${path}.${key}`, map)])
   return Object.fromEntries(items)
@@ -223,6 +272,7 @@ export class StateSet {
   /** The states in the shape of the boundary, as `handle` gets them. */
   shape(boundary: Boundary): unknown {
     const seen = (stream: AnyStream) => see(this.get(stream)!)
-    return isStream(boundary) ? seen(boundary) : mapStreams(boundary, seen)
+    const join: JoinClaim = (states) => ownerIn(states as ClaimState[])
+    return isStream(boundary) ? seen(boundary) : mapStreams(boundary, seen, { join })
   }
 }

@@ -1,4 +1,4 @@
-import { type Boundary, type Command, isRejection } from '../model/command.ts'
+import { type Boundary, type Command, isRejection, type Rejection } from '../model/command.ts'
 import { checkOptions, checkSignal } from '../base/arguments.ts'
 import { checkExpected, checkUsableKey } from '../store/arguments.ts'
 import { holds } from '../adapter/append-rules.ts'
@@ -82,13 +82,13 @@ export type Decided =
   | { readonly kind: 'threw'; readonly error: unknown }
 
 /** An event and its stream. */
-interface Placed {
+export interface Placed {
   readonly stream: AnyStream
   readonly event: unknown
 }
 
-/** Finds the events, and their streams, in an item that `handle` returned. */
-export type Place = (item: unknown) => readonly Placed[]
+/** Finds the events, and their streams, in an item that `handle` returned; or a rejection, for all items. */
+export type Place = (item: unknown) => readonly Placed[] | Rejection
 
 /** One execution of a command, from the call to its outcome. */
 export class Call {
@@ -305,7 +305,10 @@ export class Call {
   #decided(returned: unknown, place: Place): Decided {
     if (isRejection(returned)) return { kind: 'rejected', rejection: returned.rejection }
     const items: readonly unknown[] = Array.isArray(returned) ? returned : [returned]
-    const events = items.flatMap(place).map(({ event, stream: { stream, fold } }) => {
+    const placed = items.map(place)
+    const rejected = placed.find(isRejection)
+    if (rejected) return { kind: 'rejected', rejection: rejected.rejection }
+    const events = (placed as (readonly Placed[])[]).flat().map(({ event, stream: { stream, fold } }) => {
       return encodeEvent(event as Event, { stream, fold, argument: RETURNED }, this.metadataText)
     })
     return { kind: 'events', events }

@@ -133,7 +133,7 @@ export class MultiStreamDecision {
     const { states, boundary } = reading
     const nothing = { events: [], reading, after: states, result: undefined }
     try {
-      const on = onStreams(boundary as Streams)
+      const on = onStreams(boundary as Streams, states)
       const streams = states.all().map(({ stream }) => stream)
       const revisions = states.revisions()
       const decided: Decided = reading.threw

@@ -4,7 +4,8 @@ import { isSchema, validate } from './event-type.ts'
 import { checkDefinitionName } from './names.ts'
 import type { StandardSchemaV1 } from '../base/standard-schema.ts'
 import type { AnyStream, Stream } from './stream.ts'
-import type { Event } from './event.ts'
+import type { Claim, ClaimState } from './claim.ts'
+import type { Event, NoData } from './event.ts'
 import type { Metadata } from './metadata.ts'
 import type { Revision } from '../base/revision.ts'
 
@@ -148,9 +149,10 @@ export function defineCommand<
   }) as never
 }
 
-/** Streams by key: under each key one stream, an array or a record of streams, or `undefined`. */
+/** Streams by key: under each key one stream, an array or a record of streams, a claim, or `undefined`. */
 export interface Streams {
-  readonly [key: string]: AnyStream | readonly AnyStream[] | { readonly [key: string]: AnyStream } | undefined
+  readonly [key: string]:
+    AnyStream | readonly AnyStream[] | { readonly [key: string]: AnyStream } | Claim | undefined
 }
 
 /**
@@ -170,8 +172,10 @@ type WithoutEvents<B> =
 export type StatesOf<B> =
   B extends Stream<infer State>
     ? ReadonlyState<State>
-    : B extends undefined
-      ? undefined
+    : B extends Claim | undefined
+      ? B extends undefined
+        ? undefined
+        : ClaimState
       : { readonly [K in keyof B]: StatesOf<B[K]> }
 
 /** Events that a decision records on one of its streams. */
@@ -187,9 +191,24 @@ type OnOne<T> =
     ? <E extends readonly Event<Types>[]>(...events: E) => OnStream<E[number]>
     : T extends readonly Stream<unknown, infer Types>[]
       ? <E extends readonly Event<Types>[]>(index: number, ...events: E) => OnStream<E[number]>
-      : T extends { readonly [key: string]: Stream<unknown, infer Types> }
-        ? <E extends readonly Event<Types>[]>(key: string, ...events: E) => OnStream<E[number]>
-        : never
+      : T extends Claim<infer Name>
+        ? OnClaim<Name>
+        : T extends { readonly [key: string]: Stream<unknown, infer Types> }
+          ? <E extends readonly Event<Types>[]>(key: string, ...events: E) => OnStream<E[number]>
+          : never
+
+/** What `on` has for a claim. What its functions return is what `handle` returns, alone or in an array. */
+export interface OnClaim<Name extends string> {
+  /**
+   * Claims the value for an owner, in the same append; a rejection if another owner has it. If the owner has it already,
+   * nothing is appended.
+   */
+  claim(
+    owner: string,
+  ): OnStream<Event<`${Name}.Claimed`, { owner: string }>> | Rejection<'taken', { claim: Name }>
+  /** Releases the value, if anybody has claimed it; given an owner, only if it is this one's. */
+  release(owner?: string): OnStream<Event<`${Name}.Released`, NoData>>
+}
 
 /** What the context of `handle` has besides what the command `needs`. */
 export interface CommandContext {
@@ -211,7 +230,7 @@ export type ContextOf<B, Needs = {}> = CommandContext &
 export type Decision<B> =
   | (B extends Stream<unknown, infer Types>
       ? Event<Types> | readonly Event<Types>[]
-      : OnStream | readonly OnStream[])
+      : OnStream | readonly (OnStream | Rejection<string, object>)[])
   | Rejection<string, object>
 
 /** The events in what `handle` returns. */
@@ -225,7 +244,11 @@ export type EventsIn<Ret> = Ret extends readonly (infer E)[]
 
 /** The rejections in what `handle` returns. */
 export type RejectionsIn<Ret> =
-  Ret extends Rejection<infer Reason, infer Detail> ? Simplify<{ readonly reason: Reason } & Detail> : never
+  Ret extends Rejection<infer Reason, infer Detail>
+    ? Simplify<{ readonly reason: Reason } & Detail>
+    : Ret extends readonly (infer Item)[]
+      ? RejectionsIn<Item>
+      : never
 type Simplify<T> = { [K in keyof T]: T[K] } & {}
 
 /** A rejection, by a rule of the domain: what `handle` returns instead of events. */

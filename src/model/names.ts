@@ -79,6 +79,21 @@ function isWellFormed(text: string): boolean {
   return !/\p{Surrogate}/u.test(text)
 }
 
+/** Compares names by their bytes in UTF-8, unlike `<`, which compares UTF-16 units. Negative if the first comes first. */
+export function compareNames(a: string, b: string): number {
+  const length = Math.min(a.length, b.length)
+  for (let i = 0; i < length; i++) {
+    const [left, right] = [a.charCodeAt(i), b.charCodeAt(i)]
+    if (left !== right) return rankOf(left) - rankOf(right)
+  }
+  return a.length - b.length
+}
+
+/** Surrogates stand for characters above all others. */
+function rankOf(unit: number): number {
+  return unit >= 0xd8_00 && unit < 0xe0_00 ? unit + 0x1_00_00 : unit
+}
+
 /** The category of a stream: its name up to the first `-`, which is the name of its aggregate. */
 export function categoryOf(stream: string): string {
   const dash = stream.indexOf('-')

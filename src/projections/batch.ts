@@ -1,4 +1,4 @@
-import { isMnemeError } from '../base/errors.ts'
+import { isMnemeError, quote } from '../base/errors.ts'
 import {
   HandlerMisuse,
   isThenable,
@@ -36,9 +36,16 @@ export class HandlerFailure extends Error {
   }
 }
 
-/** What a handler threw on this event of its batch; a misuse stays what it is. */
-export function failedAt(index: number, error: unknown): Error {
-  return error instanceof HandlerMisuse ? error : new HandlerFailure(index, error)
+/** What the handler of this event type threw on this event of its batch; a misuse stays one. */
+export function failedAt(
+  index: number,
+  error: unknown,
+  { name }: Pick<Definition, 'name'>,
+  type: string,
+): Error {
+  return error instanceof HandlerMisuse
+    ? error.of(`${handlerOf(type)} in projection ${quote(name)}`)
+    : new HandlerFailure(index, error)
 }
 
 /** Another worker moved the build, or it was reset, so its checkpoint is not where it was read. Nothing was written. */
@@ -130,7 +137,7 @@ function* handleAll(
         // Without a nested generator, which would cost as much as a short handler.
         if (isThenable(returned)) yield { returned: deadline.race(returned, handlerOf(type)) }
       } catch (error) {
-        throw failedAt(taken, error)
+        throw failedAt(taken, error, definition, type)
       }
       count++
     }

@@ -51,6 +51,8 @@ export interface Failure {
   readonly time: string
   /** The event on which the handler failed; `undefined` if no handler was called. */
   readonly event: FailedEvent | undefined
+  /** What was thrown. Only `onFailure` is given it, in the process where it happened: it is not stored. */
+  readonly error?: unknown
 }
 
 /** The cause of a failure. */

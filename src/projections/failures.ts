@@ -7,7 +7,7 @@ import type { Failure, FailureCause } from './builds.ts'
 /** What is stored of an error, and of the event that it was thrown on. */
 export function failureOf(error: unknown, attempts: number, event?: StoredEvent): Failure {
   const [, ...causes] = causesOf(error)
-  return {
+  const failure: Failure = {
     ...described(error),
     causes: causes.length > 0 ? causes.map(described) : undefined,
     attempts,
@@ -20,6 +20,8 @@ export function failureOf(error: unknown, attempts: number, event?: StoredEvent)
       revision: event.revision,
     },
   }
+  // Not enumerable, so that it is not stored with the rest.
+  return Object.defineProperty(failure, 'error', { value: error })
 }
 
 function described(error: unknown): FailureCause {

@@ -44,7 +44,8 @@ export function* park(
 ): TargetSteps<Build> {
   if ((yield pinOf(build)).length === 0) throw new LostRace()
   yield* ask(
-    'INSERT INTO PARKED (name, generation, position, event, failure) VALUES ($1, $2, $3, $4, $5)',
+    // If another worker, or a person, was faster, the checkpoint has moved: that is noticed below.
+    'INSERT INTO PARKED (name, generation, position, event, failure) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING',
     ...[build.name, build.generation, event.position, JSON.stringify(event), JSON.stringify(failure)],
   )
   if (!(yield* advance(build, through, { count: 0, ...holder }))) throw new LostRace()
@@ -227,7 +228,7 @@ function* handleParked(
     const returned = handlers.get(type)!(selection.decode(stored), tx, contextOf(definition, live))
     yield* settle(returned, deadline, handlerOf(type))
   } catch (error) {
-    throw failedAt(0, error)
+    throw failedAt(0, error, definition, type)
   }
   // Last, in the same order as a batch locks its rows: otherwise the two might deadlock.
   yield* countHandled(live)

@@ -1,11 +1,18 @@
 import { type EncodedAppend, encodeWrites } from './encode.ts'
+import { unlessAborted } from '../base/abort.ts'
 import { markMade, refuseOtherCopy } from '../base/copies.ts'
 import { inCallerContext } from '../base/caller-context.ts'
 import { checkDirection, checkUsableKey, streamName } from './arguments.ts'
 import { tellInterrupted, watchAppend } from './diagnostics.ts'
 import { checkList, checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { decode } from '../model/upcast.ts'
-import { ConflictError, InvalidArgumentError, KeyReusedError, type MnemeError } from '../base/errors.ts'
+import {
+  ConflictError,
+  InvalidArgumentError,
+  KeyReusedError,
+  type MnemeError,
+  UnsupportedError,
+} from '../base/errors.ts'
 import type { EventsOf } from '../model/aggregate.ts'
 import { type AnyEventType, eventTypeRecord } from '../model/event-type.ts'
 import type { Recorded } from '../model/event.ts'
@@ -21,11 +28,14 @@ import type {
   AppendOptions,
   AppendResult,
   Checkpoint,
+  EventPage,
   EventStore,
+  LogPage,
   SubscribeFrom,
   ReadAllOptions,
   ReadOptions,
   StoreOptions,
+  StreamsOptions,
   StreamWrite,
   SubscribeOptions,
   Subscription,
@@ -36,8 +46,11 @@ import type {
   Capabilities,
   KeyUse,
   LogFilter,
+  ReadAllRequest,
+  ReadRequest,
   Repeated,
   StoreAdapter,
+  StreamSummary,
 } from '../adapter/store-adapter.ts'
 import type { AnyStream } from '../model/stream.ts'
 
@@ -118,43 +131,69 @@ class Store implements EventStore {
     stream: S,
     options: ReadOptions = {},
   ): AsyncIterableIterator<EventsOf<S>> {
-    const name = streamName(stream, 'stream')
-    checkOptions(options, 'options', ['direction', 'from', 'to', 'limit', 'signal'])
-    const { from, to, limit } = options
-    const signal = checkSignal(options.signal)
-    const pages = this.#core.readForUser({
-      stream: name,
-      direction: checkDirection(options.direction),
-      from: from === undefined ? undefined : checkWhole(from, 'from', 0),
-      to: to === undefined ? undefined : checkWhole(to, 'to', 0),
-      limit: limit === undefined ? undefined : checkWhole(limit, 'limit', 1),
-    })
-    const fold = typeof stream === 'string' ? undefined : stream.fold
-    const decoding = { decode: fold && ((event: Recorded) => decode(fold, event)), signal }
-    return new EventIterator(pages, decoding) as AsyncIterableIterator<EventsOf<S>>
+    const request = checkRead(stream, options)
+    return this.#events(stream, request, options.signal) as AsyncIterableIterator<EventsOf<S>>
   }
 
   readAll(options: ReadAllOptions = {}): AsyncIterableIterator<Recorded> {
-    checkOptions(options, 'options', [
-      'direction',
-      'after',
-      'to',
-      'limit',
-      'streams',
-      'categories',
-      'types',
-      'signal',
-    ])
-    const { after, to, limit } = options
-    const signal = checkSignal(options.signal)
-    const pages = this.#core.readAllForUser({
-      direction: checkDirection(options.direction),
-      after: after === undefined ? undefined : checkPosition(after, 'after'),
-      to: to === undefined ? undefined : checkPosition(to, 'to'),
+    const request = checkReadAll(options)
+    return new EventIterator(this.#core.readAllForUser(request), { signal: options.signal })
+  }
+
+  async readPage<S extends string | AnyStream>(
+    stream: S,
+    options: ReadOptions = {},
+  ): Promise<EventPage<EventsOf<S>>> {
+    const { limit = EVENTS_PER_PAGE, ...request } = checkRead(stream, options)
+    const { signal } = options
+    signal?.throwIfAborted()
+    const head = await unlessAborted(this.head(request.stream), signal)
+    if (head === 'none') return { events: [], head, next: undefined }
+    // Events never change, so what is read up to the head is what was there at that moment.
+    const { direction, from = head, to = head } = request
+    const part = direction === 'forwards' ? { to: Math.min(to, head) } : { from: Math.min(from, head) }
+    const wanted = { ...request, ...part, limit: oneMore(limit) }
+    const events = (await listOf(this.#events(stream, wanted, signal))) as EventsOf<S>[]
+    const next = events.length > limit ? (events.pop() as Recorded).revision : undefined
+    return { events, head, next }
+  }
+
+  async readAllPage(options: ReadAllOptions = {}): Promise<LogPage> {
+    const { limit = EVENTS_PER_PAGE, ...request } = checkReadAll(options)
+    const { signal } = options
+    signal?.throwIfAborted()
+    const found = await unlessAborted(this.#core.logHead(), signal)
+    if (found === undefined) return { events: [], head: found, next: undefined }
+    const isForwards = request.direction === 'forwards'
+    const to = isForwards ? (request.to ?? found) : request.to
+    const pages = this.#core.readAllForUser({ ...request, to, limit: oneMore(limit) })
+    const read = await listOf(new EventIterator(pages, { signal }))
+    // Since the head was read, more may have been appended: backwards, that comes first.
+    const newest = read[0]?.position ?? found
+    const head = !isForwards && newest > found ? newest : found
+    const events = read.filter(({ position }) => position <= head)
+    const isMore = events.length > limit
+    if (isMore) events.pop()
+    return { events, head, next: isMore ? events.at(-1)?.position : undefined }
+  }
+
+  streams(options: StreamsOptions = {}): AsyncIterableIterator<StreamSummary, undefined> {
+    checkOptions(options, 'options', ['category', 'after', 'limit', 'signal'])
+    const { category, after, limit } = options
+    const request = {
+      category: category === undefined ? undefined : streamName(category, 'category'),
+      after: after === undefined ? undefined : streamName(after, 'after'),
       limit: limit === undefined ? undefined : checkWhole(limit, 'limit', 1),
-      ...checkFilter(options),
-    })
-    return new EventIterator(pages, { signal })
+    }
+    const signal = checkSignal(options.signal)
+    if (!this.capabilities.listsStreams) throw new UnsupportedError(NO_LIST)
+    return itemsOf(this.#core.streamsForUser(request), signal)
+  }
+
+  #events(stream: string | AnyStream, request: ReadRequest, signal: AbortSignal | undefined): EventIterator {
+    const fold = typeof stream === 'string' ? undefined : stream.fold
+    const pages = this.#core.readForUser(request)
+    return new EventIterator(pages, { decode: fold && ((event) => decode(fold, event)), signal })
   }
 
   subscribe(options: SubscribeOptions = {}): Subscription {
@@ -190,6 +229,71 @@ class Store implements EventStore {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
+  }
+}
+
+/** Events in a page whose caller states no limit. */
+const EVENTS_PER_PAGE = 1_000
+const NO_LIST =
+  'this store has no index of the names of streams, so it cannot list them without reading all events: keep a list by a projection'
+
+/** One more event than a page may have tells whether there is another page. */
+function oneMore(limit: number): number {
+  return Math.min(limit + 1, Number.MAX_SAFE_INTEGER)
+}
+
+async function listOf<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const list: T[] = []
+  for await (const item of items) list.push(item)
+  return list
+}
+
+/** The items of pages, one by one. */
+async function* itemsOf<T>(
+  pages: AsyncIterableIterator<readonly T[], undefined>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<T, undefined> {
+  try {
+    for (;;) {
+      signal?.throwIfAborted()
+      const { done, value } = await unlessAborted(pages.next(), signal)
+      if (done) return undefined
+      for (const item of value) {
+        signal?.throwIfAborted()
+        yield item
+      }
+    }
+  } finally {
+    // Not awaited: a page may still be on its way.
+    void Promise.resolve(pages.return?.()).catch(() => undefined)
+  }
+}
+
+function checkRead(stream: string | AnyStream, options: ReadOptions): ReadRequest {
+  const name = streamName(stream, 'stream')
+  checkOptions(options, 'options', ['direction', 'from', 'to', 'limit', 'signal'])
+  checkSignal(options.signal)
+  const { from, to, limit } = options
+  return {
+    stream: name,
+    direction: checkDirection(options.direction),
+    from: from === undefined ? undefined : checkWhole(from, 'from', 0),
+    to: to === undefined ? undefined : checkWhole(to, 'to', 0),
+    limit: limit === undefined ? undefined : checkWhole(limit, 'limit', 1),
+  }
+}
+
+function checkReadAll(options: ReadAllOptions): ReadAllRequest {
+  const known = ['direction', 'after', 'to', 'limit', 'streams', 'categories', 'types', 'signal'] as const
+  checkOptions(options, 'options', known)
+  checkSignal(options.signal)
+  const { after, to, limit } = options
+  return {
+    direction: checkDirection(options.direction),
+    after: after === undefined ? undefined : checkPosition(after, 'after'),
+    to: to === undefined ? undefined : checkPosition(to, 'to'),
+    limit: limit === undefined ? undefined : checkWhole(limit, 'limit', 1),
+    ...checkFilter(options),
   }
 }
 

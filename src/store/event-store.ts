@@ -4,7 +4,7 @@ import type { AnyEventType } from '../model/event-type.ts'
 import type { Event, Recorded } from '../model/event.ts'
 import type { Metadata } from '../model/metadata.ts'
 import type { ExpectedRevision, Position, Revision } from '../base/revision.ts'
-import type { Capabilities, Direction } from '../adapter/store-adapter.ts'
+import type { Capabilities, Direction, StreamSummary } from '../adapter/store-adapter.ts'
 import type { AnyStream } from '../model/stream.ts'
 
 /**
@@ -52,6 +52,40 @@ export interface EventStore {
 
   /** Reads the events of all streams in the order of the store, a page at a time. */
   readAll(options?: ReadAllOptions): AsyncIterableIterator<Recorded>
+
+  /**
+   * Reads a page of a stream's events and the head that the stream had then, both as of one moment during the call. Takes the
+   * options of `read`; `limit` is 1,000 by default.
+   *
+   * @throws UnknownEventError, FoldError as `read` does.
+   * @example
+   * ```ts
+   * const { events, head, next } = await store.readPage('Door-front', { limit: 20 })
+   * ```
+   */
+  readPage<S extends string | AnyStream>(stream: S, options?: ReadOptions): Promise<EventPage<EventsOf<S>>>
+
+  /**
+   * Reads a page of the events of all streams, and the position up to which the store was read for it. Takes the options of
+   * `readAll`; `limit` is 1,000 by default.
+   *
+   * To follow the store without a subscription, continue with `after: next ?? head`.
+   */
+  readAllPage(options?: ReadAllOptions): Promise<LogPage>
+
+  /**
+   * Lists the streams that have an event, in the order of their names' bytes in UTF-8, a page at a time: by an index,
+   * without reading the events. Each page is as of its own moment, so a stream that is new may be missing.
+   *
+   * @throws UnsupportedError if the store does not list its streams (`capabilities.listsStreams`).
+   * @example
+   * ```ts
+   * for await (const { stream, events } of store.streams({ category: 'Door', limit: 100 })) {
+   *   console.log(stream, events)
+   * }
+   * ```
+   */
+  streams(options?: StreamsOptions): AsyncIterableIterator<StreamSummary, undefined>
 
   /**
    * Subscribes to the events of all streams, in the order of the store: the existing events first, then each new one
@@ -166,6 +200,35 @@ export interface ReadAllOptions {
   readonly categories?: readonly string[] | undefined
   /** Only events of these types: a constructor also finds former names, a name only itself. */
   readonly types?: readonly (string | AnyEventType)[] | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Events of a stream, and the head that it had when they were read. */
+export interface EventPage<E = Recorded> {
+  readonly events: readonly E[]
+  /** The head of the stream. */
+  readonly head: Revision
+  /** `from` of the next page in the direction; `undefined` if there was nothing more to read. */
+  readonly next: number | undefined
+}
+
+/** Events of all streams, and the position up to which the store was read for them. */
+export interface LogPage {
+  readonly events: readonly Recorded[]
+  /** Nothing that was asked for is missing up to this position; `undefined` if the store is empty. */
+  readonly head: Position | undefined
+  /** `after` of the next page in the direction; `undefined` if there was nothing more to read. */
+  readonly next: Position | undefined
+}
+
+/** Options of `streams`. */
+export interface StreamsOptions {
+  /** Only streams of this category: the part of a name before the first `-`. */
+  readonly category?: string | undefined
+  /** Only names behind this one, which need not exist: the last one of the list before. */
+  readonly after?: string | undefined
+  /** The maximum number of streams. Default: all. */
+  readonly limit?: number | undefined
   readonly signal?: AbortSignal | undefined
 }
 

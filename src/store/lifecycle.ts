@@ -9,6 +9,8 @@ import type {
   ReadRequest,
   StoreAdapter,
   StoredEvent,
+  StreamsRequest,
+  StreamSummary,
   SubscribedPage,
   SubscribeRequest,
 } from '../adapter/store-adapter.ts'
@@ -34,6 +36,11 @@ export class StoreCore {
   constructor(adapter: StoreAdapter, options: StoreSettings) {
     this.adapter = adapter
     this.options = options
+  }
+
+  /** Whether `close` was called. */
+  get isClosing(): boolean {
+    return this.#closing !== undefined
   }
 
   get capabilities(): Capabilities {
@@ -89,6 +96,11 @@ export class StoreCore {
     return this.#whileOpen(watchPages(undefined, request.direction, this.adapter.readAll(request)))
   }
 
+  /** Pages of the store's streams for a user; the store declares that it lists them. */
+  streamsForUser(request: StreamsRequest): Pages<readonly StreamSummary[]> {
+    return this.#whileOpen(this.adapter.streams!(request))
+  }
+
   identity(): Promise<string> {
     return this.track(() => this.adapter.identity())
   }
@@ -136,8 +148,8 @@ export class StoreCore {
     if (--this.#running === 0) this.#idle?.()
   }
 
-  #whileOpen(pages: AsyncIterable<readonly StoredEvent[]>): Pages<readonly StoredEvent[]> {
-    const iterator = pages[Symbol.asyncIterator]() as AsyncIterator<readonly StoredEvent[], undefined>
+  #whileOpen<Page>(pages: AsyncIterable<Page>): Pages<Page> {
+    const iterator = pages[Symbol.asyncIterator]() as AsyncIterator<Page, undefined>
     return {
       next: () => this.track(() => iterator.next()),
       return: async () => {

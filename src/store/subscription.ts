@@ -21,6 +21,8 @@ export type Wanted = Omit<SubscribeRequest, 'after' | 'signal'> & { readonly fro
 export class EventSubscription implements Subscription {
   readonly #wanted: Wanted
   readonly #core: StoreCore
+  /** Whether the store was closed already when this was made. */
+  readonly #isTooLate: boolean
   /** The place to begin at; looked up at once for `'end'`, which moves. */
   #place: Promise<LogPlace | undefined> | undefined
   #pages: AsyncIterator<SubscribedPage, undefined> | undefined
@@ -42,6 +44,7 @@ export class EventSubscription implements Subscription {
 
   constructor(core: StoreCore, wanted: Wanted, signal: AbortSignal | undefined) {
     this.#core = core
+    this.#isTooLate = core.isClosing
     this.#wanted = wanted
     if (signal) {
       this.#unlisten.push(onAbort(signal, () => void this.return()))
@@ -209,6 +212,10 @@ export class EventSubscription implements Subscription {
   async #begin(): Promise<AsyncIterator<SubscribedPage, undefined> | undefined> {
     const { from, ...wanted } = this.#wanted
     const { signal } = this.#ending
+    if (this.#core.isClosing && !this.#isTooLate) {
+      this.#end({})
+      return undefined
+    }
     this.#unlisten.push(this.#core.atClose(() => this.return()))
     // Errors after which it is retried are Mneme's own.
     const failed = (error: unknown) => {

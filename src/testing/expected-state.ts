@@ -1,3 +1,4 @@
+import type { Claim, ClaimState } from '../model/claim.ts'
 import type { ReadonlyState } from '../model/command.ts'
 import { isPlain } from '../model/json.ts'
 import type { Stream } from '../model/stream.ts'
@@ -6,8 +7,10 @@ import type { Stream } from '../model/stream.ts'
 export type StatesToExpect<B> =
   B extends Stream<infer State>
     ? StateToExpect<State>
-    : B extends undefined
-      ? undefined
+    : B extends Claim | undefined
+      ? B extends undefined
+        ? undefined
+        : ClaimState
       : { readonly [K in keyof B]: StatesToExpect<B[K]> }
 
 /** For a state class, its public properties without methods; an instance is accepted too. */

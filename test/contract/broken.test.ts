@@ -1,3 +1,4 @@
+import type { StreamSummary } from 'mneme'
 import type { AppendRequest, AppendVerdict, StoreAdapter, StoredEvent } from 'mneme/adapter'
 import { storeContract } from 'mneme/testing'
 import { describe, expect, test } from 'vitest'
@@ -190,6 +191,23 @@ const breaks: readonly [string, Break, readonly string[]][] = [
     [
       'R1: reading a stream neither loses nor duplicates an event at the end of a page',
       'R1: reading all streams neither loses nor duplicates an event at the end of a page, with or without a filter',
+    ],
+  ],
+  [
+    'lists streams in the order of UTF-16',
+    (adapter) => ({
+      ...adapter,
+      streams: async function* ({ after, limit, category }) {
+        const all: StreamSummary[] = []
+        for await (const page of adapter.streams!({ category, after: undefined, limit: undefined }))
+          all.push(...page)
+        const behind = all.filter(({ stream }) => after === undefined || stream > after)
+        yield behind.sort((a, b) => (a.stream < b.stream ? -1 : 1)).slice(0, limit)
+      },
+    }),
+    [
+      "R6: streams are listed in the order of their names' bytes, with their revisions and numbers of events",
+      'R6: the streams of a category are listed, and of no other category that begins like it',
     ],
   ],
   [

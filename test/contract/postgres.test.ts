@@ -1,19 +1,20 @@
 import { storeContract } from 'mneme/testing'
-import { beforeAll, describe, test } from 'vitest'
+import { afterAll, beforeAll, describe, test } from 'vitest'
 
-import { realmOn } from '../stores/postgres/contract.ts'
+import { ContractRealms } from '../stores/postgres/contract.ts'
 import { serverProblem, testServer } from '../stores/postgres/server.ts'
 
 const runner = { describe, test, skip: (name: string, reason: string) => test.skip(`${name} (${reason})`) }
 
 describe.skipIf(serverProblem)(serverProblem ? `postgres (skipped: ${serverProblem})` : 'postgres', () => {
-  let database: string
+  let realms: ContractRealms
 
   beforeAll(async () => {
     const server = await testServer()
-    database = await server.createDatabase()
+    realms = new ContractRealms(server, await server.createDatabase(), { prepare: false })
   })
+  afterAll(() => realms.end())
 
-  const create = async () => realmOn(await testServer(), database, { prepare: false })
+  const create = () => Promise.resolve(realms.create())
   storeContract({ name: 'postgres', create }, runner)
 })

@@ -59,6 +59,7 @@ declare const doors: Projection
 export const entryPoints: Readonly<Record<string, string>> = {
   mneme: 'src/index.ts',
   'mneme/adapter': 'src/adapter/index.ts',
+  'mneme/http': 'src/http/index.ts',
   'mneme/memory': 'src/stores/memory/index.ts',
   'mneme/kurrentdb': 'src/stores/kurrentdb/index.ts',
   'mneme/opentelemetry': 'src/opentelemetry/index.ts',

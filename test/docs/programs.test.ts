@@ -3,9 +3,14 @@ import { readMarkdown } from './markdown.ts'
 import { matches, run } from './run.ts'
 import { programsOf } from './snippets.ts'
 
-const programs = ['README.md', 'docs/guide.md', 'docs/observability.md', 'docs/tenants.md'].flatMap((path) =>
-  programsOf(readMarkdown(path)),
-)
+const programs = [
+  'README.md',
+  'docs/guide.md',
+  'docs/observability.md',
+  'docs/tenants.md',
+  'docs/durable-execution.md',
+  'docs/coming-from.md',
+].flatMap((path) => programsOf(readMarkdown(path)))
 
 test.each(programs.map((program) => [program.path, program] as const))(
   '%s prints what it says',

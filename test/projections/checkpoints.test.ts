@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest'
 
 import type { ProjectionTarget } from '../../src/adapter/projection-target.ts'
 import { postgresStore, postgresTarget } from '../../src/stores/postgres/index.ts'
+import { testDatabase } from '../stores/postgres/database.ts'
 import { testServer } from '../stores/postgres/server.ts'
 import { testFolder } from '../stores/sqlite/folder.ts'
 import { balances, deposit, folded, places, until } from './rig.ts'
@@ -61,7 +62,7 @@ describe('a store restored from a backup', () => {
     'a PostgreSQL store that was restored from a backup blocks projections with newer checkpoints',
     async () => {
       const server = await testServer()
-      const [url, model] = [await server.createDatabase(), await server.createDatabase()]
+      const [url, model] = [(await testDatabase()).url, (await testDatabase()).url]
       const target = postgresTarget(model) as ProjectionTarget<unknown>
       let store = await postgresStore(url)
       await deposit(store, 10)

@@ -11,7 +11,8 @@ import { sqliteStore, sqliteTarget } from 'mneme/sqlite'
 import pg from 'pg'
 import { expect, test } from 'vitest'
 
-import { serverProblem, testServer } from '../stores/postgres/server.ts'
+import { testDatabase } from '../stores/postgres/database.ts'
+import { serverProblem } from '../stores/postgres/server.ts'
 import { drivers } from '../stores/sqlite/drivers.ts'
 import { testFolder } from '../stores/sqlite/folder.ts'
 import { Account, deposit, folded } from './rig.ts'
@@ -26,7 +27,7 @@ const postgresBalances = (name: string) =>
   })
 
 test.skipIf(serverProblem)('Drizzle writes in PostgreSQL', async () => {
-  const url = await (await testServer()).createDatabase()
+  const url = (await testDatabase()).url
   const store = await postgresStore(url)
   const target = postgresTarget<pg.PoolClient>(url)
   const projection = defineProjection({

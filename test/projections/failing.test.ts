@@ -59,14 +59,20 @@ describe.each(places)('a failed handler, with $name', ({ open, problem }) => {
         if (isMended || (data as { amount: number }).amount !== 0.5) return
         const written = run(tx, "INSERT INTO balances (account, balance) VALUES ('half', 1)")
         const fail = () => {
-          throw new RangeError('half a unit')
+          throw new RangeError('half a unit', { cause: new Error('the cause of it') })
         }
         return written instanceof Promise ? written.then(fail) : fail()
       }
       const projection = balances(target, { before, onError: 'park', maxRetries: 3 })
-      const running = await runProjections(store, [projection])
+      const failures: Failure[] = []
+      const running = await runProjections(store, [projection], {
+        onFailure: (failure) => failures.push(failure),
+      })
       await running.caughtUp(patiently)
       expect(calls).toBeLessThan(2_000)
+      const stack = expect.stringMatching(/^RangeError: half a unit\n/) as string
+      expect(failures.at(-1)).toMatchObject({ stack, attempts: 4 })
+      expect(failures.at(-1)?.error).toBeInstanceOf(RangeError)
       const whole = await folded(store)
       expect(await place.balances()).toEqual({ ...whole, 'Account-a0': whole['Account-a0']! - 0.5 })
       expect(await projection.parked()).toMatchObject([
@@ -75,6 +81,7 @@ describe.each(places)('a failed handler, with $name', ({ open, problem }) => {
           failure: {
             name: 'RangeError',
             message: 'half a unit',
+            stack,
             attempts: 4,
             event: { type: 'Account.Deposited' },
           },
@@ -361,7 +368,8 @@ describe.each(places.slice(0, 3))('a handler on SQLite, with $name', ({ open }) 
       failure: {
         code: 'INVALID_ARGUMENT',
         message:
-          'a handler of a projection must be synchronous, as everything is in SQLite, but it returned a promise',
+          'the handler of \'Account.Deposited\' in projection "balances" must be synchronous, as everything is in SQLite, ' +
+          'but it returned a promise',
       },
     })
     expect(await place.balances()).toEqual({})

@@ -18,7 +18,8 @@ import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 
 import { ask } from '../../src/adapter/projection-target.ts'
-import { serverProblem, testServer } from '../stores/postgres/server.ts'
+import { testDatabase } from '../stores/postgres/database.ts'
+import { serverProblem } from '../stores/postgres/server.ts'
 import { drivers } from '../stores/sqlite/drivers.ts'
 import { testFolder } from '../stores/sqlite/folder.ts'
 import { balancesInto } from './kysely-both.ts'
@@ -39,7 +40,7 @@ function kyselyOver(client: pg.PoolClient): Kysely<Schema> {
 }
 
 test.skipIf(serverProblem)('Kysely writes in PostgreSQL', async () => {
-  const url = await (await testServer()).createDatabase()
+  const url = (await testDatabase()).url
   const store = await postgresStore(url)
   const target = postgresTarget<pg.PoolClient>(url)
   const balances = defineProjection({

@@ -6,7 +6,8 @@ import { onTestFinished } from 'vitest'
 
 import { ask, type ProjectionTarget } from '../../src/adapter/projection-target.ts'
 import { ScriptProcess } from '../support/processes.ts'
-import { serverProblem, testServer } from '../stores/postgres/server.ts'
+import { testDatabase } from '../stores/postgres/database.ts'
+import { serverProblem } from '../stores/postgres/server.ts'
 import { testFolder } from '../stores/sqlite/folder.ts'
 import { Account } from './rig.ts'
 
@@ -194,7 +195,7 @@ export async function inSqlite(readModel: string): Promise<Watched> {
  * @param options `ofFile`: the store is a SQLite file, so that only the read model is in PostgreSQL.
  */
 export async function inPostgres(url?: string, options: { ofFile?: boolean } = {}): Promise<Watched> {
-  const target = url ?? (await (await testServer()).createDatabase())
+  const target = url ?? (await testDatabase()).url
   if (!options.ofFile) {
     return watched({ store: target, target }, await postgresStore(target), postgresTarget(target))
   }

@@ -3,7 +3,8 @@ import { postgresTarget } from 'mneme/postgres'
 import { runProjections } from 'mneme/projections'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
-import { serverProblem, testServer } from '../stores/postgres/server.ts'
+import { testDatabase } from '../stores/postgres/database.ts'
+import { serverProblem } from '../stores/postgres/server.ts'
 import { Account, balances, deposit, folded, patiently, places, until } from './rig.ts'
 
 describe.each(places)('a projection with $name', ({ open, problem }) => {
@@ -80,7 +81,7 @@ describe.skipIf(serverProblem)(`a PostgreSQL target without a store ${serverProb
     async (schema) => {
       const { store } = await places[0]!.open()
       await deposit(store, 10)
-      const url = await (await testServer()).createDatabase()
+      const url = (await testDatabase()).url
       const target = postgresTarget(url, { schema })
       onTestFinished(() => target.close())
       const projection = balances(target)

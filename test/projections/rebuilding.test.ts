@@ -30,11 +30,12 @@ describe.each(places)('a rebuild, with $name', ({ open, problem }) => {
       await running.caughtUp()
       let isOver = false
       const writing = (async () => {
-        while (!isOver) {
+        // More and more slowly, so that a rebuild on a busy machine catches up, too.
+        for (let pause = 2; !isOver; pause *= 1.05) {
           await deposit(store, 2)
           // An event that it does not handle.
           await store.append({ stream: Account('a0'), events: [Account.events.Opened({ owner: 'o' })] })
-          await new Promise((resolve) => setTimeout(resolve, 2))
+          await new Promise((resolve) => setTimeout(resolve, pause))
         }
       })()
       const seen: (Record<string, number> | undefined)[] = []

@@ -9,7 +9,8 @@ import { ask, type ProjectionTarget, type TargetRow } from '../../src/adapter/pr
 import type { Clock } from '../../src/base/clock.ts'
 import { memoryAdapter, MemoryData } from '../../src/stores/memory/adapter.ts'
 import { postgresStore } from '../../src/stores/postgres/index.ts'
-import { serverProblem, testServer } from '../stores/postgres/server.ts'
+import { testDatabase } from '../stores/postgres/database.ts'
+import { serverProblem } from '../stores/postgres/server.ts'
 import { testFolder } from '../stores/sqlite/folder.ts'
 import { fastClock, onClock } from './clocks.ts'
 
@@ -68,7 +69,7 @@ async function fromMemory(): Promise<Place> {
 }
 
 async function inPostgres(): Promise<Place> {
-  const url = await (await testServer()).createDatabase()
+  const url = (await testDatabase()).url
   const another = async () => ended(await postgresStore(url), postgresTarget(url))
   const { store, target } = await another()
   return { store, target, another, url, balances: (table) => balancesIn(target, table) }
@@ -206,8 +207,8 @@ export const patiently = { timeout: 25_000 }
 /** Waits for a condition. The time-out only ends a test that would fail by its own, with a better message. */
 export async function until(isSo: () => unknown, what: string, timeout = 25_000): Promise<void> {
   const end = performance.now() + timeout
-  while (!(await isSo())) {
+  for (let pause = 2; !(await isSo()); pause = Math.min(pause * 1.5, 40)) {
     if (performance.now() > end) throw new Error(`timed out: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await new Promise((resolve) => setTimeout(resolve, pause))
   }
 }

@@ -1,7 +1,7 @@
 import { storeContract } from 'mneme/testing'
 import { afterAll, beforeAll, describe, test } from 'vitest'
 
-import { realmOn } from '../stores/postgres/contract.ts'
+import { ContractRealms } from '../stores/postgres/contract.ts'
 import { poolerProblem, startPooler, type Pooler } from '../stores/postgres/pooler.ts'
 import { ownServerProblem, startServer, systemBinaries, type TestServer } from '../stores/postgres/server.ts'
 
@@ -29,20 +29,22 @@ function prove(name: string, problem: string | undefined, { start, pooler, prepa
   describe.skipIf(problem)(problem ? `${name} (skipped: ${problem})` : name, () => {
     let server: TestServer
     let through: Pooler | undefined
-    let database: string
+    let realms: ContractRealms
 
     beforeAll(async () => {
       server = await start()
       through = await pooler?.(server)
-      database = new URL(await server.createDatabase()).pathname.slice(1)
+      const database = new URL(await server.createDatabase()).pathname.slice(1)
+      realms = new ContractRealms(server, (through ?? server).url(database), { prepare })
     })
 
     afterAll(async () => {
+      await realms.end()
       await through?.destroy()
       await server.destroy()
     })
 
-    const create = async () => realmOn(server, (through ?? server).url(database), { prepare })
+    const create = () => Promise.resolve(realms.create())
     storeContract({ name: 'postgres', create }, runner)
   })
 }

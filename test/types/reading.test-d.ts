@@ -2,9 +2,11 @@ import { expectTypeOf, test } from 'vitest'
 import {
   load,
   type AnyStream,
+  type EventPage,
   type EventsOf,
   type EventStore,
   type LoadedStreams,
+  type Position,
   type Recorded,
   type Revision,
 } from 'mneme'
@@ -27,6 +29,20 @@ test('reading a stream of an aggregate gives its events, narrowed by type; readi
   // @ts-expect-error -- the type of the events is not the caller's to say
   const wrong = (): Other => store.read('BankAccount-a')
   expectTypeOf(wrong).toBeFunction()
+})
+
+test('a page has the events typed as read has them, and the head', async () => {
+  const page = await store.readPage(BankAccount('a'))
+  expectTypeOf(page).toEqualTypeOf<EventPage<EventsOf<typeof BankAccount>>>()
+  expectTypeOf((await store.readPage('a')).events).toEqualTypeOf<readonly Recorded[]>()
+  expectTypeOf((await store.readAllPage()).head).toEqualTypeOf<Position | undefined>()
+  for await (const { stream, revision, events } of store.streams({ category: 'BankAccount' })) {
+    expectTypeOf({ stream, revision, events }).toEqualTypeOf<{
+      stream: string
+      revision: number
+      events: number
+    }>()
+  }
 })
 
 test('load gives the state of a stream, or the states of several in their shape', async () => {

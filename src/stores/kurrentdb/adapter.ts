@@ -24,7 +24,13 @@ export async function kurrentdbAdapter(
   const calls = new Calls(client, settings, await loadDriverParts(client), connect)
   try {
     const isModern = await knowsAppendRecords(calls)
-    const common = { severalStreams: isModern, keys: isModern, settlesAny: false, truncation: true }
+    const common = {
+      severalStreams: isModern,
+      keys: isModern,
+      settlesAny: false,
+      truncation: true,
+      listsStreams: false,
+    }
     const capabilities = isModern ? common : { ...common, needed: NEEDS_SERVER_26_1 }
     const reader = new Reader(calls)
     const locator = new Locator(calls, reader)

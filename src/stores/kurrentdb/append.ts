@@ -13,7 +13,7 @@ import { Batch } from './batch.ts'
 import type { Calls } from './connection.ts'
 import { Expectations, isPlain } from './expectations.ts'
 import type { Violation } from './errors.ts'
-import { findUses, markerStream } from './idempotency.ts'
+import { markerStream, UsedKeys } from './idempotency.ts'
 import { retryDelays } from './retry.ts'
 import { findRepeat, isOfAppend } from './repeats.ts'
 import type { Reader } from './read.ts'
@@ -24,6 +24,7 @@ export class Appender {
   readonly #reader: Reader
   readonly #writer: Writer
   readonly #expectations: Expectations
+  readonly #usedKeys: UsedKeys
   readonly #queue: AppendQueue
   readonly #deadline: number
   readonly #clock: Clock
@@ -34,6 +35,7 @@ export class Appender {
     this.#reader = reader
     this.#writer = new Writer(calls, reader, severalStreams)
     this.#expectations = new Expectations(calls, reader)
+    this.#usedKeys = new UsedKeys(reader)
     this.#queue = new AppendQueue(
       (batch) => this.#settle(batch),
       {
@@ -49,14 +51,22 @@ export class Appender {
   }
 
   append(request: AppendRequest, signal?: AbortSignal): Promise<AppendVerdict> {
-    if (request.events.length > 0) return this.#queue.append(request, signal)
+    if (request.events.length > 0) {
+      const isLikelyRepeat = request.keys.length > 0 && this.#usedKeys.isRepeating
+      return isLikelyRepeat ? this.#appendUnlessUsed(request, signal) : this.#queue.append(request, signal)
+    }
     return signal?.aborted ? Promise.reject(signal.reason as Error) : this.#verify(request)
+  }
+
+  async #appendUnlessUsed(request: AppendRequest, signal: AbortSignal | undefined): Promise<AppendVerdict> {
+    const uses = await this.#usedKeys.find(request.keys)
+    return uses.length > 0 ? { kind: 'used', uses } : this.#queue.append(request, signal)
   }
 
   async #verify(request: AppendRequest): Promise<AppendVerdict> {
     const verdict = await this.#expectations.verify(request)
     // A key answers before the expectations; asked afterwards, none can have come between.
-    const uses = await findUses(this.#reader, request.keys)
+    const uses = await this.#usedKeys.find(request.keys)
     return uses.length > 0 ? { kind: 'used', uses } : verdict
   }
 
@@ -132,7 +142,7 @@ export class Appender {
     const { conditions, keys } = request
     const found = new Map(violations.map(({ stream, actual }) => [stream, actual]))
     if (keys.some(({ key }) => found.has(markerStream(key)))) {
-      const uses = await findUses(this.#reader, keys)
+      const uses = await this.#usedKeys.find(keys)
       if (uses.length > 0) return { kind: 'used', uses }
     }
     if (request.ids === 'given') {

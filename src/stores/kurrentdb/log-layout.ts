@@ -12,8 +12,9 @@ export interface LaidRecord {
 export type MetadataForm = 'json' | 'properties'
 
 /**
- * Where the records of an append lie, by the position of the last of them: the server tells no other, and lays
- * them one behind the other. Each takes its bytes in the format of records that the server has had since 2018.
+ * The positions of the records of an append, from that of the last one. The server answers with no other, and writes the
+ * records one behind the other, in a format that has been the same since 2018. Reading them back takes several times as long
+ * (docs/decisions/0045).
  */
 export function positionsBefore(
   last: LogPosition,

@@ -2,7 +2,7 @@ import { InvalidArgumentError, StoreFailedError, StreamDeletedError } from '../.
 import type { Position, Revision } from '../../base/revision.ts'
 import type { Direction, ReadAllRequest, ReadRequest, StoredEvent } from '../../adapter/store-adapter.ts'
 import type { Calls } from './connection.ts'
-import type { KurrentRecorded } from './driver.ts'
+import type { KurrentRecorded, LogPosition } from './driver.ts'
 import { asMnemeError, faultOf } from './errors.ts'
 import { clientFilter, isExact, isNothing, serverFilter } from './filter.ts'
 import { PageSize, readPage, type Page } from './page.ts'
@@ -133,11 +133,16 @@ export class Reader {
     return undefined
   }
 
-  /** What comes after a first page: handed on while it comes, and the next page asked for when one has arrived. */
+  /**
+   * What comes after a first page: handed on while it comes. When a page has arrived, the next one is asked for, except while
+   * the consumer has not begun with the one that arrived.
+   */
   async *#onwards({ open, size, isExact, ...begun }: Onwards): AsyncGenerator<StoredEvent[], undefined> {
     let { last, left } = begun
     if (left <= 0) return undefined
     const ahead: ReadAhead[] = []
+    let isOver = false
+    let askForNext = (): void => undefined
     const start = (after: KurrentRecorded, wanted: number): void => {
       const count = size.upTo(wanted)
       const source = open(after, count)
@@ -145,34 +150,52 @@ export class Reader {
       const readAhead = new ReadAhead(source, after, (end) => {
         size.learn(readAhead.records, readAhead.bytes)
         const rest = wanted - readAhead.records
-        if (rest > 0 && begun.isInside(toStored(end)) && (!readAhead.isWhole || readAhead.records >= count))
-          start(end, rest)
+        const isMore = rest > 0 && (!readAhead.isWhole || readAhead.records >= count)
+        if (isOver || !isMore || !begun.isInside(toStored(end))) return
+        if (ahead.includes(readAhead)) askForNext = () => start(end, rest)
+        else start(end, rest)
       })
       ahead.push(readAhead)
     }
+    const takePage = (): ReadAhead | undefined => {
+      const [page, ask] = [ahead.shift(), askForNext]
+      askForNext = () => undefined
+      ask()
+      return page
+    }
     start(last, isExact ? left : Infinity)
-    for (let readAhead = ahead.shift(); readAhead && left > 0; readAhead = ahead.shift()) {
-      try {
-        for (let batch = await readAhead.next(); batch && left > 0; batch = await readAhead.next()) {
-          last = batch.last
-          const inside = batch.events.filter(begun.isInside)
-          const events = inside.filter(begun.isAskedFor).slice(0, left)
-          left -= events.length
-          if (events.length > 0) yield events
-          if (inside.length < batch.events.length) return undefined
+    try {
+      for (let readAhead = takePage(); readAhead && left > 0; readAhead = takePage()) {
+        try {
+          for (let batch = await readAhead.next(); batch && left > 0; batch = await readAhead.next()) {
+            last = batch.last
+            const inside = batch.events.filter(begun.isInside)
+            const events = inside.filter(begun.isAskedFor).slice(0, left)
+            left -= events.length
+            if (events.length > 0) yield events
+            if (inside.length < batch.events.length) return undefined
+          }
+        } catch (error) {
+          if (!isTransient(error)) throw asMnemeError(error)
+          // It begins again behind what was handed on, once there is a server.
+          const behind = last
+          await this.#ask(async () => {
+            const source = open(behind, 1)
+            if (source) await readPage(source)
+          })
+          start(last, isExact ? left : Infinity)
         }
-      } catch (error) {
-        if (!isTransient(error)) throw asMnemeError(error)
-        // It begins again behind what was handed on, once there is a server.
-        const behind = last
-        await this.#ask(async () => {
-          const source = open(behind, 1)
-          if (source) await readPage(source)
-        })
-        start(last, isExact ? left : Infinity)
       }
+    } finally {
+      isOver = true
     }
     return undefined
+  }
+
+  /** Records of the log from a position on, in one call, also those that the store keeps for itself. */
+  recordsFrom(position: LogPosition, count: number): Promise<Page> {
+    const part = { direction: 'forwards', fromPosition: position, filter: USERS_AND_STORE } as const
+    return this.#call(() => this.#calls.readAll({ ...part, maxCount: BigInt(count) }))
   }
 
   /** A part of a stream, in one call; `undefined` where there is no such stream. @throws StreamDeletedError */
@@ -258,6 +281,9 @@ function spanOf(direction: Direction, from: number | undefined, to: number | und
   if (direction === 'forwards') return to - (from ?? 0) + 1
   return from === undefined ? Infinity : from - to + 1
 }
+
+/** All but the server's own events. */
+const USERS_AND_STORE = { filterOn: 'streamName', regex: '\\A(?!\\$)' } as const
 
 /** What to read where nothing is left out. */
 export const EVERYTHING = {

@@ -62,20 +62,22 @@ export function toStored(recorded: KurrentRecorded): StoredEvent {
   const metadata = textOf(recorded.metadata)
   const fields = ONLY_TIME.test(metadata) ? { [TIME]: metadata.slice(16, 40) } : parseObject(metadata)
   const { [TIME]: time, [VERSION]: version }: Readonly<Record<string, unknown>> = fields
+  const own = typeof time === 'string' && TIME_FORMAT.test(time) ? ownData(recorded) : undefined
   return {
     stream: recorded.streamId,
     id: recorded.id,
     type: recorded.type,
-    version: versionOf(version),
-    data: typeof time === 'string' ? textOf(recorded.data) : foreignData(recorded),
+    version: own === undefined ? 1 : versionOf(version),
+    data: own ?? foreignData(recorded),
     metadata: userMetadata(fields),
     revision: Number(recorded.revision),
     position: formatLogPosition(recorded.position ?? NOWHERE),
-    time: typeof time === 'string' ? time : timeOf(recorded.created),
+    time: own === undefined ? timeOf(recorded.created) : (time as string),
   }
 }
 
-/** What most events have for metadata, so that it need not be parsed. */
+const TIME_FORMAT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
+/** The metadata of most events, which need not be parsed. */
 const ONLY_TIME = /^\{"\$mneme\.time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"\}$/
 
 /** Which append wrote an event, as far as it says. */
@@ -85,6 +87,12 @@ export function appendOf({ metadata }: KurrentRecorded): unknown {
 
 /** Very old servers tell no position of an event in a stream. */
 const NOWHERE = { commit: 0n, prepare: 0n }
+
+/** Data as this store writes it: a JSON object. The metadata alone do not prove that, because others may copy them. */
+function ownData({ isJson, data }: KurrentRecorded): string | undefined {
+  const text = isJson ? textOf(data) : ''
+  return text.startsWith('{') && text.endsWith('}') ? text : undefined
+}
 
 /**
  * Data that another program wrote. An event's data is a JSON object here: anything else becomes the one member of

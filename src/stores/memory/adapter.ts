@@ -3,6 +3,7 @@ import { currentTime } from '../../base/clock.ts'
 import { matcherOf } from '../../adapter/log-filter.ts'
 import { type LogSource, tailLog } from '../../adapter/subscription-hub.ts'
 import { formatPosition, parsePosition } from '../../adapter/position.ts'
+import { categoryOf, compareNames } from '../../model/names.ts'
 import { historyRewound } from '../../base/errors.ts'
 import type { Position, Revision } from '../../base/revision.ts'
 import type {
@@ -14,6 +15,8 @@ import type {
   Repeated,
   StoreAdapter,
   StoredEvent,
+  StreamsRequest,
+  StreamSummary,
 } from '../../adapter/store-adapter.ts'
 
 /** The data of a memory store. Two adapters over the same data are like two processes over one database. */
@@ -30,7 +33,13 @@ export class MemoryData {
 /** The minimal reference of an adapter, and the model in property tests. */
 export function memoryAdapter(data = new MemoryData()): StoreAdapter {
   return {
-    capabilities: { severalStreams: true, keys: true, settlesAny: true, truncation: false },
+    capabilities: {
+      severalStreams: true,
+      keys: true,
+      settlesAny: true,
+      truncation: false,
+      listsStreams: true,
+    },
     identity: () => Promise.resolve(data.identity),
     append: (request) => {
       const verdict = append(data, request)
@@ -39,6 +48,7 @@ export function memoryAdapter(data = new MemoryData()): StoreAdapter {
     },
     read: (request) => pagesOfStream(data, request),
     readAll: (request) => pagesOfAll(data, request),
+    streams: (request) => pagesOfStreams(data, request),
     head: (stream) => Promise.resolve(headOf(data, stream)),
     logHead: () => Promise.resolve(data.log.at(-1)?.position),
     idAt: (position) => Promise.resolve(idAt(data, position)),
@@ -172,6 +182,26 @@ async function* pagesOfAll(
         -1,
         matches,
       )
+  return undefined
+}
+
+// eslint-disable-next-line @typescript-eslint/require-await -- as above
+async function* pagesOfStreams(
+  { streams }: MemoryData,
+  { category, after = '', limit = Infinity }: StreamsRequest,
+): AsyncGenerator<StreamSummary[], undefined> {
+  const names = [...streams.keys()]
+    .filter(
+      (name) => compareNames(name, after) > 0 && (category === undefined || categoryOf(name) === category),
+    )
+    .sort(compareNames)
+    .slice(0, limit)
+  for (let i = 0; i < names.length; i += PAGE_EVENTS) {
+    yield names.slice(i, i + PAGE_EVENTS).map((stream) => {
+      const events = streams.get(stream)!.length
+      return { stream, revision: events - 1, events }
+    })
+  }
   return undefined
 }
 

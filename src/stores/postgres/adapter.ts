@@ -4,7 +4,7 @@ import { Appender } from './appender.ts'
 import { Connections, type CallSettings } from './connection.ts'
 import type { PostgresPool } from './driver.ts'
 import { History } from './history.ts'
-import { HorizonNotes } from './standby.ts'
+import { StandbyHorizon } from './standby.ts'
 import { LogWatch, type PollIntervals } from './subscribe.ts'
 import { openSchema } from './migrate.ts'
 import { Reader } from './read.ts'
@@ -42,13 +42,13 @@ export async function postgresAdapter(
   const history = new History(statements)
   const connections = new Connections(pool, settings, (session) => history.check(session))
   const identity = await openSchema(connections, quoted, { mayMigrate: migrate, notesHorizon: standbys })
-  const notes = standbys ? new HorizonNotes(connections, statements, history) : undefined
+  const horizon = standbys ? new StandbyHorizon(connections, statements, history) : undefined
   // So that a standby can be read before anything is appended.
-  await notes?.note()
+  await horizon?.note()
   const waits = { busyTimeout, settleTimeout: statementTimeout }
   const log = new LogWatch(connections, statements, identity, settings.pollIntervals)
   const appender = new Appender(connections, statements, history, waits, () => {
-    notes?.due()
+    horizon?.appended()
     log.appended()
   })
   const reader = new Reader(connections, statements, history, {
@@ -56,11 +56,18 @@ export async function postgresAdapter(
     pollTimeout: settings.pollTimeout ?? POLL_TIMEOUT_MS,
   })
   return {
-    capabilities: { severalStreams: true, keys: true, settlesAny: true, truncation: false },
+    capabilities: {
+      severalStreams: true,
+      keys: true,
+      settlesAny: true,
+      truncation: false,
+      listsStreams: true,
+    },
     identity: () => Promise.resolve(identity),
     append: (request, signal) => appender.append(request, signal),
     read: (request) => reader.stream(request),
     readAll: (request) => reader.all(request),
+    streams: (request) => reader.streams(request),
     head: (stream) => reader.head(stream),
     logHead: () => reader.logHead(),
     idAt: (position) => reader.idAt(position),
@@ -73,7 +80,7 @@ export async function postgresAdapter(
       isSparing: true,
     }),
     close: async () => {
-      await Promise.all([notes?.close(), log.close()])
+      await Promise.all([horizon?.close(), log.close()])
       connections.close()
       await end()
     },

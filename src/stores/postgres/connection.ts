@@ -121,7 +121,7 @@ export class Connections {
     return true
   }
 
-  /** Gives back the connection at hand. */
+  /** Gives back the kept connection. */
   close(): void {
     this.shared.giveBack()
   }

@@ -149,7 +149,7 @@ export function causeOf(error: unknown): Error {
   return Object.assign(cause, defined({ code, severity, schema, table, constraint }))
 }
 
-/** What is to be dropped has views, foreign keys or the like on it. */
+/** The object to be dropped has views, foreign keys or the like on it. */
 const DEPENDENT_OBJECTS = '2BP01'
 
 /** Messages of the driver that quote nothing; others may come from the user's function for the password. */

@@ -212,7 +212,7 @@ export class Listener {
     }
   }
 
-  /** Makes the connection listen to the channels of the stores that want to, and to no others. */
+  /** Makes the connection listen to the channels of the listening stores, and to no other channels. */
   async #follow(session: Session): Promise<void> {
     try {
       await this.#inTurn(async () => {
@@ -231,7 +231,7 @@ export class Listener {
         }
         await listen(more).catch(async (error: unknown) => {
           if (!isRefusal(error)) throw error
-          // The schema of one of them may be gone, say: it is polled, and the others listen.
+          // For example, the schema of one store is gone: that store polls, and the others listen.
           for (const store of more) await listen([store]).catch(throwUnlessRefusal)
         })
         for (const [channel, statements] of less) {
@@ -277,7 +277,7 @@ const listeners = new WeakMap<PostgresPool, Listener>()
 const TOO_SMALL =
   'a pg.Pool with fewer than 3 connections is too small to listen to notifications: subscriptions are polled. Raise its max'
 
-/** Errors of a server on which nobody can listen. */
+/** Errors of a server that refuses to listen. */
 const REFUSALS: ReadonlySet<Fault> = new Set(['read-only', 'denied', 'refused'] as const)
 /** The smallest pool that can spare a connection: one is left to append, one to read. */
 const MIN_POOL_SIZE = 3

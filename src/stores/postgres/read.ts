@@ -1,5 +1,6 @@
 import { historyRewound, StoreBusyError, StoreUnavailableError } from '../../base/errors.ts'
 import { isBehind, type ScannedPage, type ScanRequest } from '../../adapter/subscription-hub.ts'
+import { behindName, nameRangesOf } from '../../adapter/name-ranges.ts'
 import type { Position, Revision } from '../../base/revision.ts'
 import type {
   Direction,
@@ -8,6 +9,8 @@ import type {
   ReadAllRequest,
   ReadRequest,
   StoredEvent,
+  StreamsRequest,
+  StreamSummary,
 } from '../../adapter/store-adapter.ts'
 import type { Connections } from './connection.ts'
 import type { History } from './history.ts'
@@ -21,6 +24,7 @@ import {
   LAST_UP_TO,
   page,
   type Statements,
+  streamsFrom,
 } from './statements.ts'
 import { Selection } from './filter.ts'
 import { type Ask, type Page, pageOf, Pager } from './pages.ts'
@@ -93,6 +97,26 @@ export class Reader {
       if (!last || (events.length < wanted && !isCut)) return undefined
       left -= events.length
       next = last.revision + (isForwards ? 1 : -1)
+    }
+    return undefined
+  }
+
+  /** The streams of the store in pages. */
+  async *streams(request: StreamsRequest): AsyncGenerator<StreamSummary[], undefined> {
+    let left = request.limit ?? Infinity
+    for (const { from, before } of nameRangesOf(request)) {
+      for (let next: string | undefined = from; next !== undefined && left > 0;) {
+        const wanted = Math.min(left, MAX_STREAMS_PER_PAGE)
+        const values = [next, String(wanted), ...(before === undefined ? [] : [before])]
+        const rows = await this.#ask(streamsFrom(before !== undefined), values)
+        const page = rows.map(([stream, revision]): StreamSummary => {
+          return { stream: stream!, revision: Number(revision), events: Number(revision) + 1 }
+        })
+        const last = page.at(-1)
+        if (last) yield page
+        left -= page.length
+        next = last && page.length === wanted ? behindName(last.stream) : undefined
+      }
     }
     return undefined
   }
@@ -323,5 +347,7 @@ function earlier(a: Position | undefined, b: Position): Position {
 const NOT_NOTED =
   'this standby does not know how far the log is complete: open a store that writes on the primary with standbys: true'
 const NOT_YET = 'the standby has not replayed the log up to that position yet: retry later'
+/** Streams in a page of a list. */
+const MAX_STREAMS_PER_PAGE = 1_000
 /** Events in a page. */
 const MAX_EVENTS_PER_PAGE = 1_000

@@ -12,7 +12,7 @@ export interface SendSettings {
 /** Learns which sessions wait for an answer. */
 export interface SessionObserver {
   started(session: Session): void
-  /** @param isAnswer whether the server has answered, rather than nobody waiting for it any more. */
+  /** @param isAnswer whether the server has answered; otherwise the statement was given up. */
   ended(session: Session, isAnswer: boolean): void
 }
 
@@ -124,7 +124,7 @@ export class Session {
   /** Gives the connection back to the pool, or ends it if it cannot be used any more. */
   release(): void {
     this.detach()
-    // One that is ended may still fail, when nobody listens any more.
+    // A connection that is being ended may still report an error.
     if (this.broken) this.client.on('error', () => undefined)
     this.client.release(this.broken !== undefined)
   }

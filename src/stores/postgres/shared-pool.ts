@@ -2,8 +2,8 @@ import type { PostgresClient, PostgresPool } from './driver.ts'
 import type { Session, SessionObserver } from './session.ts'
 
 /**
- * What all stores on one pool of this process share, so that many of them do not use it up: the one connection that is
- * kept at hand, and the knowledge which connections may be dead.
+ * The state that all stores on one pool of this process share, so that many stores do not use the pool up: the one connection
+ * that is kept for the next call, and which connections may be dead.
  */
 export class SharedPool implements SessionObserver {
   readonly pool: PostgresPool
@@ -37,7 +37,7 @@ export class SharedPool implements SessionObserver {
     return this.pool.options?.max ?? 10
   }
 
-  /** The connection at hand, which is the caller's from then on. */
+  /** Hands over the kept connection, if there is one. */
   take(): Session | undefined {
     const session = this.#kept
     this.#kept = undefined
@@ -47,7 +47,7 @@ export class SharedPool implements SessionObserver {
     return undefined
   }
 
-  /** Keeps a connection at hand for a moment. @returns false: another one is kept, or somebody waits for it. */
+  /** Keeps a connection for the next call. @returns false if another one is kept, or a call waits for one. */
   keep(session: Session): boolean {
     const { waitingCount = 0, totalCount, idleCount = 1 } = this.pool
     const isScarce = waitingCount > 0 || (idleCount === 0 && totalCount >= this.size)
@@ -60,7 +60,7 @@ export class SharedPool implements SessionObserver {
     return true
   }
 
-  /** Gives the connection at hand back to the pool. */
+  /** Gives the kept connection back to the pool. */
   giveBack(): void {
     clearTimeout(this.#keptTimer)
     this.#keptTimer = undefined
@@ -102,5 +102,5 @@ export class SharedPool implements SessionObserver {
 
 const sharedPools = new WeakMap<PostgresPool, SharedPool>()
 
-/** Milliseconds for which a connection is kept at hand. */
+/** Milliseconds for which a connection is kept. */
 const KEPT_MS = 50

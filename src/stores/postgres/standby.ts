@@ -5,10 +5,10 @@ import { formatNumber } from './position.ts'
 import { NOTE_HORIZON, type Statements } from './statements.ts'
 
 /**
- * Notes for standbys how far the log is complete: a moment after something was appended, and not more often; again
- * and again, until what this process has seen is below it.
+ * Notes for standbys how far the log is complete (its horizon): {@link NOTE_INTERVAL_MS} after an append, and again after
+ * as long until the horizon has passed every event that this process has seen.
  */
-export class HorizonNotes {
+export class StandbyHorizon {
   readonly #connections: Connections
   readonly #statements: Statements
   readonly #history: History
@@ -21,16 +21,16 @@ export class HorizonNotes {
     this.#history = history
   }
 
-  /** Something was appended. */
-  due(): void {
+  /** This process appended something: notes the horizon soon. */
+  appended(): void {
     if (this.#isClosed) return
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined
       void this.note()
-    }, EVERY)
+    }, NOTE_INTERVAL_MS)
   }
 
-  /** Notes what is still to be noted. */
+  /** Notes the horizon once more if that is due. */
   async close(): Promise<void> {
     this.#isClosed = true
     if (!this.#timer) return
@@ -38,20 +38,20 @@ export class HorizonNotes {
     await this.note()
   }
 
-  /** Notes it now, if that can be. */
+  /** Notes the horizon now; if that fails, again later. */
   async note(): Promise<void> {
     try {
       const statement = this.#statements.of(NOTE_HORIZON)
       const [row] = await this.#connections.use((session) => session.query(statement))
       const noted = formatNumber(row?.[0] ?? '0')
-      // An earlier append is still being committed, or another process was at it.
-      if (noted < (this.#history.position ?? '')) this.due()
+      // An earlier append is still being committed, or another process was noting the horizon.
+      if (noted < (this.#history.position ?? '')) this.appended()
     } catch (error) {
-      // A standby notes nothing itself.
-      if (faultOf(error) !== 'read-only') this.due()
+      // On a standby nothing can be noted.
+      if (faultOf(error) !== 'read-only') this.appended()
     }
   }
 }
 
-/** Milliseconds. */
-const EVERY = 100
+/** Milliseconds from an append to the note, and between two notes. */
+const NOTE_INTERVAL_MS = 100

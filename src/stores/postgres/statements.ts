@@ -85,6 +85,24 @@ export const NOTIFY = `SELECT set_config('synchronous_commit', 'off', true), pg_
 
 export const HEAD = 'SELECT revision FROM SCHEMA.events WHERE stream = $1 ORDER BY revision DESC LIMIT 1'
 
+/**
+ * The streams from a name ($1) on, and below another if there is one: PostgreSQL cannot skip to the next name of an index by
+ * itself. Two steps in the index a stream; $2: how many at most.
+ */
+export function streamsFrom(before: boolean): string {
+  const upTo = before ? ' AND e.stream < $3' : ''
+  const first = (from: string) =>
+    `SELECT e.stream FROM SCHEMA.events e WHERE e.stream ${from}${upTo} ORDER BY e.stream LIMIT 1`
+  return `WITH RECURSIVE names (stream, n) AS (
+      SELECT f.stream, 1::bigint FROM (${first('>= $1')}) f
+      UNION ALL
+      SELECT f.stream, p.n + 1 FROM names p CROSS JOIN LATERAL (${first('> p.stream')}) f WHERE p.n < $2
+    )
+    SELECT names.stream, h.revision FROM names CROSS JOIN LATERAL (
+      SELECT e.revision FROM SCHEMA.events e WHERE e.stream = names.stream ORDER BY e.revision DESC LIMIT 1) h
+    ORDER BY names.n`
+}
+
 /** The events of a few ranges of positions. */
 export const STORED = `SELECT ${COLUMNS} FROM unnest($1::bigint[], $2::bigint[]) AS range(first, last)
   JOIN SCHEMA.events e ON e.position >= range.first AND e.position <= range.last`

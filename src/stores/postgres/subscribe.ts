@@ -6,8 +6,8 @@ import { TokenBucket } from '../../base/token-bucket.ts'
 import type { Row } from './wire.ts'
 
 /**
- * Tells watchers of the log that there may be something new: what this process appends, what other processes notify, and,
- * because a notification can be lost, by a poll. Nothing runs and no connection is held while nobody watches.
+ * Tells watchers of the log that there may be new events: after appends of this process, after notifications of other
+ * processes, and, because a notification can be lost, by a poll. Without watchers nothing runs and no connection is held.
  */
 export class LogWatch {
   readonly #connections: Connections

@@ -72,7 +72,7 @@ export class WireQuery implements PostgresQuery {
   }
 
   handleRowDescription(): void {
-    // Nobody asked.
+    // No statement asks for a description of its rows.
   }
 
   handlePortalSuspended(): void {

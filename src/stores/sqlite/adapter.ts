@@ -6,6 +6,7 @@ import { retryBusy } from './errors.ts'
 import type { Statements } from './connection.ts'
 import { isTurnDue, nextTurn } from './event-loop.ts'
 import { allPages, idAt, logHeadOf, scanPages, streamPages } from './read.ts'
+import { streamsPages } from './streams.ts'
 import type { SharedFile } from './shared-file.ts'
 
 /** A store's adapter on an open file, which it may share. Waits up to `busyTimeout` ms for other processes. */
@@ -19,11 +20,18 @@ export function sqliteAdapter(file: SharedFile, busyTimeout: number): StoreAdapt
     }, busyTimeout)
   }
   return {
-    capabilities: { severalStreams: true, keys: true, settlesAny: true, truncation: false },
+    capabilities: {
+      severalStreams: true,
+      keys: true,
+      settlesAny: true,
+      truncation: false,
+      listsStreams: true,
+    },
     identity: () => Promise.resolve(connection.identity),
     append: (request, signal) => queue.append(request, busyTimeout, signal),
     read: (request) => streamPages(connection, request, busyTimeout),
     readAll: (request) => allPages(connection, request, busyTimeout),
+    streams: (request) => streamsPages(connection, request, busyTimeout),
     head: (stream) => reading((sql) => headOf(sql, stream)),
     logHead: async () => {
       const position = await reading(logHeadOf)

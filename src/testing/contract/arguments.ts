@@ -7,6 +7,7 @@ import type {
   EventStore,
   ReadAllOptions,
   ReadOptions,
+  StreamsOptions,
   StreamWrite,
 } from '../../store/event-store.ts'
 import { changed } from './faults.ts'
@@ -99,6 +100,18 @@ const readAllOptions: readonly Wrong[] = [
   [{ types: 'a' }, 'types'],
 ]
 
+const streamsOptions: readonly Wrong[] = [
+  [null, 'options'],
+  [{ categories: ['a'] }, 'options.categories'],
+  [{ direction: 'backwards' }, 'options.direction'],
+  [{ category: '' }, 'category'],
+  [{ category: 1 }, 'category'],
+  [{ after: '' }, 'after'],
+  [{ after: 7 }, 'after'],
+  [{ signal: 'x' }, 'signal'],
+  ...[...numbers, 0].map((limit): Wrong => [{ limit }, 'limit']),
+]
+
 /** F1 for wrong arguments: an error that names the argument, and nothing is written. */
 export function wrongArguments(prove: Prove): void {
   prove('F1: append names the argument that is wrong', async (store) => {
@@ -158,6 +171,19 @@ export function wrongArguments(prove: Prove): void {
     await store.append({ stream: 'a', events: happenings(2) })
     for (const [given, argument] of readAllOptions) {
       await names(argument, given, () => drain(store.readAll(given as ReadAllOptions)))
+    }
+  })
+
+  prove('F1: readPage, readAllPage and streams name the argument that is wrong', async (store) => {
+    await store.append({ stream: 'a', events: happenings(2) })
+    for (const [given, argument] of readOptions) {
+      await names(argument, given, () => store.readPage('a', given as ReadOptions))
+    }
+    for (const [given, argument] of readAllOptions) {
+      await names(argument, given, () => store.readAllPage(given as ReadAllOptions))
+    }
+    for (const [given, argument] of streamsOptions) {
+      await names(argument, given, () => store.streams(given as StreamsOptions))
     }
   })
 

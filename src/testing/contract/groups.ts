@@ -1,5 +1,6 @@
 import { appending } from './appending.ts'
 import { wrongArguments } from './arguments.ts'
+import { claims } from './claims.ts'
 import { closing } from './closing.ts'
 import { deciding } from './deciding.ts'
 import { decidingTogether } from './deciding-together.ts'
@@ -10,6 +11,7 @@ import { interrupted } from './interrupted.ts'
 import { isolation } from './isolation.ts'
 import { keys } from './keys.ts'
 import { limits } from './limits.ts'
+import { listing } from './listing.ts'
 import { loading } from './loading.ts'
 import { metadata } from './metadata.ts'
 import { names } from './names.ts'
@@ -41,6 +43,7 @@ export const groups: Readonly<Record<string, Group>> = {
   'reading a stream': reading,
   'reading all streams': readingAll,
   'where a store stands': standing,
+  'listing streams': listing,
   'loading states': loading,
   'stopping a reader': stopping,
   subscribing,
@@ -49,6 +52,7 @@ export const groups: Readonly<Record<string, Group>> = {
   'deciding on current state': deciding,
   'deciding together': decidingTogether,
   'what a caller expects': preconditions,
+  claims,
   'commands under a key': executingKeys,
   'handling a command': handling,
   'wrong arguments': wrongArguments,

@@ -92,6 +92,60 @@ export function readingAll(prove: Prove): void {
     },
   )
 
+  prove(
+    'R5: pages of all streams, with a filter or without, end at the head that they state',
+    async (store) => {
+      assert.deepEqual(await store.readAllPage(), { events: [], head: undefined, next: undefined })
+      for (const i of upTo(8)) await store.append({ stream: `s-${i % 3}`, events: happenings(2) })
+      const log = await everything(store)
+      const head = log.at(-1)?.position
+      for (const direction of ['forwards', 'backwards'] as const) {
+        for (const filter of [{}, { streams: ['s-1'] }, { types: ['absent'] }]) {
+          const expected = await drain(store.readAll({ direction, ...filter }))
+          const whole = await store.readAllPage({ direction, ...filter })
+          assert.deepEqual(whole, { events: expected, head, next: undefined })
+          const found: Recorded[] = []
+          for (let after: string | undefined; ;) {
+            const page = await store.readAllPage({ direction, ...filter, limit: 3, ...(after && { after }) })
+            assert.equal(page.head, head)
+            found.push(...page.events)
+            after = page.next
+            if (after === undefined) break
+          }
+          assert.deepEqual(found, expected)
+        }
+      }
+      const to = log[9]!.position
+      const upToNine = { events: log.slice(0, 10), head, next: undefined }
+      assert.deepEqual(await store.readAllPage({ to }), upToNine)
+    },
+  )
+
+  prove(
+    'R5: a reader of pages that continues from next or head gets each event once',
+    async (store, realm) => {
+      const other = await realm.open()
+      const growing = Promise.all(
+        upTo(40).map((i) => other.append({ stream: `s-${i % 4}`, events: happenings(1 + (i % 3), i) })),
+      )
+      const seen: Recorded[] = []
+      let after: string | undefined
+      for (let isOver = false; !isOver;) {
+        isOver = await Promise.race([
+          growing.then(() => true),
+          new Promise<false>((go) => setImmediate(go, false)),
+        ])
+        for (;;) {
+          const page = await store.readAllPage({ limit: 7, ...(after !== undefined && { after }) })
+          seen.push(...page.events)
+          after = page.next ?? page.head
+          if (page.next === undefined) break
+        }
+      }
+      assert.deepEqual(seen, await everything(store))
+    },
+  )
+
   prove('R1: all streams can be read in parts of any size, from position to position', async (store) => {
     for (const i of upTo(9)) await store.append({ stream: `s-${i % 3}`, events: happenings(13) })
     const log = await everything(store)

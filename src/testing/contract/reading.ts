@@ -154,6 +154,41 @@ export function reading(prove: Prove): void {
     },
   )
 
+  prove('R5: a page of a stream comes with the head that the stream had then', async (store, realm) => {
+    const other = await realm.open()
+    assert.deepEqual(await store.readPage('a'), { events: [], head: 'none', next: undefined })
+    for (const n of upTo(10))
+      await (n % 2 === 0 ? store : other).append({ stream: 'a', events: happenings(1, n) })
+    const all = await drain(store.read('a'))
+    assert.deepEqual(await store.readPage('a'), { events: all, head: 9, next: undefined })
+    const part = { from: 2, to: 7, limit: 4 }
+    assert.deepEqual(await store.readPage('a', part), { events: all.slice(2, 6), head: 9, next: 6 })
+    const rest = { events: all.slice(6, 8), head: 9, next: undefined }
+    assert.deepEqual(await store.readPage('a', { ...part, from: 6 }), rest)
+    assert.deepEqual(await store.readPage('a', { from: 10 }), { events: [], head: 9, next: undefined })
+    const latest = await other.readPage('a', { direction: 'backwards', limit: 3 })
+    assert.deepEqual(latest, { events: all.slice(7).reverse(), head: 9, next: 6 })
+    const first = { events: all.slice(0, 1), head: 9, next: undefined }
+    assert.deepEqual(await store.readPage('a', { direction: 'backwards', from: 0, limit: 1 }), first)
+  })
+
+  prove('R5: a page and its head agree while the stream grows', async (store, realm) => {
+    const other = await realm.open()
+    const progress = { isOver: false }
+    const growing = (async () => {
+      for (const n of upTo(60)) await other.append({ stream: 'a', events: happenings(1, n) })
+      progress.isOver = true
+    })()
+    while (!progress.isOver) {
+      const whole = await store.readPage('a')
+      assert.equal(whole.events.at(-1)?.revision ?? 'none', whole.head)
+      const latest = await store.readPage('a', { direction: 'backwards', limit: 2 })
+      assert.equal(latest.events[0]?.revision ?? 'none', latest.head)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await growing
+  })
+
   prove('R1: concurrent calls of next on one reader get the events in order', async (store) => {
     await store.append({ stream: 'a', events: happenings(300) })
     const reader = store.read('a')

@@ -32,6 +32,7 @@ const DEFAULT_CAPABILITIES: Capabilities = {
   keys: true,
   settlesAny: true,
   truncation: false,
+  listsStreams: true,
 }
 
 /** The data of one case, with the stores opened over it. All of them are closed at the end of the case. */

@@ -381,6 +381,29 @@ export function subscribing(prove: Prove): void {
     await failureOf(StoreClosedError, () => own.subscribe().next())
   })
 
+  prove(
+    'F3: closing the store before a loop of a subscription begins, or soon after, ends that loop without an error',
+    async (store, realm) => {
+      const { position } = await store.append({ stream: 'a', events: happenings(3) })
+      const last = (await everything(store)).at(-1)!
+      const checkpoint = { store: await store.identity(), position: last.position, id: last.id }
+      for (const from of ['start', 'end', position!, checkpoint] as const) {
+        const own = await realm.open()
+        const consume = async () => drain(own.subscribe({ from }))
+        const late = own.subscribe({ from })
+        const early = upTo(5).map(consume)
+        const soon = upTo(5).map(async (n) => {
+          for (const _ of upTo(n)) await Promise.resolve()
+          return own.close()
+        })
+        await Promise.all(soon)
+        for (const events of [...(await Promise.all(early)), await drain(late)]) {
+          assert.ok(events.length <= 3)
+        }
+      }
+    },
+  )
+
   prove('P1: subscribing from a checkpoint of another store fails at once', async (store) => {
     await store.append({ stream: 'a', events: happenings(3) })
     const [{ position, id } = assert.fail()] = await everything(store)

@@ -57,6 +57,18 @@ const written: Readonly<
     event: { metadata: '{"$correlationId":"c1","$causationId":"c2","$other":"x","user":"u"}' },
     ...{ data: '{}', metadata: { correlation: 'c1', causation: 'c2', user: 'u' } },
   },
+  "a time in the store's own metadata that is none": {
+    event: { data: '17', metadata: '{"$mneme.time":"tomorrow"}' },
+    ...{ data: '{"$value":17}', metadata: {} },
+  },
+  "a time in the store's own metadata, with data that the store does not write": {
+    event: { data: '[1]', metadata: '{"$mneme.time":"2020-01-01T00:00:00.000Z"}' },
+    ...{ data: '{"$value":[1]}', metadata: {} },
+  },
+  "a time in the store's own metadata, with bytes": {
+    event: { contentType: octets, data: '{"a":1}', metadata: '{"$mneme.time":"2020-01-01T00:00:00.000Z"}' },
+    ...{ data: base64('{"a":1}'), metadata: {} },
+  },
   'metadata with odd names': {
     event: { metadata: '{"":"empty","__proto__":"p","constructor":"c"}' },
     ...{ data: '{}', metadata: { constructor: 'c' } },

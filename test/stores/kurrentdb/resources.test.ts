@@ -118,6 +118,31 @@ describe('stores', () => {
     await until(() => server.faults.openReads === 0, 'the server has no read left to answer')
   })
 
+  test('a reader that pauses has one page read ahead, and none once it has stopped (on the stand-in)', async () => {
+    const server = await ownServer()
+    const adapter = await opened(server.connectionString)
+    const stream = unique()
+    const large = () => times(150, () => happened(stream, { text: 'x'.repeat(64 * 1024) }))
+    await adapter.append(appendOf({ [stream]: 'none' }, large()))
+    await adapter.append(appendOf({ [stream]: 149 }, large()))
+    const store = createStore(adapter)
+    for (const read of [() => store.read(stream), () => store.readAll()]) {
+      const before = server.faults.reads
+      const reader = read()
+      // The first page holds 32 events, the others as many as are 4 MiB.
+      for (let i = 0; i < 40; i++) await reader.next()
+      await until(() => server.faults.reads - before === 3, 'the page after the one at hand is read')
+      let heads = 0
+      for (; heads < 20; heads++) await adapter.head(stream)
+      expect(server.faults.reads - before - heads).toBe(3)
+      for (let i = 0; i < 64; i++) await reader.next()
+      await until(() => server.faults.reads - before - heads === 4, 'the next page is read')
+      await reader.return?.()
+      for (; heads < 40; heads++) await adapter.head(stream)
+      expect(server.faults.reads - before - heads).toBe(4)
+    }
+  })
+
   test('a read up to a limit makes one call, and the answer to a used key two (on the stand-in)', async () => {
     const server = await ownServer()
     const adapter = await opened(server.connectionString)

@@ -86,10 +86,14 @@ export function lockOf(schema: string): string {
   return `hashtextextended($1, ${pg.escapeLiteral(`${pg.escapeIdentifier(schema)}.positions`)}::regclass::oid::bigint)`
 }
 
-/** A fresh database on the server that the tests of a file share, or on one of their own. */
+/** A database of the running test's own, on the server that all files share, or on one of the test's own. */
 export async function testDatabase(server?: TestServer): Promise<TestDatabase> {
-  const its = server ?? (await testServer())
-  return new TestDatabase(its, await its.createDatabase())
+  if (server) return new TestDatabase(server, await server.createDatabase())
+  const shared = await testServer()
+  const url = await shared.takeDatabase()
+  // Registered first, and so run after what the test opens in it was closed.
+  onTestFinished(() => shared.giveBackDatabase(url))
+  return new TestDatabase(shared, url)
 }
 
 /** Waits for something that is about to be. */
@@ -99,9 +103,10 @@ export async function until(
   milliseconds = 60_000,
 ): Promise<void> {
   const giveUp = performance.now() + milliseconds
-  while (!(await isSo())) {
+  // Questions to a server cost CPU: the longer it takes, the less often it is asked.
+  for (let pause = 2; !(await isSo()); pause = Math.min(pause * 1.5, 40)) {
     if (performance.now() > giveUp) throw new Error(`not within ${String(milliseconds)} ms: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await new Promise((resolve) => setTimeout(resolve, pause))
   }
 }
 

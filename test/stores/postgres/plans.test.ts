@@ -119,6 +119,23 @@ describe.skipIf(serverProblem)('plans on 200,000 events', () => {
     }
   })
 
+  test.each([
+    ['all', {}],
+    ['of a category', { category: 'odd' }],
+  ])('a list of streams, %s: by two rows each', async (_, options) => {
+    plans.length = 0
+    const names: string[] = []
+    for await (const { stream } of store.streams({ ...options, after: 'odd-1', limit: 20 }))
+      names.push(stream)
+    expect(names).toHaveLength(20)
+    const [plan = ''] = plans
+    expect(plan).toContain('using events_stream_revision')
+    expect(plan).not.toMatch(/Seq Scan|Bitmap/)
+    for (const [, rows, loops] of plan.matchAll(/Index (?:Only )?Scan.*actual rows=([\d.]+) loops=(\d+)/g)) {
+      expect(Number(rows) * Number(loops)).toBeLessThanOrEqual(21)
+    }
+  })
+
   describe('of a subscriber at the end of the log', () => {
     const rowsOf = (plan: string) =>
       [...plan.matchAll(/Index (?:Only )?Scan.*actual rows=([\d.]+) loops=(\d+)/g)].map(

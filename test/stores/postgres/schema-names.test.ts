@@ -1,14 +1,16 @@
 import { describe, expect, test } from 'vitest'
 
 import { happened, historyOf } from '../sqlite/history.ts'
-import { testDatabase, type TestDatabase } from './database.ts'
-import { serverProblem } from './server.ts'
+import { TestDatabase } from './database.ts'
+import { serverProblem, testServer } from './server.ts'
 
 let shared: Promise<TestDatabase> | undefined
 
 /** One database for all of them. */
 function oneDatabase(): Promise<TestDatabase> {
-  return (shared ??= testDatabase())
+  return (shared ??= testServer().then(
+    async (server) => new TestDatabase(server, await server.createDatabase()),
+  ))
 }
 
 describe.skipIf(serverProblem)('the name of a schema', () => {

@@ -58,6 +58,8 @@ export class TestServer {
   readonly #own: OwnServer | undefined
   readonly #pools = new Map<string, pg.Pool>()
   readonly #databases = new Set<string>()
+  /** The names of databases that were given back. */
+  readonly #free: string[] = []
   readonly #paused = new Set<number>()
 
   /** @internal Use `startServer`, `ownServer` or `testServer`. */
@@ -92,6 +94,33 @@ export class TestServer {
     await this.query(`CREATE DATABASE ${name}`)
     this.#databases.add(name)
     return this.url(name)
+  }
+
+  /**
+   * A database without anything in it, for one test; its URL. Where the server is the run's own, it is one that an earlier
+   * test has given back: making a database costs far more than emptying one.
+   */
+  async takeDatabase(): Promise<string> {
+    const free = this.#free.pop()
+    return free === undefined ? this.createDatabase() : this.url(free)
+  }
+
+  /** Gives a database of `takeDatabase` back, empty; drops it if more than its schemas was changed. */
+  async giveBackDatabase(url: string): Promise<void> {
+    const name = new URL(url).pathname.slice(1)
+    // A server of others is left as it was.
+    if (this.isExternal || !(await this.#isEmptied(name))) await this.dropDatabase(url)
+    else this.#free.push(name)
+  }
+
+  async #isEmptied(name: string): Promise<boolean> {
+    try {
+      const [state] = await this.query(EMPTY_DATABASE, name)
+      return state?.is_clean === true
+    } catch {
+      // A session holds a lock, or the test has made what cannot be dropped like this.
+      return false
+    }
   }
 
   /** Drops a database of `createDatabase`, by its URL, even under its sessions; without it, it goes with the server. */
@@ -177,10 +206,11 @@ export class TestServer {
     this.#paused.delete(pid)
   }
 
-  /** Drops the databases that were created with this object, and its connections. */
+  /** Drops the databases that were created with this object, but for those that were given back. */
   async dropDatabases(): Promise<void> {
-    for (const name of this.#databases) await this.dropDatabase(this.url(name))
-    this.#disconnect()
+    const used = [...this.#databases].filter((name) => !this.#free.includes(name))
+    for (const name of used) await this.dropDatabase(this.url(name))
+    if (this.#free.length === 0) this.#disconnect()
   }
 
   /** Stops it and removes everything. */
@@ -202,6 +232,31 @@ export class TestServer {
     return this.#own
   }
 }
+
+/**
+ * Ends the other sessions of a database, and drops its schemas. Says whether it is then like a new one: few tests change its
+ * settings, owner, rights, extensions and the like.
+ */
+const EMPTY_DATABASE = `
+  RESET ALL; SELECT set_config('lock_timeout', '5s', true);
+  SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend';
+  DO $$ DECLARE name text; BEGIN
+    FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'public')
+    LOOP EXECUTE format('DROP SCHEMA %I CASCADE', name); END LOOP;
+    IF EXISTS (SELECT FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass AND refobjid = 'public'::regnamespace) THEN
+      DROP SCHEMA public CASCADE;
+      CREATE SCHEMA public AUTHORIZATION pg_database_owner;
+      GRANT USAGE ON SCHEMA public TO PUBLIC;
+    END IF;
+  END $$;
+  SELECT datacl IS NULL AND datdba = 10 AND datconnlimit = -1 AND (SELECT count(*) = 1 FROM pg_extension)
+      AND NOT EXISTS (SELECT FROM pg_publication) AND NOT EXISTS (SELECT FROM pg_event_trigger)
+      AND NOT EXISTS (SELECT FROM pg_default_acl) AND NOT EXISTS (SELECT FROM pg_largeobject_metadata)
+      AND (SELECT nspacl::text = '{pg_database_owner=UC/pg_database_owner,=U/pg_database_owner}' FROM pg_namespace
+        WHERE nspname = 'public')
+      AND NOT EXISTS (SELECT FROM pg_db_role_setting s WHERE s.setdatabase = d.oid) AS is_clean
+    FROM pg_database d WHERE datname = current_database()`
 
 /** Starts a server of the caller's own, on an empty data folder. Destroy it. */
 export async function startServer(options: ServerOptions = {}): Promise<TestServer> {

@@ -50,6 +50,8 @@ export class Faults {
   openReads = 0
   /** Reads that have begun, subscriptions among them. */
   reads = 0
+  /** Writes that have arrived. */
+  writes = 0
   /** How long each answer to a write takes, and each read until it begins, in milliseconds. */
   delay = 0
   readonly #cut: () => void
@@ -87,6 +89,7 @@ export class Faults {
 
   /** Commits a write, unless something befalls it. At once, so that writes keep their order. */
   async write<T>(commit: () => T, isCancelled: () => boolean): Promise<Handled<T>> {
+    this.writes++
     const fault = this.#writes.shift()
     if (fault?.kind === 'wait' && fault.before) {
       this.#arrivals.shift()?.()

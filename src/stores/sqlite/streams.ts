@@ -1,0 +1,57 @@
+import { behindName, type NameRange, nameRangesOf } from '../../adapter/name-ranges.ts'
+import type { StreamsRequest, StreamSummary } from '../../adapter/store-adapter.ts'
+import type { Connection } from './connection.ts'
+import { retryBusy } from './errors.ts'
+import { isTurnDue, nextTurn } from './event-loop.ts'
+
+/** The streams of a store in pages. The index of names and revisions finds each one, in two steps. */
+export async function* streamsPages(
+  connection: Connection,
+  request: StreamsRequest,
+  timeout: number,
+): AsyncGenerator<StreamSummary[], undefined> {
+  let left = request.limit ?? Infinity
+  for (const { from, before } of nameRangesOf(request)) {
+    for (let next: string | undefined = from; next !== undefined && left > 0;) {
+      if (isTurnDue()) await nextTurn()
+      const wanted = Math.min(left, PAGE_STREAMS)
+      const range: NameRange = { from: next, before }
+      const page: StreamSummary[] = await retryBusy(() => takePage(connection, range, wanted), timeout)
+      const last = page.at(-1)
+      if (last) yield page
+      left -= page.length
+      next = last && page.length === wanted ? behindName(last.stream) : undefined
+    }
+  }
+  return undefined
+}
+
+function takePage(connection: Connection, { from, before }: NameRange, wanted: number): StreamSummary[] {
+  connection.history.ensure()
+  const sql = before === undefined ? ALL : UP_TO
+  const values = before === undefined ? [from, wanted] : [from, before, before, wanted]
+  const rows = connection.reading(() => connection.prepare(sql).all(...values)) as Row[]
+  return rows.map(({ stream, revision }) => ({ stream, revision, events: revision + 1 }))
+}
+
+interface Row {
+  readonly stream: string
+  readonly revision: number
+}
+
+/** SQLite cannot skip to the next name of an index by itself: `GROUP BY` would walk through all events. */
+const listing = (upTo: string) => `
+  WITH RECURSIVE names (stream) AS (
+    SELECT * FROM (SELECT stream FROM mneme_events WHERE stream >= ?${upTo} ORDER BY stream LIMIT 1)
+    UNION ALL
+    SELECT (SELECT e.stream FROM mneme_events e WHERE e.stream > names.stream${upTo} ORDER BY e.stream LIMIT 1)
+      FROM names WHERE names.stream IS NOT NULL
+    LIMIT ?
+  )
+  SELECT stream, (SELECT max(e.revision) FROM mneme_events e WHERE e.stream = names.stream) AS revision
+    FROM names WHERE stream IS NOT NULL`
+const ALL = listing('')
+const UP_TO = listing(' AND stream < ?')
+
+/** Streams in a page. */
+const PAGE_STREAMS = 256
