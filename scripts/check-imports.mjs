@@ -39,6 +39,11 @@ const layers = {
     node: true,
     lazy: [],
   },
+  simulation: {
+    imports: [base, model, adapter, store, 'execution', 'stores/memory'],
+    node: true,
+    lazy: [],
+  },
   // What a program can import, and the tools that know nothing of events.
   http: { imports: [face, base], node: false, lazy: [] },
   opentelemetry: { imports: [face, 'projections'], node: true, lazy: [] },

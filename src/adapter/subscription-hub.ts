@@ -6,6 +6,7 @@ import { TokenBucket } from '../base/token-bucket.ts'
 import { isSameFilter, unionOf } from './log-filter.ts'
 import type { LogFilter, LogPlace, StoreAdapter, SubscribedPage, SubscribeRequest } from './store-adapter.ts'
 import { isBehind, Member, type ScannedPage } from './subscription-member.ts'
+import { environment } from '../base/environment.ts'
 
 export { isBehind, type ScannedPage } from './subscription-member.ts'
 
@@ -69,7 +70,7 @@ class LogTail {
   /** The present pass over new events. */
   #pass: Promise<void> | undefined
   readonly #rate = new TokenBucket(PASS_INTERVAL_MS, MAX_PASSES_AT_ONCE)
-  #timer: ReturnType<typeof setTimeout> | undefined
+  #cancelTimer: (() => void) | undefined
 
   constructor(source: LogSource) {
     this.#source = source
@@ -173,8 +174,8 @@ class LogTail {
     if (!this.#members.delete(member)) return
     this.#union = undefined
     if (this.#members.size > 0) return
-    clearTimeout(this.#timer)
-    this.#timer = undefined
+    this.#cancelTimer?.()
+    this.#cancelTimer = undefined
     this.#isDue = false
     this.#unwatch?.()
     this.#unwatch = undefined
@@ -183,20 +184,20 @@ class LogTail {
 
   readonly #changed = (): void => {
     this.#isChanged = true
-    if (this.#pass || this.#timer !== undefined || this.#members.size === 0) return
+    if (this.#pass || this.#cancelTimer || this.#members.size === 0) return
     const { wait } = this.#rate
     if (wait === 0) {
       this.#begin()
       return
     }
-    this.#timer = setTimeout(() => {
+    this.#cancelTimer = environment.after(wait, () => {
       this.#begin()
-    }, wait)
+    })
   }
 
   #begin(): void {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
+    this.#cancelTimer?.()
+    this.#cancelTimer = undefined
     this.#rate.take()
     this.#pass = this.#run().finally(() => {
       this.#pass = undefined

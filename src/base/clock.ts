@@ -1,22 +1,10 @@
 import { onAbort } from './abort.ts'
+import { type Clock, environment } from './environment.ts'
 
-/** The time that deadlines, retries and pauses go by. Tests inject a clock of their own. */
-export interface Clock {
-  /** Milliseconds since some moment; they never go back. */
-  now(): number
-  /** Calls back after so many milliseconds, at most {@link MAX_TIMER_MS}, unless the returned function is called before. */
-  after(milliseconds: number, callback: () => void): () => void
-}
+export type { Clock } from './environment.ts'
 
-export const systemClock: Clock = {
-  now: () => performance.now(),
-  after(milliseconds, callback) {
-    const timer = setTimeout(callback, milliseconds)
-    return () => {
-      clearTimeout(timer)
-    }
-  },
-}
+/** The clock of this program. */
+export const systemClock: Clock = environment
 
 /** Timers with longer delays fire at once. */
 export const MAX_TIMER_MS = 2 ** 31 - 1
@@ -41,7 +29,7 @@ export function pause(clock: Clock, milliseconds: number, signal?: AbortSignal):
 
 /** The current time as events carry it: ISO 8601, UTC, with milliseconds. */
 export function currentTime(): string {
-  return timeOf(Date.now())
+  return timeOf(environment.date())
 }
 
 /** A time, in milliseconds since 1970, as events carry it. Consecutive events often share it, so the last text is kept. */

@@ -1,3 +1,4 @@
+import { environment } from './environment.ts'
 import { checkOptions, checkWhole } from './arguments.ts'
 import { type Clock, MAX_TIMER_MS, pause, systemClock } from './clock.ts'
 import { InvalidArgumentError, isTransient } from './errors.ts'
@@ -63,7 +64,7 @@ const MAX_DOUBLINGS = 100
 
 /** The delays before one retry after the other. */
 export function* retryDelays(policy: RetryPolicy): Generator<number, never> {
-  for (let retry = 1; ; retry++) yield retryDelay(policy, retry, Math.random())
+  for (let retry = 1; ; retry++) yield retryDelay(policy, retry, environment.random())
 }
 
 /** The delays between attempts to reach a store again. */

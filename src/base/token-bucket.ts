@@ -1,3 +1,5 @@
+import { environment } from './environment.ts'
+
 /** A token bucket: it holds up to `burst` tokens and gains one every `refillMs` milliseconds; each use takes one. */
 export class TokenBucket {
   readonly #refillMs: number
@@ -13,7 +15,7 @@ export class TokenBucket {
 
   /** Milliseconds until a token is available. */
   get wait(): number {
-    const now = performance.now()
+    const now = environment.now()
     this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#countedAt) / this.#refillMs)
     this.#countedAt = now
     return this.#tokens >= 1 ? 0 : (1 - this.#tokens) * this.#refillMs

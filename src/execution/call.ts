@@ -19,6 +19,7 @@ import { type CallerContext, callerContext } from '../base/caller-context.ts'
 import { checkNotNested, runHandle, type RunningHandle, runningHandle } from './nesting.ts'
 import type { AnyStream } from '../model/stream.ts'
 import { fromVerdict } from '../store/decode.ts'
+import { environment } from '../base/environment.ts'
 
 /** Options of `execute`. */
 export interface ExecuteOptions {
@@ -389,10 +390,10 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 export function backOff(calls: readonly Call[], milliseconds: number): Promise<void> {
   return new Promise((resolve) => {
     const end = () => {
-      clearTimeout(timer)
+      cancel()
       resolve()
     }
-    const timer = setTimeout(end, milliseconds)
+    const cancel = environment.after(milliseconds, end)
     void Promise.allSettled(calls.map(({ outcome }) => outcome)).then(end)
   })
 }

@@ -15,6 +15,7 @@ import { type FoldedState, foldStream } from './fold.ts'
 import { streamEventOfNew } from '../store/decode.ts'
 import type { Appended, Condition, Conflict, Repeated } from '../adapter/store-adapter.ts'
 import type { AnyStream } from '../model/stream.ts'
+import { environment } from '../base/environment.ts'
 
 /** A decision with its events, and the states with them. */
 interface Candidate {
@@ -165,7 +166,7 @@ export class MultiStreamDecision {
     this.#context.cache.delete(conflict.stream)
     if (behind[0]) this.#old.set(conflict.stream, behind[0])
     this.#contended = [conflict.stream, ...events.map(({ stream }) => stream)]
-    return this.#call.conflicted(conflict, !behind.some(({ cached }) => cached), Math.random()) ?? 0
+    return this.#call.conflicted(conflict, !behind.some(({ cached }) => cached), environment.random()) ?? 0
   }
 
   #report(candidate: Candidate, verdict?: Appended | Repeated): void {

@@ -15,6 +15,7 @@ import { nextRevision } from '../adapter/append-rules.ts'
 import { limits } from '../base/limits.ts'
 import { streamEventOfNew } from '../store/decode.ts'
 import { placeOnOne } from './boundary.ts'
+import { environment } from '../base/environment.ts'
 
 /**
  * The commands of this process that wait for one stream. They are decided in sequence, each on the state that the command
@@ -148,7 +149,7 @@ export class SingleStreamDecisions {
 
   /** Commands with the same delay wait together, to be one group again; meanwhile other commands run. */
   #conflicted(conflict: Conflict, candidates: readonly Candidate[], counts: boolean): readonly Waiting[] {
-    const jitter = Math.random()
+    const jitter = environment.random()
     const byDelay = new Map<number, Waiting[]>([[0, []]])
     for (const candidate of candidates) {
       const delay = candidate.call.conflicted(conflict, counts, jitter)

@@ -11,6 +11,7 @@ import type { StoredEvent } from '../adapter/store-adapter.ts'
 import { advance, checkpointAt, movedTo, pinOf, suffixOf, type Build } from './builds.ts'
 import { Deadline } from './deadline.ts'
 import { tableNames, type Definition, type ProjectionContext } from './define.ts'
+import { environment } from '../base/environment.ts'
 
 /** Events that are handled together, and the place up to which the log was read with them. */
 export interface Batch {
@@ -125,7 +126,7 @@ function* handleAll(
 ): TargetSteps<Build> {
   const { selection, handlers } = definition
   const context = contextOf(definition, build)
-  const started = performance.now()
+  const started = environment.now()
   let count = 0
   let taken = 0
   if (pinned.length === 0) throw new LostRace()
@@ -142,7 +143,7 @@ function* handleAll(
       count++
     }
     taken++
-    if (performance.now() - started > maxTime) break
+    if (environment.now() - started > maxTime) break
   }
   const last = events[taken - 1]
   const to = taken < events.length && last ? checkpointAt(through.store, last) : through

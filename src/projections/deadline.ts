@@ -1,10 +1,11 @@
 import { HandlerTimeoutError } from '../adapter/projection-target.ts'
 import { MAX_TIMER_MS } from '../base/clock.ts'
+import { environment } from '../base/environment.ts'
 
 /** The end of the time that the handlers of one transaction have. */
 export class Deadline {
   readonly #timeout: number
-  #timer: NodeJS.Timeout | undefined
+  #cancel: (() => void) | undefined
   #handler = 'a handler'
   #passed: Promise<never> | undefined
 
@@ -18,17 +19,14 @@ export class Deadline {
     this.#handler = handler
     // One timer for all handlers of the transaction.
     this.#passed ??= new Promise((_, reject) => {
-      this.#timer = setTimeout(
-        () => {
-          reject(new HandlerTimeoutError(this.#handler, this.#timeout))
-        },
-        Math.min(this.#timeout, MAX_TIMER_MS),
-      )
+      this.#cancel = environment.after(Math.min(this.#timeout, MAX_TIMER_MS), () => {
+        reject(new HandlerTimeoutError(this.#handler, this.#timeout))
+      })
     })
     return Promise.race([returned, this.#passed])
   }
 
   clear(): void {
-    clearTimeout(this.#timer)
+    this.#cancel?.()
   }
 }

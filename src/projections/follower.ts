@@ -14,6 +14,7 @@ import type { Definition } from './define.ts'
 import { CheckpointThrottle } from './checkpoint-throttle.ts'
 import { failureOf, isOfHistory } from './failures.ts'
 import { park } from './parked.ts'
+import { environment } from '../base/environment.ts'
 
 /** What a follower works on, and what it calls back. */
 export interface Following {
@@ -165,7 +166,7 @@ export class Follower {
           return
         }
         await this.#note('retrying', failure)
-        await pause(definition.clock, retryDelay(definition.retry, attempts, Math.random()), signal)
+        await pause(definition.clock, retryDelay(definition.retry, attempts, environment.random()), signal)
         if (signal.aborted) throw new Ended()
       }
     }

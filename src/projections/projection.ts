@@ -28,6 +28,7 @@ import { beginBeside, ensureLive, finishBeside, restartLive } from './rebuild.ts
 import { prepareTarget } from './schema.ts'
 import type { Source } from './sources.ts'
 import { type ProjectionStatus, statusOf } from './status.ts'
+import { environment } from '../base/environment.ts'
 
 /** A read model that is built from events. Made by `defineProjection`, run by `runProjections`. */
 export interface Projection {
@@ -180,7 +181,7 @@ export class DefinedProjection implements Projection {
     const signal = checkSignal(options.signal)
     checkWhole(timeout, 'options.timeout', 0)
     if (position === undefined) return
-    const started = performance.now()
+    const started = environment.now()
     let isAsked = false
     for (let wait = MIN_LOOK_MS; ; wait = Math.min(wait * 2, MAX_LOOK_MS)) {
       signal?.throwIfAborted()
@@ -200,7 +201,7 @@ export class DefinedProjection implements Projection {
         if (!isTransient(error)) throw error
         outage = error
       }
-      const waited = performance.now() - started
+      const waited = environment.now() - started
       if (waited >= timeout) throw new NotCaughtUpError(this.name, waited, { cause: outage })
       await moved
     }

@@ -15,6 +15,7 @@ import { beginBeside, continueLive, ensureLive, finishBeside, restartLive } from
 import { prepareTarget } from './schema.ts'
 import type { ProjectionStatus } from './status.ts'
 import { RETRY, Worker } from './worker.ts'
+import { environment } from '../base/environment.ts'
 
 /** Options of `runProjections`. */
 export interface RunOptions {
@@ -131,11 +132,11 @@ class Running implements RunningProjections {
     const head = await this.#head(timeout)
     const waiting = this.#projections.map(async (projection) => {
       const { signal } = this.#ended.get(projection)!
-      const started = performance.now()
+      const started = environment.now()
       // Even if nothing remains to be handled: `status` then says that a worker has the lease.
       await pause(systemClock, Math.min(timeout, MAX_TIMER_MS), this.#begun.get(projection)!.signal)
       signal.throwIfAborted()
-      const left = Math.max(0, Math.floor(timeout - (performance.now() - started)))
+      const left = Math.max(0, Math.floor(timeout - (environment.now() - started)))
       await projection.caughtUpTo(head, { timeout: left, signal })
     })
     await Promise.all(waiting)
@@ -143,9 +144,9 @@ class Running implements RunningProjections {
 
   /** The end of the log now. Waits for a store that cannot be reached. */
   async #head(timeout: number): Promise<Position | undefined> {
-    const started = performance.now()
+    const started = environment.now()
     const failed = (error: unknown) => {
-      if (this.#ending.signal.aborted || performance.now() - started >= timeout) throw error
+      if (this.#ending.signal.aborted || environment.now() - started >= timeout) throw error
     }
     return retryUntilReached(() => this.#store.logHead(), { failed, delays: retryDelays(RETRY) })
   }

@@ -4,6 +4,7 @@ import type { Checkpoint } from '../store/event-store.ts'
 import { type Build, type Failure, findBuilds } from './builds.ts'
 import type { Definition } from './define.ts'
 import { countParked } from './parked.ts'
+import { environment } from '../base/environment.ts'
 
 /** Where a projection stands. */
 export interface ProjectionStatus {
@@ -106,7 +107,7 @@ async function lagOf({ selection }: Definition, core: StoreCore, build: Build | 
       events++
     }
   }
-  const seconds = first === undefined ? 0 : Math.max(0, (Date.now() - Date.parse(first)) / 1_000)
+  const seconds = first === undefined ? 0 : Math.max(0, (environment.date() - Date.parse(first)) / 1_000)
   return { events: Math.min(events, MAX_COUNTED_EVENTS), isMore: events > MAX_COUNTED_EVENTS, seconds }
 }
 

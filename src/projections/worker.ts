@@ -7,6 +7,7 @@ import { findBuilds, giveLease, noteFailure, takeLease, type Build, type Builds 
 import { failures } from './diagnostics.ts'
 import { failureOf, isOfDatabase } from './failures.ts'
 import { Follower, type Following } from './follower.ts'
+import { environment } from '../base/environment.ts'
 import { Standby } from './standby.ts'
 
 /** What a worker is told to do. */
@@ -36,7 +37,7 @@ export class Worker {
 
   constructor(task: Task) {
     const { definition, lease, moved, failed } = task
-    this.#holder = { owner: crypto.randomUUID(), lease }
+    this.#holder = { owner: environment.uuid(), lease }
     this.#task = {
       ...task,
       failed: (failure, outcome) => {
@@ -81,7 +82,7 @@ export class Worker {
         else if (this.#isFinal(error)) throw error
         else {
           failed(failureOf(error, ++this.#failures), 'retrying')
-          await pause(clock, retryDelay(RETRY, this.#failures, Math.random()), signal)
+          await pause(clock, retryDelay(RETRY, this.#failures, environment.random()), signal)
         }
       } finally {
         standby.end()

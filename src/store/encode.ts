@@ -11,6 +11,7 @@ import { knownEventType } from '../model/upcast.ts'
 import type { Fold } from '../model/stream.ts'
 import { checkExpected, lacking, streamName } from './arguments.ts'
 import type { ExpectedRevision } from '../base/revision.ts'
+import { environment } from '../base/environment.ts'
 
 /** An event that is to be stored, with the checked and frozen event that it encodes. */
 export interface EncodedEvent extends NewEvent {
@@ -37,7 +38,7 @@ export function encodeEvent(given: EventToAppend, at: EventPlace, metadata: stri
   const data = JSON.stringify(event.data)
   const bytes = bytesOf(data + metadata, limits.eventBytes)
   if (bytes > limits.eventBytes) checkLimit(`${event.type} on ${quote(at.stream)}`, 'eventBytes', bytes)
-  const id = given.id === undefined ? crypto.randomUUID() : checkId(given.id, at)
+  const id = given.id === undefined ? environment.uuid() : checkId(given.id, at)
   return {
     event,
     bytes,

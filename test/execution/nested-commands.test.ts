@@ -28,7 +28,7 @@ describe('a command that handle executes', () => {
     ['without async', (inner) => inner()],
   ]
   for (const [way, run] of ways) {
-    test(`on its own stream is refused with an error that names both: ${way}`, async () => {
+    test(`a command that handle executes on its own stream is refused with an error that names both: ${way}`, async () => {
       for (const [outer, inner] of [
         [a, a],
         [{ a, b }, b],
@@ -57,7 +57,7 @@ describe('a command that handle executes', () => {
     })
   }
 
-  test('is refused too if another command lies between the two', async () => {
+  test('a command on the stream of an outer handle is refused too if another command lies between the two', async () => {
     const store = await opened()
     const third = one('third', a, () => [])
     const second = one('second', b, async () => {
@@ -74,7 +74,7 @@ describe('a command that handle executes', () => {
     await store.close()
   })
 
-  test('is named by its class, or not at all', async () => {
+  test('the error of a nested command names a command by its class if it has no name', async () => {
     class Outer {
       readonly reads = a
       async handle() {
@@ -91,7 +91,7 @@ describe('a command that handle executes', () => {
     )
   })
 
-  test('on another stream, or on another store, is executed', async () => {
+  test('a command that handle executes on another stream, or on another store, is executed', async () => {
     const store = await opened()
     const other = await opened()
     const outer = one('outer', a, async () => {
@@ -103,7 +103,7 @@ describe('a command that handle executes', () => {
     expect(store.data.log.map(({ stream }) => stream)).toEqual([a.stream, b.stream, b.stream, a.stream])
   })
 
-  test('is executed once handle has ended', async () => {
+  test('a command on the same stream is executed once handle has ended', async () => {
     const store = await opened()
     let later: Promise<unknown> | undefined
     const outer = defineCommand({

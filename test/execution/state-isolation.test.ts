@@ -57,30 +57,33 @@ const mutations: [string, (state: Rich) => unknown][] = [
 ]
 
 describe('a state that handle changes', () => {
-  test.each(mutations)('throws a TypeError to the caller and changes nothing: %s', async (_, mutate) => {
-    for (const reads of [basket, { basket }]) {
-      const store = observedStore()
-      await execute(store, adding)
-      await execute(store, adding)
-      const mutating = {
-        reads,
-        handle: (state: Rich & { basket: Rich }) => {
-          mutate('basket' in state ? state.basket : state)
-          return []
-        },
+  test.each(mutations)(
+    'a handle that changes its state throws a TypeError to the caller and changes nothing: %s',
+    async (_, mutate) => {
+      for (const reads of [basket, { basket }]) {
+        const store = observedStore()
+        await execute(store, adding)
+        await execute(store, adding)
+        const mutating = {
+          reads,
+          handle: (state: Rich & { basket: Rich }) => {
+            mutate('basket' in state ? state.basket : state)
+            return []
+          },
+        }
+        await expect(untyped(store, mutating)).rejects.toThrow(TypeError)
+        const asynchronously = {
+          reads,
+          handle: async (state: Rich & { basket: Rich }) => mutating.handle(state),
+        }
+        await expect(untyped(store, asynchronously)).rejects.toThrow(TypeError)
+        const seen = await untyped(store, { reads: basket, handle: () => [] })
+        expect(seen.state).toEqual(afterTwo)
       }
-      await expect(untyped(store, mutating)).rejects.toThrow(TypeError)
-      const asynchronously = {
-        reads,
-        handle: async (state: Rich & { basket: Rich }) => mutating.handle(state),
-      }
-      await expect(untyped(store, asynchronously)).rejects.toThrow(TypeError)
-      const seen = await untyped(store, { reads: basket, handle: () => [] })
-      expect(seen.state).toEqual(afterTwo)
-    }
-  })
+    },
+  )
 
-  test.each(mutations)('is protected in a result as well: %s', async (_, mutate) => {
+  test.each(mutations)('the state in a result cannot be changed: %s', async (_, mutate) => {
     const store = observedStore()
     await execute(store, adding)
     const { state } = await execute(store, adding)
@@ -90,13 +93,13 @@ describe('a state that handle changes', () => {
     expect(() => mutate(seen.state.basket as Rich)).toThrow(TypeError)
   })
 
-  test('is protected from the very first event on', async () => {
+  test('the initial state cannot be changed by the handle that gets it', async () => {
     const store = observedStore()
     const mutating = { reads: basket, handle: (state: Rich) => state.items.push({ name: 'pear' }) }
     await expect(untyped(store, mutating)).rejects.toThrow(TypeError)
   })
 
-  test('is protected within a group', async () => {
+  test('a handle cannot change the state that the next command of its group gets', async () => {
     const store = observedStore()
     const mutating = { reads: basket, handle: (state: Rich) => (state.total = 99) }
     const outcomes = await Promise.allSettled(times(6, (i) => untyped(store, i % 2 ? mutating : adding)))
@@ -107,7 +110,7 @@ describe('a state that handle changes', () => {
 })
 
 describe('an event handed out', () => {
-  test('shares nothing with the state or the store', async () => {
+  test('an event of a result shares nothing with the state or the store', async () => {
     const store = observedStore()
     const { events, state } = await execute(store, adding)
     expect(() => (events[0]!.data.name = 'pear')).toThrow(TypeError)
@@ -149,7 +152,7 @@ const adviceOf = (stream: string) =>
 describe.each(unshareable)('a state that cannot be frozen: %s', (_, initial, obstacle) => {
   const events = { Voted: event<{ option: string }>() }
 
-  test('is refused when the stream is folded, before handle runs', async () => {
+  test('a state that cannot be frozen is refused when its stream is folded, before handle runs', async () => {
     const Poll = defineAggregate({ name: 'Poll', events, initial, apply: { Voted: () => ({}) } })
     for (const reads of [Poll('p'), { poll: Poll('p') }]) {
       const store = observedStore()
@@ -161,7 +164,7 @@ describe.each(unshareable)('a state that cannot be frozen: %s', (_, initial, obs
     }
   })
 
-  test('is refused when apply returns it, and nothing is stored', async () => {
+  test('a state that cannot be frozen is refused when apply returns it, and nothing is stored', async () => {
     const Poll = defineAggregate({
       name: 'Poll',
       events,
@@ -182,7 +185,7 @@ describe.each(unshareable)('a state that cannot be frozen: %s', (_, initial, obs
     }
   })
 
-  test('fails no other command that waits for the stream', async () => {
+  test('a state that cannot be frozen fails no other command that waits for the stream', async () => {
     const Poll = defineAggregate({
       name: 'Poll',
       events: { ...events, Closed: event() },
@@ -222,7 +225,7 @@ describe('a state class', () => {
   }
   const Documents = aggregateFromClass({ name: 'Document', events, state: Document })
 
-  test('with clone() is kept at hand, and each decision has a copy', async () => {
+  test('an instance of a state class with clone() is cached, and each decision gets a copy', async () => {
     const store = observedStore()
     const { Added, Extended } = Documents.events
     const document = Documents('d')
@@ -253,7 +256,7 @@ describe('a state class', () => {
     expect(store.reads).toEqual([])
   })
 
-  test('without clone() is refused, and the error says what to add', async () => {
+  test('a state class without clone() is refused, and the error says what to add', async () => {
     const store = observedStore()
     const Drafts = aggregateFromClass({ name: 'Draft', events, state: Draft as never })
     await expect(untyped(store, { reads: Drafts('d'), handle: () => [] })).rejects.toThrow(
@@ -261,7 +264,7 @@ describe('a state class', () => {
     )
   })
 
-  test('may keep and change what an event brought, in one decision as over several', async () => {
+  test('a state class may keep and change the data of an event, in one decision as over several', async () => {
     const store = observedStore()
     const { Added, Extended } = Documents.events
     const both = {
@@ -275,7 +278,7 @@ describe('a state class', () => {
     expect(again.state).toMatchObject({ lines: ['one', 'two'] })
   })
 
-  test('whose apply throws fails the command, and its state is not kept half changed', async () => {
+  test('a state class whose apply throws fails the command, and its half changed state is not cached', async () => {
     class Fragile {
       sum = 0
       apply({ data }: { data: { force: number } }) {
@@ -312,46 +315,49 @@ describe('an apply that changes its argument', () => {
     ['a Set', (state, n) => state.deep.set.add(n)],
     ['the state itself', (state, n) => ((state as unknown as { n: number }).n = n)],
   ]
-  test.each(changes)('fails with FoldError, however it is folded: %s', async (_, change) => {
-    const Impure = defineAggregate({
-      name: 'Impure',
-      events: { Reset: event(), Changed: event<{ n: number }>() },
-      initial: (): Nested => ({ list: [], map: new Map(), deep: { set: new Set(), count: 0 } }),
-      apply: {
-        Reset: (): Nested => ({ list: [], map: new Map(), deep: { set: new Set(), count: 0 } }),
-        Changed: (state, { n }) => {
-          change(state, n)
-          return state
+  test.each(changes)(
+    'an apply that changes its argument fails with FoldError, however the stream is folded: %s',
+    async (_, change) => {
+      const Impure = defineAggregate({
+        name: 'Impure',
+        events: { Reset: event(), Changed: event<{ n: number }>() },
+        initial: (): Nested => ({ list: [], map: new Map(), deep: { set: new Set(), count: 0 } }),
+        apply: {
+          Reset: (): Nested => ({ list: [], map: new Map(), deep: { set: new Set(), count: 0 } }),
+          Changed: (state, { n }) => {
+            change(state, n)
+            return state
+          },
         },
-      },
-    })
-    const { Reset, Changed } = Impure.events
-    const deciding = (...events: unknown[]) => ({ reads: Impure('i'), handle: () => events })
-    const store = observedStore()
-    const failed = { code: 'FOLD_FAILED', type: 'Impure.Changed', cause: expect.any(TypeError) as unknown }
-    await expect(untyped(store, deciding(Changed({ n: 1 }))), 'on the initial state').rejects.toMatchObject(
-      failed,
-    )
-    await expect(
-      untyped(store, deciding(Reset(), Changed({ n: 1 }))),
-      'in one decision',
-    ).rejects.toMatchObject(failed)
-    await execute(store, { reads: Impure('i'), handle: () => Reset() })
-    await expect(untyped(store, deciding(Changed({ n: 1 }))), 'on a state at hand').rejects.toMatchObject(
-      failed,
-    )
-    expect(store.data.log).toHaveLength(1)
-    await store.append({ stream: 'Impure-i', events: [Changed({ n: 1 })] })
-    await expect(untyped(store, deciding()), 'read on').rejects.toThrow(FoldError)
-    await expect(untyped(observedStore({}, store.data), deciding()), 'read anew').rejects.toMatchObject({
-      ...failed,
-      revision: 1,
-    })
-  })
+      })
+      const { Reset, Changed } = Impure.events
+      const deciding = (...events: unknown[]) => ({ reads: Impure('i'), handle: () => events })
+      const store = observedStore()
+      const failed = { code: 'FOLD_FAILED', type: 'Impure.Changed', cause: expect.any(TypeError) as unknown }
+      await expect(untyped(store, deciding(Changed({ n: 1 }))), 'on the initial state').rejects.toMatchObject(
+        failed,
+      )
+      await expect(
+        untyped(store, deciding(Reset(), Changed({ n: 1 }))),
+        'in one decision',
+      ).rejects.toMatchObject(failed)
+      await execute(store, { reads: Impure('i'), handle: () => Reset() })
+      await expect(untyped(store, deciding(Changed({ n: 1 }))), 'on a state at hand').rejects.toMatchObject(
+        failed,
+      )
+      expect(store.data.log).toHaveLength(1)
+      await store.append({ stream: 'Impure-i', events: [Changed({ n: 1 })] })
+      await expect(untyped(store, deciding()), 'read on').rejects.toThrow(FoldError)
+      await expect(untyped(observedStore({}, store.data), deciding()), 'read anew').rejects.toMatchObject({
+        ...failed,
+        revision: 1,
+      })
+    },
+  )
 })
 
 describe('freezing a state', () => {
-  test('tells whether nothing in it can change any more', () => {
+  test('freezing a state tells whether it has something that can still change', () => {
     const cyclic: Record<string, unknown> = { list: [1] }
     cyclic.self = cyclic
     for (const state of [
@@ -399,14 +405,14 @@ describe('freezing a state', () => {
     }
   })
 
-  test('is not deceived by an earlier try that failed half-way', () => {
+  test('a state whose freezing failed half-way is not taken for frozen later', () => {
     const shared = { list: [1] }
     expect(freezeState({ shared, other: () => 1 })).toBe('a function')
     expect(freezeState({ shared })).toBeUndefined()
     expect(() => shared.list.push(2)).toThrow(TypeError)
   })
 
-  test('leaves frozen Maps readable', () => {
+  test('a frozen Map can still be read', () => {
     const map = new Map([['a', 1]])
     freezeState({ map })
     expect([...map, map.get('a'), map.size, map.has('a')]).toEqual([['a', 1], 1, 1, true])

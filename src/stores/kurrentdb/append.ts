@@ -19,7 +19,7 @@ import { findRepeat, isOfAppend } from './repeats.ts'
 import type { Reader } from './read.ts'
 import { Writer } from './write.ts'
 
-/** Appends: what waits together goes together, and each gets a verdict of its own. */
+/** Appends. Those that wait together go in one call, and each gets its own verdict. */
 export class Appender {
   readonly #reader: Reader
   readonly #writer: Writer
@@ -65,12 +65,12 @@ export class Appender {
 
   async #verify(request: AppendRequest): Promise<AppendVerdict> {
     const verdict = await this.#expectations.verify(request)
-    // A key answers before the expectations; asked afterwards, none can have come between.
+    // A used key answers before the expectations. It is looked up afterwards, so that none can be used in between.
     const uses = await this.#usedKeys.find(request.keys)
     return uses.length > 0 ? { kind: 'used', uses } : verdict
   }
 
-  /** Settles appends that go together. Gives back who is to be sent again. */
+  /** Settles the appends of one call, and returns those that have to be sent again. */
   async #settle(batch: readonly QueuedAppend[]): Promise<readonly QueuedAppend[]> {
     try {
       if (batch.length > 1) return await this.#together(batch)
@@ -104,7 +104,7 @@ export class Appender {
     return others.length < waiting.length ? others : apart(waiting)
   }
 
-  /** Makes one append, again while it stands on what moved on since it was looked up. */
+  /** Makes one append, and repeats it while its streams have moved on since they were looked up. */
   async #alone(request: AppendRequest): Promise<AppendVerdict> {
     const started = this.#clock.now()
     for (const delay of retryDelays()) {
@@ -130,14 +130,14 @@ export class Appender {
     throw new Error('retry delays never end')
   }
 
-  /** Before another attempt, since others were sooner. @throws StoreBusyError */
+  /** Waits before another attempt, because another writer came first. @throws StoreBusyError */
   #wait(started: number, delay: number): Promise<void> {
     const waited = this.#clock.now() - started
     if (waited > this.#deadline) throw new StoreBusyError(waited)
     return pause(this.#clock, delay)
   }
 
-  /** What an append's part in violations comes to; `undefined` where nothing that it said itself is violated. */
+  /** The verdict on one append of a refused call; `undefined` if none of its own expectations is violated. */
   async #judge(request: AppendRequest, violations: readonly Violation[]): Promise<AppendVerdict | undefined> {
     const { conditions, keys } = request
     const found = new Map(violations.map(({ stream, actual }) => [stream, actual]))
@@ -161,7 +161,7 @@ export class Appender {
   }
 }
 
-/** Whether an error concerns one append of several that went together, and not the others: it was the server's verdict. */
+/** Whether the server refused a call because of one of its appends, so that the other ones may succeed. */
 function isOfOne(error: unknown): boolean {
   if (!isMnemeError(error) || error instanceof OutcomeUnknownError) return false
   return (

@@ -8,12 +8,12 @@ import { formatLogPosition } from './position.ts'
 import { type AppendMark, toKurrent } from './rows.ts'
 import type { LogPosition } from './driver.ts'
 
-/** Appends that go together, as the server gets them. */
+/** The appends of one call, as the server gets them. */
 export class Batch {
   readonly requests: readonly AppendRequest[]
   /** The events of each append, its keys' markers before them. */
   readonly records: readonly LaidRecord[]
-  /** What has to hold: of each stream once, unless nothing is expected of it. */
+  /** The expected revision of each stream of which something is expected. */
   readonly expectations: readonly StreamExpectation[]
   readonly #time: string
   /** The index of each request's first event among the records. */
@@ -50,7 +50,7 @@ export class Batch {
     this.#firsts = firsts
   }
 
-  /** Of all data together. */
+  /** Bytes of the data of all records. */
   get bytes(): number {
     return this.records.reduce((bytes, { dataBytes }) => bytes + dataBytes, 0)
   }
@@ -66,7 +66,7 @@ export class Batch {
     return ids
   }
 
-  /** The one stream that it is about, if that is all. */
+  /** The expectation of the only stream that the call names; `undefined` if it names several. */
   get onlyStream(): StreamExpectation | undefined {
     const [first] = this.records
     if (!first) return undefined
@@ -77,12 +77,12 @@ export class Batch {
     return isOnly ? (this.expectations[0] ?? { stream, expected: 'any' }) : undefined
   }
 
-  /** Whether all ids were made for it, so that none of it can have been written before. */
+  /** Whether all ids were made for this call, so that none of its events can be stored already. */
   get isNew(): boolean {
     return this.requests.every(({ ids }) => ids === 'made')
   }
 
-  /** Whether the server can tell by itself, ever after, that it was made before: if so it may be sent again. */
+  /** Whether the server can always tell that the call was made before, so that it may be sent again. */
   get isRepeatable(): boolean {
     return this.expectations.some(
       ({ stream, expected }) =>
@@ -90,7 +90,7 @@ export class Batch {
     )
   }
 
-  /** What came of each append, once they are written. */
+  /** The verdict on each append once they are written. */
   verdicts({ heads, positions }: Placed): Appended[] {
     const now = new Map<string, Revision>(heads)
     for (const { stream } of this.records) now.set(stream, earlier(now.get(stream)!))
@@ -110,7 +110,7 @@ function known(expected: Condition['expected']): Revision {
   return expected === 'any' || expected === 'exists' ? 'none' : expected
 }
 
-/** Where a stream stood before one more event. */
+/** The head of a stream one event earlier. */
 function earlier(revision: Revision): Revision {
   return revision === 'none' || revision === 0 ? 'none' : revision - 1
 }
@@ -119,10 +119,10 @@ function laid(event: Parameters<typeof toKurrent>[0], mark: AppendMark): LaidRec
   return { stream: event.stream, event: toKurrent(event, mark), dataBytes: Buffer.byteLength(event.data) }
 }
 
-/** It was written. */
+/** The call was written. */
 export interface Placed {
   readonly kind: 'written'
-  /** Where each stream that was written stands. */
+  /** The head of each stream that was written. */
   readonly heads: ReadonlyMap<string, number>
   /** The position of each record. */
   readonly positions: readonly LogPosition[]

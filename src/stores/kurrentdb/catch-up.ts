@@ -13,15 +13,15 @@ import type { Reader } from './read.ts'
 import { toStored } from './rows.ts'
 
 /**
- * Looks through the log to its end. Where much of it is asked for, it is read in pages, which is quick. Where little is,
- * a subscription of the server's looks for it, since that alone says how far it has come without finding anything; it
- * is ended with each page.
+ * Scans the log to its end. If many of its events match, it reads pages, which is quick. If few match, it uses a
+ * subscription of the server's, because only that reports progress when nothing matches; the subscription ends with each
+ * page.
  */
 export class CatchUp {
   readonly #calls: Calls
   readonly #reader: Reader
   readonly #locator: Locator
-  /** The server allows for so many calls on a connection at once, and others need theirs. */
+  /** The server limits the calls on a connection, and appends and reads need some as well. */
   readonly #semaphore = new Semaphore(MAX_LOOKING_SUBSCRIPTIONS)
 
   constructor(calls: Calls, reader: Reader, locator: Locator) {
@@ -59,7 +59,7 @@ export class CatchUp {
       if (!found) return undefined
       const { records, checkpoint, isCaughtUp } = found
       let last = records.at(-1)
-      // Looked up where it is worth it: at the end, and after a long time of which nothing else would be left.
+      // The lookup costs a call: it is made at the end, and after a stretch without any match, whose progress would be lost.
       const passed = checkpoint && (isCaughtUp || !last) ? await this.#locator.upTo(checkpoint) : undefined
       const through = passed ?? (last && placeOf(last))
       if (through) {
@@ -86,8 +86,8 @@ export class CatchUp {
   }
 
   /**
-   * The next few events behind a place; fewer at the end of the log, and where they are long in coming. `undefined` once
-   * `signal` is aborted.
+   * The next few events after a place; fewer at the end of the log or if they take long. `undefined` once `signal` is
+   * aborted.
    */
   async #find(
     place: LogPlace | undefined,
@@ -118,7 +118,7 @@ export class CatchUp {
     return undefined
   }
 
-  /** By reading alone, where the driver is not what it was: then nothing tells what was passed without finding anything. */
+  /** Scans by reads only, if the driver lacks the parts for subscriptions. Reads report no progress without a match. */
   async *#read(after: LogPlace | undefined, filter: LogFilter): AsyncGenerator<ScannedPage, undefined> {
     const request = {
       ...filter,
@@ -135,24 +135,24 @@ export class CatchUp {
   }
 }
 
-/** What was found at once. */
+/** The events of one page. */
 interface Found {
   readonly records: readonly KurrentRecorded[]
-  /** Up to where was looked behind the last of them. */
+  /** How far the server has looked after the last of them. */
   readonly checkpoint: LogPosition | undefined
   readonly isCaughtUp: boolean
-  /** Whether it was long in coming. */
+  /** Whether it took long, so that matches are rare. */
   readonly isRare: boolean
 }
 
 const NEVER = new AbortController().signal
 const MAX_LOOKING_SUBSCRIPTIONS = 16
-/** After how many events that do not match the server says how far it is; looking for more at once is no quicker. */
+/** Events without a match after which the server reports its progress; larger windows are no quicker. */
 export const WINDOW_EVENTS = 1_024
-/** Events that are enough to tell how many there are. */
+/** Events that are enough to tell that matches are frequent. */
 const ENOUGH_EVENTS = 64
 const ENOUGH_BYTES = 4 * 1024 * 1024
-/** How many windows may pass before they are rare. */
+/** Windows without a match after which matches count as rare. */
 const MAX_WINDOWS_OF_FREQUENT_EVENTS = 2
-/** How long events of one page are waited for. */
+/** The longest time to wait for the events of one page. */
 const PAGE_TIME_MS = 1_000

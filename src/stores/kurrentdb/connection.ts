@@ -27,41 +27,41 @@ export interface CallSettings {
   readonly deadline: number
   /** Whether only the leader may answer reads. */
   readonly requiresLeader: boolean
-  /** Who reads; where left out, whom the client was made for. */
+  /** The user who reads. Default: the client's own. */
   readonly credentials?: KurrentCredentials | undefined
-  /** What deadlines and retries go by. Default: the system's. */
+  /** The clock of deadlines and retries. Default: the system's. */
   readonly clock?: Clock | undefined
 }
 
-/** A record of an append, and the stream that it is for. */
+/** A record of an append, and its stream. */
 export interface StreamRecord {
   readonly stream: string
   readonly event: KurrentEvent
 }
 
-/** Where a stream has to stand. */
+/** The expected revision of a stream. */
 export interface StreamExpectation {
   readonly stream: string
   readonly expected: ExpectedRevision
 }
 
-/** What an append gave. */
+/** The server's answer to an append. */
 export interface Written {
-  /** Where each stream that was written stands. */
+  /** The head of each stream that was written. */
   readonly heads: ReadonlyMap<string, number>
-  /** That of the last record; servers leave it out of the answer to a repeat that they found in memory only. */
+  /** The position of the last record. Servers leave it out for a repeat that they found in memory only. */
   readonly position: LogPosition | undefined
 }
 
-/** Which part of a stream or of the log is read: so many events at most. */
+/** The part of a stream or of the log to read. */
 export type Part<Options> = Pick<
   Options,
   Exclude<keyof Options, 'requiresLeader' | 'resolvesLink' | 'credentials'>
 >
 
 /**
- * The calls that a store makes of the client, each with a deadline: of the client's own some have none, and
- * others never settle when the connection goes away beneath them.
+ * The calls that a store makes to the client, each with a deadline: some of the client's own calls have none, and some
+ * never settle when their connection is lost.
  */
 export class Calls {
   readonly #settings: CallSettings
@@ -73,12 +73,12 @@ export class Calls {
   #client: KurrentClient
   #reconnecting: Promise<void> | undefined
   #reconnected = -Infinity
-  /** What ends the subscriptions under way. */
+  /** The controllers that end the subscriptions under way. */
   readonly #followers = new Set<AbortController>()
-  /** Clients that were replaced, until what was under way with them is through. */
+  /** Functions that close replaced clients, which stay open until their calls are over. */
   readonly #old = new Set<() => Promise<void>>()
 
-  /** @param connect makes another client; without it, the one that there is was handed in, and is not to be closed. */
+  /** @param connect makes another client; if it is missing, the client belongs to the caller and is not closed. */
   constructor(
     client: KurrentClient,
     settings: CallSettings,
@@ -107,7 +107,7 @@ export class Calls {
     return this.#parts !== undefined
   }
 
-  /** Appends to one stream. Without events it only asks whether the stream stands there. */
+  /** Appends to one stream. Without events it only checks the expected revision. */
   async appendToStream(
     { stream, expected }: StreamExpectation,
     events: KurrentEvent[],
@@ -120,7 +120,7 @@ export class Calls {
         this.#client.appendToStream(stream, events, { streamState, deadline: SERVER_DEADLINE_MS }),
       ),
     )
-    // A client that was told not to throw; the revision that it gives then is wrong.
+    // The caller's client was told not to throw. The revision that it gives then is wrong.
     if (!success) throw Object.assign(new Error(), { type: 'wrong-expected-version', streamName: stream })
     return { heads: new Map([[stream, Number(nextExpectedRevision)]]), position }
   }
@@ -141,14 +141,14 @@ export class Calls {
       ),
     )
     const heads = responses.map(({ streamName, revision }) => [streamName, Number(revision)] as const)
-    // Of a repeat whose events are gone by now there is none.
+    // A repeat whose events were deleted meanwhile has none.
     return {
       heads: new Map(heads),
       position: position < 0n ? undefined : { commit: position, prepare: position },
     }
   }
 
-  /** Events of a stream, in batches. A fault names no stream if there is none. */
+  /** Events of a stream, in batches. */
   async *readStream(
     stream: string,
     part: Part<ReadStreamOptions>,
@@ -175,8 +175,8 @@ export class Calls {
   }
 
   /**
-   * Events of the log behind a place, and then those that come, until it is left or `signal` is aborted. Where nothing
-   * comes for as long as the deadline, the server is asked whether it is there.
+   * Events of the log after a place, stored and new ones, until the caller returns or `signal` is aborted. If none comes for
+   * the length of the deadline, the server is asked whether it is alive.
    */
   async *follow(part: Part<FollowOptions>, signal: AbortSignal): AsyncGenerator<Followed, undefined> {
     const options = { ...part, ...(await this.#readOptions()) }
@@ -203,8 +203,8 @@ export class Calls {
   }
 
   /**
-   * Looks for the server anew: the client keeps to one that is not the leader any more, and to a connection that
-   * does not answer. What is under way with the old client may go on as long as anything may.
+   * Replaces the client, which stays with a server that is no longer the leader and with a connection that does not answer.
+   * Calls under way with the old client may end within their deadlines.
    */
   reconnect(): Promise<void> {
     this.#reconnecting ??= this.#replaceClient().finally(() => {
@@ -239,7 +239,7 @@ export class Calls {
     for (const ending of this.#followers) ending.abort()
   }
 
-  /** Whether the server answers: what takes longer than the deadline then is still being looked for. */
+  /** Whether the server answers. If so, a call that takes longer than the deadline is still at work. */
   async #isAlive(): Promise<boolean> {
     const part = { direction: 'backwards', fromPosition: 'end', maxCount: 1n } as const
     const options = { ...part, ...(await this.#readOptions()) }
@@ -278,9 +278,9 @@ export class Calls {
   }
 
   /**
-   * Rejects if a call has not settled within the deadline; its outcome is ignored then.
+   * Rejects if a call has not settled within the deadline, and ignores its outcome from then on.
    *
-   * @param options `isAlive`: whether to go on waiting. `late`: aborted then.
+   * @param options `isAlive`: asked at the deadline whether to go on waiting. `late`: aborted if the call is given up.
    */
   #within<T>(call: Promise<T>, options: Waiting = {}): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -307,10 +307,10 @@ interface Waiting {
   readonly late?: AbortController | undefined
 }
 
-/** The client ends its calls, but not its connection. */
+/** Closes a client and its connection, which the client leaves open. */
 async function closeClient(client: KurrentClient): Promise<void> {
   await client.dispose()
-  // Not documented: without it, the connection ends when it was idle for half an hour, or with the process.
+  // Not documented. Without it, the connection ends after half an hour without calls, or with the process.
   const { getChannel } = client as { getChannel?: () => Promise<{ close(): void }> }
   const channel = await getChannel?.().catch(() => undefined)
   channel?.close()
@@ -327,7 +327,7 @@ const MAX_MESSAGES_IN_FLIGHT = 15
 /** The least time between two new clients. */
 const RECONNECT_INTERVAL_MS = 500
 
-/** The driver's JavaScript part reads a first page, and the event before it, sooner than the native part. */
+/** The driver's JavaScript part reads a first page, and the event before it, faster than the native part. */
 const MAX_QUICK_READ_EVENTS = BigInt(FIRST_PAGE_EVENTS + 1)
 
 function stateOf(expected: ExpectedRevision): StreamState {
@@ -343,8 +343,5 @@ function stateOf(expected: ExpectedRevision): StreamState {
   }
 }
 
-/**
- * A day: the server compares the deadline, which the client's clock tells, with its own clock, and must not refuse
- * because the two differ.
- */
+/** A day: the server compares the deadline, a time of the client's clock, with its own clock, and the two may differ. */
 const SERVER_DEADLINE_MS = 86_400_000

@@ -8,9 +8,8 @@ import type {
 } from './driver.ts'
 
 /**
- * The parts of the driver's JavaScript that it does not offer: its own classes for requests and answers, and how it
- * makes calls. None of it is documented. `undefined` where they are not what they were, or are those of another copy of
- * the driver.
+ * Undocumented parts of the driver's JavaScript: its classes for requests and answers, and its way to make calls.
+ * `undefined` if they have changed, or if the client is one of another copy of the driver.
  */
 export async function loadDriverParts(client: KurrentClient): Promise<DriverParts | undefined> {
   try {
@@ -30,7 +29,7 @@ export async function loadDriverParts(client: KurrentClient): Promise<DriverPart
       ...{ StreamsClient: exportsOf(calls).StreamsClient, convertToCommandError },
       ...{ ReadReq: exportsOf(messages).ReadReq, ...exportsOf(shared) },
     }
-    // Whether the classes are what they are thought to be shows when a request is made of them.
+    // Making a request of each kind shows whether the classes have what is used of them.
     const filter = { filterOn: 'eventType', regex: 'x' } as const
     streamRequest(parts, 'probe', { ...ANY_PART, fromRevision: 0n })
     allRequest(parts, { ...ANY_PART, fromPosition: 'end', filter })
@@ -43,7 +42,7 @@ export async function loadDriverParts(client: KurrentClient): Promise<DriverPart
 
 const ANY_PART = { direction: 'backwards', maxCount: 1n, requiresLeader: true, resolvesLink: false } as const
 
-/** Calls the server's reading, of which there is one for all kinds. The client notices by what fails whether it has lost it. */
+/** Calls the server's one method for all kinds of reads. The client notices by failures that it has lost the server. */
 export function callRead<T>(
   client: KurrentClient,
   { StreamsClient }: DriverParts,
@@ -77,7 +76,7 @@ export function allRequest(parts: DriverParts, options: ReadAllOptions): Message
   return logRequest(parts, commonRequest(parts, options), options)
 }
 
-/** Of what there is behind a place, and then of what comes. */
+/** A request for the events after a place, stored and new ones. */
 export function followRequest(parts: DriverParts, options: FollowOptions): Message {
   const { SubscriptionOptions } = parts.ReadReq.Options
   const message = commonRequest(parts, { ...options, direction: 'forwards', maxCount: 0n })
@@ -143,7 +142,7 @@ export function toRecorded(record: RecordedMessage): KurrentRecorded {
     type: metadata.get('type') ?? '',
     isJson: metadata.get('content-type') === 'application/json',
     revision: BigInt(record.getStreamRevision()),
-    // In units of 100 nanoseconds; the native part tells whole seconds, and an event is to have one time.
+    // In units of 100 ns. The native part gives whole seconds, and an event needs the same time from both.
     created: Math.floor(Number(metadata.get('created') ?? 0) / 10_000_000) * 1_000,
     data: record.getData_asU8(),
     metadata: record.getCustomMetadata_asU8(),
@@ -155,7 +154,7 @@ export function positionOf(record: PositionMessage): LogPosition {
   return { commit: BigInt(record.getCommitPosition()), prepare: BigInt(record.getPreparePosition()) }
 }
 
-/** What a client has beside what it offers. */
+/** Undocumented members of a client. */
 interface Internals {
   readonly execute: <T>(
     service: Service['StreamsClient'],
@@ -169,7 +168,7 @@ interface Internals {
   }) => readonly unknown[]
 }
 
-/** A CommonJS module, whose exports are also those of its default where they were not found out beforehand. */
+/** A CommonJS module: exports that Node did not detect are members of `default` only. */
 type Module<T> = T & { readonly default?: T }
 
 function exportsOf<T>(module: Module<T>): T {
@@ -189,7 +188,7 @@ interface Streams {
   read(request: Message, ...args: readonly unknown[]): ReadCall
 }
 
-/** What the server answers, as a stream of Node's. */
+/** The server's answers, as a stream of Node's. */
 export interface ReadCall {
   cancel(): void
   read(): ReadResponse | null

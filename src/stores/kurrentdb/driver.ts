@@ -33,10 +33,10 @@ export interface KurrentEvent {
   readonly metadata: Record<string, string>
 }
 
-/** Where the server is to find a stream. */
+/** The state in which the server has to find a stream. */
 export type StreamState = 'any' | 'no_stream' | 'stream_exists' | bigint
 
-/** A stream, and where it has to stand for an append to be made. */
+/** A stream, and the state that an append requires of it. */
 export interface StreamCheck {
   readonly type: 'stream_state'
   readonly streamName: string
@@ -56,7 +56,7 @@ export interface AppendToStreamResult {
 export interface AppendRecordsResult {
   /** That of the last record. */
   readonly position: bigint
-  /** Where each stream that was written stands now. */
+  /** The head of each stream that was written. */
   readonly responses: readonly { readonly streamName: string; readonly revision: bigint }[]
 }
 
@@ -88,25 +88,25 @@ export interface ReadAllOptions extends ReadOptions {
 
 /** How the log is followed. */
 export interface FollowOptions extends Omit<ReadOptions, 'direction' | 'maxCount'> {
-  /** What lies behind it. */
+  /** Events after this position. */
   readonly fromPosition: LogPosition | 'start' | 'end'
   readonly filter: ReadFilter
   /** After how many events that do not match the server says how far it is. */
   readonly window: number
 }
 
-/** What the server leaves out: whatever does not match in this one respect. */
+/** The events that the server gives: those of which one property matches. */
 export interface ReadFilter {
   readonly filterOn: 'streamName' | 'eventType'
-  /** Of .NET. */
+  /** In the syntax of .NET. */
   readonly regex: string
 }
 
-/** Who calls. */
+/** The user who calls. */
 export type KurrentCredentials =
   { readonly username: string; readonly password: string } | { readonly bearerToken: string }
 
-/** What is read: an event, or a link. */
+/** An event or a link. */
 export interface KurrentResolved {
   readonly event?: KurrentRecorded | undefined
 }
@@ -131,7 +131,7 @@ export interface LogPosition {
   readonly prepare: bigint
 }
 
-/** Makes a client with the driver that is installed. @throws OpenError where there is none. */
+/** Makes a client with the installed driver. @throws OpenError if none is installed. */
 export async function makeClient(connectionString: string): Promise<KurrentClient> {
   let client: DriverExports['KurrentDBClient']
   try {

@@ -11,15 +11,15 @@ import {
 } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 
-/** What went wrong, as far as it matters what is done about it. */
+/** The kinds of failure that need different treatment. */
 export type Fault =
-  /** It did not reach a server that would have done it: it may be sent again. */
+  /** The call did not reach a server that could carry it out: it may be sent again. */
   | { readonly kind: 'not-sent' }
   /** The server is not the leader of its cluster, and did nothing. */
   | { readonly kind: 'not-leader' }
-  /** The connection was lost, or there was no answer in time: if something was sent, nobody knows what became of it. */
+  /** The connection was lost, or no answer came in time: the outcome of what was sent is unknown. */
   | { readonly kind: 'lost' | 'late' }
-  /** Streams stand elsewhere than they were expected; nothing was written. */
+  /** Streams are not at their expected revisions; nothing was written. */
   | { readonly kind: 'violated'; readonly violations: readonly Violation[] }
   /** There is no such stream, or it was deleted in such a way that it can begin again. */
   | { readonly kind: 'no-stream' }
@@ -37,17 +37,17 @@ export type Fault =
   /** The server refused for another reason. */
   | { readonly kind: 'refused' }
 
-/** Where a stream stands that was expected elsewhere. */
+/** The state of a stream that was expected in another one. */
 export interface Violation {
   readonly stream: string
-  /** Deleted, but in such a way that it can begin again; `undefined`: it is not told. */
+  /** `'deleted'`: it can begin again. `undefined`: the server does not say. */
   readonly actual: number | 'none' | 'deleted' | 'tombstoned' | undefined
 }
 
-/** What a server takes. */
+/** A limit of the server that was exceeded. */
 interface Excess {
   readonly limit: 'eventBytes' | 'appendBytes'
-  /** As far as it is told. */
+  /** If the server says so. */
   readonly maximum?: number | undefined
   readonly actual?: number | undefined
 }
@@ -55,7 +55,7 @@ interface Excess {
 /** A call had no answer within the deadline. */
 export class LateError extends Error {}
 
-/** Tells by what the driver says. Whatever it does not know is taken for a lost connection. */
+/** Classifies an error of the driver. An unknown one counts as a lost connection. */
 export function faultOf(error: unknown): Fault {
   if (error instanceof LateError) return { kind: 'late' }
   const { type, code, details, message } = fieldsOf(error)
@@ -128,7 +128,7 @@ export function faultOf(error: unknown): Fault {
   }
 }
 
-/** What the driver says when there was no connection, or the server is not ready. Then nothing was written. */
+/** Whether the driver says that it had no connection, or that the server is not ready: then nothing was written. */
 function isNotSent(text: string): boolean {
   return (
     /^Failed to discover after|Server Is Not Ready|Server Is Busy|No leader info available/.test(text) ||
@@ -142,7 +142,7 @@ function isNotSent(text: string): boolean {
 /**
  * A driver's error as one of Mneme's, for a call that wrote nothing.
  *
- * @param about the stream that it was about, and the bytes that were to be written.
+ * @param about the stream and the number of bytes of the call.
  */
 export function asMnemeError(
   error: unknown,
@@ -184,14 +184,14 @@ export function asMnemeError(
   }
 }
 
-/** What servers before 26.1 cannot do. */
+/** The features that servers before 26.1 lack. */
 export const NEEDS_SERVER_26_1 =
   'several streams in one append, streams that are only read, and idempotency keys need KurrentDB 26.1 or newer'
 
 const UNTRUSTED_SERVER =
   "the server does not speak TLS, or its certificate is not trusted: tlsCAFile names its authority's certificate"
 
-/** What may be told of a driver's error: what kind it is. Its message may quote a name, its details hold more. */
+/** The kind of a driver's error as an error: its own message may quote names, and its details hold more. */
 export function causeOf(error: unknown): Error {
   const { type, code } = fieldsOf(error)
   const kind =
@@ -201,7 +201,7 @@ export function causeOf(error: unknown): Error {
   return Object.assign(cause, code === undefined ? {} : { code })
 }
 
-/** Where a stream stands, by the server's numbers. */
+/** The state of a stream, from the server's numbers. */
 function actualOf(state: unknown): Violation['actual'] {
   if (state === 'no_stream') return 'none'
   if (typeof state !== 'bigint') return undefined

@@ -15,7 +15,7 @@ export function isPlain({ conditions, events, ids }: AppendRequest): boolean {
   })
 }
 
-/** What appends expect, as far as the server does not judge it in the append itself. */
+/** Expectations of appends that the server does not check in the append itself. */
 export class Expectations {
   readonly #calls: Calls
   readonly #reader: Reader
@@ -25,7 +25,7 @@ export class Expectations {
     this.#reader = reader
   }
 
-  /** An append's conditions as the server can judge them; or the first that does not hold. */
+  /** An append's conditions in a form that the server can check, or the first one that does not hold. */
   async resolve(request: AppendRequest): Promise<readonly Condition[] | Conflict> {
     if (isPlain(request)) return request.conditions
     const written = new Set(request.events.map(({ stream }) => stream))
@@ -38,7 +38,7 @@ export class Expectations {
         const actual = await this.#reader.head(stream)
         // The server takes a stream for one that exists as soon as it has metadata.
         if (expected === 'exists' && actual === 'none') return { kind: 'conflict', stream, expected, actual }
-        // Where it stands is asked for, too; and ids that are given again it would pass over in silence.
+        // Given ids need an exact expectation, because the server silently accepts ids that it remembers.
         return isFresh ? condition : { stream, expected: actual }
       }),
     )
@@ -67,7 +67,7 @@ export class Expectations {
   }
 
   /**
-   * Where a stream stands. The leader is read, since an append without events is written, and brings back a stream that
+   * The head of a stream. The leader is read, since an append without events is written, and brings back a stream that
    * was deleted. Another node may lag behind, so if it agrees with what is expected, such an append asks the leader.
    */
   async #ask({ stream, expected }: Condition): Promise<Revision> {

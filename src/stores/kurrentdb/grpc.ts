@@ -78,20 +78,20 @@ export class QuickRead {
   }
 }
 
-/** What a subscription of the server's gave at once. */
+/** What a subscription of the server's brought at once. */
 export interface Followed {
   readonly records: readonly KurrentRecorded[]
-  /** Up to where it has looked since the last of the records, if it said so. */
+  /** How far the server has looked after the last of the records, if it said so. */
   readonly checkpoint: LogPosition | undefined
   /** Whether it said on the way that it had come to the end of the log. */
   readonly isCaughtUp: boolean
 }
 
 /**
- * A subscription of the server's to its log, by the driver's JavaScript part; what it offers for that parses the data,
- * and gives it one by one. What nobody takes is held back by the server, but for some kilobytes.
+ * A subscription of the server's to its log, by the driver's JavaScript part, whose own subscriptions parse the data and give
+ * events one by one. The server holds back what is not taken, apart from some kilobytes.
  *
- * Ends when it is left, or `signal` is aborted.
+ * Ends when its caller returns, or `signal` is aborted.
  *
  * @throws what the driver says when it fails.
  */
@@ -122,7 +122,7 @@ export async function* followLog(
       })
       call.on('end', resolve)
       call.on('error', (error) => {
-        // The client gives a connection up on which a call was cancelled, by whomever.
+        // The client would give up the connection of a cancelled call, also if the cancelling was ours.
         if (isOver) resolve()
         else reject(parts.convertToCommandError(error))
       })
@@ -154,7 +154,7 @@ export async function* followLog(
   }
 }
 
-/** What has come, up to some number. */
+/** The responses that have come, up to a maximum. */
 function take(call: ReadCall): Followed | undefined {
   const records: KurrentRecorded[] = []
   let [checkpoint, isCaughtUp] = [undefined as LogPosition | undefined, false]

@@ -11,7 +11,7 @@ import { Semaphore } from './semaphore.ts'
 import { toStored } from './rows.ts'
 
 /**
- * What is kept of an idempotency key: one event in a stream of the key's own, written under the condition that there
+ * The stored form of an idempotency key: one event in a stream of its own, written under the condition that there
  * is no such stream, in the same append as the events that it covers and just before them.
  */
 export interface Marker {
@@ -23,14 +23,14 @@ export interface Marker {
   /** Which of them the key covers. */
   readonly first: number
   readonly count: number
-  /** The streams of the append's conditions, and where each was expected, if that is known. */
+  /** The streams of the append's conditions, and the expected revision of each, if it was exact. */
   readonly streams: readonly (readonly [stream: string, expected: Revision | null])[]
 }
 
 /** The type of the event that keeps a key. */
 export const MARKER_TYPE = 'mneme:Key'
 
-/** What the names of the streams that keep keys begin with. */
+/** The prefix of the streams that keep keys. */
 const KEY_STREAMS = `${RESERVED_STREAMS}key-`
 
 /** The stream that keeps a key. Any text can be a key, and names of streams are not told apart by case alone. */
@@ -38,7 +38,7 @@ export function markerStream(key: string): string {
   return `${KEY_STREAMS}${createHash('sha256').update(key).digest('hex')}`
 }
 
-/** What is kept of a key. */
+/** The marker of a key. */
 export function markerOf({ conditions, events }: AppendRequest, claim: KeyClaim): Marker {
   const streams = conditions.map(({ stream, expected }) => {
     const isExact = expected !== 'any' && expected !== 'exists'
@@ -54,7 +54,7 @@ export function markerOf({ conditions, events }: AppendRequest, claim: KeyClaim)
  */
 export class UsedKeys {
   readonly #reader: Reader
-  /** What keys gave that were read along with another one, by their streams; the latest last. */
+  /** The answers to keys that were read along with another one, by their streams; the latest last. */
   readonly #known = new Map<string, KeyUse>()
   /** Whether the last key that was looked up had been used before. */
   #isRepeating = false

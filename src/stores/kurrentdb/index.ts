@@ -18,7 +18,7 @@ export interface KurrentdbOptions extends StoreOptions {
   readonly deadline?: number | undefined
   /**
    * Whether only the leader of a cluster may answer reads, so that a store reads what it has acknowledged. `true`,
-   * but where the connection string's `nodePreference` is another node.
+   * unless `nodePreference` in the connection string names another node.
    */
   readonly requiresLeader?: boolean | undefined
 }
@@ -30,9 +30,9 @@ export interface KurrentdbOptions extends StoreOptions {
  * @param connection a connection string (`kurrentdb://`, `kurrentdb+discover://`, `esdb://` and so on); a client,
  *   which is then left open by `close`; or nothing, for what `KURRENT_HOST` (`localhost`), `KURRENT_PORT` (2113),
  *   `KURRENT_TLS` (`false`), `KURRENT_USERNAME` (`admin`) and `KURRENT_PASSWORD` say.
- * @throws OpenError where it cannot be opened; its `reason` says why. Nothing is remembered: try again.
- * @throws StoreUnavailableError where no server can be reached within the deadline.
- * @throws InvalidArgumentError where an argument is wrong.
+ * @throws OpenError if it cannot be opened; its `reason` says why. Nothing is remembered: try again.
+ * @throws StoreUnavailableError if no server can be reached within the deadline.
+ * @throws InvalidArgumentError if an argument is wrong.
  * @example
  * ```ts
  * const store = await kurrentdbStore('kurrentdb://localhost:2113?tls=false')

@@ -11,7 +11,7 @@ import { formatLogPosition, isSamePosition, parseLogPosition } from './position.
 import { EVERYTHING, type Reader } from './read.ts'
 import { toStored } from './rows.ts'
 
-/** Locator in the log, and what stands there. */
+/** Finds the event at a position of the log. */
 export class Locator {
   readonly #calls: Calls
   readonly #reader: Reader
@@ -21,13 +21,13 @@ export class Locator {
     this.#reader = reader
   }
 
-  /** The id of the event at a position, whoever's it is. */
+  /** The id of the event at a position, also of an event of the server's or the store's own. */
   async idAt(position: LogPosition): Promise<string | undefined> {
     return (await this.#recordAt(position))?.id
   }
 
   /**
-   * That a place is one in this history. The server itself gives nothing behind one beyond its log, and does not say so.
+   * Checks that a place belongs to this history: from one beyond its log, the server silently gives nothing.
    *
    * @throws HistoryRewoundError
    */
@@ -36,7 +36,7 @@ export class Locator {
     for (const delay of retryDelays()) {
       const found = await this.idAt(parseLogPosition(position))
       if (found === id) return
-      // A node that does not lead may not have got it yet.
+      // A node that does not lead may not have the event yet.
       const mayCome = found === undefined && !this.#calls.requiresLeader && this.#calls.clock.now() < giveUpAt
       if (!mayCome) throw historyRewound(position)
       await pause(this.#calls.clock, delay)
@@ -65,14 +65,14 @@ export class Locator {
       return isSamePosition(records[0]?.position, position) ? records[0] : undefined
     } catch (error) {
       const failure = asMnemeError(error)
-      // The server fails where no event begins there.
+      // The server fails if no event begins at the position.
       if (failure instanceof StoreFailedError) return undefined
       throw failure
     }
   }
 }
 
-/** Right behind a record. */
+/** The place right after a record. */
 export function placeOf({ position, id }: KurrentRecorded): LogPlace {
   return { position: formatLogPosition(position!), id }
 }

@@ -3,11 +3,11 @@ import type { KurrentCredentials } from './driver.ts'
 
 /** A connection string, checked, and what a store needs to know of it. */
 export interface Connection {
-  /** What the driver gets. It holds the password: not for any message. */
+  /** The driver's connection string. It holds the password, so it must not be in a message. */
   readonly text: string
-  /** Who calls. The driver's native part does not decode what it finds in the text. */
+  /** The user. The driver's native part does not decode the user in the string. */
   readonly credentials: KurrentCredentials | undefined
-  /** Whether reading goes to the leader; `false` where the string prefers other nodes. */
+  /** Whether reading goes to the leader; `false` if the string prefers other nodes. */
   readonly requiresLeader: boolean
 }
 
@@ -15,7 +15,7 @@ export interface Connection {
  * Checks a connection string before the driver sees it. The driver warns of what it does not know by printing the
  * whole string, password and all, and leaves out a password without `tls` in silence.
  *
- * @param deadline milliseconds that the client may wait for an answer, where the string does not say.
+ * @param deadline milliseconds that the client may wait for an answer, if the string does not say.
  * @throws InvalidArgumentError, which repeats nothing of the string but the name of a parameter.
  */
 export function readConnection(connection: string, deadline: number): Connection {
@@ -45,7 +45,7 @@ export function readConnection(connection: string, deadline: number): Connection
 
 /**
  * The connection string that the environment describes: `KURRENT_HOST` (`localhost`), `KURRENT_PORT` (2113),
- * `KURRENT_TLS` (`false`), and, where `KURRENT_PASSWORD` is set, `KURRENT_USERNAME` (`admin`) with it.
+ * `KURRENT_TLS` (`false`), and, if `KURRENT_PASSWORD` is set, `KURRENT_USERNAME` (`admin`) with it.
  *
  * @throws InvalidArgumentError
  */

@@ -3,10 +3,10 @@ import type { KurrentRecorded } from './driver.ts'
 /** How many events are asked for at first. */
 export const FIRST_PAGE_EVENTS = 32
 
-/** What one call read. */
+/** The records of one call. */
 export interface Page {
   readonly records: readonly KurrentRecorded[]
-  /** Whether it holds all that the call gave; `false`: what was too much for a page was left out. */
+  /** `false` if the call gave more than fits in a page, and the rest was left out. */
   readonly isWhole: boolean
 }
 
@@ -26,13 +26,13 @@ export async function readPage(batches: AsyncIterable<readonly KurrentRecorded[]
 }
 
 /**
- * How many events to ask for: few at first, since most streams are short and no one knows how large the events are,
- * then ever more, up to what fits in a page by the size of those that came.
+ * The number of events to ask for: few at first, because most streams are short and the size of events is unknown; then more
+ * and more, up to what fits in a page by the size of the events so far.
  */
 export class PageSize {
   #count = FIRST_PAGE_EVENTS
 
-  /** Whether it has learnt from no page yet. */
+  /** Whether no page was read yet. */
   get isFirst(): boolean {
     return this.#count === FIRST_PAGE_EVENTS
   }
@@ -66,8 +66,8 @@ export function bytesOf({ data, metadata }: KurrentRecorded): number {
 }
 
 const PAGE_GROWTH_FACTOR = 32
-/** Each call may be held up for 40 ms by a delayed acknowledgement beneath the driver: there are to be few. */
+/** Few calls, because each one may wait 40 ms for a delayed acknowledgement beneath the driver. */
 const MAX_EVENTS_PER_PAGE = 8_192
 const WANTED_BYTES_PER_PAGE = 4 * 1024 * 1024
-/** How many a page may have. */
+/** The most bytes of a page. */
 export const MAX_BYTES_PER_PAGE = 16 * 1024 * 1024

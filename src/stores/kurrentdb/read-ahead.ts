@@ -3,18 +3,18 @@ import type { KurrentRecorded } from './driver.ts'
 import { bytesOf, MAX_BYTES_PER_PAGE } from './page.ts'
 import { toStored } from './rows.ts'
 
-/** What a call gave at once: the events, and the last of its records. */
+/** Events that came at once, and the last of their records. */
 export interface Batch {
   readonly events: StoredEvent[]
   readonly last: KurrentRecorded
 }
 
 /**
- * A call that is read to its end, also if nobody takes what it gives any more: what comes is handed on while more
- * comes, and the rest waits here. It holds as much as a page; of more, the rest is read and dropped.
+ * Reads a call to its end, even if its events are no longer wanted, and hands them on as they come. It holds as much as a
+ * page; what comes beyond is read and dropped.
  */
 export class ReadAhead {
-  /** Whether the end has come, and all that the call gave was kept. */
+  /** `false` if the call gave more than fits, and the rest was dropped. */
   isWhole = true
   /** How many records were kept. */
   records = 0
@@ -26,7 +26,7 @@ export class ReadAhead {
 
   /**
    * @param known a record that may come again, and is not handed on.
-   * @param ended told when the call is over without a fault, with the last of what was kept.
+   * @param ended called when the call has ended without an error, with the last record that was kept.
    */
   constructor(
     source: AsyncIterable<readonly KurrentRecorded[]>,
@@ -36,7 +36,7 @@ export class ReadAhead {
     void this.#run(source, known, ended)
   }
 
-  /** What came next; `undefined` at the end. @throws what the call threw. */
+  /** The next batch; `undefined` at the end. @throws what the call threw. */
   async next(): Promise<Batch | undefined> {
     for (;;) {
       const batch = this.#batches.shift()

@@ -20,8 +20,8 @@ interface StreamPart {
 }
 
 /**
- * Reads in pages, each of them a call of its own that is read to its end: the driver cannot end one early, and all
- * calls share a connection, on which those that nobody reads on would hold up the others.
+ * Reads in pages, each in its own call that is read to its end: the driver cannot end a call early, and on the shared
+ * connection a call that is not read would block the other calls.
  */
 export class Reader {
   readonly #calls: Calls
@@ -30,7 +30,7 @@ export class Reader {
     this.#calls = calls
   }
 
-  /** Where a stream stands; of one that was deleted and can begin again, `'none'`. @throws StreamDeletedError */
+  /** The head of a stream; `'none'` if it was deleted and can begin again. @throws StreamDeletedError */
   async head(stream: string): Promise<Revision> {
     const page = await this.page(stream, { direction: 'backwards', from: undefined, count: 1 })
     if (page === undefined) return 'none'
@@ -106,7 +106,7 @@ export class Reader {
       const page = await this.#call(() =>
         this.#calls.readAll({ direction, fromPosition, maxCount: BigInt(count), filter }),
       ).catch((error: unknown) => {
-        // The server fails where no event begins there.
+        // The server fails if no event begins at the position.
         const isGiven = after !== undefined && size.isFirst && error instanceof StoreFailedError
         throw isGiven ? new InvalidArgumentError('after', 'a position that this store gave') : error
       })
@@ -134,8 +134,8 @@ export class Reader {
   }
 
   /**
-   * What comes after a first page: handed on while it comes. When a page has arrived, the next one is asked for, except while
-   * the consumer has not begun with the one that arrived.
+   * The pages after the first one. Each is handed on as it comes. When it is complete, the next one is asked for, except while
+   * the consumer has not begun with it.
    */
   async *#onwards({ open, size, isExact, ...begun }: Onwards): AsyncGenerator<StoredEvent[], undefined> {
     let { last, left } = begun
@@ -177,7 +177,7 @@ export class Reader {
           }
         } catch (error) {
           if (!isTransient(error)) throw asMnemeError(error)
-          // It begins again behind what was handed on, once there is a server.
+          // Once there is a server, reading continues after the last event that was handed on.
           const behind = last
           await this.#ask(async () => {
             const source = open(behind, 1)
@@ -198,7 +198,7 @@ export class Reader {
     return this.#call(() => this.#calls.readAll({ ...part, maxCount: BigInt(count) }))
   }
 
-  /** A part of a stream, in one call; `undefined` where there is no such stream. @throws StreamDeletedError */
+  /** A part of a stream, in one call; `undefined` if there is no such stream. @throws StreamDeletedError */
   async page(stream: string, { direction, from, count }: StreamPart): Promise<Page | undefined> {
     const fromRevision = from === undefined ? (direction === 'forwards' ? 'start' : 'end') : BigInt(from)
     const part = { direction, fromRevision, maxCount: BigInt(count) } as const
@@ -222,7 +222,7 @@ export class Reader {
     return this.#ask(() => readPage(open()))
   }
 
-  /** Makes a call, again where the connection was lost meanwhile. Faults of a stream pass; others are Mneme's. */
+  /** Makes a call, and repeats it if the connection is lost. Errors about a stream stay the driver's, others become Mneme's. */
   async #ask<T>(call: () => Promise<T>): Promise<T> {
     try {
       return await retryUntilReached(this.#calls, call)
@@ -232,7 +232,7 @@ export class Reader {
     }
   }
 
-  /** Nothing is left of the stream to be read: the server tells where it stands when that was not expected. */
+  /** The head of a stream without readable events: the server reveals it when it refuses a wrong expectation. */
   async #headOfEmptied(stream: string): Promise<Revision> {
     try {
       await retryUntilReached(this.#calls, () => this.#calls.appendToStream({ stream, expected: 'none' }, []))
@@ -248,12 +248,12 @@ export class Reader {
 
 /** How to read on. */
 interface Onwards {
-  /** What was read last. */
+  /** The last record so far. */
   readonly last: KurrentRecorded
   /** How many events are still wanted. */
   readonly left: number
   readonly size: PageSize
-  /** Reads on behind a record, which may come again; `undefined` where nothing can be behind it. */
+  /** Reads on after a record, which may come again; `undefined` if nothing can follow it. */
   readonly open: (
     after: KurrentRecorded,
     count: number,
@@ -285,7 +285,7 @@ function spanOf(direction: Direction, from: number | undefined, to: number | und
 /** All but the server's own events. */
 const USERS_AND_STORE = { filterOn: 'streamName', regex: '\\A(?!\\$)' } as const
 
-/** What to read where nothing is left out. */
+/** A request without a filter. */
 export const EVERYTHING = {
   after: undefined,
   to: undefined,

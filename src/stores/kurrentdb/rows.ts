@@ -11,11 +11,11 @@ const CORRELATION = '$correlationId'
 const CAUSATION = '$causationId'
 /** When it was appended: the server's own time is not in the answer to an append. */
 const TIME = '$mneme.time'
-/** The version of the event's shape, where it is not the first. */
+/** The version of the event's shape, unless it is 1. */
 const VERSION = '$mneme.version'
-/** Which append wrote it, where the caller gave the event's id and may give it again. */
+/** The append that wrote the event, if the caller gave the event's id and may give it again. */
 const APPEND = '$mneme.append'
-/** The user's metadata as JSON, where some of its text has half a surrogate pair, which the server cannot keep. */
+/** The user's metadata as JSON, if they contain half a surrogate pair, which the server cannot store. */
 const ESCAPED = '$mneme.metadata'
 
 /** What an append adds to the metadata of its events. */
@@ -57,7 +57,7 @@ function metadataOf({ metadata, version }: NewEvent, { time, append }: AppendMar
 /** Half a pair, which JSON text has only in its escaped form. */
 const SURROGATE = /\\u[dD][89a-fA-F]/
 
-/** An event as the server has it, whoever wrote it. */
+/** A stored event, from any writer. */
 export function toStored(recorded: KurrentRecorded): StoredEvent {
   const metadata = textOf(recorded.metadata)
   const fields = ONLY_TIME.test(metadata) ? { [TIME]: metadata.slice(16, 40) } : parseObject(metadata)
@@ -80,7 +80,7 @@ const TIME_FORMAT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 /** The metadata of most events, which need not be parsed. */
 const ONLY_TIME = /^\{"\$mneme\.time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"\}$/
 
-/** Which append wrote an event, as far as it says. */
+/** The append that wrote an event, if its metadata name it. */
 export function appendOf({ metadata }: KurrentRecorded): unknown {
   return parseObject(textOf(metadata))[APPEND]
 }
@@ -105,13 +105,13 @@ function foreignData({ isJson, data }: KurrentRecorded): string {
       const value: unknown = JSON.parse(text)
       return isObject(value) ? text : JSON.stringify({ $value: value })
     } catch {
-      // It only claims to be JSON.
+      // The server does not check that it is JSON.
     }
   }
   return JSON.stringify({ $base64: bufferOf(data).toString('base64') })
 }
 
-/** The user's part of the metadata, as JSON. What others wrote there may be of any kind: here it is text. */
+/** The user's part of the metadata, as JSON. Values of other programs that are not text become text. */
 function userMetadata(fields: Readonly<Record<string, unknown>>): string {
   if (typeof fields[ESCAPED] === 'string') return fields[ESCAPED]
   const metadata: Record<string, string> = {}

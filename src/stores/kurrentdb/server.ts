@@ -8,7 +8,7 @@ import type { Reader } from './read.ts'
 /** The stream whose first event has the store's identity for an id. */
 const STREAM = `${RESERVED_STREAMS}identity`
 
-/** The store's identity, made where there is none yet. Of several processes that do so at once one does it. */
+/** The store's identity, which is made if it has none yet. If several processes make it at once, one of them wins. */
 export async function readIdentity(calls: Calls, reader: Reader): Promise<string> {
   const known = await look(reader)
   if (known !== undefined) return known
@@ -39,7 +39,7 @@ async function look(reader: Reader): Promise<string | undefined> {
  * Whether the server appends to several streams at once, which it does from 26.1 on. It is asked to append nothing,
  * which it refuses; an older one is not even asked by the driver.
  *
- * @throws OpenError where access is denied; StoreUnavailableError where there is no server.
+ * @throws OpenError if access is denied; StoreUnavailableError if there is no server.
  */
 export async function knowsAppendRecords(calls: Calls): Promise<boolean> {
   try {

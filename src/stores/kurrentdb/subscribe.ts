@@ -17,8 +17,8 @@ import { parseLogPosition } from './position.ts'
 import { toStored } from './rows.ts'
 
 /**
- * Subscriptions to the log. Whoever is behind looks through it; those that have caught up share a subscription of the
- * server's, one for each way in which the server filters, however many they are.
+ * Subscriptions to the log. A subscriber that is behind scans by itself; all that have caught up share one subscription of
+ * the server's for each kind of filter.
  */
 export function subscriptionsTo(calls: Calls, reader: Reader, locator: Locator): StoreAdapter['subscribe'] {
   const catchUp = new CatchUp(calls, reader, locator)
@@ -47,12 +47,12 @@ export function subscriptionsTo(calls: Calls, reader: Reader, locator: Locator):
   return (request) => tails[kindOf(request)](request)
 }
 
-/** By what the server filters. */
+/** The property by which the server filters. */
 function kindOf({ streams, categories, types }: LogFilter): 'streams' | 'types' | 'none' {
   return (streams ?? categories) ? 'streams' : types ? 'types' : 'none'
 }
 
-/** Where the driver has no subscriptions that could be used. */
+/** Used if the driver lacks the parts for subscriptions. */
 function poll(changed: () => void): () => void {
   const timer = setInterval(changed, POLL_INTERVAL_MS)
   return () => {
@@ -63,8 +63,8 @@ function poll(changed: () => void): () => void {
 const POLL_INTERVAL_MS = 500
 
 /**
- * What a subscription of the server's has brought lately, for all in this process that have caught up. It takes what
- * comes at once, so that the server is never held up, and keeps the latest of it.
+ * The latest events of a subscription of the server's, for all subscribers of this process that have caught up. It takes
+ * events as soon as they come, so that the server never waits.
  */
 export class LiveFeed {
   readonly #calls: Calls
@@ -72,7 +72,7 @@ export class LiveFeed {
   readonly #wanted: ScanRequest
   readonly #changed: () => void
   readonly #ending = new AbortController()
-  /** Behind it, nothing is missing of what was asked for. */
+  /** After this place, no wanted event is missing. */
   #start: LogPlace | undefined
   #pages: ScannedPage[] = []
   #events = 0
@@ -89,13 +89,14 @@ export class LiveFeed {
     this.#start = wanted.after
     if (isNothing(wanted)) return
     void this.#run()
-    // Nothing comes from beyond the end of a log, without a word.
+    // From a place beyond the end of its log, the server silently gives nothing.
     if (wanted.after) locator.confirm(wanted.after).catch(this.#fail)
   }
 
   /**
-   * What has come behind a place; `undefined` where something behind it may be missing, or it is no place in this
-   * history. @throws what it failed with: nothing more comes then.
+   * The events after a place; `undefined` if some may be missing, or if the place does not belong to this history.
+   *
+   * @throws the error that ended the feed.
    */
   take({ after, ...filter }: ScanRequest): readonly ScannedPage[] | undefined {
     if (!isOf(this.#wanted, filter)) return undefined
@@ -131,7 +132,7 @@ export class LiveFeed {
     }
   }
 
-  /** Where what came leads to. How far it was looked without finding anything is looked up now and then. */
+  /** The place that the feed has reached. Progress without a match is looked up at most once a second. */
   async #through({ records, checkpoint }: Followed): Promise<LogPlace | undefined> {
     const last = records.at(-1)
     const behindLast = last && placeOf(last)
@@ -166,7 +167,7 @@ export class LiveFeed {
   }
 }
 
-/** Whether it is the very same filter. */
+/** Whether both are the same filter object's lists. */
 function isOf(wanted: LogFilter, { streams, categories, types }: LogFilter): boolean {
   return wanted.streams === streams && wanted.categories === categories && wanted.types === types
 }
@@ -177,7 +178,7 @@ function unitsOf({ events }: ScannedPage): number {
   return units
 }
 
-/** What is kept: events, and UTF-16 units of their JSON. */
+/** The most events to keep, and UTF-16 units of their JSON. */
 const MAX_KEPT_EVENTS = 2_000
 const MAX_KEPT_UNITS = 4 * 1024 * 1024
 const CHECKPOINT_LOOK_UP_INTERVAL_MS = 1_000

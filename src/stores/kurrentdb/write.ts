@@ -14,16 +14,16 @@ import { type MetadataForm, positionsBefore } from './log-layout.ts'
 import { retryDelays } from './retry.ts'
 import type { Reader } from './read.ts'
 
-/** What came of a batch. */
+/** The outcome of a batch. */
 export type Outcome = Placed | { readonly kind: 'violated'; readonly violations: readonly Violation[] }
 
-/** Writes batches, and finds out what became of those whose answer did not come. */
+/** Writes batches, and settles those that got no answer. */
 export class Writer {
   readonly #calls: Calls
   readonly #reader: Reader
   readonly #isModern: boolean
   readonly #history = new History()
-  /** Whether records lie in the log as they are thought to, by the form of their metadata, once that was looked at. */
+  /** Whether computed positions are right, by the form of the metadata, once they were compared. */
   readonly #isLaidOut = new Map<MetadataForm, boolean>()
 
   /** @param isModern whether the server is 26.1 or newer. */
@@ -34,11 +34,11 @@ export class Writer {
   }
 
   /**
-   * Writes a batch, again as long as the deadline gives where it certainly did not arrive. Where that is not certain,
-   * it is written again only if the server can tell that it was written before, because a stream was expected
-   * exactly where it was; for as long again.
+   * Writes a batch, and repeats it within the deadline if it certainly did not arrive. If that is uncertain, it is repeated
+   * only if the server can tell that it was written before, because a stream had an exact expectation; then the deadline
+   * begins again.
    *
-   * @throws OutcomeUnknownError where what became of it was not to be found out.
+   * @throws OutcomeUnknownError if the outcome could not be found out.
    * @throws HistoryRewoundError
    */
   async write(batch: Batch): Promise<Outcome> {
@@ -57,7 +57,7 @@ export class Writer {
         const fault = faultOf(error)
         switch (fault.kind) {
           case 'violated': {
-            // Others have moved the streams on. It cannot be written any more, but may have been.
+            // The streams have moved on. The batch can no longer be written, but it may have been.
             const found = doubt === undefined ? undefined : await this.#find(batch, doubt)
             return found ?? fault
           }
@@ -144,7 +144,7 @@ export class Writer {
     })
   }
 
-  /** Where a batch was written that may have been, and whose streams have moved on since. */
+  /** Looks for a batch that may have been written, and whose streams have moved on since. */
   async #find(batch: Batch, doubt: unknown): Promise<Placed | undefined> {
     try {
       return await this.#lookFor(batch)
@@ -156,7 +156,7 @@ export class Writer {
   async #lookFor(batch: Batch): Promise<Placed | undefined> {
     const heads = new Map<string, number>()
     const expectations = new Map(batch.expectations.map(({ stream, expected }) => [stream, expected]))
-    // Those that are expected somewhere tell at once.
+    // Streams with an exact expectation first: one read of each tells.
     const streams = [...batch.idsByStream].sort(
       ([a], [b]) => Number(expectations.has(b)) - Number(expectations.has(a)),
     )
@@ -209,8 +209,8 @@ function inDoubt(error: unknown): OutcomeUnknownError {
 }
 
 /**
- * The end of the log as far as this process has written it. What is written next lies behind it: if not, the log is
- * another one, restored to an earlier point, and states at hand stand on events that never were.
+ * The position of the last event that this process has written. Later events lie after it. If one does not, the log was
+ * restored to an earlier point, and cached states rest on events that it lacks.
  */
 class History {
   #head = -1n
@@ -230,9 +230,9 @@ class History {
   }
 
   /**
-   * Takes note of what was written.
+   * Notes the position of a written event.
    *
-   * @param before the head when it was sent, where it certainly was not written before.
+   * @param before the head when the event was sent, if it certainly was not stored before.
    * @throws HistoryRewoundError
    */
   saw({ commit }: LogPosition, before: bigint | undefined): void {

@@ -18,10 +18,11 @@ import type {
   StreamsRequest,
   StreamSummary,
 } from '../../adapter/store-adapter.ts'
+import { environment } from '../../base/environment.ts'
 
 /** The data of a memory store. Two adapters over the same data are like two processes over one database. */
 export class MemoryData {
-  readonly identity = crypto.randomUUID()
+  readonly identity = environment.uuid()
   /** Every event; position n is at index n - 1. */
   readonly log: StoredEvent[] = []
   readonly streams = new Map<string, StoredEvent[]>()
@@ -129,7 +130,8 @@ function idAt({ log }: MemoryData, position: Position): string | undefined {
   return log[parsePosition(position, 'from') - 1]?.id
 }
 
-function sourceOf(data: MemoryData): LogSource {
+/** The log of a memory store, for `tailLog`. */
+export function sourceOf(data: MemoryData): LogSource {
   const { log, watchers } = data
   return {
     // eslint-disable-next-line @typescript-eslint/require-await -- all of it is at hand

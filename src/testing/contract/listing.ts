@@ -8,18 +8,7 @@ import { happenings, upTo } from './sample-events.ts'
 
 /** Names in the order of their bytes in UTF-8. UTF-16 and alphabets order some of them otherwise. */
 const names = [
-  ...[
-    'A',
-    'Door',
-    'Door!x',
-    'Door, shut',
-    'Door-',
-    'Door- 1',
-    'Door-1',
-    'Door-1-2',
-    'Door-10',
-    'Door-2',
-  ],
+  ...['A', 'Door', 'Door!x', 'Door, shut', 'Door-', 'Door- 1', 'Door-1', 'Door-1-2', 'Door-10', 'Door-2'],
   ...['Door-a', 'Door-é', 'Door-\uFFFD', 'Door-\u{1F6AA}', 'Door.x', 'Door.x-1', 'Doors-1', 'a', 'door-1'],
   ...['z', 'é', '\uFB01', '\u{10000}'],
 ]

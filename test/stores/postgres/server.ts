@@ -105,7 +105,7 @@ export class TestServer {
     return free === undefined ? this.createDatabase() : this.url(free)
   }
 
-  /** Gives a database of `takeDatabase` back, empty; drops it if more than its schemas was changed. */
+  /** Gives a database of `takeDatabase` back, empty; drops it if more than its schemas and settings was changed. */
   async giveBackDatabase(url: string): Promise<void> {
     const name = new URL(url).pathname.slice(1)
     // A server of others is left as it was.
@@ -116,6 +116,8 @@ export class TestServer {
   async #isEmptied(name: string): Promise<boolean> {
     try {
       const [state] = await this.query(EMPTY_DATABASE, name)
+      // Sessions keep the settings with which they began.
+      if (state?.had_settings === true) this.#disconnectFrom(name)
       return state?.is_clean === true
     } catch {
       // A session holds a lock, or the test has made what cannot be dropped like this.
@@ -126,8 +128,7 @@ export class TestServer {
   /** Drops a database of `createDatabase`, by its URL, even under its sessions; without it, it goes with the server. */
   async dropDatabase(url: string): Promise<void> {
     const name = new URL(url).pathname.slice(1)
-    void this.#pools.get(name)?.end()
-    this.#pools.delete(name)
+    this.#disconnectFrom(name)
     await this.query(`DROP DATABASE IF EXISTS ${pg.escapeIdentifier(name)} WITH (FORCE)`)
     this.#databases.delete(name)
   }
@@ -222,6 +223,11 @@ export class TestServer {
     daemon.remove()
   }
 
+  #disconnectFrom(database: string): void {
+    void this.#pools.get(database)?.end()
+    this.#pools.delete(database)
+  }
+
   #disconnect(): void {
     for (const pool of this.#pools.values()) void pool.end()
     this.#pools.clear()
@@ -234,8 +240,8 @@ export class TestServer {
 }
 
 /**
- * Ends the other sessions of a database, and drops its schemas. Says whether it is then like a new one: few tests change its
- * settings, owner, rights, extensions and the like.
+ * Ends the other sessions of a database, drops its schemas and resets its settings. Says whether it is then like a new one:
+ * few tests change its owner, rights, extensions and the like.
  */
 const EMPTY_DATABASE = `
   RESET ALL; SELECT set_config('lock_timeout', '5s', true);
@@ -249,13 +255,19 @@ const EMPTY_DATABASE = `
       CREATE SCHEMA public AUTHORIZATION pg_database_owner;
       GRANT USAGE ON SCHEMA public TO PUBLIC;
     END IF;
+    IF EXISTS (SELECT FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase WHERE datname = current_database())
+    THEN
+      PERFORM set_config('mneme_test.had_settings', 'yes', true);
+      EXECUTE format('ALTER DATABASE %I RESET ALL', current_database());
+    END IF;
   END $$;
   SELECT datacl IS NULL AND datdba = 10 AND datconnlimit = -1 AND (SELECT count(*) = 1 FROM pg_extension)
       AND NOT EXISTS (SELECT FROM pg_publication) AND NOT EXISTS (SELECT FROM pg_event_trigger)
       AND NOT EXISTS (SELECT FROM pg_default_acl) AND NOT EXISTS (SELECT FROM pg_largeobject_metadata)
       AND (SELECT nspacl::text = '{pg_database_owner=UC/pg_database_owner,=U/pg_database_owner}' FROM pg_namespace
         WHERE nspname = 'public')
-      AND NOT EXISTS (SELECT FROM pg_db_role_setting s WHERE s.setdatabase = d.oid) AS is_clean
+      AND NOT EXISTS (SELECT FROM pg_db_role_setting s WHERE s.setdatabase = d.oid) AS is_clean,
+      current_setting('mneme_test.had_settings', true) = 'yes' AS had_settings
     FROM pg_database d WHERE datname = current_database()`
 
 /** Starts a server of the caller's own, on an empty data folder. Destroy it. */

@@ -1,0 +1,48 @@
+/** The time that deadlines, retries and pauses go by. Tests inject a clock of their own. */
+export interface Clock {
+  /** Milliseconds since some moment; they never go back. */
+  now(): number
+  /** Calls back after so many milliseconds, unless the returned function is called before. */
+  after(milliseconds: number, callback: () => void): () => void
+}
+
+/** What a program cannot compute by itself: time, timers and chance. */
+export interface Environment extends Clock {
+  /** Milliseconds since 1970, as the computer's clock has them: they may go back. */
+  date(): number
+  /** A number from 0 to below 1. */
+  random(): number
+  uuid(): string
+}
+
+const system: Environment = {
+  now: () => performance.now(),
+  after(milliseconds, callback) {
+    const timer = setTimeout(callback, milliseconds)
+    return () => {
+      clearTimeout(timer)
+    }
+  },
+  date: () => Date.now(),
+  random: () => Math.random(),
+  uuid: () => crypto.randomUUID(),
+}
+
+let current = system
+
+/**
+ * The environment of this program. All of the library takes its time, timers and random numbers from here, so that a
+ * simulation can replace them.
+ */
+export const environment: Environment = {
+  now: () => current.now(),
+  after: (milliseconds, callback) => current.after(milliseconds, callback),
+  date: () => current.date(),
+  random: () => current.random(),
+  uuid: () => current.uuid(),
+}
+
+/** Replaces the environment of this program; `undefined`: the computer's own again. For `mneme/simulation`. */
+export function replaceEnvironment(replacement: Environment | undefined): void {
+  current = replacement ?? system
+}

@@ -1,0 +1,243 @@
+import { isDeepStrictEqual } from 'node:util'
+
+import { isMnemeError } from '../base/errors.ts'
+import type { Revision } from '../base/revision.ts'
+import type { Outcome } from '../execution/execute.ts'
+import type { Boundary, Command } from '../model/command.ts'
+import { describedStored, type History } from './history.ts'
+
+/** Something that must not be. */
+export interface Problem {
+  /** Problems of one kind are the same while a failure is shrunk. */
+  readonly kind: string
+  readonly message: string
+}
+
+/** One call of `tryExecute`. */
+export interface CallRecord {
+  /** Of the command; calls that repeat it under its key have the same number. */
+  readonly number: number
+  readonly command: Command<Boundary, unknown>
+  readonly needs: object
+  readonly key: string | undefined
+  /** How many events the log had when it was called, and when it was answered. */
+  readonly from: number
+  to: number
+  outcome: Outcome<unknown, unknown, { readonly reason: string }> | undefined
+  error: unknown
+}
+
+/** The metadata by which events are known to be of a command. */
+export const CALL = 'simulated-call'
+
+/**
+ * Checks every outcome against the log: what was stored, what each command decided on the very history before its events,
+ * and what each caller was told.
+ */
+export async function checkCalls(
+  history: History,
+  calls: readonly CallRecord[],
+): Promise<Problem | undefined> {
+  const written = eventsByCall(history)
+  const byNumber = new Map<number, CallRecord[]>()
+  for (const call of calls) {
+    const same = byNumber.get(call.number)
+    if (same) same.push(call)
+    else byNumber.set(call.number, [call])
+  }
+  for (const [number, places] of written) {
+    const problem = await checkWritten(history, byNumber.get(number)![0]!, places)
+    if (problem) return problem
+  }
+  for (const call of calls) {
+    const problem = await checkAnswer(
+      history,
+      call,
+      written.get(call.number) ?? [],
+      byNumber.get(call.number)!,
+    )
+    if (problem) return problem
+  }
+  return undefined
+}
+
+/** The places in the log of each command's events. */
+function eventsByCall({ log }: History): Map<number, number[]> {
+  const places = new Map<number, number[]>()
+  for (const [place, { metadata }] of log.entries()) {
+    const number = Number((JSON.parse(metadata) as Record<string, string>)[CALL])
+    const own = places.get(number)
+    if (own) own.push(place)
+    else places.set(number, [place])
+  }
+  return places
+}
+
+/** A command's events are what it decides on the history before them, once and adjacent. */
+async function checkWritten(
+  history: History,
+  call: CallRecord,
+  places: readonly number[],
+): Promise<Problem | undefined> {
+  const first = places[0]!
+  const { decided } = await history.decide(call.command, first, call.needs)
+  const stored = places.map((place) => describedStored(history.log[place]!))
+  if (places.at(-1)! - first !== places.length - 1) {
+    return wrong('twice', call, `its events stand at ${list(places)}: they are not adjacent, or stored twice`)
+  }
+  if (decided.kind === 'events' && isDeepStrictEqual(decided.events, stored)) return undefined
+  if (decided.kind === 'events' && stored.length > decided.events.length) {
+    return wrong('twice', call, `stored ${list(stored)}, but decides ${said(decided)}: it was stored twice`)
+  }
+  return wrong(
+    'stale decision',
+    call,
+    `stored ${list(stored)} at ${String(first)}, but decides ${said(decided)} on the history before it`,
+  )
+}
+
+async function checkAnswer(
+  history: History,
+  call: CallRecord,
+  places: readonly number[],
+  attempts: readonly CallRecord[],
+): Promise<Problem | undefined> {
+  const { outcome, error } = call
+  if (outcome?.ok === true) return checkSuccess(history, call, outcome, places, attempts)
+  if (outcome) {
+    const { rejection, revisions } = outcome
+    if (places.length > 0) return wrong('rejected and stored', call, 'was rejected, and stored events')
+    const wanted = JSON.stringify(rejection)
+    const isSo = await standsSomewhere(
+      history,
+      call,
+      revisions,
+      ({ decided }) => decided.kind === 'rejected' && decided.rejection === wanted,
+    )
+    return isSo
+      ? undefined
+      : wrong('stale rejection', call, `was rejected with ${wanted}, which holds at no moment of the call`)
+  }
+  if (error === undefined) return undefined
+  if (isMnemeError(error)) {
+    if (MAY_BE_STORED.has(error.code) || attempts.length > 1 || places.length === 0) return undefined
+    return wrong(
+      'failed and stored',
+      call,
+      `failed with ${error.code}, which says that nothing was written, and stored events`,
+    )
+  }
+  const isSo = await standsSomewhere(
+    history,
+    call,
+    undefined,
+    ({ decided }) => decided.kind === 'threw' && textOf(decided.error) === textOf(error),
+  )
+  return isSo
+    ? undefined
+    : wrong('stale error', call, `threw ${textOf(error)}, which it does at no moment of the call`)
+}
+
+async function checkSuccess(
+  history: History,
+  call: CallRecord,
+  { events, state, revisions, position, repeated }: Extract<CallRecord['outcome'], { readonly ok: true }>,
+  places: readonly number[],
+  attempts: readonly CallRecord[],
+): Promise<Problem | undefined> {
+  if (events.length === 0) {
+    const isSo = await standsSomewhere(
+      history,
+      call,
+      revisions,
+      ({ decided }) => decided.kind === 'events' && decided.events.length === 0,
+    )
+    return isSo
+      ? undefined
+      : wrong('stale decision', call, 'decided on no events, which it does at no moment of the call')
+  }
+  const told = events.map(({ id }) => id)
+  const stored = places.map((place) => history.log[place]!.id)
+  if (!isDeepStrictEqual(told, stored)) {
+    return wrong('lost', call, `was told of the events ${list(told)}, but the log has ${list(stored)}`)
+  }
+  const last = places.at(-1)!
+  if (position !== history.log[last]!.position)
+    return wrong('position', call, `was told the position ${String(position)}`)
+  const isFirst = attempts[0] === call
+  if (repeated && isFirst)
+    return wrong('repeated', call, 'was told that it is a repeat, but it is the first with its key')
+  if (!repeated && !isFirst && attempts[0]!.outcome?.ok === true) {
+    return wrong('repeated', call, 'repeats a command under its key, but was told that it is the first')
+  }
+  const { streams } = await history.decide(call.command, places[0]!, call.needs)
+  for (const { stream } of streams) {
+    const actual = history.revisionAt(stream, last + 1)
+    if (revisions.get(stream) !== actual) {
+      return wrong(
+        'revision',
+        call,
+        `was told the revision ${String(revisions.get(stream))} of ${stream}; it was ${String(actual)}`,
+      )
+    }
+  }
+  const { reads } = call.command
+  if ('fold' in reads && !isDeepStrictEqual(plain(state), plain(history.stateAt(reads as never, last + 1)))) {
+    return wrong('state', call, 'was told a state that is not the fold of its stream')
+  }
+  return undefined
+}
+
+/** Whether the decision holds at a moment between the call and its answer, at which its streams had these revisions. */
+async function standsSomewhere(
+  history: History,
+  call: CallRecord,
+  revisions: ReadonlyMap<string, Revision> | undefined,
+  isSo: (redecided: Awaited<ReturnType<History['decide']>>) => boolean,
+): Promise<boolean> {
+  let before: string | undefined
+  for (let length = call.to; length >= call.from; length--) {
+    if (
+      revisions &&
+      ![...revisions].every(([stream, revision]) => history.revisionAt(stream, length) === revision)
+    )
+      continue
+    const redecided = await history.decide(call.command, length, call.needs)
+    // The streams that it reads have not changed since the last place that was tried.
+    const at = redecided.streams.map(({ stream }) => history.revisionAt(stream, length)).join()
+    if (at === before) continue
+    before = at
+    if (isSo(redecided)) return true
+  }
+  return false
+}
+
+/** Errors after which events may have been stored. */
+const MAY_BE_STORED: ReadonlySet<string> = new Set(['OUTCOME_UNKNOWN'])
+
+function wrong(kind: string, { number, command }: CallRecord, message: string): Problem {
+  return {
+    kind,
+    message: `command ${String(number)}${command.name === undefined ? '' : ` (${command.name})`} ${message}`,
+  }
+}
+
+function said(decided: Awaited<ReturnType<History['decide']>>['decided']): string {
+  if (decided.kind === 'events') return list(decided.events)
+  return decided.kind === 'rejected'
+    ? `the rejection ${decided.rejection}`
+    : `the error ${textOf(decided.error)}`
+}
+
+function list(items: readonly unknown[]): string {
+  return items.length === 0 ? 'nothing' : items.map(String).join(', ')
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${error.message}` : JSON.stringify({ error })
+}
+
+/** Without prototypes, which states of the library and of the checker need not share. */
+function plain(value: unknown): unknown {
+  return JSON.parse(JSON.stringify({ value }))
+}

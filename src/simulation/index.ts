@@ -1,0 +1,5 @@
+export type { Draw } from './draw.ts'
+export type { FaultName, Faults } from './faults.ts'
+export type { Property, SimulatedCommand, World } from './run.ts'
+export { simulate, SimulationError } from './simulate.ts'
+export type { SimulateOptions, SimulationReport } from './simulate.ts'

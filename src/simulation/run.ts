@@ -1,0 +1,329 @@
+import type { Capabilities, StoreAdapter } from '../adapter/store-adapter.ts'
+import { isMnemeError } from '../base/errors.ts'
+import type { Boundary, Command } from '../model/command.ts'
+import type { AnyStream } from '../model/stream.ts'
+import { tryExecute } from '../execution/execute.ts'
+import { createStore } from '../store/create-store.ts'
+import type { Checkpoint, EventStore, Subscription } from '../store/event-store.ts'
+import { type CallRecord, CALL, checkCalls, type Problem } from './check.ts'
+import { Draw } from './draw.ts'
+import type { FaultName, Faults } from './faults.ts'
+import { History } from './history.ts'
+import { Scheduler, SimulatedProcess } from './scheduler.ts'
+import { SimulatedServer } from './store.ts'
+
+/** A command of the workload, with what it is executed with. */
+export interface SimulatedCommand {
+  readonly command: Command<Boundary, unknown>
+  /** Its idempotency key: after a crash or an unknown outcome, it is executed again under it. */
+  readonly key?: string | undefined
+  /** What the command needs. */
+  readonly needs?: object | undefined
+}
+
+/** What is true at some moment of a simulation. */
+export interface World {
+  /** The state of one stream. */
+  state<State>(stream: { readonly stream: string; readonly fold: { initial(): State } }): State
+  /** The names of the streams that have events. */
+  readonly streams: readonly string[]
+  /** How many events the log has. */
+  readonly events: number
+}
+
+/** A property: `true`, or what is wrong. */
+export type Property = (world: World) => boolean | string
+
+/** One run, in full. */
+export interface RunPlan {
+  readonly seed: number
+  readonly processes: number
+  readonly commands: number
+  readonly workload: (draw: Draw) => Command<Boundary, unknown> | SimulatedCommand
+  readonly faults: Required<Faults>
+  readonly capabilities: Capabilities
+  readonly always: Property | undefined
+  readonly eventually: Property | undefined
+  /** Commands that are left out, by number: to shrink a failure. */
+  readonly without: ReadonlySet<number>
+  /** Called with each line of the timeline. */
+  readonly told?: ((line: string) => void) | undefined
+  /** Changes the adapter of each process: to plant a fault. */
+  readonly plant?: ((adapter: StoreAdapter) => StoreAdapter) | undefined
+}
+
+/** The outcome of a run. */
+export interface RunResult {
+  readonly problem: Problem | undefined
+  readonly executed: number
+  readonly events: number
+  readonly faults: ReadonlyMap<FaultName, number>
+}
+
+/** Runs several processes of a program over one store once, and checks what they were told against its log. */
+export async function runOnce(plan: RunPlan): Promise<RunResult> {
+  const run = new Run(plan)
+  const problem = await run.problem()
+  const { calls, log, struck } = run
+  return { problem, executed: calls.length, events: log.length, faults: struck }
+}
+
+/** What a process still has to do. */
+interface Task extends SimulatedCommand {
+  readonly number: number
+  readonly start: number
+  attempts: number
+}
+
+/** What a process keeps on its own disk, which survives a crash. */
+interface Disk {
+  readonly name: string
+  readonly tasks: Set<Task>
+  /** The events that its subscriber was given, by id, and where it stands. */
+  readonly seen: string[]
+  checkpoint: Checkpoint | undefined
+  subscription: Subscription | undefined
+  process: SimulatedProcess
+  starts: number
+}
+
+class Run {
+  readonly calls: CallRecord[] = []
+  readonly struck = new Map<FaultName, number>()
+  readonly #plan: RunPlan
+  readonly #scheduler: Scheduler
+  readonly #server: SimulatedServer
+  readonly #history: History
+  readonly #disks: Disk[] = []
+  #problem: Problem | undefined
+  #isCalm = false
+
+  constructor(plan: RunPlan) {
+    this.#plan = plan
+    const draw = new Draw(plan.seed)
+    this.#scheduler = new Scheduler(draw)
+    const faults = { ...plan.faults }
+    this.#server = new SimulatedServer(new SimulatedProcess('server', this.#scheduler), this.#scheduler, {
+      faults,
+      capabilities: plan.capabilities,
+      noted: (what, process, fault) => {
+        if (fault) this.struck.set(fault, (this.struck.get(fault) ?? 0) + 1)
+        this.#tell(process.name, what)
+        if (fault === 'crash') this.#restart(process)
+      },
+      appended: () => {
+        this.#check('always', plan.always)
+      },
+    })
+    this.#history = new History(this.log)
+    const tasks = this.#tasks()
+    for (let i = 0; i < plan.processes; i++) {
+      const name = `process ${String(i + 1)}`
+      const process = new SimulatedProcess(name, this.#scheduler)
+      const own = tasks.filter(({ number }) => number % plan.processes === i)
+      this.#disks.push({
+        name,
+        tasks: new Set(own),
+        seen: [],
+        checkpoint: undefined,
+        subscription: undefined,
+        process,
+        starts: 0,
+      })
+    }
+    this.#calm = () => {
+      for (const fault of Object.keys(faults) as FaultName[]) faults[fault] = 0
+    }
+  }
+
+  /** Ends all faults, so that what must come true in the end can. */
+  readonly #calm: () => void
+
+  get log(): SimulatedServer['data']['log'] {
+    return this.#server.data.log
+  }
+
+  /** Runs to the end. @returns what went wrong. */
+  async problem(): Promise<Problem | undefined> {
+    for (const disk of this.#disks) this.#start(disk, 0)
+    const isOver = () => this.#problem !== undefined || this.#isDone()
+    const isDone = await this.#scheduler.run(isOver, END_MS)
+    if (this.#problem) return this.#problem
+    if (!isDone) return this.#unfinished()
+    return (
+      this.#checkSeen() ??
+      (await checkCalls(this.#history, this.calls)) ??
+      (this.#check('eventually', this.#plan.eventually), this.#problem)
+    )
+  }
+
+  #tasks(): Task[] {
+    const { commands, seed, workload, without } = this.#plan
+    const tasks: Task[] = []
+    for (let number = 0; number < commands; number++) {
+      // Each command draws by itself, so that leaving one out changes no other.
+      const draw = new Draw(seed + (number + 1) * 2 ** 32)
+      const drawn = workload(draw)
+      const start = draw.number() * START_MS
+      if (without.has(number)) continue
+      const task = 'handle' in drawn ? { command: drawn } : drawn
+      tasks.push({ ...task, number, start, attempts: 0 })
+    }
+    return tasks
+  }
+
+  #start(disk: Disk, after: number): void {
+    const { process } = disk
+    disk.starts++
+    this.#scheduler.after(process, after, () => {
+      if (disk.starts > 1) this.#tell(process.name, 'starts again')
+      const adapter = this.#server.connect(process)
+      const store = createStore(this.#plan.plant ? this.#plan.plant(adapter) : adapter)
+      void this.#follow(disk, store)
+      for (const task of disk.tasks) void this.#execute(disk, store, task, process)
+    })
+  }
+
+  #restart(process: SimulatedProcess): void {
+    const disk = this.#disks.find((candidate) => candidate.process === process)
+    if (!disk) return
+    // What was begun without a key is not begun again: nobody knows whether it happened.
+    for (const task of disk.tasks) if (task.attempts > 0 && task.key === undefined) disk.tasks.delete(task)
+    disk.process = new SimulatedProcess(disk.name, this.#scheduler)
+    this.#start(disk, this.#scheduler.draw.integer(1, 200))
+  }
+
+  async #execute(disk: Disk, store: EventStore, task: Task, process: SimulatedProcess): Promise<void> {
+    const { number, command, key, needs = {}, start } = task
+    await this.#pause(process, Math.max(0, start - this.#scheduler.time))
+    for (;;) {
+      task.attempts++
+      const call: CallRecord = {
+        ...{ number, command, needs, key, from: this.log.length, to: Infinity },
+        ...{ outcome: undefined, error: undefined },
+      }
+      this.calls.push(call)
+      this.#tell(disk.name, `executes command ${String(number)}: ${nameOf(command)}`)
+      try {
+        const options = { metadata: { [CALL]: String(number) }, key, needs }
+        call.outcome = await tryExecute(store, command as never, options as never)
+      } catch (error) {
+        call.error = error
+      }
+      call.to = this.log.length
+      const told = call.outcome?.ok === true ? (call.outcome.events as readonly { id: string }[]) : []
+      if (this.#scheduler.draw.happens(0.2)) void this.#waitCaughtUp(disk, told.at(-1)?.id)
+      this.#tell(disk.name, `is told of command ${String(number)}: ${answerOf(call)}`)
+      const isUnknown =
+        isMnemeError(call.error) && (call.error.isRetryable || call.error.code === 'OUTCOME_UNKNOWN')
+      if (key === undefined || !isUnknown || task.attempts > MAX_ATTEMPTS) break
+      await this.#pause(process, 5)
+    }
+    disk.tasks.delete(task)
+  }
+
+  #pause(process: SimulatedProcess, milliseconds: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#scheduler.after(process, milliseconds, resolve)
+    })
+  }
+
+  /** A subscriber: it must be given the log, each event once and in order, also across crashes. */
+  async #follow(disk: Disk, store: EventStore): Promise<void> {
+    const subscription = store.subscribe({ from: disk.checkpoint ?? 'start' })
+    disk.subscription = subscription
+    try {
+      for await (const { id } of subscription) {
+        disk.seen.push(id)
+        disk.checkpoint = subscription.checkpoint
+        const expected = this.log[disk.seen.length - 1]?.id
+        if (id !== expected) {
+          this.#fail(
+            'subscription',
+            `${disk.name} was given ${id} as event ${String(disk.seen.length)}; the log has ${String(expected)}`,
+          )
+          return
+        }
+      }
+    } catch (error) {
+      this.#fail('subscription', `the subscription of ${disk.name} ended with ${String(error)}`)
+    }
+  }
+
+  /** A caller who was told of an event and then waits for `caughtUp()` finds that the subscriber was given it. */
+  async #waitCaughtUp({ name, seen, subscription }: Disk, id: string | undefined): Promise<void> {
+    if (!subscription || !this.log.some((event) => event.id === id)) return
+    try {
+      await subscription.caughtUp()
+    } catch {
+      return // the subscription has ended, which is reported where it is read
+    }
+    if (id === undefined || seen.includes(id)) return
+    this.#fail(
+      'caught up',
+      `${name} has caught up, but its subscriber was not given ${id}, of which it had been told`,
+    )
+  }
+
+  #isDone(): boolean {
+    const isExecuted = this.#disks.every(({ tasks }) => tasks.size === 0) && this.#server.ghosts === 0
+    if (!isExecuted) return false
+    if (!this.#isCalm) {
+      this.#isCalm = true
+      this.#calm()
+      for (const { process } of this.#disks) process.pausedUntil = 0
+    }
+    return this.#disks.every(({ seen }) => seen.length >= this.log.length)
+  }
+
+  #checkSeen(): Problem | undefined {
+    const disk = this.#disks.find(({ seen }) => seen.length !== this.log.length)
+    return disk && { kind: 'subscription', message: `${disk.name} was given more events than the log has` }
+  }
+
+  #unfinished(): Problem {
+    const waiting = this.#disks.flatMap(({ tasks }) => [...tasks].map(({ number }) => String(number)))
+    if (waiting.length > 0)
+      return { kind: 'hangs', message: `commands that never end: ${waiting.join(', ')}` }
+    const behind = this.#disks.filter(({ seen }) => seen.length < this.log.length).map(({ name }) => name)
+    return { kind: 'subscription', message: `${behind.join(', ')} did not get every event` }
+  }
+
+  #check(kind: string, property: Property | undefined): void {
+    if (!property || this.#problem) return
+    const history = this.#history
+    const world: World = {
+      state: (stream) => history.stateAt(stream as unknown as AnyStream) as never,
+      streams: history.streams(),
+      events: this.log.length,
+    }
+    const holds = property(world)
+    if (holds !== true) this.#fail(kind, holds === false ? `the property '${kind}' does not hold` : holds)
+  }
+
+  #fail(kind: string, message: string): void {
+    this.#problem ??= { kind, message }
+  }
+
+  #tell(who: string, what: string): void {
+    this.#plan.told?.(`${this.#scheduler.time.toFixed(1).padStart(8)} ms  ${who} ${what}`)
+  }
+}
+
+function nameOf({ name, input }: Command<Boundary, unknown>): string {
+  const text = input === undefined ? '' : JSON.stringify(input)
+  return `${name ?? ''}(${text.length > 100 ? `${text.slice(0, 100)}…` : text})`
+}
+
+function answerOf({ outcome, error }: CallRecord): string {
+  if (!outcome) return String(error)
+  if (!outcome.ok) return `rejected, ${outcome.rejection.reason}`
+  return `${String(outcome.events.length)} events${outcome.repeated ? ', repeated' : ''}`
+}
+
+/** Commands begin within so many milliseconds. */
+const START_MS = 100
+/** Milliseconds of virtual time after which a run must have ended. */
+const END_MS = 120_000
+/** How often a command with a key is executed while it is not known whether it happened. */
+const MAX_ATTEMPTS = 5

@@ -1,0 +1,158 @@
+import type { Capabilities } from '../adapter/store-adapter.ts'
+import { checkOptions, checkWhole } from '../base/arguments.ts'
+import { InvalidArgumentError } from '../base/errors.ts'
+import type { Boundary, Command } from '../model/command.ts'
+import type { Problem } from './check.ts'
+import type { Draw } from './draw.ts'
+import { checkFaults, FAULT_NAMES, type FaultName, type Faults } from './faults.ts'
+import { type Property, type RunPlan, runOnce, type RunResult, type SimulatedCommand } from './run.ts'
+
+/** What to simulate. */
+export interface SimulateOptions {
+  /** Draws a command, or a command with its key and its needs. Called once for each command of a run. */
+  readonly workload: (draw: Draw) => Command<Boundary, unknown> | SimulatedCommand
+  /** Default: 1,000. */
+  readonly runs?: number | undefined
+  /** From 0 to 2 ** 32 - 1. Each run has the seed after that of the run before. Default: drawn, and printed in a failure. */
+  readonly seed?: number | undefined
+  /** Processes that execute commands on one store. Default: 3. */
+  readonly processes?: number | undefined
+  /** Commands in each run. Default: 20. */
+  readonly commands?: number | undefined
+  /** What goes wrong, by probability. Default: everything, now and then. */
+  readonly faults?: Faults | undefined
+  /** What the simulated store can do. Default: everything except `truncation`. */
+  readonly store?: Partial<Pick<Capabilities, 'severalStreams' | 'keys' | 'settlesAny'>> | undefined
+  /** Must hold after each append. */
+  readonly always?: Property | undefined
+  /** Must hold when all commands are done and everything has arrived. */
+  readonly eventually?: Property | undefined
+}
+
+/** What a simulation did. */
+export interface SimulationReport {
+  readonly seed: number
+  readonly runs: number
+  /** How many calls of `execute` were checked. */
+  readonly executed: number
+  readonly events: number
+  /** How often each fault struck. */
+  readonly faults: Readonly<Record<FaultName, number>>
+}
+
+/** A run in which something was wrong. Its message has the seed, what was wrong, and what happened before. */
+export class SimulationError extends Error {
+  /** `simulate({ seed, runs: 1, ... })` repeats the run. */
+  readonly seed: number
+  /** What was wrong, as one word or two. */
+  readonly kind: string
+  /** What happened in the shortest run that was found to fail in this way. */
+  readonly timeline: readonly string[]
+
+  constructor(seed: number, { kind, message }: Problem, { timeline, commands }: Shrunk) {
+    const steps = `shrunk to ${String(commands)} commands; simulate({ seed: ${String(seed)}, runs: 1, ... }) repeats the whole run`
+    super(`${message}\nseed ${String(seed)}, ${steps}\n\n${timeline.join('\n')}`)
+    this.name = 'SimulationError'
+    this.seed = seed
+    this.kind = kind
+    this.timeline = timeline
+  }
+}
+
+/**
+ * Runs a program many times in virtual time: several processes that execute commands on one simulated store, while answers
+ * get lost, appends arrive late, processes crash and clocks jump. Each outcome is checked against the log: what a command
+ * stored is what it decides on the very history before it, once; what callers and subscribers were told is so.
+ *
+ * Nothing else may use Mneme in this process meanwhile: it would get the simulation's time.
+ *
+ * @throws SimulationError if something was wrong: the failure is shrunk and has the seed that repeats it.
+ * @throws InvalidArgumentError
+ * @example
+ * ```ts
+ * await simulate({
+ *   runs: 100,
+ *   workload: ({ pick }) => close({ door: pick(['front', 'back']), by: pick(['Ann', 'Ben']) }),
+ *   always: (world) => world.events <= 2 || 'a door was closed twice',
+ * })
+ * ```
+ */
+export async function simulate(options: SimulateOptions): Promise<SimulationReport> {
+  const { runs, ...plan } = checkSimulation(options)
+  return simulateRuns(plan, runs)
+}
+
+/** Runs a plan with one seed after the other. @throws SimulationError */
+export async function simulateRuns(plan: RunPlan, runs: number): Promise<SimulationReport> {
+  const faults = Object.fromEntries(FAULT_NAMES.map((name) => [name, 0])) as Record<FaultName, number>
+  let executed = 0
+  let events = 0
+  for (let i = 0; i < runs; i++) {
+    const seed = (plan.seed + i) % SEEDS
+    const result = await runOnce({ ...plan, seed })
+    executed += result.executed
+    events += result.events
+    for (const [name, count] of result.faults) faults[name] += count
+    if (result.problem)
+      throw new SimulationError(seed, result.problem, await shrink({ ...plan, seed }, result.problem))
+  }
+  return { seed: plan.seed, runs, executed, events, faults }
+}
+
+/** The shortest run that was found to fail in the same way. */
+interface Shrunk {
+  readonly timeline: readonly string[]
+  readonly commands: number
+}
+
+/** Leaves out commands and faults, one after the other, as long as it still fails in the same way. */
+async function shrink(plan: RunPlan, { kind }: Problem): Promise<Shrunk> {
+  const fails = async (candidate: RunPlan) => (await runOnce(candidate)).problem?.kind === kind
+  let smallest = plan
+  for (const name of FAULT_NAMES) {
+    const candidate = { ...smallest, faults: { ...smallest.faults, [name]: 0 } }
+    if (smallest.faults[name] > 0 && (await fails(candidate))) smallest = candidate
+  }
+  for (let isSmaller = true; isSmaller;) {
+    isSmaller = false
+    for (let number = 0; number < plan.commands; number++) {
+      if (smallest.without.has(number)) continue
+      const candidate = { ...smallest, without: new Set([...smallest.without, number]) }
+      if (!(await fails(candidate))) continue
+      smallest = candidate
+      isSmaller = true
+    }
+  }
+  const timeline: string[] = []
+  const { problem }: RunResult = await runOnce({ ...smallest, told: (line) => timeline.push(line) })
+  timeline.push(`          ->  ${problem?.message ?? ''}`)
+  return { timeline, commands: plan.commands - smallest.without.size }
+}
+
+/** @throws InvalidArgumentError */
+export function checkSimulation(options: SimulateOptions): RunPlan & { readonly runs: number } {
+  const known = ['workload', 'runs', 'seed', 'processes', 'commands', 'faults', 'store'] as const
+  checkOptions(options, 'options', [...known, 'always', 'eventually'])
+  const { workload, always, eventually, store = {} } = options
+  const { runs = 1_000, seed = Math.floor(Math.random() * SEEDS), processes = 3, commands = 20 } = options
+  const functions: Readonly<Record<string, unknown>> = { workload, always, eventually }
+  for (const [name, property] of Object.entries(functions)) {
+    if (typeof property === 'function' || (name !== 'workload' && property === undefined)) continue
+    throw new InvalidArgumentError(name, 'a function')
+  }
+  checkWhole(runs, 'runs', 1)
+  checkWhole(seed, 'seed', 0)
+  if (seed >= SEEDS) throw new InvalidArgumentError('seed', 'at most 2 ** 32 - 1')
+  checkWhole(processes, 'processes', 1)
+  checkWhole(commands, 'commands', 1)
+  checkOptions(store, 'store', ['severalStreams', 'keys', 'settlesAny'])
+  const { severalStreams = true, keys = true, settlesAny = true } = store
+  return {
+    ...{ runs, seed, processes, commands, workload, always, eventually },
+    faults: checkFaults(options.faults),
+    capabilities: { severalStreams, keys, settlesAny, truncation: false, listsStreams: true },
+    without: new Set(),
+  }
+}
+
+const SEEDS = 2 ** 32
