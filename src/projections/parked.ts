@@ -44,7 +44,8 @@ export function* park(
 ): TargetSteps<Build> {
   if ((yield pinOf(build)).length === 0) throw new LostRace()
   yield* ask(
-    'INSERT INTO PARKED (name, generation, position, event, failure) VALUES ($1, $2, $3, $4, $5)',
+    // If another worker, or a person, was faster, the checkpoint has moved: that is noticed below.
+    'INSERT INTO PARKED (name, generation, position, event, failure) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING',
     ...[build.name, build.generation, event.position, JSON.stringify(event), JSON.stringify(failure)],
   )
   if (!(yield* advance(build, through, { count: 0, ...holder }))) throw new LostRace()
