@@ -11,8 +11,8 @@ export interface Account {
 /** By which kind of operation money moved, and on which day, where the file says so. */
 export type Occasion = { operation: string; date?: string }
 
-export const BankAccount = defineAggregate({
-  name: 'BankAccount',
+export const CurrentAccount = defineAggregate({
+  name: 'CurrentAccount',
   events: {
     Opened: event<{ overdraft: Account['overdraft'] }>(),
     Deposited: event<{ amount: number } & Occasion>(),
@@ -28,24 +28,24 @@ export const BankAccount = defineAggregate({
   },
 })
 
-const { Opened, Deposited, Withdrawn, Declined } = BankAccount.events
+const { Opened, Deposited, Withdrawn, Declined } = CurrentAccount.events
 
 type Movement = { account: string; amount: number } & Occasion
 
 /** An account is opened with its first deposit: two events, kept together or not at all. */
 export const open = defineCommand({
-  reads: ({ account }: Movement & { overdraft: Account['overdraft'] }) => BankAccount(account),
+  reads: ({ account }: Movement & { overdraft: Account['overdraft'] }) => CurrentAccount(account),
   handle: ({ isOpen }, { overdraft, ...movement }) =>
     isOpen ? reject('already-open') : [Opened({ overdraft }), Deposited(moved(movement))],
 })
 
 export const deposit = defineCommand({
-  reads: ({ account }: Movement) => BankAccount(account),
+  reads: ({ account }: Movement) => CurrentAccount(account),
   handle: ({ isOpen }, movement) => (isOpen ? Deposited(moved(movement)) : reject('not-open')),
 })
 
 export const withdraw = defineCommand({
-  reads: ({ account }: Movement) => BankAccount(account),
+  reads: ({ account }: Movement) => CurrentAccount(account),
   handle: (account, movement) => {
     if (!account.isOpen) return reject('not-open')
     if (!covers(account, movement.amount)) return reject('insufficient-funds', { balance: account.balance })
@@ -56,8 +56,8 @@ export const withdraw = defineCommand({
 /** Two streams, one decision: it stands only if neither account has changed since both were read. */
 export const transfer = defineCommand({
   reads: ({ account, payee }: Movement & { payee: string }) => ({
-    from: BankAccount(account),
-    to: BankAccount(payee),
+    from: CurrentAccount(account),
+    to: CurrentAccount(payee),
   }),
   handle: ({ from, to }, movement, { on }) => {
     if (!from.isOpen) return reject('not-open')
@@ -72,7 +72,7 @@ export const transfer = defineCommand({
  * what the account holds by then. The bank keeps its word: it writes down what it declined.
  */
 export const decline = defineCommand({
-  reads: ({ account }: { account: string; transaction: string; reason: string }) => BankAccount(account),
+  reads: ({ account }: { account: string; transaction: string; reason: string }) => CurrentAccount(account),
   handle: (_account, { transaction, reason }) => Declined({ transaction, reason }),
 })
 

@@ -1,6 +1,6 @@
 import type { EventStore } from 'mneme'
 
-import { BankAccount, type Account } from './account.ts'
+import { CurrentAccount, type Account } from './account.ts'
 import type { Tally } from './tally.ts'
 
 /** What rebuilding the accounts from their events showed. */
@@ -19,14 +19,14 @@ export interface Check {
 export async function check(store: EventStore, { balances }: Tally): Promise<Check> {
   const rebuilt = new Map<string, Account>()
   let events = 0
-  for await (const stored of store.readAll({ categories: [BankAccount.category] })) {
-    const event = BankAccount.decode(stored)
+  for await (const stored of store.readAll({ categories: [CurrentAccount.category] })) {
+    const event = CurrentAccount.decode(stored)
     if (!event) continue
     events++
-    const account = event.stream.slice(BankAccount.category.length + 1)
+    const account = event.stream.slice(CurrentAccount.category.length + 1)
     const reported = balances.get(account)
     if (!reported || event.revision > reported.revision) continue
-    rebuilt.set(account, BankAccount.evolve(rebuilt.get(account) ?? BankAccount.initial(), event))
+    rebuilt.set(account, CurrentAccount.evolve(rebuilt.get(account) ?? CurrentAccount.initial(), event))
   }
   const wrong = [...balances.values()]
     .map(({ account, balance }) => ({ account, reported: balance, rebuilt: rebuilt.get(account)?.balance }))
@@ -36,7 +36,7 @@ export async function check(store: EventStore, { balances }: Tally): Promise<Che
 
 /** Why transactions were declined in earlier runs, by transaction. */
 export async function readDeclined(store: EventStore): Promise<ReadonlyMap<string, string>> {
-  const { Declined } = BankAccount.events
+  const { Declined } = CurrentAccount.events
   const reasons = new Map<string, string>()
   for await (const event of store.readAll({ types: [Declined.type] })) {
     if (Declined.is(event)) reasons.set(event.data.transaction, event.data.reason)

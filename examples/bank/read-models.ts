@@ -3,7 +3,7 @@ import { postgresTarget, type PostgresTransaction } from 'mneme/postgres'
 import { defineProjection, type Projection } from 'mneme/projections'
 import { sqliteTarget, type SqliteDatabase } from 'mneme/sqlite'
 
-import { BankAccount } from './account.ts'
+import { CurrentAccount } from './account.ts'
 
 /**
  * The bank's read models: what each account holds, what was turned over on each day by each kind of operation, and who
@@ -23,7 +23,7 @@ export interface ReadModels {
 
 /** Which of the two databases it is makes hardly a difference here: both know this SQL. */
 function readModels(into: ProjectionTarget<Database>): ReadModels {
-  const from = [BankAccount]
+  const from = [CurrentAccount]
 
   const balances = defineProjection({
     name: 'balances',
@@ -33,9 +33,9 @@ function readModels(into: ProjectionTarget<Database>): ReadModels {
     setup: (db, { tables }) =>
       write(db, `CREATE TABLE ${tables.balances} (account TEXT PRIMARY KEY, balance BIGINT NOT NULL)`),
     on: {
-      'BankAccount.Deposited': ({ stream, data }, db, { tables }) =>
+      'CurrentAccount.Deposited': ({ stream, data }, db, { tables }) =>
         add(db, tables.balances, stream, data.amount),
-      'BankAccount.Withdrawn': ({ stream, data }, db, { tables }) =>
+      'CurrentAccount.Withdrawn': ({ stream, data }, db, { tables }) =>
         add(db, tables.balances, stream, -data.amount),
     },
   })
@@ -59,8 +59,8 @@ function readModels(into: ProjectionTarget<Database>): ReadModels {
           amount BIGINT NOT NULL, PRIMARY KEY (day, operation))`,
       ),
     on: {
-      'BankAccount.Deposited': ({ time, data }, db, { tables }) => count(db, tables.turnover, time, data),
-      'BankAccount.Withdrawn': ({ time, data }, db, { tables }) => count(db, tables.turnover, time, data),
+      'CurrentAccount.Deposited': ({ time, data }, db, { tables }) => count(db, tables.turnover, time, data),
+      'CurrentAccount.Withdrawn': ({ time, data }, db, { tables }) => count(db, tables.turnover, time, data),
     },
   })
   // Where the file names no day, it is the one on which the bank was told.
@@ -89,9 +89,9 @@ function readModels(into: ProjectionTarget<Database>): ReadModels {
           lowest BIGINT NOT NULL)`,
       ),
     on: {
-      'BankAccount.Deposited': ({ stream, data }, db, { tables }) =>
+      'CurrentAccount.Deposited': ({ stream, data }, db, { tables }) =>
         move(db, tables.overdrawn, stream, data.amount),
-      'BankAccount.Withdrawn': ({ stream, data }, db, { tables }) =>
+      'CurrentAccount.Withdrawn': ({ stream, data }, db, { tables }) =>
         move(db, tables.overdrawn, stream, -data.amount),
     },
   })
@@ -146,7 +146,7 @@ async function readAll(target: ProjectionTarget<Database>): Promise<BankReport> 
       amount: Number(amount),
     })),
     overdrawn: overdrawn.map(({ account, times, lowest }) => ({
-      account: String(account).slice(BankAccount.category.length + 1),
+      account: String(account).slice(CurrentAccount.category.length + 1),
       times: Number(times),
       lowest: Number(lowest),
     })),

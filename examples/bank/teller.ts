@@ -1,6 +1,6 @@
 import { execute, isMnemeError, tryExecute, type EventStore } from 'mneme'
 
-import { BankAccount, decline, deposit, open, transfer, withdraw } from './account.ts'
+import { CurrentAccount, decline, deposit, open, transfer, withdraw } from './account.ts'
 import type { Transaction } from './transactions.ts'
 
 /** Carries transactions out: in this process, or in another one. */
@@ -48,7 +48,7 @@ export function tellerAt(store: EventStore): Teller {
         balances: accounts.map((account, i) => ({
           account,
           balance: states[i]!.balance,
-          revision: Number(revisions.get(BankAccount(account).stream)),
+          revision: Number(revisions.get(CurrentAccount(account).stream)),
         })),
       }
     } catch (error) {

@@ -356,7 +356,11 @@ async function readLog(url = inFolder()) {
   await using store = await openStore(url)
   const events = []
   for await (const { stream, type, data } of store.readAll()) {
-    events.push({ account: stream.replace('BankAccount-', ''), type, data: data as Record<string, unknown> })
+    events.push({
+      account: stream.replace('CurrentAccount-', ''),
+      type,
+      data: data as Record<string, unknown>,
+    })
   }
   return events
 }
@@ -367,8 +371,8 @@ function inFolder(): string {
 
 async function readMovements(url?: string) {
   return (await readLog(url)).flatMap(({ account, type, data }) => {
-    if (type === 'BankAccount.Deposited') return [{ account, change: Number(data.amount) }]
-    if (type === 'BankAccount.Withdrawn') return [{ account, change: -Number(data.amount) }]
+    if (type === 'CurrentAccount.Deposited') return [{ account, change: Number(data.amount) }]
+    if (type === 'CurrentAccount.Withdrawn') return [{ account, change: -Number(data.amount) }]
     return []
   })
 }
@@ -382,7 +386,7 @@ async function balancesInStore(url?: string): Promise<Map<string, number>> {
 }
 
 async function declinedInStore(url?: string) {
-  const declined = (await readLog(url)).filter(({ type }) => type === 'BankAccount.Declined')
+  const declined = (await readLog(url)).filter(({ type }) => type === 'CurrentAccount.Declined')
   return new Map(declined.map(({ data }) => [data.transaction, data.reason]))
 }
 
@@ -391,7 +395,7 @@ async function readModelsIn(url = inFolder()) {
   const { target } = readModelsOf(url)
   await using _target = target
   const rowsOf = (table: string) => target.query(`SELECT * FROM ${table}`)
-  const name = (account: unknown) => String(account).replace('BankAccount-', '')
+  const name = (account: unknown) => String(account).replace('CurrentAccount-', '')
   const [balances, turnover, overdrawn] = [
     await rowsOf('balances'),
     await rowsOf('turnover'),
