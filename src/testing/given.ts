@@ -8,6 +8,8 @@ import type { AnyStream, Stream } from '../model/stream.ts'
 import type { StatesToExpect } from './expected-state.ts'
 import { Expectation } from './expectation.ts'
 import type { Happened } from './happened.ts'
+import { type Projected, projected } from './projected.ts'
+import type { Projection } from '../projections/projection.ts'
 
 /** The history before a command. */
 export interface Given {
@@ -24,6 +26,11 @@ export interface Given {
     command: Command<B, Ret, Needs>,
     ...options: ExecuteArguments<NoInfer<Needs>>
   ): When<B, EventsIn<Ret>, RejectionsIn<Ret>>
+  /**
+   * The projection to test. Its handlers run on this history, in its own target, which should be one for tests, like
+   * `sqliteTarget(':memory:')`: what it held of the projection is deleted before, if it has `tables` or `reset`.
+   */
+  project(projection: Projection): Projected
 }
 
 /**
@@ -99,6 +106,7 @@ type AnyCommand = Command<Boundary, Decision<Boundary>>
 function history(writes: readonly StreamWrite[]): Given {
   return {
     and: (stream: AnyStream | string, ...events: Event[]) => history([...writes, { stream, events }]),
+    project: (projection) => projected(projection, (store) => record(store, writes)),
     when: (command: unknown, options?: object) =>
       new Expectation(command as AnyCommand, () => happen(writes, command as AnyCommand, options)) as never,
   }
