@@ -161,7 +161,12 @@ function mapAll(streams: Streams, map: (stream: AnyStream) => unknown): Record<s
   const mapped = Object.entries(streams).map(([key, entry]) => {
     if (entry === undefined || 'fold' in entry) return [key, entry && map(entry as AnyStream)]
     if (Array.isArray(entry)) return [key, entry.map(map)]
-    return [key, Object.fromEntries(Object.entries(entry).map(([name, stream]) => [name, map(stream)]))]
+    return [
+      key,
+      Object.fromEntries(
+        Object.entries(entry as Record<string, AnyStream>).map(([name, stream]) => [name, map(stream)]),
+      ),
+    ]
   })
   return Object.fromEntries(mapped) as Record<string, unknown>
 }

@@ -74,6 +74,9 @@ describe("a user's project that checks the declarations of the package", () => {
     const installed = join(project, 'node_modules/mneme')
     cpSync(join(root, 'dist'), join(installed, 'dist'), { recursive: true })
     cpSync(join(root, 'package.json'), join(installed, 'package.json'))
+    // The one peer whose types a subpath shows; who imports that subpath has it.
+    const api = 'node_modules/@opentelemetry/api'
+    cpSync(join(root, api), join(project, api), { recursive: true })
     writeFileSync(join(project, 'package.json'), '{ "type": "module" }')
     const programs = [
       ...readFileSync(join(root, 'README.md'), 'utf8').matchAll(
