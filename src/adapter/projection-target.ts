@@ -29,6 +29,8 @@ export interface ProjectionTarget<Tx> {
   /**
    * Runs your own query, in the database's own SQL, to read what projections have written.
    *
+   * @throws InvalidArgumentError if the database refuses the SQL or its values: the message has what the database said.
+   *   StoreBusyError, StoreUnavailableError, StoreFailedError and so on if the database failed.
    * @example
    * ```ts
    * const rows = await readModels.query('SELECT balance FROM balances WHERE account = ?', ['alice'])
@@ -138,6 +140,12 @@ export function* causesOf(error: unknown): Generator<unknown, void> {
 }
 
 const MAX_CAUSES = 8
+
+/** The error for a query of the user's own that can never succeed. @param said what the database said of it. */
+export function refusedQuery(database: string, said: string, cause: unknown): InvalidArgumentError {
+  const message = `${database} refused the query: ${said}; correct its SQL or its values`
+  return new InvalidArgumentError('sql', { message }, { cause })
+}
 
 /** Whether a value has to be awaited. */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {

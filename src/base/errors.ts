@@ -383,8 +383,8 @@ export class InvalidArgumentError extends TypeError {
   readonly argument: string
 
   /** @param expected a noun, which ends the sentence `<argument> must be …`; or a message of its own. */
-  constructor(argument: string, expected: string | { readonly message: string }) {
-    super(typeof expected === 'string' ? `${argument} must be ${expected}` : expected.message)
+  constructor(argument: string, expected: string | { readonly message: string }, options?: ErrorOptions) {
+    super(typeof expected === 'string' ? `${argument} must be ${expected}` : expected.message, options)
     this.name = 'InvalidArgumentError'
     this.argument = argument
   }

@@ -7,6 +7,7 @@ import {
   StoreUnavailableError,
   type AnyMnemeError,
 } from '../../base/errors.ts'
+import { refusedQuery } from '../../adapter/projection-target.ts'
 
 /** The kinds of errors that are handled differently. */
 export type Fault =
@@ -106,6 +107,22 @@ export function asMnemeError(error: unknown): AnyMnemeError {
       return new StoreFailedError(`PostgreSQL refused: ${cause.message}`, { cause })
   }
 }
+
+/**
+ * The same for an error of a query of the user's own. One that is not the server's stays as it is: whether the connection
+ * was lost is found out later.
+ */
+export function asQueryError(error: unknown): unknown {
+  const { code = '', severity, message } = fieldsOf(error)
+  if (severity === undefined) return error
+  if (faultOf(error) !== 'refused' || !OF_QUERY.test(code)) return asMnemeError(error)
+  // Only messages of class 22 quote values, which the error must not hold.
+  const said = code.startsWith('22') ? message.replace(/".*"/s, '"…"') : message
+  return refusedQuery('PostgreSQL', said, causeOf(error))
+}
+
+/** Not supported, cardinality, data, schema name, syntax or access rule, program limit. */
+const OF_QUERY = /^(0A|21|22|3F|42|54)/
 
 /** The same for an error while opening. */
 export function asOpenError(error: unknown): AnyMnemeError {

@@ -17,7 +17,7 @@ import {
 import { HandlerHandle } from '../../adapter/handler-handle.ts'
 import { Connections, type Session } from './connection.ts'
 import type { PostgresConfig, PostgresPool } from './driver.ts'
-import { asMnemeError, causeOf, faultOf } from './errors.ts'
+import { asMnemeError, asQueryError, causeOf, faultOf } from './errors.ts'
 import { MAX_TIMER_MS } from '../../base/clock.ts'
 import { checkTimeout, poolOf } from './options.ts'
 import { literal, quoteSchema } from './schema.ts'
@@ -130,7 +130,11 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
 
   async query(sql: string, values: readonly TargetValue[] = []): Promise<readonly TargetRow[]> {
     // The user's own query may take as long as it likes.
-    const { rows } = await this.#use((_, __, query) => query(sql, [...values]))
+    const { rows } = await this.#use((_, __, query) =>
+      query(sql, [...values]).catch((error: unknown) => {
+        throw asQueryError(error)
+      }),
+    )
     return rows
   }
 

@@ -1,8 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { MnemeError, StoreBusyError, StoreFailedError, StoreFullError } from '../../base/errors.ts'
+import {
+  type AnyMnemeError,
+  isMnemeError,
+  StoreBusyError,
+  StoreFailedError,
+  StoreFullError,
+} from '../../base/errors.ts'
 
 /** SQLite's primary result codes that are told apart, with its text for each. */
 const RESULT_CODES = {
+  ERROR: [1, 'SQL logic error'],
   BUSY: [5, 'database is locked'],
   READONLY: [8, 'attempt to write a readonly database'],
   IOERR: [10, 'disk I/O error'],
@@ -10,7 +17,10 @@ const RESULT_CODES = {
   FULL: [13, 'database or disk is full'],
   CANTOPEN: [14, 'unable to open database file'],
   PROTOCOL: [15, 'locking protocol'],
+  TOOBIG: [18, 'string or blob too big'],
   CONSTRAINT: [19, 'constraint failed'],
+  MISMATCH: [20, 'datatype mismatch'],
+  RANGE: [25, 'column index out of range'],
   NOTADB: [26, 'file is not a database'],
 } as const
 
@@ -39,9 +49,20 @@ export function isTaken(error: unknown): boolean {
   return hasCode(error, 'CONSTRAINT')
 }
 
+/** Whether a query itself is wrong, or its values: SQLite says so, or the driver refuses them before it asks SQLite. */
+export function isOfQuery(error: unknown): boolean {
+  if (error instanceof TypeError || error instanceof RangeError) return true
+  if (QUERY_CODES.some((name) => hasCode(error, name))) return true
+  // Deno gives no number; its text for a mistake in the SQL is the mistake.
+  const { code, errcode } = (error ?? {}) as { readonly code?: unknown; readonly errcode?: unknown }
+  return code === 'ERR_SQLITE_ERROR' && errcode === undefined && !isOfFile(error)
+}
+
+const QUERY_CODES = ['ERROR', 'TOOBIG', 'CONSTRAINT', 'MISMATCH', 'RANGE'] as const
+
 /** Turns what the driver threw into an error of Mneme. */
-export function faultOf(error: unknown): MnemeError {
-  if (error instanceof MnemeError) return error
+export function faultOf(error: unknown): AnyMnemeError {
+  if (isMnemeError(error)) return error
   if (isFull(error)) {
     return new StoreFullError('the disk has no room left for the database: free some, then try again', {
       cause: error,

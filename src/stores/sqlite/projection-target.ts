@@ -4,6 +4,7 @@ import {
   causesOf,
   HandlerMisuse,
   type ProjectionTarget,
+  refusedQuery,
   type TargetQuery,
   type TargetRow,
   type TargetStep,
@@ -12,7 +13,7 @@ import {
   type TargetValue,
 } from '../../adapter/projection-target.ts'
 import { HandlerHandle } from '../../adapter/handler-handle.ts'
-import { faultOf, isBusy, isOfFile, retryBusy } from './errors.ts'
+import { faultOf, isBusy, isOfFile, isOfQuery, retryBusy } from './errors.ts'
 import type { Connection } from './connection.ts'
 import type { SqliteDatabase } from './driver.ts'
 import { checkFileOptions, type FileOptions, type OpenSettings, parseLocation } from './options.ts'
@@ -85,16 +86,8 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
 
   async query(sql: string, values: readonly TargetValue[] = []): Promise<readonly TargetRow[]> {
     const { connection } = await this.#open()
-    return retryBusy(
-      () =>
-        connection.reading(() =>
-          connection.database
-            .prepare(sql)
-            .all(...values)
-            .map(plainRow),
-        ),
-      this.#settings.busyTimeout,
-    )
+    const ask = () => askUsersQuery(connection, sql, values)
+    return retryBusy(() => connection.reading(ask), this.#settings.busyTimeout)
   }
 
   async read<T>(work: () => TargetSteps<T>): Promise<T> {
@@ -141,6 +134,22 @@ function runAll<T>(steps: TargetSteps<T>, query: (asked: TargetQuery) => TargetR
     // Also if a handler, or its query builder, has wrapped it.
     const fault = [...causesOf(error)].find(isOfFile)
     throw fault === undefined || isBusy(error) ? error : faultOf(fault)
+  }
+}
+
+/** @throws InvalidArgumentError if the query is wrong; what the driver throws if the file failed. */
+function askUsersQuery(
+  { database }: Connection,
+  sql: string,
+  values: readonly TargetValue[],
+): readonly TargetRow[] {
+  try {
+    return database
+      .prepare(sql)
+      .all(...values)
+      .map(plainRow)
+  } catch (error) {
+    throw isOfQuery(error) ? refusedQuery('SQLite', (error as Error).message, error) : error
   }
 }
 
