@@ -27,9 +27,11 @@ export interface ProjectionTarget<Tx> {
   ): Promise<T>
 
   /**
-   * Runs your own query, in the database's own SQL, to read what projections have written.
+   * Runs your own query, in the database's own SQL, to read what projections have written. On SQLite, a
+   * statement that writes is refused; on PostgreSQL, nothing but the rights of the role keeps it from writing.
    *
-   * @throws InvalidArgumentError if the database refuses the SQL or its values: the message has what the database said.
+   * @throws InvalidArgumentError if the database refuses the SQL or its values: the message has what the database said;
+   *   and if the statement writes, on SQLite.
    *   StoreBusyError, StoreUnavailableError, StoreFailedError and so on if the database failed.
    * @example
    * ```ts

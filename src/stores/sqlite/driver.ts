@@ -30,6 +30,8 @@ export interface SqliteStatement {
     readonly lastInsertRowid: number | bigint
   }
   get(...values: unknown[]): unknown
+  /** Whether it only reads, in better-sqlite3. */
+  readonly readonly?: boolean
   all(...values: unknown[]): unknown[]
   /** Switches to rows as arrays, in `node:sqlite`. Used if present, because it is faster. */
   setReturnArrays?(isOn: boolean): unknown

@@ -51,6 +51,7 @@ export function isTaken(error: unknown): boolean {
 
 /** Whether a query itself is wrong, or its values: SQLite says so, or the driver refuses them before it asks SQLite. */
 export function isOfQuery(error: unknown): boolean {
+  if (isMnemeError(error)) return false
   if (error instanceof TypeError || error instanceof RangeError) return true
   if (QUERY_CODES.some((name) => hasCode(error, name))) return true
   // Deno gives no number; its text for a mistake in the SQL is the mistake.

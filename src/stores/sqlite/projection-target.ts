@@ -1,5 +1,5 @@
 import { checkOptions } from '../../base/arguments.ts'
-import { StoreClosedError } from '../../base/errors.ts'
+import { InvalidArgumentError, StoreClosedError } from '../../base/errors.ts'
 import {
   causesOf,
   HandlerMisuse,
@@ -13,7 +13,7 @@ import {
   type TargetValue,
 } from '../../adapter/projection-target.ts'
 import { HandlerHandle } from '../../adapter/handler-handle.ts'
-import { faultOf, isBusy, isOfFile, isOfQuery, retryBusy } from './errors.ts'
+import { faultOf, isBusy, isOfFile, isOfQuery, isReadOnly, retryBusy } from './errors.ts'
 import type { Connection } from './connection.ts'
 import type { SqliteDatabase } from './driver.ts'
 import { checkFileOptions, type FileOptions, type OpenSettings, parseLocation } from './options.ts'
@@ -137,20 +137,45 @@ function runAll<T>(steps: TargetSteps<T>, query: (asked: TargetQuery) => TargetR
   }
 }
 
-/** @throws InvalidArgumentError if the query is wrong; what the driver throws if the file failed. */
+/** @throws InvalidArgumentError if the query is wrong or writes; what the driver throws if the file failed. */
 function askUsersQuery(
-  { database }: Connection,
+  connection: Connection,
   sql: string,
   values: readonly TargetValue[],
 ): readonly TargetRow[] {
+  const { database } = connection
   try {
-    return database
-      .prepare(sql)
-      .all(...values)
-      .map(plainRow)
+    const statement = database.prepare(sql)
+    if (statement.readonly === false) throw onlyReads()
+    const read = () => statement.all(...values).map(plainRow)
+    // No SELECT writes: it is spared the setting, after which SQLite prepares every statement of the connection anew.
+    const isKnownToRead = statement.readonly === true || /^\s*SELECT\b/i.test(sql)
+    const rows = isKnownToRead ? read() : withoutWrites(database, read)
+    if (database.inTransaction ?? database.isTransaction) {
+      connection.endTransaction()
+      throw onlyReads()
+    }
+    return rows
   } catch (error) {
     throw isOfQuery(error) ? refusedQuery('SQLite', (error as Error).message, error) : error
   }
+}
+
+/** Reads with a connection that refuses to write meanwhile. */
+function withoutWrites<T>(database: SqliteDatabase, read: () => T): T {
+  database.exec('PRAGMA query_only = ON')
+  try {
+    return read()
+  } catch (error) {
+    throw isReadOnly(error) ? onlyReads(error) : error
+  } finally {
+    database.exec('PRAGMA query_only = OFF')
+  }
+}
+
+function onlyReads(cause?: unknown): InvalidArgumentError {
+  const message = "query only reads, but this statement writes: write in a projection's handlers"
+  return new InvalidArgumentError('sql', { message }, { cause })
 }
 
 function rowsOf(connection: Connection, { sql, values }: TargetQuery): TargetRow[] {
