@@ -30,15 +30,17 @@ export interface ProjectionTarget<Tx> {
    * Runs your own query, in the database's own SQL, to read what projections have written. On SQLite, a
    * statement that writes is refused; on PostgreSQL, nothing but the rights of the role keeps it from writing.
    *
+   * @typeParam Row the type of the rows, which is not checked at run time.
    * @throws InvalidArgumentError if the database refuses the SQL or its values: the message has what the database said;
    *   and if the statement writes, on SQLite.
    *   StoreBusyError, StoreUnavailableError, StoreFailedError and so on if the database failed.
    * @example
    * ```ts
-   * const rows = await readModels.query('SELECT balance FROM balances WHERE account = ?', ['alice'])
+   * const rows = await readModels.query<{ balance: number }>('SELECT balance FROM balances WHERE account = ?', ['alice'])
    * ```
    */
-  query(sql: string, values?: readonly TargetValue[]): Promise<readonly TargetRow[]>
+
+  query<Row extends object = TargetRow>(sql: string, values?: readonly TargetValue[]): Promise<readonly Row[]>
 
   /** Runs Mneme's own queries that only read, outside of a transaction. */
   read<T>(work: () => TargetSteps<T>): Promise<T>

@@ -4,7 +4,7 @@ import { expectTypeOf, test } from 'vitest'
 import * as z from 'zod'
 import { defineAggregate, defineEvents, event } from 'mneme'
 import { postgresTarget } from 'mneme/postgres'
-import { defineProjection, type Projection } from 'mneme/projections'
+import { defineProjection, type Projection, type TargetRow } from 'mneme/projections'
 import { sqliteTarget, type SqliteDatabase } from 'mneme/sqlite'
 
 const Shared = defineEvents('Shared', { Flagged: event<{ reason: string }>() })
@@ -116,4 +116,13 @@ test('no handler is for an event that is none of them', () => {
     from: Order,
     on: {},
   })
+})
+
+test('a query may name the type of its rows', () => {
+  interface Loan {
+    readonly book: string
+  }
+  expectTypeOf(sqlite.query('SELECT book FROM loans')).resolves.toEqualTypeOf<readonly TargetRow[]>()
+  expectTypeOf(sqlite.query<Loan>('SELECT book FROM loans')).resolves.toEqualTypeOf<readonly Loan[]>()
+  expectTypeOf(postgres.query<Loan>('SELECT book FROM loans')).resolves.toEqualTypeOf<readonly Loan[]>()
 })

@@ -128,14 +128,17 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
     })
   }
 
-  async query(sql: string, values: readonly TargetValue[] = []): Promise<readonly TargetRow[]> {
+  async query<Row extends object = TargetRow>(
+    sql: string,
+    values: readonly TargetValue[] = [],
+  ): Promise<readonly Row[]> {
     // The user's own query may take as long as it likes.
     const { rows } = await this.#use((_, __, query) =>
       query(sql, [...values]).catch((error: unknown) => {
         throw asQueryError(error)
       }),
     )
-    return rows
+    return rows as readonly object[] as readonly Row[]
   }
 
   async read<T>(work: () => TargetSteps<T>): Promise<T> {

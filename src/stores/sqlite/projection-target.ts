@@ -84,9 +84,12 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
     return this.#handler.is
   }
 
-  async query(sql: string, values: readonly TargetValue[] = []): Promise<readonly TargetRow[]> {
+  async query<Row extends object = TargetRow>(
+    sql: string,
+    values: readonly TargetValue[] = [],
+  ): Promise<readonly Row[]> {
     const { connection } = await this.#open()
-    const ask = () => askUsersQuery(connection, sql, values)
+    const ask = () => askUsersQuery(connection, sql, values) as readonly object[] as readonly Row[]
     return retryBusy(() => connection.reading(ask), this.#settings.busyTimeout)
   }
 
