@@ -14,7 +14,7 @@ import type { ProjectionTarget } from '../adapter/projection-target.ts'
 import { checkText } from '../model/names.ts'
 import type { Position } from '../base/revision.ts'
 import type { EventStore } from '../store/event-store.ts'
-import { type Build, clearBlock, type Failure, findBuilds } from './builds.ts'
+import { type Build, type Builds, clearBlock, type Failure, findBuilds } from './builds.ts'
 import { checkDefinition, type Definition, type ProjectionDefinition } from './define.ts'
 import {
   discardParked,
@@ -37,7 +37,8 @@ export interface Projection {
 
   /**
    * Resolves when every event up to a position has been handled, by this process or another one: use it to read what you
-   * have just written. Without a position, it resolves at once.
+   * have just written. Without a position, it resolves at once. During a rebuild it means the read model that users see,
+   * which is that of the earlier version: `caughtUp` of the running projections waits for the new one.
    *
    * @throws NotCaughtUpError after `timeout` milliseconds (default: 5,000). Until then, it also waits for a database that
    *   cannot be reached.
@@ -148,6 +149,13 @@ export function defineProjection<
   )
 }
 
+interface Reaching {
+  readonly timeout: number
+  readonly signal: AbortSignal | undefined
+  /** Whether a read model of an earlier version counts, too. */
+  readonly isOfAnyVersion: boolean
+}
+
 /** The implementation of a projection; `undefined` if `defineProjection` did not make it. */
 export function definedProjection(projection: Projection): DefinedProjection | undefined {
   return projection instanceof DefinedProjection ? projection : undefined
@@ -180,7 +188,18 @@ export class DefinedProjection implements Projection {
     const { timeout = 5_000 } = checkOptions(options, 'options', ['timeout', 'signal'])
     const signal = checkSignal(options.signal)
     checkWhole(timeout, 'options.timeout', 0)
-    if (position === undefined) return
+    if (position !== undefined) await this.#reach(position, { timeout, signal, isOfAnyVersion: true })
+  }
+
+  /** The same for a read model of this version: if it is being rebuilt, waits until that one has replaced the live one. */
+  async builtUpTo(
+    position: Position | undefined,
+    { timeout, signal }: { readonly timeout: number; readonly signal: AbortSignal },
+  ): Promise<void> {
+    await this.#reach(position, { timeout, signal, isOfAnyVersion: false })
+  }
+
+  async #reach(position: Position | undefined, { timeout, signal, isOfAnyVersion }: Reaching): Promise<void> {
     const started = environment.now()
     let isAsked = false
     for (let wait = MIN_LOOK_MS; ; wait = Math.min(wait * 2, MAX_LOOK_MS)) {
@@ -188,13 +207,19 @@ export class DefinedProjection implements Projection {
       const moved = this.#nextMove(wait)
       let outage: unknown
       try {
-        const live = await this.#live()
-        checkFormat(position, live?.checkpoint?.position)
-        if (live?.checkpoint && live.checkpoint.position >= position) return
-        if (!isAsked) await this.#askStore(position)
-        isAsked = true
-        if (live?.state === 'blocked') {
-          throw new ProjectionBlockedError(this.name, live.failure?.message ?? 'unknown')
+        const { live, building } = await this.#builds()
+        const isBuilt = isOfAnyVersion || live?.version === this.version
+        if (position === undefined) {
+          if (isBuilt) return
+        } else {
+          checkFormat(position, live?.checkpoint?.position)
+          if (isBuilt && live?.checkpoint && live.checkpoint.position >= position) return
+          if (!isAsked) await this.#askStore(position)
+          isAsked = true
+        }
+        const awaited = isBuilt ? live : building
+        if (awaited?.state === 'blocked' && (isOfAnyVersion || awaited.version === this.version)) {
+          throw new ProjectionBlockedError(this.name, awaited.failure?.message ?? 'unknown')
         }
       } catch (error) {
         // The workers wait for the database, too.
@@ -207,10 +232,9 @@ export class DefinedProjection implements Projection {
     }
   }
 
-  async #live(): Promise<Build | undefined> {
+  async #builds(): Promise<Builds> {
     const target = await this.#target()
-    const { live } = await target.read(() => findBuilds(this.name))
-    return live
+    return target.read(() => findBuilds(this.name))
   }
 
   /** @throws InvalidArgumentError if the store that this process runs it from cannot have given this position. */

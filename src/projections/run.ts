@@ -41,10 +41,10 @@ export interface RunOptions {
 /** Running projections. Made by `runProjections`. */
 export interface RunningProjections {
   /**
-   * Resolves when every event that is stored now has been handled, by this process or another one. Waits as long as it
-   * takes, also for a database that cannot be reached, unless a `timeout` is given, in milliseconds.
+   * Resolves when every event that is stored now has been handled, by this process or another one, in the version that this
+   * program defines: a rebuild has then replaced the earlier version. Waits as long as it takes, also for a database that cannot be reached, unless a `timeout` is given, in milliseconds.
    *
-   * @throws NotCaughtUpError after the timeout; ProjectionBlockedError; the error that ended one of the projections.
+   * @throws NotCaughtUpError after the timeout; ProjectionBlockedError, also if a rebuild is blocked; the error that ended one of the projections.
    */
   caughtUp(options?: { readonly timeout?: number | undefined }): Promise<void>
   /** The status of each of them. */
@@ -137,7 +137,7 @@ class Running implements RunningProjections {
       await pause(systemClock, Math.min(timeout, MAX_TIMER_MS), this.#begun.get(projection)!.signal)
       signal.throwIfAborted()
       const left = Math.max(0, Math.floor(timeout - (environment.now() - started)))
-      await projection.caughtUpTo(head, { timeout: left, signal })
+      await projection.builtUpTo(head, { timeout: left, signal })
     })
     await Promise.all(waiting)
   }

@@ -268,6 +268,39 @@ describe.each(places)('a rebuild, with $name', ({ open, problem }) => {
       expect(await place.balances()).toEqual({})
     })
 
+    test('caughtUp waits until the rebuild of a new version has replaced the read model, also of an empty log', async () => {
+      const { store, target, ...place } = await open()
+      const rebuilt = async (version: number) => {
+        const projection = balances(target, { version, factor: version })
+        const running = await runProjections(store, [projection], { onNewVersion: 'rebuild' })
+        await running.caughtUp()
+        expect(await projection.status(store)).toMatchObject({ version, rebuild: undefined })
+        await running.stop()
+      }
+      await rebuilt(1)
+      await rebuilt(2)
+      await deposit(store, 20)
+      await rebuilt(2)
+      await rebuilt(3)
+      expect(await place.balances()).toEqual(await folded(store, 3))
+    })
+
+    test('caughtUp rejects if the rebuild of a new version is blocked', async () => {
+      const { store, target } = await open()
+      await deposit(store, 5)
+      const old = await runProjections(store, [balances(target)])
+      await old.caughtUp()
+      await old.stop()
+      const before = () => {
+        throw new Error('version 2 fails')
+      }
+      const next = balances(target, { version: 2, before, maxRetries: 0 })
+      const running = await runProjections(store, [next], { onNewVersion: 'rebuild' })
+      await expect(running.caughtUp()).rejects.toThrow('projection "balances" is blocked: version 2 fails')
+      expect(await next.status(store)).toMatchObject({ version: 1 })
+      await running.stop()
+    })
+
     test('a projection that cannot be rebuilt does not keep the others from starting in a new version', async () => {
       const { store, target, ...place } = await open()
       await deposit(store, 20)
