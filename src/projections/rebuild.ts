@@ -1,5 +1,12 @@
-import { ProjectionVersionError, StoreFailedError, UnsupportedError } from '../base/errors.ts'
-import { ask, causesOf, settle, type TargetSteps } from '../adapter/projection-target.ts'
+import { isMnemeError, ProjectionVersionError, StoreFailedError, UnsupportedError } from '../base/errors.ts'
+import {
+  ask,
+  causesOf,
+  HandlerMisuse,
+  HandlerTimeoutError,
+  settle,
+  type TargetSteps,
+} from '../adapter/projection-target.ts'
 import { contextOf, LostRace, withDeadline } from './batch.ts'
 import type { Deadline } from './deadline.ts'
 import { adoptVersion, beginBuild, type Build, findBuilds, promote, restart, retire } from './builds.ts'
@@ -9,16 +16,45 @@ import { type Task, Worker } from './worker.ts'
 
 /** Makes a projection's first build, unless there is one. @throws what `setup` throws. */
 export async function ensureLive(definition: Definition, lease: number): Promise<Build> {
-  const { name, version, target, setup } = definition
+  const { name, version, target } = definition
   for (;;) {
     const { live, next } = await target.read(() => findBuilds(name))
     if (live) return live
     const first = { name, version, generation: next, role: 'live' } as const
     const create = function* (tx: unknown, _: unknown, deadline: Deadline): TargetSteps<void> {
       if (!(yield* beginBuild(first))) return
-      yield* settle(setup?.(tx, contextOf(definition, first)), deadline, "'setup'")
+      yield* callOwn(definition, 'setup', { tx, build: first, deadline })
     }
     await withDeadline(definition, create, lease)
+  }
+}
+
+/**
+ * Calls the projection's own `setup` or `reset`.
+ *
+ * @throws an error that names the projection, whose cause is what the function threw; Mneme's own errors as they are.
+ */
+function* callOwn(
+  definition: Definition,
+  which: 'setup' | 'reset',
+  {
+    tx,
+    build,
+    deadline,
+  }: {
+    readonly tx: unknown
+    readonly build: Pick<Build, 'role' | 'generation'>
+    readonly deadline: Deadline
+  },
+): TargetSteps<void> {
+  const what = `'${which}' of projection '${definition.name}'`
+  try {
+    yield* settle(definition[which]?.(tx, contextOf(definition, build)), deadline, what)
+  } catch (error) {
+    if (error instanceof HandlerMisuse) throw error.of(what)
+    if (isMnemeError(error) || error instanceof HandlerTimeoutError) throw error
+    const said = error instanceof Error ? error.message : String(error)
+    throw new Error(`${what} failed: ${said}`, { cause: error })
   }
 }
 
@@ -73,13 +109,13 @@ export async function finishBeside(
 
 /** The generation of the build that will become the live one; begins that build if need be. */
 function* begin(definition: Definition, tx: unknown, deadline: Deadline): TargetSteps<number> {
-  const { name, version, setup } = definition
+  const { name, version } = definition
   const { building, next } = yield* findBuilds(name)
   if (building?.version === version) return building.generation
   if (building) yield* giveUp(definition, building)
   const build = { name, version, generation: next, role: 'building' } as const
   if (!(yield* beginBuild(build))) throw new LostRace()
-  yield* settle(setup?.(tx, contextOf(definition, build)), deadline, "'setup'")
+  yield* callOwn(definition, 'setup', { tx, build, deadline })
   return next
 }
 
@@ -161,7 +197,7 @@ class Behind extends Error {}
  * @throws UnsupportedError if the projection has neither `reset` nor `tables`.
  */
 export async function restartLive(definition: Definition, lease: number, from?: number): Promise<void> {
-  const { name, version, reset, setup, tables } = definition
+  const { name, version, reset, tables } = definition
   if (!reset && tables.length === 0) {
     throw new UnsupportedError(
       `projection '${name}' has neither 'tables' nor 'reset', so what it wrote cannot be undone`,
@@ -175,11 +211,10 @@ export async function restartLive(definition: Definition, lease: number, from?: 
     if (!live || (from !== undefined && live.version !== from)) return
     if (!(yield* restart(live, { generation: next, version }))) throw new LostRace()
     yield* dropParked(live)
-    const context = contextOf(definition, live)
-    if (reset) yield* settle(reset(tx, context), deadline, "'reset'")
+    if (reset) yield* callOwn(definition, 'reset', { tx, build: live, deadline })
     else {
       yield* dropTables(definition, live)
-      yield* settle(setup?.(tx, context), deadline, "'setup'")
+      yield* callOwn(definition, 'setup', { tx, build: live, deadline })
     }
   }
 }

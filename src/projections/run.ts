@@ -62,7 +62,8 @@ export interface RunningProjections {
  * projection, which its `status` shows; `onFailure` is called with each.
  *
  * @throws ProjectionVersionError if a read model has another version, and `onNewVersion` does not say to change it;
- *   OpenError, StoreUnavailableError and so on if the target cannot be reached; what a `setup` throws.
+ *   OpenError, StoreUnavailableError and so on if the target cannot be reached; an `Error` that names the
+ *   projection if its `setup` fails: its `cause` is what was thrown.
  * @example
  * ```ts
  * const running = await runProjections(store, [doors])

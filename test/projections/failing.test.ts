@@ -534,7 +534,9 @@ describe.skipIf(postgres.problem)('a handler on PostgreSQL', () => {
   test('setup that never settles is what runProjections throws', async () => {
     const { store, target } = await postgres.open()
     const projection = balances(target, { setup: () => new Promise(() => undefined), handlerTimeout: 150 })
-    await expect(runProjections(store, [projection])).rejects.toThrow("'setup' did not settle within 150 ms")
+    await expect(runProjections(store, [projection])).rejects.toThrow(
+      "'setup' of projection 'balances' did not settle within 150 ms",
+    )
   })
 
   test('a projection goes on when its connection swallows everything for a while', async () => {

@@ -285,6 +285,30 @@ describe.each(places)('a rebuild, with $name', ({ open, problem }) => {
       expect(await place.balances()).toEqual(await folded(store, 3))
     })
 
+    test('an error of setup names its projection, and its cause is what setup threw', async () => {
+      const { store, target } = await open()
+      const thrown: unknown[] = []
+      const setup = (tx: unknown) => {
+        const noted = (error: unknown) => {
+          thrown.push(error)
+          throw error
+        }
+        try {
+          const returned = run(tx, 'CREATE TABL balances (account TEXT)')
+          return returned instanceof Promise ? returned.catch(noted) : returned
+        } catch (error) {
+          return noted(error)
+        }
+      }
+      const error = await runProjections(store, [balances(target, { setup })]).catch(
+        (reason: unknown) => reason,
+      )
+      expect(error).toMatchObject({
+        message: expect.stringMatching(/^'setup' of projection 'balances' failed: .*syntax error/) as string,
+      })
+      expect((error as Error).cause).toBe(thrown[0])
+    })
+
     test('caughtUp rejects if the rebuild of a new version is blocked', async () => {
       const { store, target } = await open()
       await deposit(store, 5)

@@ -136,7 +136,8 @@ function runAll<T>(steps: TargetSteps<T>, query: (asked: TargetQuery) => TargetR
   } catch (error) {
     // Also if a handler, or its query builder, has wrapped it.
     const fault = [...causesOf(error)].find(isOfFile)
-    throw fault === undefined || isBusy(error) ? error : faultOf(fault)
+    if (fault === undefined) throw error
+    throw isBusy(fault) ? (fault as Error) : faultOf(fault)
   }
 }
 
