@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { defineClaim, defineCommand, type EventStore, execute, load, tryExecute } from 'mneme'
+import { httpAnswers } from 'mneme/http'
 import { memoryStore } from 'mneme/memory'
 import { given, on as onStream } from 'mneme/testing'
 import { BankAccount, Opened } from '../support/bank.ts'
@@ -199,6 +200,25 @@ describe('a claim', () => {
   ])('is refused with %s', (_, definition, argument) => {
     const define = defineClaim as (definition: object) => unknown
     expect(() => define(definition)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT', argument }))
+  })
+
+  test.each(['', ' '])('of an empty value (%j) is refused as invalid data', async (address) => {
+    const refused: unknown = expect.objectContaining({
+      code: 'INVALID_DATA',
+      subject: 'claim Email',
+      issues: [{ path: 'value', message: 'the value of claim Email must not be empty' }],
+    })
+    expect(() => Email(address)).toThrow(refused)
+    expect(() => Email.stream(address)).toThrow(refused)
+    expect(() => register({ user: 'ann', address })).toThrow(refused)
+    const request = new Request('http://localhost/', { method: 'POST' })
+    const response = await httpAnswers().command(request, {
+      principal: null,
+      execute: (options) => tryExecute(memoryStore(), register({ user: 'ann', address }), options),
+      rejections: { taken: 409 },
+    })
+    expect(response.status).toBe(400)
+    expect(await response.text()).toContain('the value of claim Email must not be empty')
   })
 
   test('shows neither its value nor its secret in an error', async () => {
