@@ -12,7 +12,10 @@ import { answerOf, problemOf, type ProblemOptions, problemResponse, rejected } f
 
 /** Options of all answers of a service. */
 export interface HttpOptions {
-  /** Before the kinds of problems: `type` is then this URI and the reason or code, like `https://shop.example/problems/not-open`. Default: none, and `about:blank`. */
+  /**
+   * Before the kinds of problems: `type` is then this URI and the reason or code, like `https://shop.example/problems/not-open`.
+   * A `/` comes between the two unless the URI ends in one, or in `#`, `:` or `=`. Default: none, and `about:blank`.
+   */
   readonly typeBase?: string | undefined
   /** Seconds in `Retry-After`. Default: 1. */
   readonly retryAfter?: number | undefined
@@ -176,7 +179,10 @@ class Answers implements HttpAnswers {
     this.#options = options
     this.#representation = checkRepresentation(representation)
     this.#maxBodyBytes = checkWhole(maxBodyBytes, 'maxBodyBytes', 0)
-    this.#problems = { typeBase, retryAfter: checkWhole(retryAfter, 'retryAfter', 0) }
+    this.#problems = {
+      typeBase: typeBase?.replace(/[^/#:=]$/, '$&/'),
+      retryAfter: checkWhole(retryAfter, 'retryAfter', 0),
+    }
   }
 
   async command<O extends HttpOutcome, Body, Given>(
