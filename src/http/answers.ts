@@ -46,7 +46,7 @@ export interface CommandRequest<Body> {
   readonly body: Body
   /**
    * A UUID for what the request creates. A request that is sent again with its `Idempotency-Key` gets the same one, so
-   * that it creates the same thing.
+   * that it creates the same thing. It is no secret: it can be computed from principal, method, path and key.
    */
   readonly id: string
   readonly request: Request
