@@ -63,11 +63,7 @@ export class History {
     const context = { runInAsyncScope: <T>(run: () => T) => run() }
     let streams: readonly string[] = []
     try {
-      const { boundary, states, threw } = await readBoundary(
-        { command, context },
-        command.reads,
-        load,
-      )
+      const { boundary, states, threw } = await readBoundary({ command, context }, command.reads, load)
       const revisions = states.revisions()
       streams = [...revisions.keys()]
       if (threw) return { decided: { kind: 'threw', error: threw.error }, streams }
