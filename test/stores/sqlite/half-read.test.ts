@@ -1,6 +1,6 @@
 import { defineAggregate, event } from 'mneme'
 import { defineProjection, runProjections } from 'mneme/projections'
-import { sqliteStore, sqliteTarget, type SqliteDatabase } from 'mneme/sqlite'
+import { sqliteStore, sqliteTarget } from 'mneme/sqlite'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 
