@@ -9,6 +9,8 @@ export class HandlerHandle<T extends object> {
   readonly handle: T
   readonly #object: T
   readonly #refuse: (error: Error) => unknown
+  /** Iterators that the handler was given. better-sqlite3 can neither commit nor roll back while one is not at its end. */
+  readonly #iterators: Iterator<unknown>[] = []
   #isOpen = false
 
   /** @param refuse throws the error, or returns a promise that is rejected with it, as the driver reports its own errors. */
@@ -24,6 +26,12 @@ export class HandlerHandle<T extends object> {
 
   close(): void {
     this.#isOpen = false
+    this.endIterators()
+  }
+
+  /** Ends what a handler has read only in part. */
+  endIterators(): void {
+    for (const iterator of this.#iterators.splice(0)) iterator.return?.()
   }
 
   /** The same for all objects: a handler may make a statement for each event. */
@@ -46,6 +54,7 @@ export class HandlerHandle<T extends object> {
       if (result === self) return proxy
       if (typeof result === 'function') return this.#made(result as Method)
       if (!isOfDriver(result)) return result
+      if (isIterator(result)) this.#iterators.push(result)
       return result === this.#object ? this.handle : new Proxy(result, this.#traps)
     }
   }
@@ -70,6 +79,10 @@ function isOfDriver(value: unknown): value is object {
   const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype === null || Object.getPrototypeOf(prototype) === null) return false
   return !ArrayBuffer.isView(value) && !isThenable(value)
+}
+
+function isIterator(value: object): value is Iterator<unknown> {
+  return typeof (value as Partial<Iterator<unknown>>).next === 'function'
 }
 
 function usedTooLate(): HandlerMisuse {

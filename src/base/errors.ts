@@ -79,10 +79,10 @@ export class RejectedError<R = { readonly reason: string }> extends MnemeError {
   }
 }
 
-/** Event data, metadata or a command's input is invalid. Nothing was written. */
+/** Event data, metadata, a command's input or the value of a claim is invalid. Nothing was written. */
 export class InvalidDataError extends MnemeError {
   readonly code = 'INVALID_DATA'
-  /** What is invalid: an event's type, `metadata`, or `input`. */
+  /** What is invalid: an event's type, `metadata`, `input`, or a claim, as in `claim Email`. */
   readonly subject: string
   /** What is wrong, and where: paths like `data.items[3].at`. The message has the first five, with long paths shortened. */
   readonly issues: readonly DataIssue[]

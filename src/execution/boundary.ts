@@ -1,6 +1,6 @@
 import { type Boundary, isRejection, type Streams } from '../model/command.ts'
 import { InvalidArgumentError, quote } from '../base/errors.ts'
-import { claiming } from './claiming.ts'
+import { type ClaimChange, claiming, isClaimChange, settleClaims } from './claiming.ts'
 import { type Claim, type ClaimState, isClaim, ownerIn } from '../model/claim.ts'
 import { evolve, type FoldedState, see } from './fold.ts'
 import { type AnyStream, isStream } from '../model/stream.ts'
@@ -112,15 +112,14 @@ export function checkBoundary(boundary: unknown, argument = 'reads'): Boundary {
 /** Makes `on`: for every key of the boundary, a function that records events on its stream, or what a claim has. */
 export function onStreams(streams: Streams, states: StateSet): Record<string, unknown> {
   const owners = new Map<string, string | undefined>()
+  const called: ClaimChange[] = []
   const entries = Object.entries(streams).map(([key, entry]) => {
     if (entry === undefined) return [key, leftOut(key)]
     if (isStream(entry)) return [key, (...events: Event[]) => ({ stream: entry.stream, events })]
     if (isClaim(entry)) {
-      for (const stream of entry.streams) {
-        if (!owners.has(stream.stream))
-          owners.set(stream.stream, (states.get(stream)?.state as ClaimState).owner)
-      }
-      return [key, claiming(entry, owners)]
+      for (const stream of entry.streams)
+        owners.set(stream.stream, (states.get(stream)?.state as ClaimState).owner)
+      return [key, claiming(entry, owners, called)]
     }
     const list = entry as Readonly<Record<string | number, AnyStream>>
     return [
@@ -160,26 +159,20 @@ function leftOut(key: string): object {
 
 /** Places the events of a command over one stream. */
 export function placeOnOne(stream: AnyStream): Place {
-  return (item) => {
-    if (typeof item === 'object' && item !== null && 'type' in item) return [{ stream, event: item }]
-    throw new InvalidArgumentError(
-      RETURNED,
-      `an event, an array of events, or reject(...); for ${quote(stream.stream)} it was ${kindOf(item)}`,
-    )
-  }
+  return (items) =>
+    items.map((item) => {
+      if (typeof item === 'object' && item !== null && 'type' in item) return { stream, event: item }
+      throw new InvalidArgumentError(
+        RETURNED,
+        `an event, an array of events, or reject(...); for ${quote(stream.stream)} it was ${kindOf(item)}`,
+      )
+    })
 }
 
 /** Places the events of a command over several streams. */
 export function placeOnSeveral(streams: readonly AnyStream[]): Place {
-  const place = (item: unknown): ReturnType<Place> => {
-    if (isRejection(item)) return item
-    const {
-      stream: name,
-      events,
-      others,
-    } = (item ?? {}) as Partial<Record<'stream' | 'events' | 'others', unknown>>
-    if (Array.isArray(others))
-      return (others as unknown[]).flatMap((other) => place(other) as readonly Placed[])
+  const place = (item: unknown): Placed[] => {
+    const { stream: name, events } = (item ?? {}) as { readonly stream?: unknown; readonly events?: unknown }
     const candidates = streams.filter(({ stream }) => stream === name)
     const [first] = candidates
     if (!first || !Array.isArray(events)) {
@@ -193,7 +186,20 @@ export function placeOnSeveral(streams: readonly AnyStream[]): Place {
       return { stream: knowing ?? first, event }
     })
   }
-  return place
+  return (items) => {
+    const settled = settleClaims(items.filter(isClaimChange))
+    const pending = new Map(isRejection(settled) ? [] : settled)
+    const placed = items.flatMap((item) => {
+      if (isRejection(item)) return []
+      if (!isClaimChange(item)) return place(item)
+      return item.of.streams.flatMap(({ stream }) => {
+        const events = pending.get(stream) ?? []
+        pending.delete(stream)
+        return place({ stream, events })
+      })
+    })
+    return items.find(isRejection) ?? (isRejection(settled) ? settled : placed)
+  }
 }
 
 function mapEntry(entry: Streams[string], path: string, map: MapStream, join: JoinClaim): unknown {

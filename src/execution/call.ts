@@ -88,8 +88,8 @@ export interface Placed {
   readonly event: unknown
 }
 
-/** Finds the events, and their streams, in an item that `handle` returned; or a rejection, for all items. */
-export type Place = (item: unknown) => readonly Placed[] | Rejection
+/** Finds the events, and their streams, in the items that `handle` returned; or a rejection, for all items. */
+export type Place = (items: readonly unknown[]) => readonly Placed[] | Rejection
 
 /** One execution of a command, from the call to its outcome. */
 export class Call {
@@ -306,10 +306,9 @@ export class Call {
   #decided(returned: unknown, place: Place): Decided {
     if (isRejection(returned)) return { kind: 'rejected', rejection: returned.rejection }
     const items: readonly unknown[] = Array.isArray(returned) ? returned : [returned]
-    const placed = items.map(place)
-    const rejected = placed.find(isRejection)
-    if (rejected) return { kind: 'rejected', rejection: rejected.rejection }
-    const events = (placed as (readonly Placed[])[]).flat().map(({ event, stream: { stream, fold } }) => {
+    const placed = place(items)
+    if (isRejection(placed)) return { kind: 'rejected', rejection: placed.rejection }
+    const events = placed.map(({ event, stream: { stream, fold } }) => {
       return encodeEvent(event as Event, { stream, fold, argument: RETURNED }, this.metadataText)
     })
     return { kind: 'events', events }

@@ -12,7 +12,10 @@ import { answerOf, problemOf, type ProblemOptions, problemResponse, rejected } f
 
 /** Options of all answers of a service. */
 export interface HttpOptions {
-  /** Before the kinds of problems: `type` is then this URI and the reason or code, like `https://shop.example/problems/not-open`. Default: none, and `about:blank`. */
+  /**
+   * Before the kinds of problems: `type` is then this URI and the reason or code, like `https://shop.example/problems/not-open`.
+   * A `/` comes between the two unless the URI ends in one, or in `#`, `:` or `=`. Default: none, and `about:blank`.
+   */
   readonly typeBase?: string | undefined
   /** Seconds in `Retry-After`. Default: 1. */
   readonly retryAfter?: number | undefined
@@ -24,7 +27,10 @@ export interface HttpOptions {
   readonly onError?: ((error: unknown, request: Request) => void) | undefined
 }
 
-/** Options for `execute` and `tryExecute` that follow from a request. */
+/**
+ * Options for `execute` and `tryExecute` that follow from a request. `expected` and `key` are getters: a route whose `execute`
+ * never reads them is answered with 500, because the request's precondition or key would have no effect.
+ */
 export interface RequestOptions {
   /** The revision that `If-Match` or `If-None-Match` asks for. */
   readonly expected?: Readonly<Record<string, ExpectedRevision>>
@@ -40,7 +46,7 @@ export interface CommandRequest<Body> {
   readonly body: Body
   /**
    * A UUID for what the request creates. A request that is sent again with its `Idempotency-Key` gets the same one, so
-   * that it creates the same thing.
+   * that it creates the same thing. It is no secret: it can be computed from principal, method, path and key.
    */
   readonly id: string
   readonly request: Request
@@ -57,7 +63,12 @@ export interface Answer {
 
 /** What `execute` or `tryExecute` resolves with, as far as it matters here. */
 export type HttpOutcome =
-  | { readonly ok: true; readonly revisions: ReadonlyMap<string, Revision> }
+  | {
+      readonly ok: true
+      readonly revisions: ReadonlyMap<string, Revision>
+      /** Whether it is the result of an earlier append with the same key. */
+      readonly repeated?: boolean
+    }
   | {
       readonly ok: false
       readonly rejection: { readonly reason: string }
@@ -93,7 +104,7 @@ export interface CommandRoute<Body, O extends HttpOutcome, Given = Body> {
   readonly requirePrecondition?: boolean | undefined
   /** Whether a request without `Idempotency-Key` is refused, with 400. Default: false. */
   readonly requireKey?: boolean | undefined
-  /** Executes the command: `(options) => tryExecute(store, cancel({ order }), options)`. */
+  /** Executes the command with the options: `(options) => tryExecute(store, cancel({ order }), options)`. */
   readonly execute: (options: RequestOptions, request: CommandRequest<NoInfer<Body>>) => Promise<O>
   /** The answer to each rejection of the command; `{}` if it has none. A reason left out does not compile. */
   readonly rejections: RejectionAnswers<RejectionIn<O>>
@@ -168,7 +179,10 @@ class Answers implements HttpAnswers {
     this.#options = options
     this.#representation = checkRepresentation(representation)
     this.#maxBodyBytes = checkWhole(maxBodyBytes, 'maxBodyBytes', 0)
-    this.#problems = { typeBase, retryAfter: checkWhole(retryAfter, 'retryAfter', 0) }
+    this.#problems = {
+      typeBase: typeBase?.replace(/[^/#:=]$/, '$&/'),
+      retryAfter: checkWhole(retryAfter, 'retryAfter', 0),
+    }
   }
 
   async command<O extends HttpOutcome, Body, Given>(
@@ -190,14 +204,14 @@ class Answers implements HttpAnswers {
       const body = route.body && (await readJson(request, route.body, maxBodyBytes))
       const context = { body: body as Body, id, request }
       const resource = typeof route.resource === 'function' ? route.resource(context) : route.resource
-      const outcome = await executeUnder(preconditions, resource?.stream, (expected) => {
-        const options = {
-          ...(expected && { expected }),
-          ...(key !== undefined && { key }),
-          signal: request.signal,
-        }
-        return route.execute(options, context)
+      const outcome = await executeUnder(preconditions, resource?.stream, async (expected) => {
+        const unread = new Set<OptionRead>()
+        const executed = await route.execute(optionsOf({ expected, key }, request.signal, unread), context)
+        // A rejection without revisions is the route's own, before a command.
+        if (executed.ok || executed.revisions) checkAllRead(unread)
+        return executed
       })
+      if (resource) checkRevisions(outcome, resource.stream)
       const etag = resource && this.#etag(outcome.revisions?.get(resource.stream))
       if (!outcome.ok) return this.#rejected(outcome.rejection, route.rejections, etag)
       return answered(route.answer?.(outcome as Accepted<O>, context) ?? {}, etag, request)
@@ -302,6 +316,53 @@ async function executeUnder<O>(
 }
 
 const MAX_ATTEMPTS = 10
+
+type OptionRead = 'expected' | 'key'
+
+/** The options for `execute`; each one that has a value is in `unread` until it is read. */
+function optionsOf(
+  values: { readonly [name in OptionRead]: RequestOptions[name] | undefined },
+  signal: AbortSignal,
+  unread: Set<OptionRead>,
+): RequestOptions {
+  const options: RequestOptions = { signal }
+  for (const name of ['expected', 'key'] as const) {
+    const value = values[name]
+    if (value === undefined) continue
+    unread.add(name)
+    Object.defineProperty(options, name, {
+      enumerable: true,
+      get: () => {
+        unread.delete(name)
+        return value
+      },
+    })
+  }
+  return options
+}
+
+/** @throws InvalidArgumentError if the command was executed without an option that the request asked for. */
+function checkAllRead(unread: ReadonlySet<OptionRead>): void {
+  const [name] = unread
+  if (name === undefined) return
+  const header = name === 'key' ? 'Idempotency-Key' : 'If-Match or If-None-Match'
+  const message =
+    `route.execute did not read options.${name}, so ${header} of the request had no effect; ` +
+    `pass the options on: execute: (options) => tryExecute(store, command, options)`
+  throw new InvalidArgumentError('route.execute', { message })
+}
+
+/** @throws InvalidArgumentError if the command does not read the resource, so that there is no ETag. */
+function checkRevisions(outcome: HttpOutcome, stream: string): void {
+  const { revisions } = outcome
+  // A repeated result has the streams of the first call, whose resource may have had another name.
+  if (!revisions || revisions.has(stream) || (outcome.ok && outcome.repeated)) return
+  const read = [...revisions.keys()].slice(0, 10).map((name) => JSON.stringify(name))
+  const message =
+    `route.resource is the stream ${JSON.stringify(stream)}, which the command does not read; ` +
+    `it reads ${read.join(', ') || 'none'}; name one of these, or leave resource out`
+  throw new InvalidArgumentError('route.resource', { message })
+}
 
 function answered({ status, body, headers }: Answer, etag: Headed, request: Request): Response {
   const isEmpty = body === undefined

@@ -1,5 +1,5 @@
 import { checkOptions } from '../base/arguments.ts'
-import { InvalidArgumentError } from '../base/errors.ts'
+import { InvalidArgumentError, InvalidDataError } from '../base/errors.ts'
 import { defineAggregate } from './aggregate.ts'
 import { event } from './event-spec.ts'
 import type { EventTypes } from './event-type.ts'
@@ -21,6 +21,7 @@ export interface ClaimState {
 
 /** A kind of value that is unique across the store. Called with a value, it names what a command reads. */
 export interface ClaimType<Name extends string, Raw> {
+  /** @throws InvalidDataError if the text of the value is empty. */
   (raw: Raw): Claim<Name>
   /** The category of its streams, whose names are `<category>-<keyed hash>`. */
   readonly category: Name
@@ -42,7 +43,7 @@ export interface ClaimDefinition<Name extends string, Raw> {
   readonly name: Name
   /**
    * The value as text, normalised: what has the same text is the same value, for example
-   * `(email: string) => email.trim().toLowerCase()`.
+   * `(email: string) => email.trim().toLowerCase()`. If the text is empty, the value is refused with an `InvalidDataError`.
    */
   readonly of: (raw: Raw) => string
   /**
@@ -92,11 +93,15 @@ export function defineClaim<const Name extends string, Raw = string>(
   })
   const streamsOf = (raw: Raw) => {
     const text: unknown = of(raw)
-    if (typeof text !== 'string' || text === '') {
-      // The value itself is personal, so no error shows it.
+    // The value itself is personal, so no error shows it.
+    if (typeof text !== 'string') {
       throw new InvalidArgumentError(`the value of ${name}`, {
         message: `of(value) of ${name} must return a text`,
       })
+    }
+    if (text === '') {
+      const message = `the value of claim ${name} must not be empty`
+      throw new InvalidDataError(`claim ${name}`, [{ path: 'value', message }])
     }
     return secrets.map((secret) => Owned(hash(secret, JSON.stringify([name, text.normalize('NFC')]))))
   }

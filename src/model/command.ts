@@ -200,13 +200,16 @@ type OnOne<T> =
 /** What `on` has for a claim. What its functions return is what `handle` returns, alone or in an array. */
 export interface OnClaim<Name extends string> {
   /**
-   * Claims the value for an owner, in the same append; a rejection if another owner has it. If the owner has it already,
-   * nothing is appended.
+   * Claims the value for an owner, in the same append; a rejection if another owner has it, unless the decision called
+   * `release` before. If the owner has it already, nothing is appended.
    */
   claim(
     owner: string,
   ): OnStream<Event<`${Name}.Claimed`, { owner: string }>> | Rejection<'taken', { claim: Name }>
-  /** Releases the value, if anybody has claimed it; given an owner, only if it is this one's. */
+  /**
+   * Releases the value, if anybody has claimed it; given an owner, only if it is this one's. A value that the decision
+   * releases and claims is claimed in the end, in whichever order `handle` returns the two.
+   */
   release(owner?: string): OnStream<Event<`${Name}.Released`, NoData>>
 }
 

@@ -38,27 +38,34 @@ export async function checkCalls(
   history: History,
   calls: readonly CallRecord[],
 ): Promise<Problem | undefined> {
-  const written = eventsByCall(history)
-  const byNumber = new Map<number, CallRecord[]>()
-  for (const call of calls) {
-    const same = byNumber.get(call.number)
-    if (same) same.push(call)
-    else byNumber.set(call.number, [call])
-  }
-  for (const [number, places] of written) {
-    const problem = await checkWritten(history, byNumber.get(number)![0]!, places)
+  const byNumber = new Map(calls.toReversed().map((call) => [call.number, call]))
+  const places = new Map<string, Written>()
+  for (const [number, own] of eventsByCall(history)) {
+    const call = byNumber.get(number)!
+    const problem = await checkWritten(history, call, own)
     if (problem) return problem
+    const before = places.get(unitOf(call))
+    if (before)
+      return wrong('twice', call, `stored events, and so did command ${String(before.number)} with its key`)
+    places.set(unitOf(call), { number, places: own })
   }
   for (const call of calls) {
-    const problem = await checkAnswer(
-      history,
-      call,
-      written.get(call.number) ?? [],
-      byNumber.get(call.number)!,
-    )
+    const attempts = calls.filter((other) => unitOf(other) === unitOf(call))
+    const problem = await checkAnswer(history, call, places.get(unitOf(call)), attempts)
     if (problem) return problem
   }
   return undefined
+}
+
+/** What takes effect once: a command, or all commands with one key. */
+function unitOf({ number, key }: CallRecord): string {
+  return key === undefined ? String(number) : `key ${key}`
+}
+
+/** The events of such a unit, and the command that stored them. */
+interface Written {
+  readonly number: number
+  readonly places: readonly number[]
 }
 
 /** The places in the log of each command's events. */
@@ -86,7 +93,7 @@ async function checkWritten(
     return wrong('twice', call, `its events stand at ${list(places)}: they are not adjacent, or stored twice`)
   }
   if (decided.kind === 'events' && isDeepStrictEqual(decided.events, stored)) return undefined
-  if (decided.kind === 'events' && stored.length > decided.events.length) {
+  if (decided.kind === 'events' && isRepetition(stored, decided.events)) {
     return wrong('twice', call, `stored ${list(stored)}, but decides ${said(decided)}: it was stored twice`)
   }
   return wrong(
@@ -99,14 +106,15 @@ async function checkWritten(
 async function checkAnswer(
   history: History,
   call: CallRecord,
-  places: readonly number[],
+  written: Written | undefined,
   attempts: readonly CallRecord[],
 ): Promise<Problem | undefined> {
   const { outcome, error } = call
-  if (outcome?.ok === true) return checkSuccess(history, call, outcome, places, attempts)
+  const isStored = written?.number === call.number
+  if (outcome?.ok === true) return checkSuccess(history, call, outcome, { written, attempts })
   if (outcome) {
     const { rejection, revisions } = outcome
-    if (places.length > 0) return wrong('rejected and stored', call, 'was rejected, and stored events')
+    if (isStored) return wrong('rejected and stored', call, 'was rejected, and stored events')
     const wanted = JSON.stringify(rejection)
     const isSo = await standsSomewhere(
       history,
@@ -120,7 +128,7 @@ async function checkAnswer(
   }
   if (error === undefined) return undefined
   if (isMnemeError(error)) {
-    if (MAY_BE_STORED.has(error.code) || attempts.length > 1 || places.length === 0) return undefined
+    if (MAY_BE_STORED.has(error.code) || attempts.length > 1 || !isStored) return undefined
     return wrong(
       'failed and stored',
       call,
@@ -142,9 +150,9 @@ async function checkSuccess(
   history: History,
   call: CallRecord,
   { events, state, revisions, position, repeated }: Extract<CallRecord['outcome'], { readonly ok: true }>,
-  places: readonly number[],
-  attempts: readonly CallRecord[],
+  { written, attempts }: { readonly written: Written | undefined; readonly attempts: readonly CallRecord[] },
 ): Promise<Problem | undefined> {
+  const places = written?.places ?? []
   if (events.length === 0) {
     const isSo = await standsSomewhere(
       history,
@@ -164,14 +172,17 @@ async function checkSuccess(
   const last = places.at(-1)!
   if (position !== history.log[last]!.position)
     return wrong('position', call, `was told the position ${String(position)}`)
-  const isFirst = attempts[0] === call
-  if (repeated && isFirst)
-    return wrong('repeated', call, 'was told that it is a repeat, but it is the first with its key')
-  if (!repeated && !isFirst && attempts[0]!.outcome?.ok === true) {
+  if (repeated && attempts.length === 1) {
+    return wrong('repeated', call, 'was told that it is a repeat, but it is the only one with its key')
+  }
+  const isKnown = attempts.some(({ outcome, to }) => outcome?.ok === true && to <= call.from)
+  if (!repeated && (isKnown || written?.number !== call.number)) {
     return wrong('repeated', call, 'repeats a command under its key, but was told that it is the first')
   }
+  // Under one key, the input that counts is that of the command that stored the events.
+  if (written?.number !== call.number) return undefined
   const { streams } = await history.decide(call.command, places[0]!, call.needs)
-  for (const { stream } of streams) {
+  for (const stream of streams) {
     const actual = history.revisionAt(stream, last + 1)
     if (revisions.get(stream) !== actual) {
       return wrong(
@@ -204,7 +215,7 @@ async function standsSomewhere(
       continue
     const redecided = await history.decide(call.command, length, call.needs)
     // The streams that it reads have not changed since the last place that was tried.
-    const at = redecided.streams.map(({ stream }) => history.revisionAt(stream, length)).join()
+    const at = redecided.streams.map((stream) => history.revisionAt(stream, length)).join()
     if (at === before) continue
     before = at
     if (isSo(redecided)) return true
@@ -220,6 +231,14 @@ function wrong(kind: string, { number, command }: CallRecord, message: string): 
     kind,
     message: `command ${String(number)}${command.name === undefined ? '' : ` (${command.name})`} ${message}`,
   }
+}
+
+function isRepetition(stored: readonly string[], decided: readonly string[]): boolean {
+  return (
+    decided.length > 0 &&
+    stored.length > decided.length &&
+    stored.every((event, i) => event === decided[i % decided.length])
+  )
 }
 
 function said(decided: Awaited<ReturnType<History['decide']>>['decided']): string {

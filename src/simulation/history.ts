@@ -1,7 +1,9 @@
 import type { StoredEvent } from '../adapter/store-adapter.ts'
-import type { Boundary, Command, Streams } from '../model/command.ts'
+import { listStreams, onStreams, placeOnOne, placeOnSeveral, readBoundary } from '../execution/boundary.ts'
+import type { FoldedState } from '../execution/fold.ts'
+import { type Boundary, type Command, isRejection } from '../model/command.ts'
 import type { StreamEvent } from '../model/event.ts'
-import type { AnyStream } from '../model/stream.ts'
+import { type AnyStream, isStream } from '../model/stream.ts'
 import type { Revision } from '../base/revision.ts'
 
 /** What a command decides on the history up to some place. */
@@ -11,8 +13,9 @@ export type Redecided =
   | { readonly kind: 'threw'; readonly error: unknown }
 
 /**
- * The log of a run, folded for checks. It shares no code with what it checks: it folds, reads boundaries and places events
- * by itself. (It does not upcast: a simulation begins with an empty store.)
+ * The log of a run, folded for checks. It folds by itself and shares no code with what it checks (caching, verifying,
+ * appending): only the shapes of `reads` and `on` are the library's. It does not upcast: a simulation begins with an empty
+ * store.
  */
 export class History {
   readonly log: readonly StoredEvent[]
@@ -54,57 +57,29 @@ export class History {
     command: Command<Boundary, unknown>,
     length: number,
     extra: object,
-  ): Promise<{ readonly decided: Redecided; readonly streams: readonly AnyStream[] }> {
-    const streams: AnyStream[] = []
-    const stateOf = (stream: AnyStream) => {
-      streams.push(stream)
-      return this.stateAt(stream, length)
+  ): Promise<{ readonly decided: Redecided; readonly streams: readonly string[] }> {
+    const load = (stream: AnyStream) => Promise.resolve(this.#folded(stream, length))
+    const context = { runInAsyncScope: <T>(run: () => T) => run() }
+    let streams: readonly string[] = []
+    try {
+      const { boundary, states, threw } = await readBoundary({ command, context }, command.reads, load)
+      const revisions = states.revisions()
+      streams = [...revisions.keys()]
+      if (threw) return { decided: { kind: 'threw', error: threw.error }, streams }
+      const place = isStream(boundary)
+        ? { revision: revisions.get(boundary.stream) }
+        : { on: onStreams(boundary, states) }
+      const given = { attempt: 1, signal: NEVER, metadata: {}, revisions, ...place, ...extra }
+      const returned: unknown = await command.handle(states.shape(boundary) as never, given as never)
+      return { decided: decidedOf(returned, boundary), streams }
+    } catch (error) {
+      return { decided: { kind: 'threw', error }, streams }
     }
-    const decided = await this.#decide(command, stateOf, length, streams, extra)
-    return { decided, streams }
   }
 
-  async #decide(
-    command: Command<Boundary, unknown>,
-    stateOf: (stream: AnyStream) => unknown,
-    length: number,
-    streams: readonly AnyStream[],
-    extra: object,
-  ): Promise<Redecided> {
-    try {
-      const { reads } = command
-      const isOne = 'fold' in reads
-      const first = isOne ? stateOf(reads as AnyStream) : mapAll(reads, stateOf)
-      const followed = (isOne ? undefined : command.follow?.(first as never)) ?? {}
-      const state = isOne ? first : { ...(first as object), ...mapAll(followed, stateOf) }
-      const revisions = new Map(
-        streams.map(({ stream }) => [stream, this.revisionAt(stream, length)] as const),
-      )
-      const place = isOne
-        ? { revision: revisions.get((reads as AnyStream).stream) }
-        : { on: onAll({ ...reads, ...followed }) }
-      const context = {
-        attempt: 1,
-        signal: NEVER,
-        metadata: {},
-        revisions,
-        ...place,
-        ...extra,
-      }
-      const returned: unknown = await command.handle(state as never, context as never)
-      if (typeof returned === 'object' && returned !== null && 'rejection' in returned) {
-        return { kind: 'rejected', rejection: JSON.stringify(returned.rejection) }
-      }
-      const items = (Array.isArray(returned) ? returned : [returned]) as (Made | MadeOn)[]
-      const events = items.flatMap((item) =>
-        'events' in item
-          ? item.events.map((event) => described(item.stream, event))
-          : [described((reads as AnyStream).stream, item)],
-      )
-      return { kind: 'events', events }
-    } catch (error) {
-      return { kind: 'threw', error }
-    }
+  #folded(stream: AnyStream, length: number): FoldedState {
+    const revision = this.revisionAt(stream.stream, length)
+    return { stream, revision, lastId: undefined, state: this.stateAt(stream, length), cached: false }
   }
 
   #stateOf(stream: AnyStream, count: number): unknown {
@@ -142,9 +117,14 @@ interface Made {
   readonly data: unknown
 }
 
-interface MadeOn {
-  readonly stream: string
-  readonly events: readonly Made[]
+function decidedOf(returned: unknown, boundary: Boundary): Redecided {
+  const place = isStream(boundary) ? placeOnOne(boundary) : placeOnSeveral(listStreams(boundary))
+  const placed = isRejection(returned) ? returned : place([returned].flat())
+  if (isRejection(placed)) return { kind: 'rejected', rejection: JSON.stringify(placed.rejection) }
+  return {
+    kind: 'events',
+    events: placed.map(({ stream, event }) => described(stream.stream, event as Made)),
+  }
 }
 
 /** An event in a form that can be compared. */
@@ -155,33 +135,4 @@ function described(stream: string, { type, data }: Made): string {
 /** A stored event in the same form. */
 export function describedStored({ stream, type, data }: StoredEvent): string {
   return described(stream, { type, data: JSON.parse(data) as unknown })
-}
-
-function mapAll(streams: Streams, map: (stream: AnyStream) => unknown): Record<string, unknown> {
-  const mapped = Object.entries(streams).map(([key, entry]) => {
-    if (entry === undefined || 'fold' in entry) return [key, entry && map(entry as AnyStream)]
-    if (Array.isArray(entry)) return [key, entry.map(map)]
-    return [
-      key,
-      Object.fromEntries(
-        Object.entries(entry as Record<string, AnyStream>).map(([name, stream]) => [name, map(stream)]),
-      ),
-    ]
-  })
-  return Object.fromEntries(mapped) as Record<string, unknown>
-}
-
-function onAll(streams: Streams): Record<string, unknown> {
-  const on = Object.entries(streams).map(([key, entry]) => {
-    if (entry !== undefined && 'fold' in entry) {
-      return [key, (...events: Made[]) => ({ stream: (entry as AnyStream).stream, events })]
-    }
-    return [
-      key,
-      (which: string, ...events: Made[]) => {
-        return { stream: (entry as Record<string, AnyStream>)[which]!.stream, events }
-      },
-    ]
-  })
-  return Object.fromEntries(on) as Record<string, unknown>
 }

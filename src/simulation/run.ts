@@ -55,18 +55,34 @@ export interface RunPlan {
 /** The outcome of a run. */
 export interface RunResult {
   readonly problem: Problem | undefined
-  readonly executed: number
+  readonly calls: readonly CallRecord[]
   readonly events: number
   readonly faults: ReadonlyMap<FaultName, number>
 }
 
 /** Runs several processes of a program over one store once, and checks what they were told against its log. */
 export async function runOnce(plan: RunPlan): Promise<RunResult> {
-  const run = new Run(plan)
+  let run: Run
+  try {
+    run = new Run(plan)
+  } catch (error) {
+    if (error instanceof WorkloadError) {
+      return {
+        problem: { kind: 'workload', message: error.message },
+        calls: [],
+        events: 0,
+        faults: new Map(),
+      }
+    }
+    throw error
+  }
   const problem = await run.problem()
   const { calls, log, struck } = run
-  return { problem, executed: calls.length, events: log.length, faults: struck }
+  return { problem, calls, events: log.length, faults: struck }
 }
+
+/** The workload threw. */
+class WorkloadError extends Error {}
 
 /** What a process still has to do. */
 interface Task extends SimulatedCommand {
@@ -163,7 +179,7 @@ class Run {
     for (let number = 0; number < commands; number++) {
       // Each command draws by itself, so that leaving one out changes no other.
       const draw = new Draw(seed + (number + 1) * 2 ** 32)
-      const drawn = workload(draw)
+      const drawn = drawnBy(() => workload(draw))
       const start = draw.number() * START_MS
       if (without.has(number)) continue
       const task = 'handle' in drawn ? { command: drawn } : drawn
@@ -297,8 +313,17 @@ class Run {
       streams: history.streams(),
       events: this.log.length,
     }
-    const holds = property(world)
-    if (holds !== true) this.#fail(kind, holds === false ? `the property '${kind}' does not hold` : holds)
+    try {
+      const holds: unknown = property(world)
+      if (holds === true) return
+      const wrong = `the property '${kind}' returned ${String(holds)}: return true, or a text that says what is wrong`
+      this.#fail(
+        kind,
+        typeof holds === 'string' ? holds : holds === false ? `the property '${kind}' does not hold` : wrong,
+      )
+    } catch (error) {
+      this.#fail(kind, `the property '${kind}' threw ${String(error)}`)
+    }
   }
 
   #fail(kind: string, message: string): void {
@@ -310,6 +335,14 @@ class Run {
   }
 }
 
+function drawnBy<T>(draw: () => T): T {
+  try {
+    return draw()
+  } catch (error) {
+    throw new WorkloadError(`the workload threw ${String(error)}`)
+  }
+}
+
 function nameOf({ name, input }: Command<Boundary, unknown>): string {
   const text = input === undefined ? '' : JSON.stringify(input)
   return `${name ?? ''}(${text.length > 100 ? `${text.slice(0, 100)}…` : text})`
@@ -318,7 +351,8 @@ function nameOf({ name, input }: Command<Boundary, unknown>): string {
 function answerOf({ outcome, error }: CallRecord): string {
   if (!outcome) return String(error)
   if (!outcome.ok) return `rejected, ${outcome.rejection.reason}`
-  return `${String(outcome.events.length)} events${outcome.repeated ? ', repeated' : ''}`
+  const events = outcome.events as readonly { type: string }[]
+  return `${events.map(({ type }) => type).join(', ') || 'no events'}${outcome.repeated ? ', repeated' : ''}`
 }
 
 /** Commands begin within so many milliseconds. */

@@ -1,6 +1,6 @@
 import type { Capabilities } from '../adapter/store-adapter.ts'
 import { checkOptions, checkWhole } from '../base/arguments.ts'
-import { InvalidArgumentError } from '../base/errors.ts'
+import { InvalidArgumentError, isMnemeError } from '../base/errors.ts'
 import type { Boundary, Command } from '../model/command.ts'
 import type { Problem } from './check.ts'
 import type { Draw } from './draw.ts'
@@ -36,8 +36,19 @@ export interface SimulationReport {
   /** How many calls of `execute` were checked. */
   readonly executed: number
   readonly events: number
+  /** How calls ended: look at it, because a program in which every command fails breaks no promise. */
+  readonly outcomes: SimulatedOutcomes
   /** How often each fault struck. */
   readonly faults: Readonly<Record<FaultName, number>>
+}
+
+/** How many calls ended in which way. The rest was never answered, because the process crashed. */
+export interface SimulatedOutcomes {
+  readonly accepted: number
+  /** By reason. */
+  readonly rejected: Readonly<Record<string, number>>
+  /** By the code of an error of Mneme, or the name of another one. */
+  readonly failed: Readonly<Record<string, number>>
 }
 
 /** A run in which something was wrong. Its message has the seed, what was wrong, and what happened before. */
@@ -49,8 +60,9 @@ export class SimulationError extends Error {
   /** What happened in the shortest run that was found to fail in this way. */
   readonly timeline: readonly string[]
 
-  constructor(seed: number, { kind, message }: Problem, { timeline, commands }: Shrunk) {
-    const steps = `shrunk to ${String(commands)} commands; simulate({ seed: ${String(seed)}, runs: 1, ... }) repeats the whole run`
+  constructor(seed: number, { problem: { kind, message }, timeline, commands }: Shrunk) {
+    const count = `${String(commands)} command${commands === 1 ? '' : 's'}`
+    const steps = `shrunk to ${count}; simulate({ seed: ${String(seed)}, runs: 1, ... }) repeats the whole run`
     super(`${message}\nseed ${String(seed)}, ${steps}\n\n${timeline.join('\n')}`)
     this.name = 'SimulationError'
     this.seed = seed
@@ -85,29 +97,31 @@ export async function simulate(options: SimulateOptions): Promise<SimulationRepo
 /** Runs a plan with one seed after the other. @throws SimulationError */
 export async function simulateRuns(plan: RunPlan, runs: number): Promise<SimulationReport> {
   const faults = Object.fromEntries(FAULT_NAMES.map((name) => [name, 0])) as Record<FaultName, number>
+  const outcomes: Counts = { accepted: 0, rejected: {}, failed: {} }
   let executed = 0
   let events = 0
   for (let i = 0; i < runs; i++) {
     const seed = (plan.seed + i) % SEEDS
     const result = await runOnce({ ...plan, seed })
-    executed += result.executed
+    executed += result.calls.length
+    countOutcomes(result.calls, outcomes)
     events += result.events
     for (const [name, count] of result.faults) faults[name] += count
-    if (result.problem)
-      throw new SimulationError(seed, result.problem, await shrink({ ...plan, seed }, result.problem))
+    if (result.problem) throw new SimulationError(seed, await shrink({ ...plan, seed }, result.problem))
   }
-  return { seed: plan.seed, runs, executed, events, faults }
+  return { seed: plan.seed, runs, executed, events, outcomes, faults }
 }
 
 /** The shortest run that was found to fail in the same way. */
 interface Shrunk {
+  readonly problem: Problem
   readonly timeline: readonly string[]
   readonly commands: number
 }
 
 /** Leaves out commands and faults, one after the other, as long as it still fails in the same way. */
-async function shrink(plan: RunPlan, { kind }: Problem): Promise<Shrunk> {
-  const fails = async (candidate: RunPlan) => (await runOnce(candidate)).problem?.kind === kind
+async function shrink(plan: RunPlan, first: Problem): Promise<Shrunk> {
+  const fails = async (candidate: RunPlan) => (await runOnce(candidate)).problem?.kind === first.kind
   let smallest = plan
   for (const name of FAULT_NAMES) {
     const candidate = { ...smallest, faults: { ...smallest.faults, [name]: 0 } }
@@ -125,8 +139,26 @@ async function shrink(plan: RunPlan, { kind }: Problem): Promise<Shrunk> {
   }
   const timeline: string[] = []
   const { problem }: RunResult = await runOnce({ ...smallest, told: (line) => timeline.push(line) })
-  timeline.push(`          ->  ${problem?.message ?? ''}`)
-  return { timeline, commands: plan.commands - smallest.without.size }
+  const another =
+    'it did not fail again: a run must follow from its seed alone, without a clock or chance of its own'
+  timeline.push(`          ->  ${problem?.message ?? another}`)
+  return { problem: problem ?? first, timeline, commands: plan.commands - smallest.without.size }
+}
+
+function countOutcomes(calls: RunResult['calls'], counts: Counts): void {
+  const count = (of: Record<string, number>, name: string) => (of[name] = (of[name] ?? 0) + 1)
+  for (const { outcome, error } of calls) {
+    if (outcome?.ok === true) counts.accepted++
+    else if (outcome) count(counts.rejected, outcome.rejection.reason)
+    else if (isMnemeError(error)) count(counts.failed, error.code)
+    else if (error !== undefined) count(counts.failed, error instanceof Error ? error.name : typeof error)
+  }
+}
+
+interface Counts {
+  accepted: number
+  readonly rejected: Record<string, number>
+  readonly failed: Record<string, number>
 }
 
 /** @throws InvalidArgumentError */

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { defineClaim, defineCommand, execute, load, tryExecute } from 'mneme'
+import { defineClaim, defineCommand, type EventStore, execute, load, tryExecute } from 'mneme'
+import { httpAnswers } from 'mneme/http'
 import { memoryStore } from 'mneme/memory'
 import { given, on as onStream } from 'mneme/testing'
 import { BankAccount, Opened } from '../support/bank.ts'
@@ -63,26 +64,86 @@ describe('a claim', () => {
     expect((await execute(store, known('a@x'))).state.user).toEqual({ balance: 0, open: true })
   })
 
-  test('that one decision releases and claims ends as the last call says', async () => {
-    const store = memoryStore()
+  describe('that one decision releases and claims', () => {
+    type Act = 'claim' | 'release' | 'releaseAny'
     const change = defineCommand({
-      reads: (input: { from: string; to: string; owner: string; last: 'claim' | 'release' }) => ({
-        from: Email(input.from),
-        to: Email(input.to),
+      reads: (_: { owner: string; acts: readonly Act[]; returned: readonly number[] | undefined }) => ({
+        last: Email(' A@X'),
+        next: Email('a@x'),
       }),
-      handle: (_, { owner, last }, { on }) =>
-        last === 'claim' ? [on.from.release(), on.to.claim(owner)] : [on.to.claim(owner), on.from.release()],
+      handle: (_, { owner, acts, returned }, { on }) => {
+        const items = acts.map((act) => {
+          if (act === 'claim') return on.next.claim(owner)
+          return on.last.release(act === 'release' ? owner : undefined)
+        })
+        return returned?.map((i) => items[i]!) ?? items
+      },
     })
-    const state = async () => (await load(store, { email: Email('a@x') })).state.email.owner
-    await execute(store, register({ user: 'ann', address: 'a@x' }))
-    await execute(store, change({ from: 'a@x', to: 'A@X', owner: 'ann', last: 'claim' }))
-    expect(await state()).toBe('ann')
-    await execute(store, change({ from: 'a@x', to: 'A@X', owner: 'bob', last: 'claim' }))
-    expect(await state()).toBe('bob')
-    const taken = await tryExecute(store, change({ from: 'A@X', to: 'a@x', owner: 'ann', last: 'release' }))
-    expect(taken).toMatchObject({ ok: false, rejection: { reason: 'taken', claim: 'Email' } })
-    await execute(store, change({ from: 'a@x', to: 'A@X', owner: 'bob', last: 'release' }))
-    expect(await state()).toBeUndefined()
+    const owned = async (owner?: string) => {
+      const store = memoryStore()
+      if (owner !== undefined) await execute(store, register({ user: owner, address: 'a@x' }))
+      return store
+    }
+    const ownerIn = async (store: EventStore) =>
+      (await load(store, { email: Email('a@x') })).state.email.owner
+
+    test.each<[acts: Act[], returned?: number[]]>([
+      [['claim', 'release']],
+      [['release', 'claim']],
+      [['claim', 'releaseAny']],
+      [['releaseAny', 'claim']],
+      [
+        ['release', 'claim'],
+        [1, 0],
+      ],
+      [
+        ['claim', 'release'],
+        [1, 0],
+      ],
+      [['claim', 'release', 'claim', 'release']],
+    ])('stays claimed by its owner: %j', async (acts, returned) => {
+      for (const owner of ['ann', undefined]) {
+        const store = await owned(owner)
+        const { state, events } = await execute(store, change({ owner: 'ann', acts, returned }))
+        expect([state.next.owner, await ownerIn(store)]).toEqual(['ann', 'ann'])
+        expect(events.map(({ type }) => type)).toEqual(owner === 'ann' ? [] : ['Email.Claimed'])
+      }
+    })
+
+    test('passes from one owner to another', async () => {
+      for (const returned of [
+        [0, 1],
+        [1, 0],
+      ]) {
+        const store = await owned('ann')
+        const { events } = await execute(
+          store,
+          change({ owner: 'bob', acts: ['releaseAny', 'claim'], returned }),
+        )
+        expect(events.map(({ type }) => type)).toEqual(['Email.Released', 'Email.Claimed'])
+        expect(await ownerIn(store)).toBe('bob')
+      }
+    })
+
+    test.each<[acts: Act[], returned?: number[]]>([
+      [['claim', 'releaseAny']],
+      [['claim', 'release']],
+      [['release', 'claim']],
+      [['releaseAny', 'claim'], [1]],
+    ])('stays with another owner who was not released before: %j', async (acts, returned) => {
+      const store = await owned('ann')
+      const outcome = await tryExecute(store, change({ owner: 'bob', acts, returned }))
+      expect(outcome).toMatchObject({ ok: false, rejection: { reason: 'taken', claim: 'Email' } })
+      expect(await ownerIn(store)).toBe('ann')
+    })
+
+    test('is as if a call whose result is not returned had not been made', async () => {
+      const store = await owned('ann')
+      await execute(store, change({ owner: 'ann', acts: ['release'], returned: [] }))
+      expect(await ownerIn(store)).toBe('ann')
+      await execute(store, change({ owner: 'ann', acts: ['claim', 'release'], returned: [1] }))
+      expect(await ownerIn(store)).toBeUndefined()
+    })
   })
 
   test('of another owner is not released, if the owner is named', async () => {
@@ -139,6 +200,25 @@ describe('a claim', () => {
   ])('is refused with %s', (_, definition, argument) => {
     const define = defineClaim as (definition: object) => unknown
     expect(() => define(definition)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT', argument }))
+  })
+
+  test.each(['', ' '])('of an empty value (%j) is refused as invalid data', async (address) => {
+    const refused: unknown = expect.objectContaining({
+      code: 'INVALID_DATA',
+      subject: 'claim Email',
+      issues: [{ path: 'value', message: 'the value of claim Email must not be empty' }],
+    })
+    expect(() => Email(address)).toThrow(refused)
+    expect(() => Email.stream(address)).toThrow(refused)
+    expect(() => register({ user: 'ann', address })).toThrow(refused)
+    const request = new Request('http://localhost/', { method: 'POST' })
+    const response = await httpAnswers().command(request, {
+      principal: null,
+      execute: (options) => tryExecute(memoryStore(), register({ user: 'ann', address }), options),
+      rejections: { taken: 409 },
+    })
+    expect(response.status).toBe(400)
+    expect(await response.text()).toContain('the value of claim Email must not be empty')
   })
 
   test('shows neither its value nor its secret in an error', async () => {

@@ -1,5 +1,5 @@
-import { execute, load, type EventStore, ofType, RejectedError, tryExecute } from 'mneme'
-import { HttpError, httpAnswers, type HttpOptions, type Problem } from 'mneme/http'
+import { defineCommand, execute, load, type EventStore, ofType, RejectedError, tryExecute } from 'mneme'
+import { HttpError, httpAnswers, type HttpOptions, type Problem, type RequestOptions } from 'mneme/http'
 import { memoryStore } from 'mneme/memory'
 import { expect, test } from 'vitest'
 import { cancel, change, Order, place, PlaceBody } from './shop.ts'
@@ -353,6 +353,76 @@ test('a client that has gone aborts its command', async () => {
   expect(response.status).toBe(499)
   expect(errors).toEqual([])
   expect(await eventsIn(store)).toBe(0)
+})
+
+test('a precondition or key that execute does not pass on is a 500 that is told', async () => {
+  const { http, store, errors } = shop()
+  const put = (headers: Record<string, string>, pass: (options: RequestOptions) => RequestOptions) =>
+    http.command(new Request('http://shop/orders/1', { method: 'PUT', headers }), {
+      principal: null,
+      resource: Order('1'),
+      execute: (options) => tryExecute(store, place({ order: '1', ...pen }), pass(options)),
+      rejections: { 'exists-already': 409 },
+    })
+  const both = { 'If-None-Match': '*', 'Idempotency-Key': 'k' }
+  expect((await put(both, (options) => ({ ...options }))).status).toBe(204)
+  expect((await put(both, (options) => options)).status).toBe(204)
+  expect((await put({}, ({ signal }) => ({ signal }))).status).toBe(409)
+  expect(errors).toEqual([])
+  const told = async (headers: Record<string, string>) => {
+    const response = await put(headers, ({ signal }) => ({ signal }))
+    expect(await problemOf(response)).toMatchObject({ status: 500, code: 'INVALID_ARGUMENT' })
+    return (errors.pop() as Error).message
+  }
+  expect(await told({ 'If-Match': '"7"' })).toBe(
+    'route.execute did not read options.expected, so If-Match or If-None-Match of the request had no effect; ' +
+      'pass the options on: execute: (options) => tryExecute(store, command, options)',
+  )
+  expect(await told({ 'Idempotency-Key': 'k2' })).toContain(
+    'did not read options.key, so Idempotency-Key of the request had no effect',
+  )
+  const forbidden = await http.command(new Request('http://shop/', { method: 'PUT', headers: both }), {
+    principal: null,
+    resource: Order('1'),
+    execute: () => Promise.resolve({ ok: false as const, rejection: { reason: 'closed' as const } }),
+    rejections: { closed: 403 },
+  })
+  expect([forbidden.status, errors]).toEqual([403, []])
+})
+
+test('a resource that the command does not read is a 500 that is told', async () => {
+  const { http, store, errors } = shop()
+  const response = await http.command(new Request('http://shop/', { method: 'PUT' }), {
+    principal: null,
+    resource: Order('2'),
+    execute: (options) => tryExecute(store, place({ order: '1', ...pen }), options),
+    rejections: { 'exists-already': 409 },
+  })
+  expect(response.status).toBe(500)
+  expect(errors.map((error) => (error as Error).message)).toEqual([
+    'route.resource is the stream "Order-2", which the command does not read; it reads "Order-1"; ' +
+      'name one of these, or leave resource out',
+  ])
+})
+
+test('a repeated result names the streams of the first call, so its resource is not checked', async () => {
+  const { http, store, errors } = shop()
+  const once = defineCommand({
+    name: 'order.once',
+    reads: (order: string) => Order(order),
+    keyedBy: () => 'pen',
+    handle: () => Order.events.Placed(pen),
+  })
+  const put = (order: string) => {
+    const headers = { 'Idempotency-Key': 'k' }
+    return http.command(new Request('http://shop/', { method: 'PUT', headers }), {
+      principal: null,
+      resource: Order(order),
+      execute: (options) => tryExecute(store, once(order), options),
+      rejections: {},
+    })
+  }
+  expect([(await put('1')).status, (await put('2')).status, errors]).toEqual([204, 204, []])
 })
 
 test('a misspelt option is a 500 that is told; options of the service throw', async () => {

@@ -126,3 +126,14 @@ test('with a base, the type of a problem is a URI', async () => {
   )
   expect(await typeOf(new Error('a'))).toBe('about:blank')
 })
+
+test.each([
+  ['https://x/problems', 'https://x/problems/key-reused'],
+  ['https://x/problems/', 'https://x/problems/key-reused'],
+  ['https://x/problems#', 'https://x/problems#key-reused'],
+  ['urn:problem:', 'urn:problem:key-reused'],
+  ['https://x/?problem=', 'https://x/?problem=key-reused'],
+])('the base %s of the types of problems needs no slash at its end', async (typeBase, type) => {
+  const http = httpAnswers({ typeBase })
+  expect(await http.problem(new KeyReusedError('a'), request).json()).toMatchObject({ type })
+})

@@ -13,7 +13,7 @@ export const Account = defineAggregate({
 
 const { Deposited, Withdrawn } = Account.events
 
-const deposit = defineCommand({
+export const deposit = defineCommand({
   name: 'deposit',
   reads: (input: { to: string; amount: number }) => Account(input.to),
   handle: (_, { amount }) => Deposited({ amount }),

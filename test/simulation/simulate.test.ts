@@ -1,8 +1,8 @@
-import { defineCommand, reject } from 'mneme'
+import { defineClaim, defineCommand, reject } from 'mneme'
 import { describe, expect, test } from 'vitest'
 
 import { simulate, SimulationError, type SimulateOptions } from 'mneme/simulation'
-import { Account, bank } from './bank.ts'
+import { Account, bank, deposit } from './bank.ts'
 
 describe('a correct program', () => {
   test.each<[string, Partial<SimulateOptions>]>([
@@ -14,6 +14,41 @@ describe('a correct program', () => {
     const report = await simulate({ ...bank, runs: 40, seed: 1, ...options })
     expect(report.executed).toBeGreaterThan(40 * 19)
     expect(report.events).toBeGreaterThan(400)
+  })
+
+  test('a message that is delivered twice takes effect once', async () => {
+    const report = await simulate({
+      seed: 1,
+      runs: 40,
+      workload: ({ pick }) => {
+        const key = pick(['1', '2', '3', '4', '5'])
+        return { command: deposit({ to: pick(['a', 'b']), amount: 1 }), key }
+      },
+      always: (world) => world.events <= 5 || 'a key counted twice',
+    })
+    expect(report.outcomes.failed.KEY_REUSED).toBeGreaterThan(0)
+    expect(report.outcomes.accepted).toBeGreaterThan(report.events)
+  })
+
+  test('a claim is held by one owner', async () => {
+    const Email = defineClaim({ name: 'Email', of: (text: string) => text, secret: 'sixteen bytes and more' })
+    const register = defineCommand({
+      reads: (input: { account: string; email: string }) => ({
+        account: Account(input.account),
+        email: Email(input.email),
+      }),
+      handle: ({ email }, { account }, { on }) =>
+        email.owner === account
+          ? [on.account(Account.events.Deposited({ amount: 1 })), on.email.release(account)]
+          : [on.account(Account.events.Deposited({ amount: 1 })), on.email.claim(account)],
+    })
+    const report = await simulate({
+      seed: 1,
+      runs: 40,
+      workload: ({ pick }) => register({ account: pick(['a', 'b', 'c']), email: pick(['x', 'y']) }),
+    })
+    expect(report.outcomes.rejected.taken).toBeGreaterThan(0)
+    expect(report.outcomes.accepted).toBeGreaterThan(0)
   })
 
   test('every fault strikes', async () => {
@@ -59,6 +94,22 @@ describe('a failure', () => {
     expect(timeline.filter((line) => line.includes(' executes command')).length).toBeLessThanOrEqual(5)
     const again = await simulate({ ...overdrawn, seed, runs: 1 }).catch((thrown: unknown) => thrown)
     expect((again as SimulationError).message).toBe(message)
+  })
+
+  test('a rule or a workload that throws is told as such, with the seed', async () => {
+    const broken = () => {
+      throw new Error('my rule is broken')
+    }
+    await expect(simulate({ ...bank, seed: 6, always: broken })).rejects.toThrow(
+      /^the property 'always' threw Error: my rule is broken\nseed 6,/,
+    )
+    await expect(simulate({ ...bank, seed: 6, runs: 1, eventually: broken })).rejects.toThrow(
+      /my rule is broken\nseed 6,/,
+    )
+    await expect(simulate({ ...bank, seed: 6, always: () => undefined as never })).rejects.toThrow(
+      'return true',
+    )
+    await expect(simulate({ workload: broken, seed: 6 })).rejects.toThrow(/^the workload threw [^]*seed 6,/)
   })
 
   test('a wrong option is named', async () => {

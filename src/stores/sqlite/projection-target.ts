@@ -62,6 +62,7 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
     const { connection, queue } = await this.#open()
     const handler = this.#handlerOf(connection)
     const query = (asked: TargetQuery) => {
+      handler.endIterators()
       if (!connection.isInTransaction()) throw transactionEnded()
       return rowsOf(connection, asked)
     }
