@@ -17,6 +17,17 @@ export function checkWhole(
   return value
 }
 
+/** Checks a time in milliseconds that a timer waits for. @throws InvalidArgumentError */
+export function checkTimer(value: number, argument: string, least: number): number {
+  const expected = `whole milliseconds, from ${String(least)} to ${String(MAX_TIMER_MS)}`
+  checkWhole(value, argument, least, expected)
+  if (value > MAX_TIMER_MS) throw new InvalidArgumentError(argument, expected)
+  return value
+}
+
+/** Timers with longer delays fire at once. */
+export const MAX_TIMER_MS = 2 ** 31 - 1
+
 /** Refuses unknown options: a misspelt one would have no effect. @throws InvalidArgumentError */
 export function checkOptions<T extends object>(
   options: T,

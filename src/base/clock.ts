@@ -6,8 +6,7 @@ export type { Clock } from './environment.ts'
 /** The clock of this program. */
 export const systemClock: Clock = environment
 
-/** Timers with longer delays fire at once. */
-export const MAX_TIMER_MS = 2 ** 31 - 1
+export { MAX_TIMER_MS } from './arguments.ts'
 
 /** Resolves after so many milliseconds, or when the signal is aborted. */
 export function pause(clock: Clock, milliseconds: number, signal?: AbortSignal): Promise<void> {

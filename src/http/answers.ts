@@ -1,4 +1,4 @@
-import { checkOptions, checkWhole } from '../base/arguments.ts'
+import { checkOptions, checkTimer, checkWhole } from '../base/arguments.ts'
 import { InvalidArgumentError } from '../base/errors.ts'
 import type { AnyStream, ExpectedRevision, Revision, StandardSchemaV1 } from '../index.ts'
 import { isMnemeError } from '../index.ts'
@@ -243,9 +243,11 @@ class Answers implements HttpAnswers {
     try {
       checkOptions(route, 'route', ['subscribe', 'message', 'heartbeat', 'endAfter', 'headers'])
       for (const name of ['heartbeat', 'endAfter'] as const) {
-        if (route[name] !== undefined) checkWhole(route[name], name, 1)
+        if (route[name] !== undefined) checkTimer(route[name], name, 1)
       }
-      return await eventStream(request, route, (error) => this.#options.onError?.(error, request))
+      return await eventStream(request, route, (error) => {
+        this.#tell(error, request)
+      })
     } catch (error) {
       return this.#failed(isLost(error) ? historyGone(error) : error, request)
     }
@@ -260,8 +262,17 @@ class Answers implements HttpAnswers {
     // Nobody reads the answer; the status is for the log.
     const told = signal.aborted && error === signal.reason ? new HttpError(499) : error
     const answer = problemOf(told, { ...this.#problems, isKeyed })
-    if (answer.problem.status >= 500) this.#options.onError?.(error, request)
+    if (answer.problem.status >= 500) this.#tell(error, request)
     return problemResponse(answer)
+  }
+
+  /** An `onError` that throws keeps nobody from an answer. */
+  #tell(error: unknown, request: Request): void {
+    try {
+      this.#options.onError?.(error, request)
+    } catch (thrown) {
+      process.emitWarning(`onError threw ${String(thrown)}`, { code: 'MNEME_HTTP_ON_ERROR' })
+    }
   }
 
   #rejected(rejection: { readonly reason: string }, answers: unknown, etag: Headed): Response {
@@ -309,8 +320,9 @@ async function executeUnder<O>(
     } catch (error) {
       const isOurs =
         isMnemeError(error) && error.code === 'CONFLICT' && error.isPrecondition && error.stream === stream
-      if (!isOurs || attempt === MAX_ATTEMPTS) throw error
-      expected = preconditions.expectation(error.actual)
+      if (!isOurs) throw error
+      expected = preconditions.expectation(error.actual) // a 412, if it does not hold at that revision
+      if (attempt === MAX_ATTEMPTS) throw changesTooFast()
     }
   }
 }
@@ -388,6 +400,11 @@ function historyGone(error: Error & { readonly code?: string }): HttpError {
   const detail =
     'the history in which this client was is gone; connect without Last-Event-ID, and read everything anew'
   return new HttpError(410, { code: error.code, detail })
+}
+
+function changesTooFast(): HttpError {
+  const detail = 'the resource changes faster than its precondition can be checked; send the request again'
+  return new HttpError(503, { code: 'CONFLICT', detail }, { 'Retry-After': '1' })
 }
 
 function noResource(): HttpError {

@@ -1,4 +1,4 @@
-import { checkOptions, checkWhole } from '../base/arguments.ts'
+import { checkOptions, checkTimer, checkWhole } from '../base/arguments.ts'
 import { pause, systemClock } from '../base/clock.ts'
 import { InvalidArgumentError, isMnemeError } from '../base/errors.ts'
 import type { StorePool } from '../store/store-pool.ts'
@@ -77,7 +77,7 @@ export function runTenantProjections(
   const { concurrency = 4, visitTimeout = 10_000, interval = 1_000 } = options
   checkWhole(concurrency, 'options.concurrency', 1)
   checkWhole(visitTimeout, 'options.visitTimeout', 1)
-  checkWhole(interval, 'options.interval', 0)
+  checkTimer(interval, 'options.interval', 0)
   return new Rounds(pool, { ...options, concurrency, visitTimeout, interval })
 }
 

@@ -4,6 +4,7 @@ import { isMnemeError } from '../base/errors.ts'
 import type { Revision } from '../base/revision.ts'
 import type { Outcome } from '../execution/execute.ts'
 import type { Boundary, Command } from '../model/command.ts'
+import type { Metadata } from '../model/metadata.ts'
 import { describedStored, type History } from './history.ts'
 
 /** Something that must not be. */
@@ -19,6 +20,7 @@ export interface CallRecord {
   readonly number: number
   readonly command: Command<Boundary, unknown>
   readonly needs: object
+  readonly metadata: Metadata
   readonly key: string | undefined
   /** How many events the log had when it was called, and when it was answered. */
   readonly from: number
@@ -87,7 +89,7 @@ async function checkWritten(
   places: readonly number[],
 ): Promise<Problem | undefined> {
   const first = places[0]!
-  const { decided } = await history.decide(call.command, first, call.needs)
+  const { decided } = await history.decide(call, first)
   const stored = places.map((place) => describedStored(history.log[place]!))
   if (places.at(-1)! - first !== places.length - 1) {
     return wrong('twice', call, `its events stand at ${list(places)}: they are not adjacent, or stored twice`)
@@ -181,7 +183,7 @@ async function checkSuccess(
   }
   // Under one key, the input that counts is that of the command that stored the events.
   if (written?.number !== call.number) return undefined
-  const { streams } = await history.decide(call.command, places[0]!, call.needs)
+  const { streams } = await history.decide(call, places[0]!)
   for (const stream of streams) {
     const actual = history.revisionAt(stream, last + 1)
     if (revisions.get(stream) !== actual) {
@@ -213,7 +215,7 @@ async function standsSomewhere(
       ![...revisions].every(([stream, revision]) => history.revisionAt(stream, length) === revision)
     )
       continue
-    const redecided = await history.decide(call.command, length, call.needs)
+    const redecided = await history.decide(call, length)
     // The streams that it reads have not changed since the last place that was tried.
     const at = redecided.streams.map((stream) => history.revisionAt(stream, length)).join()
     if (at === before) continue

@@ -3,8 +3,16 @@ import { listStreams, onStreams, placeOnOne, placeOnSeveral, readBoundary } from
 import type { FoldedState } from '../execution/fold.ts'
 import { type Boundary, type Command, isRejection } from '../model/command.ts'
 import type { StreamEvent } from '../model/event.ts'
+import type { Metadata } from '../model/metadata.ts'
 import { type AnyStream, isStream } from '../model/stream.ts'
 import type { Revision } from '../base/revision.ts'
+
+/** A command, with what its decision is given. */
+export interface Decider {
+  readonly command: Command<Boundary, unknown>
+  readonly needs: object
+  readonly metadata: Metadata
+}
 
 /** What a command decides on the history up to some place. */
 export type Redecided =
@@ -54,9 +62,8 @@ export class History {
 
   /** What a command decides when the log has so many events. */
   async decide(
-    command: Command<Boundary, unknown>,
+    { command, needs, metadata }: Decider,
     length: number,
-    extra: object,
   ): Promise<{ readonly decided: Redecided; readonly streams: readonly string[] }> {
     const load = (stream: AnyStream) => Promise.resolve(this.#folded(stream, length))
     const context = { runInAsyncScope: <T>(run: () => T) => run() }
@@ -69,7 +76,7 @@ export class History {
       const place = isStream(boundary)
         ? { revision: revisions.get(boundary.stream) }
         : { on: onStreams(boundary, states) }
-      const given = { attempt: 1, signal: NEVER, metadata: {}, revisions, ...place, ...extra }
+      const given = { attempt: 1, signal: NEVER, metadata, revisions, ...place, ...needs }
       const returned: unknown = await command.handle(states.shape(boundary) as never, given as never)
       return { decided: decidedOf(returned, boundary), streams }
     } catch (error) {

@@ -179,7 +179,7 @@ class Run {
     for (let number = 0; number < commands; number++) {
       // Each command draws by itself, so that leaving one out changes no other.
       const draw = new Draw(seed + (number + 1) * 2 ** 32)
-      const drawn = drawnBy(() => workload(draw))
+      const drawn = checkDrawn(drawnBy(() => workload(draw)))
       const start = draw.number() * START_MS
       if (without.has(number)) continue
       const task = 'handle' in drawn ? { command: drawn } : drawn
@@ -191,6 +191,7 @@ class Run {
   #start(disk: Disk, after: number): void {
     const { process } = disk
     disk.starts++
+    process.isDurable = disk.starts > MAX_STARTS
     this.#scheduler.after(process, after, () => {
       if (disk.starts > 1) this.#tell(process.name, 'starts again')
       const adapter = this.#server.connect(process)
@@ -211,17 +212,18 @@ class Run {
 
   async #execute(disk: Disk, store: EventStore, task: Task, process: SimulatedProcess): Promise<void> {
     const { number, command, key, needs = {}, start } = task
+    const metadata = { [CALL]: String(number) }
     await this.#pause(process, Math.max(0, start - this.#scheduler.time))
     for (;;) {
       task.attempts++
       const call: CallRecord = {
-        ...{ number, command, needs, key, from: this.log.length, to: Infinity },
+        ...{ number, command, needs, metadata, key, from: this.log.length, to: Infinity },
         ...{ outcome: undefined, error: undefined },
       }
       this.calls.push(call)
       this.#tell(disk.name, `executes command ${String(number)}: ${nameOf(command)}`)
       try {
-        const options = { metadata: { [CALL]: String(number) }, key, needs }
+        const options = { metadata, key, needs }
         call.outcome = await tryExecute(store, command as never, options as never)
       } catch (error) {
         call.error = error
@@ -335,6 +337,12 @@ class Run {
   }
 }
 
+function checkDrawn(drawn: Command<Boundary, unknown> | SimulatedCommand): typeof drawn {
+  const { command } = 'handle' in drawn ? { command: drawn } : drawn
+  if (typeof (command as Partial<typeof command> | undefined)?.handle === 'function') return drawn
+  throw new WorkloadError('the workload returned something else than a command or { command, key, needs }')
+}
+
 function drawnBy<T>(draw: () => T): T {
   try {
     return draw()
@@ -355,6 +363,8 @@ function answerOf({ outcome, error }: CallRecord): string {
   return `${events.map(({ type }) => type).join(', ') || 'no events'}${outcome.repeated ? ', repeated' : ''}`
 }
 
+/** A process that was started so often does not crash any more, so that every run ends. */
+const MAX_STARTS = 20
 /** Commands begin within so many milliseconds. */
 const START_MS = 100
 /** Milliseconds of virtual time after which a run must have ended. */

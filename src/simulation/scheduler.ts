@@ -6,6 +6,8 @@ import type { Draw } from './draw.ts'
 export class SimulatedProcess implements Environment {
   readonly name: string
   isGone = false
+  /** Whether it does not crash. */
+  isDurable = false
   /** When it goes on, if it is paused. */
   pausedUntil = 0
   /** Milliseconds by which its computer's clock is ahead of the true time. */

@@ -186,7 +186,7 @@ export class SimulatedServer {
       process.clockOffset += draw.integer(-3_600_000, 3_600_000)
       noted('has a clock that jumped', process, 'clockJump')
     }
-    if (draw.happens(faults.crash)) {
+    if (!process.isDurable && draw.happens(faults.crash)) {
       noted('crashes', process, 'crash')
       process.end()
     }

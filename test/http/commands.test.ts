@@ -147,6 +147,27 @@ test('If-None-Match: * lets one of many creations pass', async () => {
   expect(await eventsIn(store)).toBe(1)
 })
 
+test('a precondition that holds, on a resource that always changes first, is answered with 503', async () => {
+  const store = memoryStore()
+  const http = httpAnswers()
+  await execute(store, place({ order: '1', article: 'pen', quantity: 1 }))
+  let changes = 0
+  const response = await http.command(
+    new Request('http://shop/', { headers: { 'If-None-Match': '"999"' } }),
+    {
+      principal: null,
+      resource: Order('1'),
+      execute: async (options) => {
+        await execute(store, change({ order: '1', quantity: ++changes }))
+        return tryExecute(store, cancel('1'), options)
+      },
+      rejections: {} as never,
+    },
+  )
+  expect(response.status).toBe(503)
+  expect(response.headers.get('Retry-After')).toBe('1')
+})
+
 test('If-None-Match with a list lets a change pass on any other revision', async () => {
   const { send } = shop()
   await send('PUT', '/orders/1', {}, pen)

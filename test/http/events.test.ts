@@ -388,9 +388,11 @@ test('bad options are refused with a 500 that is told', async () => {
   const request = new Request('http://shop/')
   const route = { subscribe: () => store.subscribe(), message: () => undefined }
   expect((await http.events(request, { ...route, heartbeat: 0 })).status).toBe(500)
+  expect((await http.events(request, { ...route, endAfter: 30 * 86_400_000 })).status).toBe(500)
   expect((await http.events(request, { ...route, beat: 1 } as never)).status).toBe(500)
   expect(errors.map((error) => (error as Error).message)).toEqual([
-    'heartbeat must be a whole number from 1',
+    'heartbeat must be whole milliseconds, from 1 to 2147483647',
+    'endAfter must be whole milliseconds, from 1 to 2147483647',
     "unknown option 'route.beat'; known options: subscribe, message, heartbeat, endAfter, headers",
   ])
 })

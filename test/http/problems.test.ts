@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import {
   CheckpointFromAnotherStoreError,
   ConflictError,
@@ -136,4 +137,16 @@ test.each([
 ])('the base %s of the types of problems needs no slash at its end', async (typeBase, type) => {
   const http = httpAnswers({ typeBase })
   expect(await http.problem(new KeyReusedError('a'), request).json()).toMatchObject({ type })
+})
+
+test('an onError that throws keeps nobody from an answer', async () => {
+  const told = once(process, 'warning')
+  const http = httpAnswers({
+    onError: () => {
+      throw new Error('the logger is down')
+    },
+  })
+  const response = http.problem(new Error('inside'), new Request('http://shop/'))
+  expect(response.status).toBe(500)
+  expect(String((await told)[0])).toContain('onError threw Error: the logger is down')
 })

@@ -30,6 +30,19 @@ describe('a correct program', () => {
     expect(report.outcomes.accepted).toBeGreaterThan(report.events)
   })
 
+  test('a decision may look at its metadata, and processes may crash most of the time', async () => {
+    const noting = defineCommand({
+      reads: (input: { account: string }) => Account(input.account),
+      handle: (_, _input, { metadata }) => Account.events.Deposited({ amount: Object.keys(metadata).length }),
+    })
+    const workload: SimulateOptions['workload'] = ({ pick, uuid }) => ({
+      command: noting({ account: pick(['a', 'b']) }),
+      key: uuid(),
+    })
+    const { faults } = await simulate({ workload, seed: 1, runs: 5, faults: { crash: 0.9 } })
+    expect(faults.crash).toBeGreaterThan(100)
+  })
+
   test('a claim is held by one owner', async () => {
     const Email = defineClaim({ name: 'Email', of: (text: string) => text, secret: 'sixteen bytes and more' })
     const register = defineCommand({
@@ -109,6 +122,8 @@ describe('a failure', () => {
     await expect(simulate({ ...bank, seed: 6, always: () => undefined as never })).rejects.toThrow(
       'return true',
     )
+    const late = () => Promise.resolve(deposit({ to: 'a', amount: 1 })) as never
+    await expect(simulate({ workload: late, seed: 6 })).rejects.toThrow('something else than a command')
     await expect(simulate({ workload: broken, seed: 6 })).rejects.toThrow(/^the workload threw [^]*seed 6,/)
   })
 
