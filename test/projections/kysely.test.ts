@@ -74,9 +74,10 @@ test.skipIf(serverProblem)('Kysely writes in PostgreSQL', async () => {
   await balances.rebuild(store)
   await running.stop()
 
-  const db = new Kysely<Schema>({
-    dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString: url }) }),
-  })
+  const pool = new pg.Pool({ connectionString: url })
+  // Its sessions may still be there when it has ended, and are ended with the database.
+  pool.on('error', () => undefined)
+  const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })
   const rows = await db.selectFrom('balances').selectAll().execute()
   await db.destroy()
   expect(Object.fromEntries(rows.map((row) => [row.account, Number(row.balance)]))).toEqual(

@@ -231,6 +231,7 @@ describe.skipIf(serverProblem)('opening', () => {
   test('a pool that is handed in is left open; options and a URL open one of their own', async () => {
     const database = await testDatabase()
     const pool = new pg.Pool({ connectionString: database.url, max: 2 })
+    pool.on('error', () => undefined)
     onTestFinished(() => pool.end())
     const store = await postgresStore(pool)
     await store.append({ stream: 's', events: [happened()] })
