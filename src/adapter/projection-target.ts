@@ -39,7 +39,6 @@ export interface ProjectionTarget<Tx> {
    * const rows = await readModels.query<{ balance: number }>('SELECT balance FROM balances WHERE account = ?', ['alice'])
    * ```
    */
-
   query<Row extends object = TargetRow>(sql: string, values?: readonly TargetValue[]): Promise<readonly Row[]>
 
   /** Runs Mneme's own queries that only read, outside of a transaction. */

@@ -20,6 +20,7 @@ import { checkNotNested, runHandle, type RunningHandle, runningHandle } from './
 import type { AnyStream } from '../model/stream.ts'
 import { fromVerdict } from '../store/decode.ts'
 import { environment } from '../base/environment.ts'
+import { isThenable } from '../adapter/projection-target.ts'
 
 /** Options of `execute`. */
 export interface ExecuteOptions {
@@ -379,10 +380,6 @@ export function checkNeeds(needs: unknown = {}): object {
     throw new InvalidArgumentError('needs', 'an object with what the command needs')
   }
   return needs
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
 }
 
 /** Waits for a retry delay; ends early if all of these calls are settled, so that no timer keeps the process alive. */

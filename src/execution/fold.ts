@@ -1,3 +1,4 @@
+import { nextRevision } from '../adapter/append-rules.ts'
 import { decode } from '../model/upcast.ts'
 import {
   FoldError,
@@ -98,7 +99,7 @@ class Folding {
 
   /** The revision of the next event. */
   get next(): number {
-    return this.#revision === 'none' ? 0 : this.#revision + 1
+    return nextRevision(this.#revision)
   }
 
   isNext({ revision }: StoredEvent): boolean {

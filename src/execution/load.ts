@@ -1,3 +1,4 @@
+import { nextRevision } from '../adapter/append-rules.ts'
 import { unlessAborted } from '../base/abort.ts'
 import { checkLimit, checkOptions, checkSignal } from '../base/arguments.ts'
 import { ConflictError } from '../base/errors.ts'
@@ -76,8 +77,7 @@ export async function load(
     const folded = states.get(boundary)!
     return { state: see(folded) as object, revision: folded.revision }
   }
-  const revisions = new Map(states.all().map(({ stream, revision }) => [stream.stream, revision]))
-  return { state: states.shape(boundary) as object, revisions }
+  return { state: states.shape(boundary) as object, revisions: states.revisions() }
 }
 
 /**
@@ -134,9 +134,6 @@ function isSame(folded: FoldedState, known: FoldedState | undefined): boolean {
 /** Caches a state, unless a command has cached a later one meanwhile. */
 function keep(cache: StateCache, folded: FoldedState): void {
   const cached = cache.get(folded.stream)
-  if (cached === undefined || nextOf(cached) <= nextOf(folded)) cache.set(folded)
-}
-
-function nextOf({ revision }: FoldedState): number {
-  return revision === 'none' ? 0 : revision + 1
+  if (cached === undefined || nextRevision(cached.revision) <= nextRevision(folded.revision))
+    cache.set(folded)
 }

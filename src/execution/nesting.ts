@@ -2,6 +2,7 @@ import { asyncHooks, type AsyncStorage } from '../base/caller-context.ts'
 import { InvalidArgumentError, quote } from '../base/errors.ts'
 import type { Boundary, Command } from '../model/command.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
+import { isThenable } from '../adapter/projection-target.ts'
 
 type AnyCommand = Command<Boundary, unknown, unknown>
 
@@ -88,10 +89,6 @@ function useStorage(): void {
 
 function isAsync({ handle }: { readonly handle: object }): boolean {
   return handle.constructor === AsyncFunction
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
 }
 
 const AsyncFunction: unknown = (async () => {

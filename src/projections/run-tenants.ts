@@ -1,6 +1,7 @@
 import { checkOptions, checkTimer, checkWhole } from '../base/arguments.ts'
 import { pause, systemClock } from '../base/clock.ts'
 import { InvalidArgumentError, isMnemeError } from '../base/errors.ts'
+import type { EventStore } from '../store/event-store.ts'
 import type { StorePool } from '../store/store-pool.ts'
 import type { Failure } from './builds.ts'
 import type { NewVersionPolicy } from './define.ts'
@@ -151,34 +152,33 @@ class Rounds implements RunningTenantProjections {
 
   async #visit(tenant: string): Promise<void> {
     const { signal } = this.#ending
-    const { visitTimeout, onNewVersion, onFailure, projections: make } = this.#settings
     try {
-      const lease = await this.#pool.lease(tenant, { signal })
-      try {
-        const made = make(tenant)
-        const { projections, close } = 'projections' in made ? made : { projections: made }
-        try {
-          const failed = (failure: Failure, projection: Projection) =>
-            onFailure?.(failure, projection, tenant)
-          const running = await runProjections(lease.store, projections, { onNewVersion, onFailure: failed })
-          try {
-            const head = await lease.store.logHead()
-            // One that is blocked, or late, does not keep the others from catching up. `onFailure` tells of it.
-            await Promise.allSettled(
-              projections.map((projection) => projection.caughtUpTo(head, { timeout: visitTimeout, signal })),
-            )
-          } finally {
-            await running.stop()
-          }
-        } finally {
-          await close?.()
-        }
-      } finally {
-        lease.release()
-      }
+      await this.#pool.use(tenant, (store) => this.#project(store, tenant), { signal })
     } catch (error) {
       const isOver = signal.aborted || (isMnemeError(error) && error.code === 'STORE_CLOSED')
       if (!isOver) this.#tell(error, tenant)
+    }
+  }
+
+  async #project(store: EventStore, tenant: string): Promise<void> {
+    const { signal } = this.#ending
+    const { visitTimeout: timeout, onNewVersion, onFailure: told, projections: make } = this.#settings
+    const made = make(tenant)
+    const { projections, close } = 'projections' in made ? made : { projections: made }
+    try {
+      const onFailure = (failure: Failure, projection: Projection) => told?.(failure, projection, tenant)
+      const running = await runProjections(store, projections, { onNewVersion, onFailure })
+      try {
+        const head = await store.logHead()
+        // One that is blocked, or late, does not keep the others from catching up. `onFailure` tells of it.
+        await Promise.allSettled(
+          projections.map((projection) => projection.caughtUpTo(head, { timeout, signal })),
+        )
+      } finally {
+        await running.stop()
+      }
+    } finally {
+      await close?.()
     }
   }
 

@@ -1,4 +1,4 @@
-import { onAbort } from '../base/abort.ts'
+import { unlessAborted, withdrawOnAbort } from '../base/abort.ts'
 import { checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { type Clock, MAX_TIMER_MS, systemClock } from '../base/clock.ts'
 import { InvalidArgumentError, OverloadedError, StoreClosedError } from '../base/errors.ts'
@@ -112,8 +112,8 @@ interface Entry {
 
 /** A caller that waits for room. */
 interface Waiting {
-  readonly go: () => void
-  readonly fail: (error: Error) => void
+  resolve: () => void
+  reject: (reason: unknown) => void
 }
 
 class Pool implements StorePool {
@@ -189,7 +189,7 @@ class Pool implements StorePool {
       // It may have been woken for room that it did not need.
       const hasRoom =
         this.size < this.#settings.max || [...this.#entries.values()].some(({ leases }) => leases === 0)
-      if (hasRoom) this.#waiting.shift()?.go()
+      if (hasRoom) this.#waiting.shift()?.resolve()
     }
   }
 
@@ -242,7 +242,7 @@ class Pool implements StorePool {
     this.#entries.delete(entry.tenant)
     this.#entries.set(entry.tenant, entry)
     if (this.#closed) void this.#closeEntry(entry)
-    else if (this.#waiting.length > 0) this.#waiting.shift()?.go()
+    else if (this.#waiting.length > 0) this.#waiting.shift()?.resolve()
     else if (this.#settings.idle === 0) void this.#closeEntry(entry)
     else {
       entry.wake = this.#settings.clock.after(this.#settings.idle, () => {
@@ -278,7 +278,7 @@ class Pool implements StorePool {
   }
 
   #freed(): void {
-    this.#waiting.shift()?.go()
+    this.#waiting.shift()?.resolve()
     this.#checkEmpty()
   }
 
@@ -290,30 +290,15 @@ class Pool implements StorePool {
   #room(isFirst: boolean, signal: AbortSignal | undefined): Promise<void> {
     if (this.#waiting.length >= this.#settings.maxWaiting) throw new OverloadedError(this.#waiting.length)
     return new Promise((resolve, reject) => {
-      const waiting: Waiting = {
-        go: () => {
-          stop()
-          resolve()
-        },
-        fail: (error) => {
-          stop()
-          reject(error)
-        },
-      }
-      const stop = signal
-        ? onAbort(signal, () => {
-            const index = this.#waiting.indexOf(waiting)
-            if (index >= 0) this.#waiting.splice(index, 1)
-            waiting.fail(signal.reason as Error)
-          })
-        : () => undefined
+      const waiting: Waiting = { resolve, reject }
       if (isFirst) this.#waiting.unshift(waiting)
       else this.#waiting.push(waiting)
+      if (signal) withdrawOnAbort(signal, waiting, () => this.#waiting)
     })
   }
 
   async #closeAll(): Promise<void> {
-    for (const { fail } of this.#waiting.splice(0)) fail(new StoreClosedError())
+    for (const waiting of this.#waiting.splice(0)) waiting.reject(new StoreClosedError())
     const empty = new Promise<void>((resolve) => {
       this.#onEmpty = resolve
     })
@@ -327,20 +312,4 @@ function hold(entry: Entry): Entry {
   entry.leases++
   entry.wake()
   return entry
-}
-
-/** Stops waiting once the signal is aborted. */
-async function unlessAborted<T>(waiting: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return waiting
-  let stop: () => void = () => undefined
-  const aborted = new Promise<never>((_, reject) => {
-    stop = onAbort(signal, () => {
-      reject(signal.reason as Error)
-    })
-  })
-  try {
-    return await Promise.race([waiting, aborted])
-  } finally {
-    stop()
-  }
 }
