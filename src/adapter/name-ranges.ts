@@ -1,5 +1,5 @@
 import { compareNames } from '../model/names.ts'
-import type { StreamsRequest } from './store-adapter.ts'
+import type { StreamsRequest, StreamSummary } from './store-adapter.ts'
 
 /** Names from one on, inclusive, up to another, exclusive; `undefined`: up to the last. */
 export interface NameRange {
@@ -11,7 +11,7 @@ export interface NameRange {
  * The ranges of names, in order, in which the streams lie that a request asks for. A category is its own name, and all names
  * that begin with it and a dash; between the two are names of other categories, like `Door!`.
  */
-export function nameRangesOf({ category, after }: StreamsRequest): NameRange[] {
+function nameRangesOf({ category, after }: StreamsRequest): NameRange[] {
   const from = after === undefined ? '' : behindName(after)
   // A dash ends a category, so none has one in it.
   if (category?.includes('-')) return []
@@ -28,7 +28,31 @@ export function nameRangesOf({ category, after }: StreamsRequest): NameRange[] {
     .filter((range) => range.before === undefined || compareNames(range.from, range.before) < 0)
 }
 
+/**
+ * The streams that a request asks for, in pages.
+ *
+ * @param take gives the first streams of a range, in order, up to a number; fewer only if the range has no more.
+ */
+export async function* streamPages(
+  request: StreamsRequest,
+  maxPerPage: number,
+  take: (range: NameRange, wanted: number) => Promise<StreamSummary[]>,
+): AsyncGenerator<StreamSummary[], undefined> {
+  let left = request.limit ?? Infinity
+  for (const { from, before } of nameRangesOf(request)) {
+    for (let next: string | undefined = from; next !== undefined && left > 0;) {
+      const wanted = Math.min(left, maxPerPage)
+      const page = await take({ from: next, before }, wanted)
+      const last = page.at(-1)
+      if (last) yield page
+      left -= page.length
+      next = last && page.length === wanted ? behindName(last.stream) : undefined
+    }
+  }
+  return undefined
+}
+
 /** Where the names behind a name begin: they have no control characters, so nothing lies between. */
-export function behindName(name: string): string {
+function behindName(name: string): string {
   return `${name}\u0001`
 }

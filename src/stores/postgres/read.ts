@@ -1,6 +1,6 @@
 import { historyRewound, StoreBusyError, StoreUnavailableError } from '../../base/errors.ts'
 import { isBehind, type ScannedPage, type ScanRequest } from '../../adapter/subscription-hub.ts'
-import { behindName, nameRangesOf } from '../../adapter/name-ranges.ts'
+import { streamPages } from '../../adapter/name-ranges.ts'
 import type { Position, Revision } from '../../base/revision.ts'
 import type {
   Direction,
@@ -102,23 +102,14 @@ export class Reader {
   }
 
   /** The streams of the store in pages. */
-  async *streams(request: StreamsRequest): AsyncGenerator<StreamSummary[], undefined> {
-    let left = request.limit ?? Infinity
-    for (const { from, before } of nameRangesOf(request)) {
-      for (let next: string | undefined = from; next !== undefined && left > 0;) {
-        const wanted = Math.min(left, MAX_STREAMS_PER_PAGE)
-        const values = [next, String(wanted), ...(before === undefined ? [] : [before])]
-        const rows = await this.#ask(streamsFrom(before !== undefined), values)
-        const page = rows.map(([stream, revision]): StreamSummary => {
-          return { stream: stream!, revision: Number(revision), events: Number(revision) + 1 }
-        })
-        const last = page.at(-1)
-        if (last) yield page
-        left -= page.length
-        next = last && page.length === wanted ? behindName(last.stream) : undefined
-      }
-    }
-    return undefined
+  streams(request: StreamsRequest): AsyncGenerator<StreamSummary[], undefined> {
+    return streamPages(request, MAX_STREAMS_PER_PAGE, async ({ from, before }, wanted) => {
+      const values = [from, String(wanted), ...(before === undefined ? [] : [before])]
+      const rows = await this.#ask(streamsFrom(before !== undefined), values)
+      return rows.map(([stream, revision]) => {
+        return { stream: stream!, revision: Number(revision), events: Number(revision) + 1 }
+      })
+    })
   }
 
   /** The store's events in pages: those below the appends that were under way when reading began. */

@@ -1,29 +1,19 @@
-import { behindName, type NameRange, nameRangesOf } from '../../adapter/name-ranges.ts'
+import { type NameRange, streamPages } from '../../adapter/name-ranges.ts'
 import type { StreamsRequest, StreamSummary } from '../../adapter/store-adapter.ts'
 import type { Connection } from './connection.ts'
 import { retryBusy } from './errors.ts'
 import { isTurnDue, nextTurn } from './event-loop.ts'
 
 /** The streams of a store in pages. The index of names and revisions finds each one, in two steps. */
-export async function* streamsPages(
+export function streamsPages(
   connection: Connection,
   request: StreamsRequest,
   timeout: number,
 ): AsyncGenerator<StreamSummary[], undefined> {
-  let left = request.limit ?? Infinity
-  for (const { from, before } of nameRangesOf(request)) {
-    for (let next: string | undefined = from; next !== undefined && left > 0;) {
-      if (isTurnDue()) await nextTurn()
-      const wanted = Math.min(left, PAGE_STREAMS)
-      const range: NameRange = { from: next, before }
-      const page: StreamSummary[] = await retryBusy(() => takePage(connection, range, wanted), timeout)
-      const last = page.at(-1)
-      if (last) yield page
-      left -= page.length
-      next = last && page.length === wanted ? behindName(last.stream) : undefined
-    }
-  }
-  return undefined
+  return streamPages(request, PAGE_STREAMS, async (range, wanted) => {
+    if (isTurnDue()) await nextTurn()
+    return retryBusy(() => takePage(connection, range, wanted), timeout)
+  })
 }
 
 function takePage(connection: Connection, { from, before }: NameRange, wanted: number): StreamSummary[] {
