@@ -18,7 +18,7 @@ const register = defineCommand({
 })
 
 describe('a claim', () => {
-  test('is tested by given, when, then', async () => {
+  test('a command with a claim is tested by given, when, then', async () => {
     const { Claimed, Released } = Email.events
     const call = register({ user: 'ann', address: ' Ann@Example.org' })
     const stream = Email.stream('ann@example.org')
@@ -137,7 +137,7 @@ describe('a claim', () => {
       expect(await ownerIn(store)).toBe('ann')
     })
 
-    test('is as if a call whose result is not returned had not been made', async () => {
+    test('a claim or release that handle does not return counts for nothing', async () => {
       const store = await owned('ann')
       await execute(store, change({ owner: 'ann', acts: ['release'], returned: [] }))
       expect(await ownerIn(store)).toBe('ann')
@@ -146,7 +146,7 @@ describe('a claim', () => {
     })
   })
 
-  test('of another owner is not released, if the owner is named', async () => {
+  test('a claim of another owner is not released, if the owner is named', async () => {
     const store = memoryStore()
     const drop = defineCommand({
       reads: (_: string | undefined) => ({ email: Email('a@x') }),

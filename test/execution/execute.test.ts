@@ -169,7 +169,7 @@ describe('a rejection', () => {
     expect(() => reject(5 as never)).toThrow(InvalidArgumentError)
   })
 
-  test('is refused inside an array over one stream', async () => {
+  test('a rejection inside an array is refused over one stream', async () => {
     const one = untyped(
       memoryStore(),
       handling(() => [Opened({ owner: 'A' }), reject('no')]),

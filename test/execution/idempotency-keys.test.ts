@@ -349,7 +349,7 @@ describe('an idempotency key of a command with keyedBy', () => {
     }
   }
 
-  test('is compared by its result, also for an object of a class', async () => {
+  test('a command with keyedBy is compared by its result, also for an object of a class', async () => {
     const store = await opened()
     await execute(store, new Pay(1), { key: 'k' })
     await expect(execute(store, new Pay(1), { key: 'k' })).resolves.toMatchObject({ repeated: true })
