@@ -75,9 +75,9 @@ export const reordered = defineReaction({
     'Order.Placed': ({ stream }) =>
       after({ minutes: 31 }, expire({ order: Order.idOf(stream)! }), { timer: `unpaid:${stream}` }),
     'Order.Paid': ({ stream }) => [
+      cancelTimer(`unpaid:${stream}`),
       note({ order: Order.idOf(stream)! }),
       ship({ order: Order.idOf(stream)! }),
-      cancelTimer(`unpaid:${stream}`),
     ],
   },
   rejected: { 'order.ship': () => 'ignore' },
