@@ -10,6 +10,7 @@ const check = [
 const servers = [
   'test/stores/postgres/**/*.test.ts',
   'test/projections/**/*.test.ts',
+  'test/reactions/postgres.test.ts',
   'test/contract/{postgres,properties}.test.ts',
   'test/examples/bank.test.ts',
   // It counts what a process holds: apart from the files of the unit tests, which leave more.
