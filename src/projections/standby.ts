@@ -1,19 +1,29 @@
 import { endingWith } from '../base/abort.ts'
+import type { Clock } from '../base/environment.ts'
+
+/** What is run: a projection of this name, by this clock. */
+interface Runner {
+  readonly name: string
+  readonly clock: Clock
+}
 
 /** A worker that may have to stand by. Its pause ends when a worker of this process gives the same projection's lease back. */
 export class Standby {
-  readonly #name: string
+  readonly #runner: Runner
   readonly #ending: AbortController
   readonly #stop: () => void
 
-  constructor(name: string, signal: AbortSignal) {
-    this.#name = name
+  constructor(runner: Runner, signal: AbortSignal) {
+    this.#runner = runner
     const { ending, stop } = endingWith(signal)
     this.#ending = ending
     this.#stop = stop
-    const others = standingBy.get(name)
+    const { name, clock } = runner
+    let ofProcess = standingBy.get(clock)
+    if (!ofProcess) standingBy.set(clock, (ofProcess = new Map<string, Set<Standby>>()))
+    const others = ofProcess.get(name)
     if (others) others.add(this)
-    else standingBy.set(name, new Set([this]))
+    else ofProcess.set(name, new Set([this]))
   }
 
   /** Aborted when it is to look again, or to end. */
@@ -23,15 +33,20 @@ export class Standby {
 
   end(): void {
     this.#stop()
-    const others = standingBy.get(this.#name)
-    if (others?.delete(this) === true && others.size === 0) standingBy.delete(this.#name)
+    const { name, clock } = this.#runner
+    const ofProcess = standingBy.get(clock)
+    const others = ofProcess?.get(name)
+    if (others?.delete(this) === true && others.size === 0) ofProcess!.delete(name)
   }
 
   /** Wakes the workers of a projection; in another database, it may be one of the same name that finds nothing new. */
-  static wake(name: string): void {
-    for (const standby of standingBy.get(name) ?? []) standby.#ending.abort()
+  static wake({ name, clock }: Runner): void {
+    for (const standby of standingBy.get(clock)?.get(name) ?? []) standby.#ending.abort()
   }
 }
 
-/** By the projection's name, whatever target it goes by: two targets may lead to one database. */
-const standingBy = new Map<string, Set<Standby>>()
+/**
+ * By the projection's name, whatever target it goes by: two targets may lead to one database. Simulated processes have
+ * clocks of their own.
+ */
+const standingBy = new WeakMap<Clock, Map<string, Set<Standby>>>()

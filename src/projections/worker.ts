@@ -64,7 +64,7 @@ export class Worker {
     const { clock } = definition
     do {
       // Before it looks: a lease that is given back just afterwards ends the pause.
-      const standby = new Standby(definition.name, signal)
+      const standby = new Standby(definition, signal)
       let build: Build | undefined
       try {
         build = await this.#find()
@@ -155,7 +155,7 @@ export class Worker {
       ending.abort()
       await keeping
       await target.transaction(() => giveLease(build, owner), lease).catch(() => undefined)
-      Standby.wake(definition.name)
+      Standby.wake(definition)
     }
   }
 
