@@ -39,14 +39,18 @@ interface Cloneable {
 /**
  * Folds a stream's state from its events, up to a revision if one is given.
  *
- * @param options `known`: an earlier state, to which only later events are added; if the stream does not continue it, the
+ * @param options `upTo`: the last revision. `known`: an earlier state, to which only later events are added; if the stream does not continue it, the
  *   whole stream is read. `signal`: stops it between two pages.
  * @throws the signal's reason; StreamTruncatedError, UnknownEventError, FoldError
  */
 export async function foldStream(
   core: StoreCore,
   stream: AnyStream,
-  options: { known?: FoldedState | undefined; upTo?: Revision; signal?: AbortSignal | undefined } = {},
+  options: {
+    known?: FoldedState | undefined
+    upTo?: Revision | undefined
+    signal?: AbortSignal | undefined
+  } = {},
 ): Promise<FoldedState> {
   const { known, upTo, signal } = options
   if (known?.stream.fold === stream.fold) {
@@ -147,8 +151,6 @@ async function readOn(
   const { stream } = known.stream
   const from = known.revision
   if (from === 'none' || upTo === 'none' || upTo < from) return undefined
-  // A state right before an append that is repeated is as old as that append: no event can have come in between.
-  if (upTo === from) return { ...known, cached: false }
   const limit = upTo === Infinity ? undefined : upTo - from + 1
   let folded: FoldedState | undefined
   for await (const page of core.read({ stream, direction: 'forwards', from, to: undefined, limit })) {

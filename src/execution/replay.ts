@@ -35,7 +35,9 @@ export class RepeatedCalls {
       const reading = await readBoundary(call, first, async (stream) => {
         const upTo = before.get(stream.stream)
         if (upTo === undefined) return foldStream(this.#core, stream)
-        return foldStream(this.#core, stream, { known: this.#past.get(stream), upTo })
+        const known = this.#past.get(stream)
+        // A state right before an append that is repeated is as old as that append: no event can have come in between.
+        return known?.revision === upTo ? known : foldStream(this.#core, stream, { known, upTo })
       })
       const { states } = reading
       // The key was used by another command with an equal input, which wrote to other streams.

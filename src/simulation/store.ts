@@ -51,7 +51,7 @@ export class SimulatedStore {
       read: (request) => pages(() => store.read(request)),
       readAll: (request) => pages(() => store.readAll(request)),
       streams: (request) => pages(() => store.streams!(request)),
-      head: (stream) => call(() => store.head(stream)),
+      heads: (streams) => call(() => store.heads(streams)),
       logHead: () => call(() => store.logHead()),
       idAt: (position) => call(() => store.idAt(position)),
       subscribe: tailLog({

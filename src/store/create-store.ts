@@ -216,7 +216,8 @@ class Store implements EventStore {
 
   async head(stream: string | AnyStream): Promise<Revision> {
     const name = streamName(stream, 'stream')
-    return this.#core.track(() => this.#core.adapter.head(name))
+    const [head] = await this.#core.track(() => this.#core.heads([name]))
+    return head!
   }
 
   logHead(): Promise<Position | undefined> {
