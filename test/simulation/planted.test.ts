@@ -285,9 +285,7 @@ describe('a planted fault is found', () => {
     })
 
     test("a command decides in another caller's asynchronous context", async () => {
-      vi.spyOn(AsyncResource.prototype, 'runInAsyncScope').mockImplementation(
-        (call) => call.call(undefined),
-      )
+      vi.spyOn(AsyncResource.prototype, 'runInAsyncScope').mockImplementation((call) => call.call(undefined))
       expect((await find({})).kind).toBe('context')
     })
   })
