@@ -40,7 +40,7 @@ const layers = {
     lazy: [],
   },
   simulation: {
-    imports: [base, model, adapter, store, 'execution', 'stores/memory'],
+    imports: [base, model, adapter, store, 'execution', 'projections', 'stores/memory', 'stores/sqlite'],
     node: true,
     lazy: [],
   },
