@@ -3,7 +3,12 @@ import { MAX_TIMER_MS, pause, systemClock } from '../base/clock.ts'
 import type { Position } from '../base/revision.ts'
 import { retryDelays, retryUntilReached } from '../base/retry.ts'
 import { coreOf } from '../store/create-store.ts'
-import { InvalidArgumentError, isTransient, ProjectionVersionError } from '../base/errors.ts'
+import {
+  InvalidArgumentError,
+  isTransient,
+  ProjectionVersionError,
+  StoreClosedError,
+} from '../base/errors.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { Failure } from './builds.ts'
@@ -44,7 +49,8 @@ export interface RunningProjections {
    * Resolves when every event that is stored now has been handled, by this process or another one, in the version that this
    * program defines: a rebuild has then replaced the earlier version. Waits as long as it takes, also for a database that cannot be reached, unless a `timeout` is given, in milliseconds.
    *
-   * @throws NotCaughtUpError after the timeout; ProjectionBlockedError, also if a rebuild is blocked; the error that ended one of the projections.
+   * @throws NotCaughtUpError after the timeout; ProjectionBlockedError, also if a rebuild is blocked; the error that ended one of
+   *   the projections; StoreClosedError after `stop`, or if it is called meanwhile.
    */
   caughtUp(options?: { readonly timeout?: number | undefined }): Promise<void>
   /** The status of each of them. */
@@ -130,6 +136,9 @@ class Running implements RunningProjections {
   async caughtUp(options: { readonly timeout?: number | undefined } = {}): Promise<void> {
     const { timeout = Number.MAX_SAFE_INTEGER } = checkOptions(options, 'options', ['timeout'])
     checkWhole(timeout, 'options.timeout', 0)
+    this.#ended.forEach(({ signal }) => {
+      signal.throwIfAborted()
+    })
     const head = await this.#head(timeout)
     const waiting = this.#projections.map(async (projection) => {
       const { signal } = this.#ended.get(projection)!
@@ -158,6 +167,7 @@ class Running implements RunningProjections {
 
   async stop(): Promise<void> {
     this.#ending.abort()
+    for (const ended of this.#ended.values()) ended.abort(stopped())
     this.#forget()
     await this.#over
   }
@@ -271,4 +281,10 @@ function checkProjections(projections: readonly Projection[]): readonly DefinedP
     names.set(name, target)
     return defined
   })
+}
+
+function stopped(): StoreClosedError {
+  return new StoreClosedError(
+    'these projections were stopped: wait for them before stop(), or call runProjections again',
+  )
 }
