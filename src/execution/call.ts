@@ -5,6 +5,7 @@ import { holds } from '../adapter/append-rules.ts'
 import { checkStreamName } from '../model/names.ts'
 import { type EncodedEvent, encodeEvent } from '../store/encode.ts'
 import { ConflictError, InvalidArgumentError, quote } from '../base/errors.ts'
+import { checkFunction } from '../base/functions.ts'
 import type { Event, Recorded } from '../model/event.ts'
 import { fingerprint } from '../model/fingerprint.ts'
 import { checkMetadata, type Metadata } from '../model/metadata.ts'
@@ -142,9 +143,9 @@ export class Call {
         'an object with reads and handle, like withdraw({ ... }) of defineCommand',
       )
     }
-    if (command.follow !== undefined && typeof (command.follow as unknown) !== 'function') {
-      throw new InvalidArgumentError('follow', 'a function that returns a record of streams')
-    }
+    checkFunction((command as { readonly handle: unknown }).handle, 'handle')
+    if (command.follow !== undefined)
+      checkFunction(command.follow, 'follow', 'a function that returns a record of streams')
     checkOptions(options, 'options', ['metadata', 'expected', 'key', 'signal', 'retry', 'onRetry', 'needs'])
     this.#core = core
     this.command = command

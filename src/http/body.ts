@@ -47,7 +47,8 @@ function checkMediaType(headers: Headers): void {
 async function read({ body, signal }: Request, maxBytes: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = []
   let size = 0
-  const reader = body?.getReader()
+  const stream: ReadableStream<Uint8Array> | null = body
+  const reader = stream?.getReader()
   const refuse = (error: unknown): never => {
     throw error instanceof HttpError ? error : incomplete(error, signal)
   }
