@@ -1,5 +1,6 @@
 import { type Boundary, isRejection, type Streams } from '../model/command.ts'
 import { InvalidArgumentError, quote } from '../base/errors.ts'
+import { isGenerator } from '../base/functions.ts'
 import { type ClaimChange, claiming, isClaimChange, settleClaims } from './claiming.ts'
 import { type Claim, type ClaimState, isClaim, ownerIn } from '../model/claim.ts'
 import { evolve, type FoldedState, see } from './fold.ts'
@@ -55,7 +56,10 @@ export async function readBoundary(
   let followed: Streams
   try {
     const named = states.shape(boundary) as never
-    followed = checkBoundary(context.runInAsyncScope(() => command.follow?.(named))) as Streams
+    followed = checkBoundary(
+      context.runInAsyncScope(() => command.follow?.(named)),
+      'follow',
+    ) as Streams
     for (const key of Object.keys(followed)) {
       if (Object.hasOwn(boundary, key))
         throw new InvalidArgumentError(`follow.${key}`, {
@@ -103,7 +107,8 @@ export function listStreams(streams: Streams, argument?: string): AnyStream[] {
 
 /** Checks a boundary. @throws InvalidArgumentError, LimitError */
 export function checkBoundary(boundary: unknown, argument = 'reads'): Boundary {
-  if (typeof boundary !== 'object' || boundary === null || Array.isArray(boundary) || 'then' in boundary) {
+  const isObject = typeof boundary === 'object' && boundary !== null && !Array.isArray(boundary)
+  if (!isObject || 'then' in boundary || isGenerator(boundary)) {
     throw new InvalidArgumentError(argument, 'a stream, like BankAccount(id), or a record of streams')
   }
   if (isStream(boundary)) checkStreamName(boundary.stream, 'the stream')
@@ -229,6 +234,7 @@ function notStreams(path: string): InvalidArgumentError {
 
 function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value)
+  if (isGenerator(value)) return 'a generator, of which nothing runs'
   return typeof value === 'object' ? 'something else' : `a ${typeof value}`
 }
 

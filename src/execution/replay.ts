@@ -40,6 +40,8 @@ export class RepeatedCalls {
         return known?.revision === upTo ? known : foldStream(this.#core, stream, { known, upTo })
       })
       const { states } = reading
+      const unread = call.unread([...namesOf(boundary), ...states.revisions().keys()])
+      if (unread) throw unread
       // The key was used by another command with an equal input, which wrote to other streams.
       if (use.events.some(({ stream }) => states.of(stream).length === 0)) throw new KeyReusedError(use.key)
       const timeOf: TimeOf = (event) => use.events.find(({ id }) => id === event.id)!.time
@@ -60,10 +62,13 @@ export class RepeatedCalls {
  * the ids in them: a store keeps the heads in the order of the boundary.
  */
 function boundaryOfFirst(boundary: Boundary, { heads }: KeyUse): Boundary {
-  const names = isStream(boundary) ? [boundary.stream] : listStreams(boundary).map(({ stream }) => stream)
-  const renamed = new Map([...new Set(names)].map((name, i) => [name, heads[i]?.[0] ?? name]))
+  const renamed = new Map([...new Set(namesOf(boundary))].map((name, i) => [name, heads[i]?.[0] ?? name]))
   const isSame = [...renamed].every(([name, first]) => categoryOf(name) === categoryOf(first))
   return isSame ? renameStreams(boundary, (name) => renamed.get(name)!) : boundary
+}
+
+function namesOf(boundary: Boundary): string[] {
+  return isStream(boundary) ? [boundary.stream] : listStreams(boundary).map(({ stream }) => stream)
 }
 
 /** The head of each stream of the first append right before it. */

@@ -1,7 +1,7 @@
 import type { JsonObject } from './json.ts'
 import type { NoData, RecordedFacts } from './event.ts'
 import { markMade, refuseOtherCopy } from '../base/copies.ts'
-import { InvalidArgumentError } from '../base/errors.ts'
+import { checkFunction } from '../base/functions.ts'
 import { checkEventType } from './names.ts'
 import { type InferInput, type InferOutput, passes, type StandardSchemaV1 } from '../base/standard-schema.ts'
 
@@ -63,7 +63,7 @@ function makeSpec(record: SpecRecord): StandardSchemaV1 {
     '~standard': record.schema?.['~standard'] ?? passes,
     next: (...args: [Upcast] | [StandardSchemaV1, Upcast]) => {
       const [schema, upcast] = args.length === 1 ? [undefined, args[0]] : args
-      if (typeof upcast !== 'function') throw new InvalidArgumentError('upcast', 'a function')
+      checkFunction(upcast, 'upcast')
       return makeSpec({ ...record, schema, upcasts: [...record.upcasts, upcast] })
     },
     formerly: (...types: string[]) => {
