@@ -50,7 +50,7 @@ export function* findParked(name: string): TargetSteps<ParkedEvent[]> {
   const rows = yield* ask(
     `SELECT k.event, k.failure FROM PARKED k
       JOIN PROJECTIONS p ON p.name = k.name AND p.generation = k.generation AND p.role = 'live'
-      WHERE k.name = $1 ORDER BY k.position`,
+      WHERE k.name = $1 AND k.asked < 2 ORDER BY k.position`,
     name,
   )
   return rows.map(({ event, failure }) => ({
@@ -132,7 +132,7 @@ function* positionOf({ name, generation }: Build, id: string): TargetSteps<strin
 /** How many events a build has set aside. */
 export function* countParked({ name, generation }: Build): TargetSteps<number> {
   const [row] = yield* ask(
-    'SELECT count(*) AS parked FROM PARKED WHERE name = $1 AND generation = $2',
+    'SELECT count(*) AS parked FROM PARKED WHERE name = $1 AND generation = $2 AND asked < 2',
     ...[name, generation],
   )
   return Number(row?.parked ?? 0)

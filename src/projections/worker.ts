@@ -14,7 +14,7 @@ import { NextLook } from './next-look.ts'
 /** What a worker is told to do. */
 export interface Task extends Omit<Following, 'holder' | 'handling'> {
   /** What to do with events, made each time the worker takes the lease. */
-  readonly handle: (holder: Holder, signal: AbortSignal) => Handling
+  readonly handle: (holder: Holder, signal: AbortSignal, isExpired: () => boolean) => Handling
   /** Milliseconds after which other workers take over from a silent one. */
   readonly lease: number
   /** Which of a projection's builds it works on; `undefined`: that build is gone. */
@@ -148,7 +148,8 @@ export class Worker {
     const { ending, stop } = endingWith(signal)
     const keeping = Promise.all([this.#keepLease(build, ending), this.#watch(build, ending)])
     const held = { holder: this.#holder, signal: ending.signal }
-    const handling = handle(held.holder, held.signal)
+    const isExpired = () => definition.clock.now() - this.#renewedAt > lease
+    const handling = handle(held.holder, held.signal, isExpired)
     const follower = new Follower(build, { ...this.#task, ...held, handling })
     try {
       return await follower.run()

@@ -3,6 +3,7 @@ import { environment } from '../base/environment.ts'
 import { isMnemeError } from '../base/errors.ts'
 import { type CommandOutcome, type Executor } from '../execution/executor.ts'
 import type { Recorded } from '../model/event.ts'
+import { LostRace } from '../projections/batch.ts'
 import { isOfDatabase } from '../projections/failures.ts'
 import { effectsOf, keyOf, type Plan, type PlannedCall } from './plan.ts'
 import type { ReactionSpec } from './spec.ts'
@@ -42,28 +43,34 @@ export class Performer {
   readonly #spec: ReactionSpec
   readonly #execute: Execute
   readonly #signal: AbortSignal
+  readonly #isExpired: () => boolean
 
-  constructor(spec: ReactionSpec, execute: Execute, signal: AbortSignal) {
+  constructor(
+    spec: ReactionSpec,
+    { execute, signal, isExpired }: { execute: Execute; signal: AbortSignal; isExpired: () => boolean },
+  ) {
     this.#spec = spec
     this.#execute = execute
     this.#signal = signal
+    this.#isExpired = isExpired
   }
 
   /**
    * Executes the calls of a plan, one after the other. A call that was executed before takes no effect again.
    *
-   * @throws CallFailure, Interrupted; one of Mneme's errors if the store cannot be reached.
+   * @throws CallFailure, Interrupted, LostRace; one of Mneme's errors if the store cannot be reached.
    */
   async perform(performing: Performing): Promise<void> {
     const { plan } = performing
-    const done = new Set<string>()
     for (;;) {
-      const call = plan.calls.find(({ path }) => !done.has(path))
+      const call = plan.calls.find(({ isDone }) => isDone !== true)
       if (!call) return
       if (this.#signal.aborted) throw new Interrupted()
+      // After a pause that was longer than the lease, the successor has it.
+      if (this.#isExpired()) throw new LostRace()
       const rejection = await this.#call(plan, call)
-      done.add(call.path)
       if (rejection) await this.#answer(performing, call, rejection)
+      call.isDone = true
     }
   }
 

@@ -16,6 +16,8 @@ export interface PlannedCall {
   readonly command: string
   /** Left out if the command has none. */
   readonly input?: PlainData | undefined
+  /** Whether it was executed, of a plan that failed. */
+  isDone?: boolean | undefined
 }
 
 /** A timer as data. */
@@ -35,6 +37,10 @@ export type TimerChange = PlannedTimer | { readonly cancel: string }
 export interface Plan {
   /** The event's id. */
   readonly id: string
+  /** The version of the reaction that made it. */
+  readonly version: number
+  /** Whether a call failed in the end. A later version then plans anew what was not executed. */
+  isFailed?: boolean | undefined
   /** The metadata of the events that follow from it. */
   readonly metadata: Metadata
   calls: readonly PlannedCall[]
@@ -49,9 +55,34 @@ export function planOf(spec: ReactionSpec, event: Recorded): Plan {
   const { correlation } = metadata
   return {
     id,
+    version: spec.version,
     metadata: { causation: id, ...(correlation !== undefined && { correlation }) },
     ...effectsOf(spec, returned, { where, from: Date.parse(time), parent: '' }),
   }
+}
+
+/**
+ * The plan of a later version for an event of which an earlier version has executed some calls before one failed: those count,
+ * and are not repeated.
+ */
+export function replanned(failed: Plan, plan: Plan): Plan {
+  const done = failed.calls.filter(({ isDone }) => isDone)
+  const paths = new Set(done.map(({ path }) => path))
+  const repeated = done.map(contentOf)
+  const calls = plan.calls.flatMap((call) => {
+    const index = repeated.indexOf(contentOf(call))
+    if (index >= 0) {
+      repeated.splice(index, 1)
+      return []
+    }
+    // The key of a call that failed was not used; that of one that was executed has to stay its own.
+    return paths.has(call.path) ? [{ ...call, path: `v${String(plan.version)}.${call.path}` }] : [call]
+  })
+  return { ...plan, calls: [...done, ...calls] }
+}
+
+function contentOf({ command, input }: PlannedCall): string {
+  return JSON.stringify([command, input])
 }
 
 /** Where effects come from. */

@@ -33,7 +33,7 @@ import {
   waitsBehind,
 } from './parking.ts'
 import { CallFailure, Interrupted, type Performer } from './perform.ts'
-import { type Plan, planOf } from './plan.ts'
+import { type Plan, planOf, replanned } from './plan.ts'
 import { type ReactionSpec, sequenceOf } from './spec.ts'
 import {
   changeTimers,
@@ -119,7 +119,7 @@ export class Reacting implements Handling, Agenda {
   async apply(build: Build, { events, through }: Batch): Promise<Build> {
     const items = this.#itemsOf(events)
     const fresh = items.filter(({ plan, isBehind, event }) => {
-      return !isBehind && plan.calls.length > 0 && !this.#stored.has(event.id)
+      return !isBehind && plan.calls.length > 0 && this.#stored.get(event.id) !== plan
     })
     if (fresh.length > 0) await this.#begin(build, fresh)
     await this.#performAll(build, items)
@@ -128,7 +128,11 @@ export class Reacting implements Handling, Agenda {
     const prefix = items.filter(({ index }) => index < open.index)
     const before = events[open.index - 1]
     if (before === undefined) {
-      const { failure } = open
+      const { failure, plan } = open
+      if (failure && plan.isFailed !== true) {
+        plan.isFailed = true
+        await this.#save(build)
+      }
       if (failure) throw new HandlerFailure(open.index, failure.cause, failure.verdict)
       return build
     }
@@ -145,7 +149,7 @@ export class Reacting implements Handling, Agenda {
         const event = spec.selection.decode(stored)
         const sequence = sequenceOf(spec, event)
         const isBehind = this.#parked.has(sequence)
-        const plan = this.#stored.get(event.id) ?? planOf(spec, event)
+        const plan = this.#planOf(event, this.#stored.get(event.id))
         const isDone = !isBehind && (plan.calls.length === 0 || this.#done.has(event.id))
         items.push({ index, stored, event, sequence, plan, isBehind, isDone })
       } catch (error) {
@@ -153,6 +157,14 @@ export class Reacting implements Handling, Agenda {
       }
     }
     return items
+  }
+
+  /** What follows from an event: what was written down, unless that failed and this is a later version. */
+  #planOf(event: Recorded, stored: Plan | undefined): Plan {
+    const { spec } = this.#held
+    if (stored === undefined) return planOf(spec, event)
+    if (stored.isFailed !== true || stored.version === spec.version) return stored
+    return replanned(stored, planOf(spec, event))
   }
 
   /** Writes down what is going to be done. */
@@ -525,7 +537,7 @@ export class Reacting implements Handling, Agenda {
     let plan: Plan
     try {
       event = spec.selection.decode(stored)
-      plan = row.plan ?? planOf(spec, event)
+      plan = this.#planOf(event, row.plan)
     } catch (error) {
       throw new CallFailure(error)
     }

@@ -71,13 +71,18 @@ export type RejectedBy<Commands extends readonly AnyCommandType[], E> = [Rejecte
 ]
   ? { readonly rejected?: undefined }
   : {
-      readonly rejected: {
+      readonly rejected: KeepLiterals & {
         readonly [C in Commands[number] as IsRejectable<C> extends true ? NameOf<C> : never]: (
           why: RejectionOf<C>,
           event: E,
         ) => RejectedAnswer<NameOf<Commands[number]>>
       }
     }
+
+/** Keeps `'ignore'` from becoming a string, in a function without parameters: such a function is checked first. */
+interface KeepLiterals {
+  readonly [name: string]: (...args: never) => 'block' | 'park' | 'ignore' | object
+}
 
 type RejectedNames<Commands extends readonly AnyCommandType[]> = {
   [I in keyof Commands]: IsRejectable<Commands[I]> extends true ? NameOf<Commands[I]> : never

@@ -92,7 +92,7 @@ export class Relaying implements Handling, Agenda {
       taken++
     }
     const sent = items.filter(({ isBehind }) => !isBehind).map(({ event }) => event)
-    if (sent.length > 0) await this.#send(sent, events.length)
+    if (sent.length > 0) await this.#send(sent, taken >> 1)
     const last = events[taken - 1]
     const to = taken < events.length && last ? checkpointAt(through.store, last) : through
     return this.#transaction(build, { to, count: sent.length }, function* (at) {
@@ -108,8 +108,11 @@ export class Relaying implements Handling, Agenda {
     })
   }
 
-  /** @throws HandlerFailure, or Ended if the worker was told to stop. */
-  async #send(batch: readonly Recorded[], size: number): Promise<void> {
+  /**
+   * @param half how many events to try the next time.
+   * @throws HandlerFailure, or Ended if the worker was told to stop.
+   */
+  async #send(batch: readonly Recorded[], half: number): Promise<void> {
     const { spec, signal } = this.#held
     const ending = new AbortController()
     let cancel: (() => void) | undefined
@@ -125,7 +128,7 @@ export class Relaying implements Handling, Agenda {
       await Promise.race([spec.send(batch, { signal: either! }), late])
     } catch (error) {
       if (signal.aborted) throw new Ended()
-      throw new HandlerFailure(size === 1 ? 0 : undefined, error)
+      throw new HandlerFailure(half, error)
     } finally {
       cancel?.()
       release()
@@ -213,7 +216,7 @@ export class Relaying implements Handling, Agenda {
       }
       const { position } = row.event
       try {
-        await this.#send([spec.selection.decode(row.event)], 1)
+        await this.#send([spec.selection.decode(row.event)], 0)
       } catch (error) {
         if (error instanceof Ended) throw error
         const cause = error instanceof HandlerFailure ? error.cause : error

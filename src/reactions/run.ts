@@ -64,7 +64,9 @@ export type NeedsOfAll<R extends readonly unknown[]> = (
 ) extends (all: infer All) => void
   ? unknown extends All
     ? {}
-    : All
+    : [All] extends [never]
+      ? {}
+      : All
   : {}
 
 /** Running reactions and relays. Made by `runReactions`. */
@@ -163,13 +165,13 @@ async function work(
   const worker = new Worker({
     ...task,
     definition,
-    handle: (holder, signal) =>
+    handle: (holder, signal, isExpired) =>
       spec.kind === 'relay'
         ? new Relaying({ spec, target, holder, signal })
         : new Reacting({
             ...{ spec, target, holder, signal, concurrency },
             core: task.core,
-            performer: new Performer(spec, tryExecute, signal),
+            performer: new Performer(spec, { execute: tryExecute, signal, isExpired }),
           }),
     choose: ({ live }) => live,
     caughtUp: () => Promise.resolve(true),

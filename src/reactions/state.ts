@@ -64,8 +64,8 @@ export function* changeTimers({ name }: Build, { plan, event, sequence }: SetBy)
   }
 }
 
-function planOfTimer({ path, command, input }: PlannedTimer, { id, metadata }: Plan): Plan {
-  return { id, metadata, calls: [{ path, command, input }], timers: [] }
+function planOfTimer({ path, command, input }: PlannedTimer, { id, version, metadata }: Plan): Plan {
+  return { id, version, metadata, calls: [{ path, command, input }], timers: [] }
 }
 
 /** The earliest of the timers that are set. */

@@ -10,6 +10,7 @@ export const Order = defineAggregate({
     Refunded: event<{ amount: number }>(),
     Expired: event(),
     Cancelled: event(),
+    Noted: event(),
   },
   initial: () => ({ status: 'new', paid: 0 }),
   apply: {
@@ -19,10 +20,11 @@ export const Order = defineAggregate({
     Refunded: (state) => ({ ...state, status: 'closed', paid: 0 }),
     Expired: (state) => ({ ...state, status: 'closed' }),
     Cancelled: (state) => ({ ...state, status: 'closed' }),
+    Noted: (state) => state,
   },
 })
 export const { Placed, Paid, Cancelled } = Order.events
-const { Shipped, Refunded, Expired } = Order.events
+const { Shipped, Refunded, Expired, Noted } = Order.events
 
 const ship = defineCommand({
   name: 'order.ship',
@@ -40,6 +42,12 @@ const expire = defineCommand({
   handle: ({ status }) => (status === 'placed' ? Expired() : []),
 })
 
+const note = defineCommand({
+  name: 'order.note',
+  reads: (input: { order: string }) => Order(input.order),
+  handle: () => Noted(),
+})
+
 /** Paid orders are shipped, unpaid ones expire after half an hour. */
 export const fulfilment = defineReaction({
   name: 'fulfilment',
@@ -54,4 +62,23 @@ export const fulfilment = defineReaction({
   rejected: {
     'order.ship': (_, { stream }) => refund({ order: Order.idOf(stream)! }),
   },
+})
+
+/** A later version, which notes each payment before it ships. */
+export const reordered = defineReaction({
+  name: 'fulfilment',
+  version: 2,
+  from: [Order],
+  commands: [note, ship, refund, expire],
+  startAt: 'start',
+  on: {
+    'Order.Placed': ({ stream }) =>
+      after({ minutes: 31 }, expire({ order: Order.idOf(stream)! }), { timer: `unpaid:${stream}` }),
+    'Order.Paid': ({ stream }) => [
+      note({ order: Order.idOf(stream)! }),
+      ship({ order: Order.idOf(stream)! }),
+      cancelTimer(`unpaid:${stream}`),
+    ],
+  },
+  rejected: { 'order.ship': () => 'ignore' },
 })
