@@ -10,6 +10,7 @@ import {
   type TracerProvider,
 } from '@opentelemetry/api'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { environment } from '../base/environment.ts'
 import type { AppendMessage, CallMessage, ExecuteMessage } from '../index.ts'
 import type { ProjectionBatchMessage, ProjectionFailedMessage } from '../projections/index.ts'
 import { attributes, categoriesOf, errorType, fail } from './attributes.ts'
@@ -280,7 +281,7 @@ class Instrumentation implements MnemeInstrumentation {
 
   /** Remembers the span of a call, and lets it be the active one in the call. */
   #begin(message: CallMessage, span: Span, category: string): void {
-    ;(message as Keeping)[this.#key] = { span, category, at: performance.now() }
+    ;(message as Keeping)[this.#key] = { span, category, at: environment.now() }
     const active = trace.setSpan(context.active(), span)
     const { within } = message
     message.within = (call) => context.with(active, () => (within ? within(call) : call()))
@@ -335,5 +336,5 @@ function namesOf(streams: readonly string[]): string {
 }
 
 function secondsSince({ at }: Started): number {
-  return (performance.now() - at) / 1_000
+  return (environment.now() - at) / 1_000
 }

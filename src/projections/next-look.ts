@@ -1,4 +1,5 @@
 import { endingWith } from '../base/abort.ts'
+import { currentEnvironment, type Environment } from '../base/environment.ts'
 
 /** A worker that stands by, for a lease or for `unblock`, or one that holds the lease. */
 type Role = 'standby' | 'holder'
@@ -12,6 +13,7 @@ export class NextLook {
   readonly #role: Role
   readonly #ending: AbortController
   readonly #stop: () => void
+  readonly #waiting = waitingHere()
 
   constructor(name: string, role: Role, signal: AbortSignal) {
     this.#name = name
@@ -19,9 +21,9 @@ export class NextLook {
     const { ending, stop } = endingWith(signal)
     this.#ending = ending
     this.#stop = stop
-    const others = waiting.get(name)
+    const others = this.#waiting.get(name)
     if (others) others.add(this)
-    else waiting.set(name, new Set([this]))
+    else this.#waiting.set(name, new Set([this]))
   }
 
   /** Aborted when it is to look now, or to end. */
@@ -31,23 +33,30 @@ export class NextLook {
 
   end(): void {
     this.#stop()
-    const others = waiting.get(this.#name)
-    if (others?.delete(this) === true && others.size === 0) waiting.delete(this.#name)
+    const others = this.#waiting.get(this.#name)
+    if (others?.delete(this) === true && others.size === 0) this.#waiting.delete(this.#name)
   }
 
   /** A worker of this process has given the lease of a projection back. */
   static leaseIsFree(name: string): void {
-    for (const look of waiting.get(name) ?? []) if (look.#role === 'standby') look.#ending.abort()
+    for (const look of waitingHere().get(name) ?? []) if (look.#role === 'standby') look.#ending.abort()
   }
 
   /** This process has reset, replaced or unblocked a projection. */
   static isChanged(name: string): void {
-    for (const look of waiting.get(name) ?? []) look.#ending.abort()
+    for (const look of waitingHere().get(name) ?? []) look.#ending.abort()
   }
 }
 
 /**
- * By the projection's name, whatever target it goes by: two targets may lead to one database. In another database, it may be
+ * Those of this process, by the projection's name, whatever target it goes by: two targets may lead to one database. In another database, it may be
  * one of the same name that finds nothing new.
  */
-const waiting = new Map<string, Set<NextLook>>()
+function waitingHere(): Map<string, Set<NextLook>> {
+  const process = currentEnvironment()
+  let looks = waiting.get(process)
+  if (!looks) waiting.set(process, (looks = new Map<string, Set<NextLook>>()))
+  return looks
+}
+
+const waiting = new WeakMap<Environment, Map<string, Set<NextLook>>>()

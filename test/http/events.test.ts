@@ -302,7 +302,7 @@ test('an event is taken from the subscription only when the client took the one 
 })
 
 test('a client is closed when it takes nothing for two heartbeats, and not before', async () => {
-  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
   onTestFinished(() => void vi.useRealTimers())
   const { store, answer, allEnded } = setUp({ heartbeat: 1_000 })
   await append(store, ...range(0, 20).map((n) => said(n)))
