@@ -41,13 +41,13 @@ const layers = {
     lazy: [],
   },
   simulation: {
-    imports: [base, model, adapter, store, 'execution', 'stores/memory'],
+    imports: [base, model, adapter, store, 'execution', 'projections', 'stores/memory', 'stores/sqlite'],
     node: true,
     lazy: [],
   },
   // What a program can import, and the tools that know nothing of events.
   http: { imports: [face, base], node: false, lazy: [] },
-  opentelemetry: { imports: [face, 'projections'], node: true, lazy: [] },
+  opentelemetry: { imports: [face, base, model, 'projections'], node: true, lazy: [] },
   [face]: { imports: [base, model, adapter, store, 'execution'], node: false, lazy: [] },
 }
 

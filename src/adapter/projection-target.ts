@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '../base/errors.ts'
+import { isGenerator } from '../base/functions.ts'
 
 /**
  * A database for read models: what a projection's handlers write, and its checkpoint, are committed there together. Made
@@ -93,6 +94,15 @@ export function* settle(
   what: string,
 ): TargetSteps<void> {
   if (isThenable(returned)) yield { returned: deadline.race(returned, what) }
+  else checkRun(returned)
+}
+
+/** Refuses what a generator function returned: nothing of the handler has run. @throws HandlerMisuse */
+export function checkRun(returned: unknown): void {
+  if (!isGenerator(returned)) return
+  throw new HandlerMisuse(
+    'a function that does its work when it is called, but it returned a generator, of which nothing runs',
+  )
 }
 
 const SOME_HANDLER = 'a handler of a projection'

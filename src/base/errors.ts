@@ -371,8 +371,8 @@ export class OutcomeUnknownError extends MnemeError {
 export class StoreClosedError extends MnemeError {
   readonly code = 'STORE_CLOSED'
 
-  constructor() {
-    super('the store is closed')
+  constructor(message = 'the store is closed') {
+    super(message)
   }
 }
 

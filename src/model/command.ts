@@ -1,5 +1,6 @@
 import { checkOptions } from '../base/arguments.ts'
 import { InvalidArgumentError, isMnemeError, type RejectedError } from '../base/errors.ts'
+import { checkFunction } from '../base/functions.ts'
 import { isSchema, validate } from './event-type.ts'
 import { checkDefinitionName } from './names.ts'
 import type { StandardSchemaV1 } from '../base/standard-schema.ts'
@@ -125,20 +126,16 @@ export function defineCommand<
   checkOptions(definition, 'definition', ['name', 'input', 'keyedBy', 'needs', 'reads', 'follow', 'handle'])
   const { name, input: schema, keyedBy, reads, follow, handle } = definition
   if (name !== undefined) checkDefinitionName(name, 'name')
-  if (typeof reads !== 'function')
-    throw new InvalidArgumentError('reads', 'a function that returns a stream or a record of streams')
-  if (typeof handle !== 'function')
-    throw new InvalidArgumentError('handle', 'a function that returns events or a rejection')
-  if (follow !== undefined && typeof (follow as unknown) !== 'function') {
-    throw new InvalidArgumentError('follow', 'a function that returns a record of streams')
-  }
+  checkFunction(reads, 'reads', 'a function that returns a stream or a record of streams')
+  checkFunction(handle, 'handle', 'a function that returns events or a rejection')
+  if (follow !== undefined) checkFunction(follow, 'follow', 'a function that returns a record of streams')
   if (schema !== undefined && !isSchema(schema)) throw new InvalidArgumentError('input', 'a Standard Schema')
-  if (keyedBy !== undefined && typeof (keyedBy as unknown) !== 'function') {
-    throw new InvalidArgumentError(
+  if (keyedBy !== undefined)
+    checkFunction(
+      keyedBy,
       'keyedBy',
       'a function that returns the part of the input that a key is compared by',
     )
-  }
   const commands = new WeakSet<object>()
   const make = (given: Given): Command<B & Follow, Ret, Needs, Name> => {
     const input = validate(schema, given, 'input', 'input') as Input

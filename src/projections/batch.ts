@@ -1,5 +1,6 @@
 import { isMnemeError, quote } from '../base/errors.ts'
 import {
+  checkRun,
   HandlerMisuse,
   isThenable,
   type TargetQuery,
@@ -126,6 +127,7 @@ function* handleAll(
         const returned = handlers.get(type)!(selection.decode(stored), tx, context)
         // Without a nested generator, which would cost as much as a short handler.
         if (isThenable(returned)) yield { returned: deadline.race(returned, handlerOf(type)) }
+        else checkRun(returned)
       } catch (error) {
         throw failedAt(taken, error, definition, type)
       }

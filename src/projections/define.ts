@@ -1,5 +1,6 @@
 import { checkOptions, checkWhole } from '../base/arguments.ts'
 import { InvalidArgumentError } from '../base/errors.ts'
+import { checkFunction, isAsyncFunction } from '../base/functions.ts'
 import type { Recorded } from '../model/event.ts'
 import type { ProjectionTarget } from '../adapter/projection-target.ts'
 import type { Followed } from './handling.ts'
@@ -91,7 +92,7 @@ export function checkDefinition(given: ProjectionDefinition<readonly Source[], u
   }
   if (!['block', 'park'].includes(onError)) throw new InvalidArgumentError('onError', "'block' or 'park'")
   for (const [key, value] of Object.entries({ setup, reset })) {
-    if (value !== undefined && typeof value !== 'function') throw new InvalidArgumentError(key, 'a function')
+    if (value !== undefined) checkHandler(value, key, into)
   }
   const handlers = new Map(Object.entries((given.on as object | undefined) ?? {})) as Map<
     string,
@@ -99,11 +100,7 @@ export function checkDefinition(given: ProjectionDefinition<readonly Source[], u
   >
   if (handlers.size === 0) throw new InvalidArgumentError('on', 'handlers by the types of events')
   for (const [type, handler] of handlers) {
-    if (typeof handler !== 'function') throw new InvalidArgumentError(`on['${type}']`, 'a function')
-    // When its promise shows up, it has already written outside of the transaction.
-    if (into.dialect === 'sqlite' && handler instanceof AsyncFunction) {
-      throw new InvalidArgumentError(`on['${type}']`, 'synchronous, as everything is in SQLite')
-    }
+    checkHandler(handler, `on['${type}']`, into)
   }
   checkTables(tables, setup)
   return {
@@ -133,10 +130,14 @@ export function checkFollowerName(name: unknown): asserts name is string {
   }
 }
 
-/** The constructor of functions that are written with `async`. */
-const AsyncFunction = (async () => {
-  await Promise.resolve()
-}).constructor as FunctionConstructor
+/** @throws InvalidArgumentError */
+function checkHandler(handler: unknown, argument: string, { dialect }: ProjectionTarget<unknown>): void {
+  checkFunction(handler, argument)
+  // When its promise shows up, it has already written outside of the transaction.
+  if (dialect === 'sqlite' && isAsyncFunction(handler)) {
+    throw new InvalidArgumentError(argument, 'synchronous, as everything is in SQLite')
+  }
+}
 
 function checkTables(tables: readonly string[], setup: unknown): void {
   const isList = Array.isArray(tables) && new Set(tables).size === tables.length

@@ -16,6 +16,7 @@ import {
   type Retried,
   retryParked,
 } from './parked.ts'
+import { NextLook } from './next-look.ts'
 import { beginBeside, ensureLive, finishBeside, restartLive } from './rebuild.ts'
 import { Progress } from './progress.ts'
 import { prepareTarget } from './schema.ts'
@@ -178,7 +179,9 @@ export class DefinedProjection implements Projection {
 
   async unblock(): Promise<boolean> {
     const target = await this.#target()
-    return target.transaction(() => clearBlock(this.name), LEASE_MS)
+    const wasBlocked = await target.transaction(() => clearBlock(this.name), LEASE_MS)
+    NextLook.isChanged(this.name)
+    return wasBlocked
   }
 
   async parked(): Promise<readonly ParkedEvent[]> {
@@ -189,7 +192,9 @@ export class DefinedProjection implements Projection {
   async parkAndGoOn(store: EventStore): Promise<boolean> {
     const core = coreOf(store)
     await this.#target()
-    return parkBlocked(this.definition, core, LEASE_MS)
+    const wasBlocked = await parkBlocked(this.definition, core, LEASE_MS)
+    NextLook.isChanged(this.name)
+    return wasBlocked
   }
 
   async retryParked(id?: string): Promise<Retried> {

@@ -20,6 +20,7 @@ import {
   retire,
 } from './builds.ts'
 import type { Definition } from './define.ts'
+import { NextLook } from './next-look.ts'
 import { dropParked } from './parked.ts'
 import { projecting } from './projecting.ts'
 import { type Task, Worker } from './worker.ts'
@@ -147,6 +148,7 @@ export async function continueLive(definition: Definition, lease: number, from: 
       if (building) yield* giveUp(definition, building)
     }, lease),
   )
+  NextLook.isChanged(name)
 }
 
 /** Replaces the live build, unless that one has handled more. Returns whether it was replaced. */
@@ -170,6 +172,7 @@ async function replaceLive(definition: Definition, build: Build, lease: number):
       if (target.dialect === 'sqlite') yield* ask(AFTER_SQLITE_SWAP)
       if (!(yield* promote(build))) throw new LostRace()
     }, lease)
+    NextLook.isChanged(name)
     return true
   } catch (error) {
     if (target.dialect === 'sqlite') await target.read(() => ask(AFTER_SQLITE_SWAP)).catch(() => undefined)
@@ -217,6 +220,7 @@ export async function restartLive(definition: Definition, lease: number, from?: 
   await untilFirst(() => withDeadline(definition, restartIn, lease)).catch((error: unknown) => {
     throw explained(error, name)
   })
+  NextLook.isChanged(name)
   function* restartIn(tx: unknown, _: unknown, deadline: Deadline): TargetSteps<void> {
     const { live, next } = yield* findBuilds(name)
     if (!live || (from !== undefined && live.version !== from)) return

@@ -39,7 +39,8 @@ export interface RunningProjections {
    * Resolves when every event that is stored now has been handled, by this process or another one, in the version that this
    * program defines: a rebuild has then replaced the earlier version. Waits as long as it takes, also for a database that cannot be reached, unless a `timeout` is given, in milliseconds.
    *
-   * @throws NotCaughtUpError after the timeout; ProjectionBlockedError, also if a rebuild is blocked; the error that ended one of the projections.
+   * @throws NotCaughtUpError after the timeout; ProjectionBlockedError, also if a rebuild is blocked; the error that ended one of
+   *   the projections; StoreClosedError after `stop`, or if it is called meanwhile.
    */
   caughtUp(options?: { readonly timeout?: number | undefined }): Promise<void>
   /** The status of each of them. */

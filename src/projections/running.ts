@@ -1,6 +1,7 @@
 import { checkOptions, checkWhole } from '../base/arguments.ts'
 import { MAX_TIMER_MS, pause, systemClock } from '../base/clock.ts'
 import { environment } from '../base/environment.ts'
+import { StoreClosedError } from '../base/errors.ts'
 import type { Position } from '../base/revision.ts'
 import { retryDelays, retryUntilReached } from '../base/retry.ts'
 import type { EventStore } from '../store/event-store.ts'
@@ -53,6 +54,9 @@ export class Running {
   async caughtUp(options: { readonly timeout?: number | undefined } = {}): Promise<void> {
     const { timeout = Number.MAX_SAFE_INTEGER } = checkOptions(options, 'options', ['timeout'])
     checkWhole(timeout, 'options.timeout', 0)
+    this.#ended.forEach(({ signal }) => {
+      signal.throwIfAborted()
+    })
     const head = await this.#head(timeout)
     const waiting = this.#all.map(async (each) => {
       const { signal } = this.#ended.get(each)!
@@ -77,6 +81,7 @@ export class Running {
 
   async stop(): Promise<void> {
     this.#ending.abort()
+    for (const ended of this.#ended.values()) ended.abort(stopped())
     this.#forget()
     await this.#over
   }
@@ -108,4 +113,8 @@ export class Running {
       began()
     }
   }
+}
+
+function stopped(): StoreClosedError {
+  return new StoreClosedError('this run was stopped: call caughtUp before stop(), or run it again')
 }

@@ -9,7 +9,7 @@ import { failureOf, isOfDatabase } from './failures.ts'
 import { Follower, type Following } from './follower.ts'
 import type { Handling, Holder } from './handling.ts'
 import { environment } from '../base/environment.ts'
-import { Standby } from './standby.ts'
+import { NextLook } from './next-look.ts'
 
 /** What a worker is told to do. */
 export interface Task extends Omit<Following, 'holder' | 'handling'> {
@@ -67,16 +67,16 @@ export class Worker {
     const { clock } = definition
     do {
       // Before it looks: a lease that is given back just afterwards ends the pause.
-      const standby = new Standby(definition.name, signal)
+      const next = new NextLook(definition.name, 'standby', signal)
       let build: Build | undefined
       try {
         build = await this.#find()
         if (!build) return
-        if (build.state === 'blocked') await this.#waitBlocked(build)
+        if (build.state === 'blocked') await this.#waitBlocked(build, next)
         else if (!(await this.#take(build))) {
           began()
           const left = Math.max(MIN_PAUSE_MS, build.leaseLeft)
-          await pause(clock, Math.min(LOOK_MS, left), standby.signal)
+          await pause(clock, Math.min(LOOK_MS, left), next.signal)
         } else if (!(await this.#hold(build))) return
       } catch (error) {
         if (signal.aborted || (isMnemeError(error) && error.code === 'STORE_CLOSED')) return
@@ -88,7 +88,7 @@ export class Worker {
           await pause(clock, retryDelay(RETRY, this.#failures, environment.random()), signal)
         }
       } finally {
-        standby.end()
+        next.end()
       }
     } while (!signal.aborted)
   }
@@ -111,8 +111,8 @@ export class Worker {
     return build
   }
 
-  async #waitBlocked({ name, failure }: Build): Promise<void> {
-    const { definition, isAwaited, failed, began, signal } = this.#task
+  async #waitBlocked({ name, failure }: Build, next: NextLook): Promise<void> {
+    const { definition, isAwaited, failed, began } = this.#task
     began()
     if (isAwaited) throw new ProjectionBlockedError(name, failure?.message ?? 'unknown', definition.kind)
     // Another worker may have blocked it, long ago: the users of this process are told, too, once.
@@ -121,7 +121,7 @@ export class Worker {
       failed(failure, 'blocked')
     }
     this.#reportedBlock = block
-    await pause(definition.clock, LOOK_MS, signal)
+    await pause(definition.clock, LOOK_MS, next.signal)
   }
 
   async #take(build: Build): Promise<boolean> {
@@ -146,7 +146,7 @@ export class Worker {
     const { target } = definition
     began()
     const { ending, stop } = endingWith(signal)
-    const keeping = this.#keepLease(build, ending)
+    const keeping = Promise.all([this.#keepLease(build, ending), this.#watch(build, ending)])
     const held = { holder: this.#holder, signal: ending.signal }
     const isExpired = () => definition.clock.now() - this.#renewedAt > lease
     const handling = handle(held.holder, held.signal, isExpired)
@@ -161,7 +161,7 @@ export class Worker {
       ending.abort()
       await keeping
       await target.transaction(() => giveLease(build, owner), lease).catch(() => undefined)
-      Standby.wake(definition.name)
+      NextLook.leaseIsFree(definition.name)
     }
   }
 
@@ -190,13 +190,37 @@ export class Worker {
       }
     } while (!signal.aborted)
   }
+
+  /** Ends the work on a build that was reset or replaced, although no event comes at which that would be noticed. */
+  async #watch(build: Build, ending: AbortController): Promise<void> {
+    const { definition, choose } = this.#task
+    const { clock, name, target } = definition
+    const { signal } = ending
+    let next = new NextLook(name, 'holder', signal)
+    do {
+      await pause(clock, LOOK_MS, next.signal)
+      const isWoken = next.signal.aborted
+      next.end()
+      // Before it looks: a change that comes just afterwards ends the pause.
+      next = new NextLook(name, 'holder', signal)
+      // A batch that was committed meanwhile has shown that the build stands.
+      if (signal.aborted || (!isWoken && clock.now() - this.#renewedAt < LOOK_MS)) continue
+      try {
+        const found = choose(await target.read(() => findBuilds(name)))
+        if (found?.generation !== build.generation || found.version !== build.version) ending.abort()
+      } catch {
+        // If the target is down, the work fails by itself.
+      }
+    } while (!signal.aborted)
+    next.end()
+  }
 }
 
 /** Codes of errors that end the work of this program, whatever it tries. */
 const FINAL_CODES: ReadonlySet<string> = new Set(['PROJECTION_VERSION', 'PROJECTION_BLOCKED'])
 /** Failures in a row that a waiting caller has to bear. */
 const MAX_AWAITED_FAILURES = 10
-/** How often a worker that stands by, or waits for `unblock`, looks at the target. */
+/** How often a worker looks at its build in the target, for what other processes do. */
 const LOOK_MS = 500
 const MIN_PAUSE_MS = 20
 /** The back-off when the store or the target cannot be reached; in milliseconds. */

@@ -1,5 +1,5 @@
 import type { Environment } from '../base/environment.ts'
-import { replaceEnvironment } from '../base/environment.ts'
+import { replaceEnvironment, systemEnvironment } from '../base/environment.ts'
 import type { Draw } from './draw.ts'
 
 /** A process of the simulation. What it waits for never comes once it is gone. */
@@ -39,6 +39,14 @@ export class SimulatedProcess implements Environment {
 
   uuid(): string {
     return this.#scheduler.draw.uuid()
+  }
+
+  afterInBackground(milliseconds: number, callback: () => void): () => void {
+    return this.after(milliseconds, callback)
+  }
+
+  nextTurn(callback: () => void): () => void {
+    return this.after(0, callback)
   }
 
   end(): void {
@@ -85,12 +93,12 @@ export class Scheduler {
     }
   }
 
-  /** Runs until `isOver` says so. @returns whether it did within so many milliseconds of virtual time. */
-  async run(isOver: () => boolean, limit: number): Promise<boolean> {
+  /** Runs until `isOver` says so. @returns whether it did before the end, in virtual time. */
+  async run(isOver: () => boolean, endsAt: () => number): Promise<boolean> {
     try {
       while (!isOver()) {
         const entry = this.#pop()
-        if (!entry || entry.at > limit) return false
+        if (!entry || entry.at > endsAt()) return false
         const { process } = entry
         if (entry.isCancelled || process.isGone) continue
         if (process.pausedUntil > entry.at) {
@@ -147,7 +155,7 @@ function isBefore(one: Entry, other: Entry): boolean {
 /** Resolves when every promise that can settle by itself has settled: a new task begins after all microtasks. */
 function quiet(): Promise<void> {
   return new Promise((resolve) => {
-    setImmediate(resolve)
+    systemEnvironment.nextTurn(resolve)
   })
 }
 

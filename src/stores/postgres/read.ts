@@ -1,3 +1,5 @@
+import { pause, systemClock } from '../../base/clock.ts'
+import { environment } from '../../base/environment.ts'
 import { historyRewound, StoreBusyError, StoreUnavailableError } from '../../base/errors.ts'
 import { isBehind, type ScannedPage, type ScanRequest } from '../../adapter/subscription-hub.ts'
 import { streamPages } from '../../adapter/name-ranges.ts'
@@ -17,7 +19,7 @@ import type { History } from './history.ts'
 import { checkPosition, FIRST, formatNumber, LAST, movedBy, numberOf, positionOf } from './position.ts'
 import {
   AT_HORIZON,
-  HEAD,
+  HEADS,
   HORIZON,
   HORIZON_BEHIND,
   ID_AT,
@@ -29,7 +31,7 @@ import {
 import { Selection } from './filter.ts'
 import { type Ask, type Page, pageOf, Pager } from './pages.ts'
 import { PollTimeout } from './poll-timeout.ts'
-import type { Call, Parameter, Row } from './wire.ts'
+import { type Call, type Parameter, type Row, texts } from './wire.ts'
 
 /** How long reading waits, in milliseconds. */
 export interface ReadSettings {
@@ -61,9 +63,10 @@ export class Reader {
     this.#pollTimeout = new PollTimeout(pollTimeout)
   }
 
-  async head(stream: string): Promise<Revision> {
-    const [row] = await this.#ask(HEAD, [stream])
-    return row ? Number(row[0]) : 'none'
+  /** The heads of streams as of the snapshot of one statement. */
+  async heads(streams: readonly string[]): Promise<Revision[]> {
+    const rows = await this.#ask(HEADS, [texts(streams)])
+    return rows.map(([revision]) => (revision === null ? 'none' : Number(revision)))
   }
 
   async logHead(): Promise<Position | undefined> {
@@ -200,14 +203,14 @@ export class Reader {
   /** Up to where the log can be read: at least as far as this process has seen it or was acknowledged. */
   async #horizon(): Promise<Horizon> {
     const seen = this.#history.number
-    const started = performance.now()
-    for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
+    const started = environment.now()
+    for (let delay = 1; ; delay = Math.min(delay * 2, 50)) {
       const horizon = await this.#currentHorizon()
       // Appends that began earlier, of other processes, are still being committed.
       if (horizon.isStandby || numberOf(horizon.position) >= seen) return horizon
-      const waited = performance.now() - started
+      const waited = environment.now() - started
       if (waited > this.#busyTimeout) throw new StoreBusyError(waited)
-      await new Promise((resolve) => setTimeout(resolve, pause))
+      await pause(systemClock, delay)
     }
   }
 

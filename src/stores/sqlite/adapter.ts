@@ -4,7 +4,8 @@ import type { StoreAdapter } from '../../adapter/store-adapter.ts'
 import { headOf } from './append.ts'
 import { retryBusy } from './errors.ts'
 import type { Statements } from './connection.ts'
-import { isTurnDue, nextTurn } from './event-loop.ts'
+import { nextTurn } from '../../base/clock.ts'
+import { isTurnDue } from './event-loop.ts'
 import { allPages, idAt, logHeadOf, scanPages, streamPages } from './read.ts'
 import { streamsPages } from './streams.ts'
 import type { SharedFile } from './shared-file.ts'
@@ -32,7 +33,7 @@ export function sqliteAdapter(file: SharedFile, busyTimeout: number): StoreAdapt
     read: (request) => streamPages(connection, request, busyTimeout),
     readAll: (request) => allPages(connection, request, busyTimeout),
     streams: (request) => streamsPages(connection, request, busyTimeout),
-    head: (stream) => reading((sql) => headOf(sql, stream)),
+    heads: (streams) => reading((sql) => streams.map((stream) => headOf(sql, stream))),
     logHead: async () => {
       const position = await reading(logHeadOf)
       return position > 0 ? formatPosition(position) : undefined
