@@ -4,17 +4,36 @@ import { defineConfig } from 'vitest/config'
 const check = [
   'test/types/**/*.test.ts',
   'test/package/**/*.test.ts',
-  'test/docs/{snippets,exports,errors,links}.test.ts',
+  'test/docs/{snippets,exports,errors,links,contributing}.test.ts',
 ]
-/** Tests that need PostgreSQL, or processes beside it. */
+/**
+ * Drills: killed and halted processes, servers that stop and are restored, many writers, large data, planted faults. Each
+ * takes several CPU seconds; `npm run test:long` runs them, and so does `.ci/run`.
+ */
+const long = [
+  'test/contract/{broken,kurrentdb-older,properties}.test.ts',
+  'test/examples/{bank,relays}.test.ts',
+  'test/projections/paused.test.ts',
+  'test/simulation/planted.test.ts',
+  'test/stores/*/claims.test.ts',
+  'test/stores/kurrentdb/{in-doubt,resources}.test.ts',
+  'test/stores/postgres/{locks,opening,reading,restore,standby,subscriptions-lost}.test.ts',
+  'test/stores/sqlite/{faults,several-processes,subscriptions}.test.ts',
+]
+/** Tests that need PostgreSQL. */
 const servers = [
   'test/stores/postgres/**/*.test.ts',
   'test/projections/**/*.test.ts',
-  'test/contract/{postgres,properties}.test.ts',
-  'test/examples/bank.test.ts',
-  // It counts what a process holds: apart from the files of the unit tests, which leave more.
-  'test/stores/kurrentdb/resources.test.ts',
+  'test/contract/postgres.test.ts',
 ]
+
+/** One process runs file after file and imports what they share once. A file closes what it opened. */
+const shared = { isolate: false }
+const withPostgres = {
+  ...shared,
+  globalSetup: 'test/stores/postgres/shared-server.ts',
+  setupFiles: 'test/stores/postgres/after-file.ts',
+}
 
 export default defineConfig({
   // `mneme` and its subpaths resolve to src: the tests need no build.
@@ -31,31 +50,21 @@ export default defineConfig({
       {
         extends: true,
         test: {
+          ...shared,
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: [...servers, ...check, 'test/soak/**'],
-          // One process runs file after file and imports what they share once: a quarter of the CPU time.
-          isolate: false,
+          exclude: [...servers, ...long, ...check, 'test/soak/**'],
         },
       },
-      {
-        extends: true,
-        test: {
-          name: 'servers',
-          include: servers,
-          // As for the unit tests: a file closes what it opened, so that it disturbs none of those after it.
-          isolate: false,
-          globalSetup: 'test/stores/postgres/shared-server.ts',
-          setupFiles: 'test/stores/postgres/after-file.ts',
-        },
-      },
+      { extends: true, test: { ...withPostgres, name: 'servers', include: servers, exclude: long } },
+      { extends: true, test: { ...withPostgres, name: 'long', include: long } },
       {
         extends: true,
         test: {
           name: 'check',
           include: check,
           // All programs of one process share the files that the compiler has parsed.
-          isolate: false,
+          ...shared,
           maxWorkers: 1,
           sequence: { groupOrder: 1 },
         },

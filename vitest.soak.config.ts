@@ -3,12 +3,12 @@ import base from './vitest.config.ts'
 
 const TWENTY_MINUTES = 20 * 60_000
 
-/** Properties and races, which are brief in `npm test`. */
+/** Properties and races, which are brief in `npm test` and `npm run test:long`. */
 const races = [
   'test/contract/properties.test.ts',
   'test/execution/decisions-under-contention.test.ts',
   'test/stores/kurrentdb/stand-in.test.ts',
-  'test/contract/kurrentdb.test.ts',
+  'test/contract/kurrentdb-older.test.ts',
   'test/examples/bank.test.ts',
 ]
 const isBrief = process.env.MNEME_SOAK === 'brief'

@@ -22,6 +22,7 @@ const layers = {
   [store]: { imports: [base, model, adapter], node: false, lazy: [] },
   execution: { imports: [base, model, adapter, store], node: false, lazy: [] },
   projections: { imports: [base, model, adapter, store], node: false, lazy: [] },
+  reactions: { imports: [base, model, adapter, store, 'execution', 'projections'], node: false, lazy: [] },
   'stores/memory': { imports: [base, model, adapter, store], node: false, lazy: [] },
   'stores/sqlite': {
     imports: [base, model, adapter, store],
@@ -35,12 +36,12 @@ const layers = {
     lazy: ['@kurrent/kurrentdb-client'],
   },
   testing: {
-    imports: [base, model, adapter, store, 'execution', 'projections', 'stores/memory'],
+    imports: [base, model, adapter, store, 'execution', 'projections', 'reactions', 'stores/memory'],
     node: true,
     lazy: [],
   },
   simulation: {
-    imports: [base, model, adapter, store, 'execution', 'stores/memory'],
+    imports: [base, model, adapter, store, 'execution', 'projections', 'stores/memory', 'stores/sqlite'],
     node: true,
     lazy: [],
   },

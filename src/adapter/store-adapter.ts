@@ -50,8 +50,8 @@ export interface StoreAdapter {
    */
   streams?(request: StreamsRequest): AsyncIterable<readonly StreamSummary[]>
 
-  /** The revision of a stream's last event. */
-  head(stream: string): Promise<Revision>
+  /** The revision of the last event of each stream, all as of one moment during the call. */
+  heads(streams: readonly string[]): Promise<readonly Revision[]>
 
   /** The position of the last event of the store; `undefined` if it has none. */
   logHead(): Promise<Position | undefined>

@@ -61,6 +61,11 @@ export const environment: Environment = {
   nextTurn: (callback) => current.nextTurn(callback),
 }
 
+/** The environment at this moment: a simulation has one for each of its processes. What all of a process shares is kept by it. */
+export function currentEnvironment(): Environment {
+  return current
+}
+
 /** Replaces the environment of this program; `undefined`: the computer's own again. For `mneme/simulation`. */
 export function replaceEnvironment(replacement: Environment | undefined): void {
   current = replacement ?? systemEnvironment

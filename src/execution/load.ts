@@ -41,7 +41,7 @@ export interface LoadedStreams<S> {
  * Given a record of streams (of arrays, of records), it loads them as they stood at one moment.
  *
  * @throws StreamTruncatedError, UnknownEventError, FoldError if the state cannot be folded; the signal's reason.
- * @throws ConflictError if several streams change faster than they can be read.
+ * @throws ConflictError if one of several streams is deleted or restored again and again while it is read.
  * @throws InvalidArgumentError, LimitError, OverloadedError, StoreClosedError, and the errors of the store's `read`.
  * @example
  * ```ts
@@ -81,8 +81,8 @@ export async function load(
 }
 
 /**
- * Reads the streams again and again, each from its known state on, until none of them has changed since the reading before:
- * then all of them stood so at the moment between the two. A single stream is read once.
+ * Reads the streams up to the heads that they had at one moment. Events never change, so however fast the streams change,
+ * this is what was there at that moment. A single stream is read to its end.
  */
 async function loadStates(
   core: StoreCore,
@@ -90,45 +90,37 @@ async function loadStates(
   streams: readonly AnyStream[],
   signal: AbortSignal | undefined,
 ): Promise<StateSet> {
-  signal?.throwIfAborted()
-  let known = new StateSet()
   const distinct = streams.filter(
     (stream, i) => streams.findIndex((other) => isSameFold(stream, other)) === i,
   )
-  for (const stream of distinct) {
-    const cached = cache.get(stream)
-    if (cached) known.add(cached)
-  }
+  const names = distinct.length < 2 ? [] : [...new Set(distinct.map(({ stream }) => stream))]
   for (let attempt = 1; ; attempt++) {
-    const states = new StateSet()
-    await Promise.all(
-      distinct.map(async (stream) => {
-        states.add(await foldStream(core, stream, { known: known.get(stream), signal }))
-      }),
+    signal?.throwIfAborted()
+    // Before the heads are asked for, so that none of these is beyond them.
+    const known = distinct.map((stream) => cache.get(stream))
+    const heads = names.length === 0 ? [] : await core.heads(names)
+    const headOf = new Map(names.map((name, i) => [name, heads[i]!] as const))
+    const folding = distinct.map((stream, i) =>
+      foldStream(core, stream, { known: known[i], upTo: headOf.get(stream.stream), signal }),
     )
-    const all = states.all()
-    const changed = all.find((folded) => !isSame(folded, known.get(folded.stream)))
-    if (all.length < 2 || !changed) {
-      for (const folded of states.byStream()) keep(cache, folded)
-      return states
+    const states = new StateSet()
+    for (const folded of await Promise.all(folding)) {
+      keep(cache, folded)
+      states.add(folded)
     }
-    if (attempt === MAX_ATTEMPTS) {
-      const expected = known.get(changed.stream)!.revision
-      throw new ConflictError({ stream: changed.stream.stream, expected, actual: changed.revision })
-    }
-    known = states
+    const changed = [...headOf].find(([name, head]) => states.revisions().get(name) !== head)
+    if (!changed) return states
+    const [stream, expected] = changed
+    if (attempt === MAX_ATTEMPTS)
+      throw new ConflictError({ stream, expected, actual: states.revisions().get(stream)! })
   }
 }
 
-/** How often several streams are read before they count as changing too fast. */
-const MAX_ATTEMPTS = 100
+/** How often several streams are read if one of them is deleted, or restored to an earlier point, while it is read. */
+const MAX_ATTEMPTS = 10
 
 function isSameFold(a: AnyStream, b: AnyStream): boolean {
   return a.stream === b.stream && a.fold === b.fold
-}
-
-function isSame(folded: FoldedState, known: FoldedState | undefined): boolean {
-  return folded.revision === known?.revision && folded.lastId === known.lastId
 }
 
 /** Caches a state, unless a command has cached a later one meanwhile. */

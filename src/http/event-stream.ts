@@ -1,5 +1,6 @@
 import { every, systemClock } from '../base/clock.ts'
 import { environment } from '../base/environment.ts'
+import { InvalidArgumentError } from '../base/errors.ts'
 import type { Checkpoint, Recorded, Subscription } from '../index.ts'
 import { HttpError } from './http-error.ts'
 
@@ -7,7 +8,7 @@ import { HttpError } from './http-error.ts'
 export interface EventMessage {
   /** The name that the client listens to, by `addEventListener`. Default: none, for `onmessage`. */
   readonly event?: string | undefined
-  /** JSON. */
+  /** JSON; `null` if there is nothing to say. */
   readonly data: unknown
 }
 
@@ -237,7 +238,16 @@ const encoder = new TextEncoder()
 
 function textOf(id: string, { event, data }: EventMessage): string {
   const name = event === undefined ? '' : `event: ${event.replace(/[\r\n]/g, ' ')}\n`
-  return `id: ${id}\n${name}data: ${JSON.stringify(data ?? null)}\n\n`
+  // Not so by its type: undefined, or a function.
+  const text = JSON.stringify(data) as string | undefined
+  if (text === undefined) {
+    throw new InvalidArgumentError('message', {
+      message:
+        `the message of ${event ?? 'an event'} has no data that is JSON; give { data: null } if there is nothing to say, ` +
+        'or return undefined instead of a message to leave the event out',
+    })
+  }
+  return `id: ${id}\n${name}data: ${text}\n\n`
 }
 
 /** The checkpoint in `Last-Event-ID`. */

@@ -9,9 +9,20 @@ import {
 } from '../adapter/projection-target.ts'
 import { contextOf, LostRace, withDeadline } from './batch.ts'
 import type { Deadline } from './deadline.ts'
-import { adoptVersion, beginBuild, type Build, findBuilds, promote, restart, retire } from './builds.ts'
+import {
+  adoptVersion,
+  beginBuild,
+  type Build,
+  findBuilds,
+  ofKind,
+  promote,
+  restart,
+  retire,
+} from './builds.ts'
 import type { Definition } from './define.ts'
+import { NextLook } from './next-look.ts'
 import { dropParked } from './parked.ts'
+import { projecting } from './projecting.ts'
 import { type Task, Worker } from './worker.ts'
 
 /** Makes a projection's first build, unless there is one. @throws what `setup` throws. */
@@ -19,7 +30,7 @@ export async function ensureLive(definition: Definition, lease: number): Promise
   const { name, version, target } = definition
   for (;;) {
     const { live, next } = await target.read(() => findBuilds(name))
-    if (live) return live
+    if (live) return ofKind(live, definition.kind)
     const first = { name, version, generation: next, role: 'live' } as const
     const create = function* (tx: unknown, _: unknown, deadline: Deadline): TargetSteps<void> {
       if (!(yield* beginBuild(first))) return
@@ -59,7 +70,7 @@ function* callOwn(
 }
 
 /** What a worker is told that builds the next live build. */
-export interface RebuildTask extends Omit<Task, 'definition' | 'choose' | 'caughtUp'> {
+export interface RebuildTask extends Omit<Task, 'definition' | 'choose' | 'caughtUp' | 'handle'> {
   /** The generation of the build that will become the live one. */
   readonly generation: number
 }
@@ -93,6 +104,7 @@ export async function finishBeside(
   const worker = new Worker({
     ...task,
     definition,
+    handle: (holder) => projecting(definition, holder),
     choose: ({ building }) => (building?.generation === generation ? building : undefined),
     caughtUp: async (build) => !(await replaceLive(definition, build, task.lease)),
   })
@@ -136,6 +148,7 @@ export async function continueLive(definition: Definition, lease: number, from: 
       if (building) yield* giveUp(definition, building)
     }, lease),
   )
+  NextLook.isChanged(name)
 }
 
 /** Replaces the live build, unless that one has handled more. Returns whether it was replaced. */
@@ -159,6 +172,7 @@ async function replaceLive(definition: Definition, build: Build, lease: number):
       if (target.dialect === 'sqlite') yield* ask(AFTER_SQLITE_SWAP)
       if (!(yield* promote(build))) throw new LostRace()
     }, lease)
+    NextLook.isChanged(name)
     return true
   } catch (error) {
     if (target.dialect === 'sqlite') await target.read(() => ask(AFTER_SQLITE_SWAP)).catch(() => undefined)
@@ -206,6 +220,7 @@ export async function restartLive(definition: Definition, lease: number, from?: 
   await untilFirst(() => withDeadline(definition, restartIn, lease)).catch((error: unknown) => {
     throw explained(error, name)
   })
+  NextLook.isChanged(name)
   function* restartIn(tx: unknown, _: unknown, deadline: Deadline): TargetSteps<void> {
     const { live, next } = yield* findBuilds(name)
     if (!live || (from !== undefined && live.version !== from)) return

@@ -2,16 +2,19 @@ import { isMnemeError, isTransient, ProjectionBlockedError, ProjectionVersionErr
 import { endingWith } from '../base/abort.ts'
 import { pause } from '../base/clock.ts'
 import { retryDelay } from '../base/retry.ts'
-import { LostRace, type Holder } from './batch.ts'
+import { LostRace } from './batch.ts'
 import { findBuilds, giveLease, noteFailure, takeLease, type Build, type Builds } from './builds.ts'
 import { failures } from './diagnostics.ts'
 import { failureOf, isOfDatabase } from './failures.ts'
 import { Follower, type Following } from './follower.ts'
+import type { Handling, Holder } from './handling.ts'
 import { environment } from '../base/environment.ts'
-import { Standby } from './standby.ts'
+import { NextLook } from './next-look.ts'
 
 /** What a worker is told to do. */
-export interface Task extends Omit<Following, 'holder'> {
+export interface Task extends Omit<Following, 'holder' | 'handling'> {
+  /** What to do with events, made each time the worker takes the lease. */
+  readonly handle: (holder: Holder, signal: AbortSignal, isExpired: () => boolean) => Handling
   /** Milliseconds after which other workers take over from a silent one. */
   readonly lease: number
   /** Which of a projection's builds it works on; `undefined`: that build is gone. */
@@ -64,16 +67,16 @@ export class Worker {
     const { clock } = definition
     do {
       // Before it looks: a lease that is given back just afterwards ends the pause.
-      const standby = new Standby(definition.name, signal)
+      const next = new NextLook(definition.name, 'standby', signal)
       let build: Build | undefined
       try {
         build = await this.#find()
         if (!build) return
-        if (build.state === 'blocked') await this.#waitBlocked(build)
+        if (build.state === 'blocked') await this.#waitBlocked(build, next)
         else if (!(await this.#take(build))) {
           began()
           const left = Math.max(MIN_PAUSE_MS, build.leaseLeft)
-          await pause(clock, Math.min(LOOK_MS, left), standby.signal)
+          await pause(clock, Math.min(LOOK_MS, left), next.signal)
         } else if (!(await this.#hold(build))) return
       } catch (error) {
         if (signal.aborted || (isMnemeError(error) && error.code === 'STORE_CLOSED')) return
@@ -85,7 +88,7 @@ export class Worker {
           await pause(clock, retryDelay(RETRY, this.#failures, environment.random()), signal)
         }
       } finally {
-        standby.end()
+        next.end()
       }
     } while (!signal.aborted)
   }
@@ -103,22 +106,22 @@ export class Worker {
     const build = choose(await target.read(() => findBuilds(name)))
     if (build && build.version !== version) {
       const at = { projection: name, defined: version, built: build.version }
-      throw new ProjectionVersionError(at, 'another program has changed its version')
+      throw new ProjectionVersionError(at, 'another program has changed its version', definition.kind)
     }
     return build
   }
 
-  async #waitBlocked({ name, failure }: Build): Promise<void> {
-    const { definition, isAwaited, failed, began, signal } = this.#task
+  async #waitBlocked({ name, failure }: Build, next: NextLook): Promise<void> {
+    const { definition, isAwaited, failed, began } = this.#task
     began()
-    if (isAwaited) throw new ProjectionBlockedError(name, failure?.message ?? 'unknown')
+    if (isAwaited) throw new ProjectionBlockedError(name, failure?.message ?? 'unknown', definition.kind)
     // Another worker may have blocked it, long ago: the users of this process are told, too, once.
     const block = JSON.stringify(failure)
     if (failure && block !== this.#reported && block !== this.#reportedBlock) {
       failed(failure, 'blocked')
     }
     this.#reportedBlock = block
-    await pause(definition.clock, LOOK_MS, signal)
+    await pause(definition.clock, LOOK_MS, next.signal)
   }
 
   async #take(build: Build): Promise<boolean> {
@@ -138,13 +141,16 @@ export class Worker {
 
   /** Works while it has the lease. Resolves with whether there is more to do. */
   async #hold(build: Build): Promise<boolean> {
-    const { definition, signal, began } = this.#task
+    const { definition, signal, began, handle } = this.#task
     const { owner, lease } = this.#holder
     const { target } = definition
     began()
     const { ending, stop } = endingWith(signal)
-    const keeping = this.#keepLease(build, ending)
-    const follower = new Follower(build, { ...this.#task, holder: this.#holder, signal: ending.signal })
+    const keeping = Promise.all([this.#keepLease(build, ending), this.#watch(build, ending)])
+    const held = { holder: this.#holder, signal: ending.signal }
+    const isExpired = () => definition.clock.now() - this.#renewedAt > lease
+    const handling = handle(held.holder, held.signal, isExpired)
+    const follower = new Follower(build, { ...this.#task, ...held, handling })
     try {
       return await follower.run()
     } catch (error) {
@@ -155,7 +161,7 @@ export class Worker {
       ending.abort()
       await keeping
       await target.transaction(() => giveLease(build, owner), lease).catch(() => undefined)
-      Standby.wake(definition.name)
+      NextLook.leaseIsFree(definition.name)
     }
   }
 
@@ -184,13 +190,37 @@ export class Worker {
       }
     } while (!signal.aborted)
   }
+
+  /** Ends the work on a build that was reset or replaced, although no event comes at which that would be noticed. */
+  async #watch(build: Build, ending: AbortController): Promise<void> {
+    const { definition, choose } = this.#task
+    const { clock, name, target } = definition
+    const { signal } = ending
+    let next = new NextLook(name, 'holder', signal)
+    do {
+      await pause(clock, LOOK_MS, next.signal)
+      const isWoken = next.signal.aborted
+      next.end()
+      // Before it looks: a change that comes just afterwards ends the pause.
+      next = new NextLook(name, 'holder', signal)
+      // A batch that was committed meanwhile has shown that the build stands.
+      if (signal.aborted || (!isWoken && clock.now() - this.#renewedAt < LOOK_MS)) continue
+      try {
+        const found = choose(await target.read(() => findBuilds(name)))
+        if (found?.generation !== build.generation || found.version !== build.version) ending.abort()
+      } catch {
+        // If the target is down, the work fails by itself.
+      }
+    } while (!signal.aborted)
+    next.end()
+  }
 }
 
 /** Codes of errors that end the work of this program, whatever it tries. */
 const FINAL_CODES: ReadonlySet<string> = new Set(['PROJECTION_VERSION', 'PROJECTION_BLOCKED'])
 /** Failures in a row that a waiting caller has to bear. */
 const MAX_AWAITED_FAILURES = 10
-/** How often a worker that stands by, or waits for `unblock`, looks at the target. */
+/** How often a worker looks at its build in the target, for what other processes do. */
 const LOOK_MS = 500
 const MIN_PAUSE_MS = 20
 /** The back-off when the store or the target cannot be reached; in milliseconds. */

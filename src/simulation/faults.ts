@@ -3,17 +3,17 @@ import { InvalidArgumentError } from '../base/errors.ts'
 
 /** What can go wrong, each with its probability, from 0 to 1. */
 export interface Faults {
-  /** An append is committed, and its answer is lost. */
+  /** An append, or a transaction of a projection, is committed, and its answer is lost. */
   readonly lostAnswer?: number
-  /** An append is given up, and arrives later. */
+  /** An append, or a transaction of a projection, is given up, and arrives later. */
   readonly ghost?: number
-  /** A call does not reach the store. */
+  /** A call does not reach the store, or the database of the projections. */
   readonly unavailable?: number
-  /** The disk is full when an append arrives. */
+  /** The disk is full when an append arrives, or a transaction of a projection ends. */
   readonly fullDisk?: number
   /** The connection is lost between two pages of a read. */
   readonly cutRead?: number
-  /** Another writer is faster: an append arrives late. */
+  /** Another writer is faster: an append, or a transaction of a projection, arrives late. */
   readonly conflict?: number
   /** A subscriber is not notified of an append. */
   readonly lostNotification?: number
@@ -23,6 +23,10 @@ export interface Faults {
   readonly pause?: number
   /** The clock of a process jumps, ahead or back. */
   readonly clockJump?: number
+  /** A transaction of a projection is rolled back at its end. */
+  readonly undone?: number
+  /** The workers of projections lose their leases while they work. */
+  readonly lostLease?: number
 }
 
 /** The name of a fault. */
@@ -30,7 +34,7 @@ export type FaultName = keyof Faults
 
 export const FAULT_NAMES = [
   ...(['lostAnswer', 'ghost', 'unavailable', 'fullDisk', 'cutRead', 'conflict'] as const),
-  ...(['lostNotification', 'crash', 'pause', 'clockJump'] as const),
+  ...(['lostNotification', 'crash', 'pause', 'clockJump', 'undone', 'lostLease'] as const),
 ] satisfies readonly FaultName[]
 
 const DEFAULT_FAULTS: Required<Faults> = {
@@ -44,6 +48,8 @@ const DEFAULT_FAULTS: Required<Faults> = {
   crash: 0.01,
   pause: 0.01,
   clockJump: 0.01,
+  undone: 0.03,
+  lostLease: 0.02,
 }
 
 /** @throws InvalidArgumentError */

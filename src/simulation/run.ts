@@ -4,13 +4,23 @@ import type { Boundary, Command } from '../model/command.ts'
 import type { AnyStream } from '../model/stream.ts'
 import { tryExecute } from '../execution/execute.ts'
 import { createStore } from '../store/create-store.ts'
+import type { ProjectionTarget, TargetRow, TargetValue } from '../adapter/projection-target.ts'
+import type { Position } from '../base/revision.ts'
+import type { Definition } from '../projections/define.ts'
+import { DefinedProjection } from '../projections/projection.ts'
+import { runProjections, type RunningProjections } from '../projections/run.ts'
 import type { Checkpoint, EventStore, Subscription } from '../store/event-store.ts'
+import type { SqliteDatabase } from '../stores/sqlite/driver.ts'
 import { type CallRecord, CALL, checkCalls, type Problem } from './check.ts'
+import { SimulatedDatabase } from './database.ts'
+import { Contexts } from './contexts.ts'
 import { Draw } from './draw.ts'
 import type { FaultName, Faults } from './faults.ts'
 import { History } from './history.ts'
+import { Network } from './network.ts'
+import { ReadModels } from './read-models.ts'
 import { Scheduler, SimulatedProcess } from './scheduler.ts'
-import { SimulatedServer } from './store.ts'
+import { SimulatedStore } from './store.ts'
 
 /** A command of the workload, with what it is executed with. */
 export interface SimulatedCommand {
@@ -29,6 +39,13 @@ export interface World {
   readonly streams: readonly string[]
   /** How many events the log has. */
   readonly events: number
+  /**
+   * Reads what the projections have committed, in the SQL of SQLite.
+   *
+   * @typeParam Row the type of the rows, which is not checked.
+   */
+  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- as of a target's query
+  query<Row extends object = TargetRow>(sql: string, ...values: readonly TargetValue[]): readonly Row[]
 }
 
 /** A property: `true`, or what is wrong. */
@@ -42,15 +59,33 @@ export interface RunPlan {
   readonly workload: (draw: Draw) => Command<Boundary, unknown> | SimulatedCommand
   readonly faults: Required<Faults>
   readonly capabilities: Capabilities
+  readonly readModels: PlannedReadModels | undefined
   readonly always: Property | undefined
   readonly eventually: Property | undefined
   /** Commands that are left out, by number: to shrink a failure. */
   readonly without: ReadonlySet<number>
   /** Called with each line of the timeline. */
   readonly told?: ((line: string) => void) | undefined
-  /** Changes the adapter of each process: to plant a fault. */
-  readonly plant?: ((adapter: StoreAdapter) => StoreAdapter) | undefined
+  /** Faults of Mneme itself, which the checks must find. */
+  readonly planted?: Planted | undefined
 }
+
+/** What is changed in each process, to plant a fault. */
+export interface Planted {
+  readonly adapter?: (adapter: StoreAdapter) => StoreAdapter
+  readonly target?: (target: Target) => Target
+  readonly outcome?: (outcome: AnyOutcome) => AnyOutcome
+}
+
+/** The projections of a run. */
+interface PlannedReadModels {
+  readonly definitions: readonly Definition[]
+  /** Opens an empty database. */
+  readonly open: () => SqliteDatabase
+}
+
+type Target = ProjectionTarget<SqliteDatabase>
+type AnyOutcome = NonNullable<CallRecord['outcome']>
 
 /** The outcome of a run. */
 export interface RunResult {
@@ -76,9 +111,13 @@ export async function runOnce(plan: RunPlan): Promise<RunResult> {
     }
     throw error
   }
-  const problem = await run.problem()
-  const { calls, log, struck } = run
-  return { problem, calls, events: log.length, faults: struck }
+  try {
+    const problem = await run.problem()
+    const { calls, log, struck } = run
+    return { problem, calls, events: log.length, faults: struck }
+  } finally {
+    run.close()
+  }
 }
 
 /** The workload threw. */
@@ -101,6 +140,16 @@ interface Disk {
   subscription: Subscription | undefined
   process: SimulatedProcess
   starts: number
+  running: RunningProjections | undefined
+  projections: readonly DefinedProjection[]
+}
+
+/** The read models of a run, and what compares them with the log. */
+interface ReadSide {
+  readonly definitions: readonly Definition[]
+  readonly database: SimulatedDatabase
+  readonly models: ReadModels
+  readonly close: () => void
 }
 
 class Run {
@@ -108,31 +157,43 @@ class Run {
   readonly struck = new Map<FaultName, number>()
   readonly #plan: RunPlan
   readonly #scheduler: Scheduler
-  readonly #server: SimulatedServer
+  readonly #network: Network
+  readonly #store: SimulatedStore
+  readonly #readSide: ReadSide | undefined
   readonly #history: History
   readonly #disks: Disk[] = []
+  readonly #contexts: Contexts
   #problem: Problem | undefined
+  /** Whether there are no faults any more. */
   #isCalm = false
+  /** The virtual time at which the run must have ended. */
+  #endsAt = END_MS
 
   constructor(plan: RunPlan) {
     this.#plan = plan
     const draw = new Draw(plan.seed)
     this.#scheduler = new Scheduler(draw)
+    this.#contexts = new Contexts(draw.happens(CONTEXTS_CHECKED), (problem) => {
+      this.#fail('context', problem)
+    })
     const faults = { ...plan.faults }
-    this.#server = new SimulatedServer(new SimulatedProcess('server', this.#scheduler), this.#scheduler, {
+    this.#network = new Network(new SimulatedProcess('servers', this.#scheduler), this.#scheduler, {
       faults,
-      capabilities: plan.capabilities,
       noted: (what, process, fault) => {
         if (fault) this.struck.set(fault, (this.struck.get(fault) ?? 0) + 1)
         this.#tell(process.name, what)
         if (fault === 'crash') this.#restart(process)
       },
+    })
+    this.#store = new SimulatedStore(this.#network, {
+      capabilities: plan.capabilities,
       appended: () => {
         this.#check('always', plan.always)
       },
     })
     this.#history = new History(this.log)
     const tasks = this.#tasks()
+    if (plan.readModels) this.#readSide = this.#makeReadSide(plan.readModels)
     for (let i = 0; i < plan.processes; i++) {
       const name = `process ${String(i + 1)}`
       const process = new SimulatedProcess(name, this.#scheduler)
@@ -145,6 +206,8 @@ class Run {
         subscription: undefined,
         process,
         starts: 0,
+        running: undefined,
+        projections: [],
       })
     }
     this.#calm = () => {
@@ -155,15 +218,37 @@ class Run {
   /** Ends all faults, so that what must come true in the end can. */
   readonly #calm: () => void
 
-  get log(): SimulatedServer['data']['log'] {
-    return this.#server.data.log
+  get log(): SimulatedStore['data']['log'] {
+    return this.#store.data.log
+  }
+
+  close(): void {
+    this.#contexts.close()
+    this.#readSide?.close()
+  }
+
+  #makeReadSide({ definitions, open }: PlannedReadModels): ReadSide {
+    const file = open()
+    const database = new SimulatedDatabase(file, this.#network, (process) => {
+      const problem = models.check((what) => {
+        this.#tell(process.name, what)
+      })
+      if (problem) this.#fail(problem.kind, problem.message)
+      this.#check('always', this.#plan.always)
+    })
+    const models = new ReadModels(definitions, { database, open, log: this.log })
+    const close = () => {
+      models.close()
+      file.close()
+    }
+    return { definitions, database, models, close }
   }
 
   /** Runs to the end. @returns what went wrong. */
   async problem(): Promise<Problem | undefined> {
     for (const disk of this.#disks) this.#start(disk, 0)
     const isOver = () => this.#problem !== undefined || this.#isDone()
-    const isDone = await this.#scheduler.run(isOver, END_MS)
+    const isDone = await this.#scheduler.run(isOver, () => this.#endsAt)
     if (this.#problem) return this.#problem
     if (!isDone) return this.#unfinished()
     return (
@@ -194,9 +279,10 @@ class Run {
     process.isDurable = disk.starts > MAX_STARTS
     this.#scheduler.after(process, after, () => {
       if (disk.starts > 1) this.#tell(process.name, 'starts again')
-      const adapter = this.#server.connect(process)
-      const store = createStore(this.#plan.plant ? this.#plan.plant(adapter) : adapter)
+      const adapter = this.#store.connect(process)
+      const store = createStore(this.#plan.planted?.adapter?.(adapter) ?? adapter)
       void this.#follow(disk, store)
+      if (this.#readSide) void this.#project(disk, store, this.#readSide)
       for (const task of disk.tasks) void this.#execute(disk, store, task, process)
     })
   }
@@ -224,13 +310,23 @@ class Run {
       this.#tell(disk.name, `executes command ${String(number)}: ${nameOf(command)}`)
       try {
         const options = { metadata, key, needs }
-        call.outcome = await tryExecute(store, command as never, options as never)
+        const outcome: AnyOutcome = await this.#contexts.run(call, (watched) =>
+          tryExecute(store, watched as never, options as never),
+        )
+        call.outcome = this.#plan.planted?.outcome?.(outcome) ?? outcome
       } catch (error) {
         call.error = error
       }
       call.to = this.log.length
       const told = call.outcome?.ok === true ? (call.outcome.events as readonly { id: string }[]) : []
       if (this.#scheduler.draw.happens(0.2)) void this.#waitCaughtUp(disk, told.at(-1)?.id)
+      if (this.#readSide && this.#scheduler.draw.happens(0.2)) {
+        void this.#waitProjected(
+          disk,
+          this.#readSide,
+          call.outcome?.ok === true ? call.outcome.position : undefined,
+        )
+      }
       this.#tell(disk.name, `is told of command ${String(number)}: ${answerOf(call)}`)
       const isUnknown =
         isMnemeError(call.error) && (call.error.isRetryable || call.error.code === 'OUTCOME_UNKNOWN')
@@ -268,6 +364,54 @@ class Run {
     }
   }
 
+  /** Runs the projections in one process. */
+  async #project(disk: Disk, store: EventStore, { definitions, database }: ReadSide): Promise<void> {
+    const { process } = disk
+    const connected: Target = database.connect(process)
+    const target = (this.#plan.planted?.target?.(connected) ?? connected) as ProjectionTarget<unknown>
+    const projections = definitions.map(
+      (definition) => new DefinedProjection({ ...definition, target, clock: process }),
+    )
+    for (;;) {
+      try {
+        const running = await runProjections(store, projections, { lease: LEASE_MS })
+        Object.assign(disk, { running, projections })
+        return
+      } catch (error) {
+        // As a program that ends and is started again.
+        if (!isMnemeError(error) || !(error.isRetryable || error.code === 'OUTCOME_UNKNOWN')) {
+          this.#fail('blocked', `the projections of ${disk.name} do not start: ${String(error)}`)
+          return
+        }
+      }
+      await this.#pause(process, 50)
+    }
+  }
+
+  /** A caller who was told of a position finds it in the read models, once they have caught up. */
+  async #waitProjected(
+    { name, running, projections }: Disk,
+    { models }: ReadSide,
+    position: Position | undefined,
+  ): Promise<void> {
+    const { draw } = this.#scheduler
+    const isOfOne = position !== undefined && draw.happens(0.5)
+    const length = isOfOne ? this.log.findIndex((event) => event.position === position) + 1 : this.log.length
+    try {
+      if (isOfOne) await Promise.all(projections.map((projection) => projection.caughtUpTo(position)))
+      else await running?.caughtUp()
+    } catch {
+      return // it takes longer, or is blocked, which is reported where it is found
+    }
+    if (projections.length === 0) return
+    const behind = models.behind(length)
+    if (behind === undefined) return
+    this.#fail(
+      'caught up',
+      `${name} was told that ${behind} has caught up, but it lacks one of ${String(length)} events`,
+    )
+  }
+
   /** A caller who was told of an event and then waits for `caughtUp()` finds that the subscriber was given it. */
   async #waitCaughtUp({ name, seen, subscription }: Disk, id: string | undefined): Promise<void> {
     if (!subscription || !this.log.some((event) => event.id === id)) return
@@ -284,14 +428,16 @@ class Run {
   }
 
   #isDone(): boolean {
-    const isExecuted = this.#disks.every(({ tasks }) => tasks.size === 0) && this.#server.ghosts === 0
+    const isExecuted = this.#disks.every(({ tasks }) => tasks.size === 0) && this.#network.ghosts === 0
     if (!isExecuted) return false
     if (!this.#isCalm) {
       this.#isCalm = true
+      this.#endsAt = this.#scheduler.time + CALM_MS
       this.#calm()
       for (const { process } of this.#disks) process.pausedUntil = 0
     }
-    return this.#disks.every(({ seen }) => seen.length >= this.log.length)
+    const isSeen = this.#disks.every(({ seen }) => seen.length >= this.log.length)
+    return isSeen && this.#readSide?.models.behind(this.log.length) === undefined
   }
 
   #checkSeen(): Problem | undefined {
@@ -304,7 +450,10 @@ class Run {
     if (waiting.length > 0)
       return { kind: 'hangs', message: `commands that never end: ${waiting.join(', ')}` }
     const behind = this.#disks.filter(({ seen }) => seen.length < this.log.length).map(({ name }) => name)
-    return { kind: 'subscription', message: `${behind.join(', ')} did not get every event` }
+    if (behind.length > 0)
+      return { kind: 'subscription', message: `${behind.join(', ')} did not get every event` }
+    const projection = String(this.#readSide?.models.behind(this.log.length))
+    return { kind: 'read model', message: `projection '${projection}' does not handle every event` }
   }
 
   #check(kind: string, property: Property | undefined): void {
@@ -314,6 +463,10 @@ class Run {
       state: (stream) => history.stateAt(stream as unknown as AnyStream) as never,
       streams: history.streams(),
       events: this.log.length,
+      query: (sql, ...values) => {
+        if (!this.#readSide) throw new Error('there are no projections to query: give simulate some')
+        return this.#readSide.database.rows(sql, values) as never
+      },
     }
     try {
       const holds: unknown = property(world)
@@ -365,9 +518,15 @@ function answerOf({ outcome, error }: CallRecord): string {
 
 /** A process that was started so often does not crash any more, so that every run ends. */
 const MAX_STARTS = 20
+/** In how many of the runs the asynchronous contexts of callers are checked: on older runtimes they slow all promises down. */
+const CONTEXTS_CHECKED = 0.1
+/** The lease of the projections' workers: shorter than the longest pause. */
+const LEASE_MS = 1_000
 /** Commands begin within so many milliseconds. */
 const START_MS = 100
-/** Milliseconds of virtual time after which a run must have ended. */
+/** Milliseconds of virtual time after which all commands must have ended. */
 const END_MS = 120_000
+/** Milliseconds of virtual time, without faults, after which everything must have arrived. */
+const CALM_MS = 15_000
 /** How often a command with a key is executed while it is not known whether it happened. */
 const MAX_ATTEMPTS = 5

@@ -93,12 +93,12 @@ export class Scheduler {
     }
   }
 
-  /** Runs until `isOver` says so. @returns whether it did within so many milliseconds of virtual time. */
-  async run(isOver: () => boolean, limit: number): Promise<boolean> {
+  /** Runs until `isOver` says so. @returns whether it did before the end, in virtual time. */
+  async run(isOver: () => boolean, endsAt: () => number): Promise<boolean> {
     try {
       while (!isOver()) {
         const entry = this.#pop()
-        if (!entry || entry.at > limit) return false
+        if (!entry || entry.at > endsAt()) return false
         const { process } = entry
         if (entry.isCancelled || process.isGone) continue
         if (process.pausedUntil > entry.at) {

@@ -3,6 +3,9 @@ import type { Capabilities } from '../adapter/store-adapter.ts'
 import { checkOptions, checkWhole } from '../base/arguments.ts'
 import { InvalidArgumentError, isMnemeError } from '../base/errors.ts'
 import type { Boundary, Command } from '../model/command.ts'
+import { definedProjection, type Projection } from '../projections/projection.ts'
+import { defaultDriver } from '../stores/sqlite/driver.ts'
+import { driverOf } from '../stores/sqlite/projection-target.ts'
 import type { Problem } from './check.ts'
 import type { Draw } from './draw.ts'
 import { checkFaults, FAULT_NAMES, type FaultName, type Faults } from './faults.ts'
@@ -24,7 +27,13 @@ export interface SimulateOptions {
   readonly faults?: Faults | undefined
   /** What the simulated store can do. Default: everything except `truncation`. */
   readonly store?: Partial<Pick<Capabilities, 'severalStreams' | 'keys' | 'settlesAny'>> | undefined
-  /** Must hold after each append. */
+  /**
+   * Projections that all processes run, by leases. Their targets are replaced by one simulated SQLite database, with the
+   * driver of the first of them; so their handlers must be those of a SQLite target, and make their tables in `setup`.
+   * After each commit they must hold what their handlers make of the log, one event after the other, up to where they stand.
+   */
+  readonly projections?: readonly Projection[] | undefined
+  /** Must hold after each append, and after each commit of a projection. */
   readonly always?: Property | undefined
   /** Must hold when all commands are done and everything has arrived. */
   readonly eventually?: Property | undefined
@@ -73,9 +82,10 @@ export class SimulationError extends Error {
 }
 
 /**
- * Runs a program many times in virtual time: several processes that execute commands on one simulated store, while answers
- * get lost, appends arrive late, processes crash and clocks jump. Each outcome is checked against the log: what a command
- * stored is what it decides on the very history before it, once; what callers and subscribers were told is so.
+ * Runs a program many times in virtual time: several processes that execute commands on one simulated store and run
+ * projections, while answers get lost, writes arrive late, processes crash and clocks jump. Each outcome is checked against
+ * the log: what a command stored is what it decides on the very history before it, once; what callers and subscribers were
+ * told is so; read models are what their handlers make of the log.
  *
  * Nothing else may use Mneme in this process meanwhile: it would get the simulation's time.
  *
@@ -91,7 +101,7 @@ export class SimulationError extends Error {
  * ```
  */
 export async function simulate(options: SimulateOptions): Promise<SimulationReport> {
-  const { runs, ...plan } = checkSimulation(options)
+  const { runs, ...plan } = await checkSimulation(options)
   return simulateRuns(plan, runs)
 }
 
@@ -162,10 +172,12 @@ interface Counts {
   readonly failed: Record<string, number>
 }
 
-/** @throws InvalidArgumentError */
-export function checkSimulation(options: SimulateOptions): RunPlan & { readonly runs: number } {
+/** @throws InvalidArgumentError; OpenError if there is no driver for SQLite. */
+export async function checkSimulation(
+  options: SimulateOptions,
+): Promise<RunPlan & { readonly runs: number }> {
   const known = ['workload', 'runs', 'seed', 'processes', 'commands', 'faults', 'store'] as const
-  checkOptions(options, 'options', [...known, 'always', 'eventually'])
+  checkOptions(options, 'options', [...known, 'projections', 'always', 'eventually'])
   const { workload, always, eventually, store = {} } = options
   const {
     runs = 1_000,
@@ -188,9 +200,36 @@ export function checkSimulation(options: SimulateOptions): RunPlan & { readonly 
   return {
     ...{ runs, seed, processes, commands, workload, always, eventually },
     faults: checkFaults(options.faults),
+    readModels: await checkProjections(options.projections),
     capabilities: { severalStreams, keys, settlesAny, truncation: false, listsStreams: true },
     without: new Set(),
   }
+}
+
+async function checkProjections(projections: readonly Projection[] = []): Promise<RunPlan['readModels']> {
+  if (!Array.isArray(projections)) throw new InvalidArgumentError('projections', 'a list of projections')
+  const definitions = (projections as readonly Projection[]).map((projection, i) => {
+    const definition = definedProjection(projection)?.definition
+    const argument = `projections[${String(i)}]`
+    if (!definition) throw new InvalidArgumentError(argument, 'made by defineProjection')
+    if (definition.target.dialect !== 'sqlite') {
+      throw new InvalidArgumentError(
+        argument,
+        'a projection into SQLite: its handlers run in a simulated one',
+      )
+    }
+    return definition
+  })
+  const [first] = definitions
+  if (!first) return undefined
+  if (new Set(definitions.map(({ name }) => name)).size < definitions.length) {
+    throw new InvalidArgumentError(
+      'projections',
+      'of different names: all are kept in one simulated database',
+    )
+  }
+  const driver = driverOf(first.target) ?? (await defaultDriver())
+  return { definitions, open: () => driver(':memory:') }
 }
 
 const SEEDS = 2 ** 32

@@ -1,5 +1,5 @@
 import { OverloadedError, StoreClosedError } from '../base/errors.ts'
-import type { Position } from '../base/revision.ts'
+import type { Position, Revision } from '../base/revision.ts'
 import { watchPages } from './diagnostics.ts'
 import type {
   AppendRequest,
@@ -103,6 +103,11 @@ export class StoreCore {
 
   identity(): Promise<string> {
     return this.track(() => this.adapter.identity())
+  }
+
+  /** The heads of streams as of one moment, for a call that has entered. */
+  heads(streams: readonly string[]): Promise<readonly Revision[]> {
+    return this.adapter.heads(streams)
   }
 
   logHead(): Promise<Position | undefined> {

@@ -125,6 +125,51 @@ describe.each(places)('workers of $name', ({ open, problem }) => {
       expect(await place.balances()).toEqual(await folded(store))
     })
 
+    test('an idle worker handles everything again at once after a reset by its process, and at its next look after one by another', async () => {
+      const { store, target, another, ...place } = await open()
+      const clock = new ManualClock()
+      const projection = balances(target, { clock })
+      const running = await runProjections(store, [projection])
+      await deposit(store, 3)
+      await running.caughtUp()
+      await until(() => clock.pending.includes(look), 'it is idle')
+      for (const by of ['this process', 'another'] as const) {
+        // As another definition of the same projection does it.
+        if (by === 'this process') await balances((await another()).target).reset()
+        else {
+          await sql(
+            target,
+            `UPDATE PROJECTIONS SET generation = generation + 1, store = NULL, position = NULL, event_id = NULL, applied = 0`,
+          )
+          await sql(target, 'DELETE FROM balances')
+          clock.advance(look)
+        }
+        await running.caughtUp({ timeout: 25_000 })
+        await until(async () => (await projection.status(store)).handled === 3, `after a reset by ${by}`)
+        expect(await place.balances()).toEqual(await folded(store))
+      }
+      await running.stop()
+    })
+
+    test('a blocked projection goes on at once when its process unblocks it', async () => {
+      const { store, target, another } = await open()
+      const clock = new ManualClock()
+      let isBroken = true
+      const before = () => {
+        if (isBroken) throw new Error('broken')
+      }
+      const projection = balances(target, { clock, before, maxRetries: 0 })
+      const running = await runProjections(store, [projection])
+      await deposit(store, 1)
+      await expect(running.caughtUp()).rejects.toThrow('broken')
+      await standsBy(clock)
+      isBroken = false
+      // No time passes.
+      expect(await balances((await another()).target).unblock()).toBe(true)
+      await running.caughtUp({ timeout: 25_000 })
+      await running.stop()
+    })
+
     test('a worker keeps its lease while nothing happens, and stands by when it has lost it', async () => {
       const { store, target } = await open()
       const clock = new ManualClock()
@@ -200,9 +245,11 @@ function shiftedClock(target: ProjectionTarget<unknown>, milliseconds: number): 
   return faultyTarget(target, { rewrite: shifted })
 }
 
-/** Resolves when a worker waits to look for the lease again. */
+/** Resolves when a worker waits to look for the lease again, and no longer to renew it. */
 async function standsBy(clock: ManualClock): Promise<void> {
-  await until(() => clock.pending.some((pause) => pause <= look), 'it stands by')
+  const isStandby = () =>
+    clock.pending.some((pause) => pause <= look) && !clock.pending.some((pause) => pause > look)
+  await until(isStandby, 'it stands by')
 }
 
 /** A third of the lease later, the worker has renewed it, although it was about to expire. */

@@ -1,5 +1,7 @@
 import { defineAggregate, defineCommand, event, reject } from 'mneme'
+import { defineProjection } from 'mneme/projections'
 import type { SimulateOptions } from 'mneme/simulation'
+import { sqliteTarget } from 'mneme/sqlite'
 
 export const Account = defineAggregate({
   name: 'Account',
@@ -41,6 +43,28 @@ const withdraw = defineCommand({
   handle: ({ from, cover }, { amount }, { on }) => {
     if (from.balance + cover.balance < amount) return reject('not-covered')
     return on.from(Withdrawn({ amount }))
+  },
+})
+
+/** The balance of each account. No file of this name is ever opened: a simulation has a database of its own. */
+export const balances = defineProjection({
+  name: 'balances',
+  into: sqliteTarget('bank.db'),
+  from: [Account],
+  tables: ['balances'],
+  setup: (db, { tables }) =>
+    db.exec(`CREATE TABLE ${tables.balances} (account TEXT PRIMARY KEY, balance INT)`),
+  on: {
+    'Account.Deposited': ({ stream, data }, db, { tables }) => {
+      db.prepare(
+        `INSERT INTO ${tables.balances} VALUES (?, ?) ON CONFLICT DO UPDATE SET balance = balance + excluded.balance`,
+      ).run(stream, data.amount)
+    },
+    'Account.Withdrawn': ({ stream, data }, db, { tables }) => {
+      db.prepare(
+        `INSERT INTO ${tables.balances} VALUES (?, ?) ON CONFLICT DO UPDATE SET balance = balance + excluded.balance`,
+      ).run(stream, -data.amount)
+    },
   },
 })
 

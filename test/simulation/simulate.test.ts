@@ -1,8 +1,28 @@
 import { defineClaim, defineCommand, reject } from 'mneme'
+import { defineProjection } from 'mneme/projections'
+import { postgresTarget } from 'mneme/postgres'
+import { sqliteTarget } from 'mneme/sqlite'
 import { describe, expect, test } from 'vitest'
 
 import { simulate, SimulationError, type SimulateOptions } from 'mneme/simulation'
-import { Account, bank, deposit } from './bank.ts'
+import { DefinedProjection, definedProjection } from '../../src/projections/projection.ts'
+import { Account, balances, bank, deposit } from './bank.ts'
+
+/** Sets aside every deposit of a round amount. */
+const fussy = defineProjection({
+  name: 'fussy',
+  into: sqliteTarget('bank.db'),
+  from: [Account],
+  setup: (db) => db.exec('CREATE TABLE deposits (id TEXT, amount INT)'),
+  onError: 'park',
+  retry: { maxRetries: 1, maxDelay: 1 },
+  on: {
+    'Account.Deposited': ({ id, data }, db) => {
+      db.prepare('INSERT INTO deposits VALUES (?, ?)').run(id, data.amount)
+      if (data.amount % 10 === 0) throw new Error('a round amount')
+    },
+  },
+})
 
 describe('a correct program', () => {
   test.each<[string, Partial<SimulateOptions>]>([
@@ -64,8 +84,27 @@ describe('a correct program', () => {
     expect(report.outcomes.accepted).toBeGreaterThan(0)
   })
 
+  test('read models follow the log through every fault', async () => {
+    const inTables = (table: string) => `(SELECT SUM(balance) FROM ${table})`
+    const report = await simulate({
+      ...bank,
+      projections: [balances, fussy],
+      seed: 1,
+      runs: 20,
+      eventually: (world) => {
+        const [row] = world.query<{ readonly sum: number }>(`SELECT ${inTables('balances')} AS sum`)
+        const states = ['a', 'b', 'c', 'd'].map((account) => world.state(Account(account)).balance)
+        return (
+          row?.sum === states.reduce((one, other) => one + other) ||
+          'the balances are not those of the states'
+        )
+      },
+    })
+    expect(report.events).toBeGreaterThan(100)
+  })
+
   test('every fault strikes', async () => {
-    const { faults } = await simulate({ ...bank, runs: 60, seed: 2 })
+    const { faults } = await simulate({ ...bank, projections: [balances], runs: 40, seed: 2 })
     expect(Object.entries(faults).filter(([, count]) => count === 0)).toEqual([])
   })
 })
@@ -87,6 +126,33 @@ describe('a failure', () => {
 
   test('a decision that is not pure is found', async () => {
     await expect(simulate(failing)).rejects.toMatchObject({ name: 'SimulationError' })
+  })
+
+  test('a projection that keeps something outside of its tables is found', async () => {
+    let count = 0
+    const counting = defineProjection({
+      name: 'counting',
+      into: sqliteTarget('bank.db'),
+      from: [Account],
+      tables: ['counting'],
+      setup: (db, { tables }) => db.exec(`CREATE TABLE ${tables.counting} (count INT)`),
+      on: {
+        'Account.Deposited': (_, db, { tables }) => {
+          db.prepare(`INSERT INTO ${tables.counting} VALUES (?)`).run(++count)
+        },
+      },
+    })
+    const error = simulate({ ...bank, projections: [counting], seed: 1 })
+    await expect(error).rejects.toMatchObject({ kind: 'read model' })
+    await expect(error).rejects.toThrow("table 'counting' has")
+  })
+
+  test('a projection that is blocked is told with what its handler threw', async () => {
+    const { name, definition } = definedProjection(fussy)!
+    const blocking = new DefinedProjection({ ...definition, onError: 'block' })
+    const error = simulate({ ...bank, projections: [blocking], seed: 1 })
+    await expect(error).rejects.toMatchObject({ kind: 'blocked' })
+    await expect(error).rejects.toThrow(`projection '${name}' is blocked: a round amount`)
   })
 
   const overdrawn: SimulateOptions = {
@@ -134,5 +200,11 @@ describe('a failure', () => {
     await expect(wrong({ faults: { earthquake: 1 } })).rejects.toThrow('earthquake')
     await expect(wrong({ workload: undefined })).rejects.toThrow('workload')
     await expect(wrong({ seed: -1 })).rejects.toThrow('seed')
+    await expect(wrong({ projections: balances })).rejects.toThrow('projections')
+    await expect(wrong({ projections: [balances, balances] })).rejects.toThrow('different names')
+    const { definition } = definedProjection(balances)!
+    const target = postgresTarget('postgres://nowhere/bank') as typeof definition.target
+    const elsewhere = new DefinedProjection({ ...definition, target })
+    await expect(wrong({ projections: [elsewhere] })).rejects.toThrow('SQLite')
   })
 })

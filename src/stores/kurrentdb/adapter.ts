@@ -48,7 +48,7 @@ export async function kurrentdbAdapter(
       append: (request, signal) => appender.append(request, signal),
       read: (request) => reader.stream(request),
       readAll: (request) => reader.all(request),
-      head: (stream) => reader.head(stream),
+      heads: (streams) => reader.heads(streams),
       logHead: () => reader.logHead(),
       idAt: (position) => locator.idAt(parseLogPosition(position, 'from')),
       subscribe: subscriptionsTo(calls, reader, locator),

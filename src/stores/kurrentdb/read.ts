@@ -1,4 +1,10 @@
-import { InvalidArgumentError, StoreFailedError, StreamDeletedError } from '../../base/errors.ts'
+import {
+  ConflictError,
+  InvalidArgumentError,
+  OpenError,
+  StoreFailedError,
+  StreamDeletedError,
+} from '../../base/errors.ts'
 import type { Position, Revision } from '../../base/revision.ts'
 import type { Direction, ReadAllRequest, ReadRequest, StoredEvent } from '../../adapter/store-adapter.ts'
 import type { Calls } from './connection.ts'
@@ -7,7 +13,7 @@ import { asMnemeError, faultOf } from './errors.ts'
 import { clientFilter, isExact, isNothing, serverFilter } from './filter.ts'
 import { PageSize, readPage, type Page } from './page.ts'
 import { isTransient, retryUntilReached } from './retry.ts'
-import { isSamePosition, parseLogPosition } from './position.ts'
+import { formatLogPosition, isSamePosition, parseLogPosition } from './position.ts'
 import { ReadAhead } from './read-ahead.ts'
 import { toStored } from './rows.ts'
 
@@ -36,6 +42,59 @@ export class Reader {
     if (page === undefined) return 'none'
     const [last] = page.records
     return last ? Number(last.revision) : this.#headOfEmptied(stream)
+  }
+
+  /**
+   * The heads of several streams as of one moment: how they stood at what is the end of the log when this begins, since the
+   * server shows a record only when all up to it are indexed. If that cannot be known, all are asked until none has changed.
+   */
+  async heads(streams: readonly string[]): Promise<readonly Revision[]> {
+    if (streams.length < 2) return Promise.all(streams.map((stream) => this.head(stream)))
+    const end = await this.#endOfLog()
+    if (end === undefined) return this.#unchangedHeads(streams)
+    const heads = await Promise.all(streams.map((stream) => this.#headAt(stream, end)))
+    return heads.every((head) => head !== undefined) ? heads : this.#unchangedHeads(streams)
+  }
+
+  /** The end of the log; `undefined` if it is empty, or this user may not read it. */
+  async #endOfLog(): Promise<Position | undefined> {
+    try {
+      return await this.logHead()
+    } catch (error) {
+      if (error instanceof OpenError && error.reason === 'access-denied') return undefined
+      throw error
+    }
+  }
+
+  /** The head that a stream had at a position of the log; `undefined` if the server does not tell where its events lie. */
+  async #headAt(stream: string, end: Position): Promise<Revision | undefined> {
+    for (let from: number | undefined, count = 1; ; count = 100) {
+      const page = await this.page(stream, { direction: 'backwards', from, count })
+      if (page === undefined) return 'none'
+      const last = page.records.at(-1)
+      // What lay below was erased, which folding the stream will find.
+      if (!last) return from ?? this.#headOfEmptied(stream)
+      if (!last.position) return undefined
+      const there = page.records.find(({ position }) => formatLogPosition(position!) <= end)
+      if (there) return Number(there.revision)
+      if (last.revision === 0n) return 'none'
+      from = Number(last.revision) - 1
+    }
+  }
+
+  /** The heads of streams once two readings of all of them agree: revisions only rise, so all stood there in between. */
+  async #unchangedHeads(streams: readonly string[]): Promise<readonly Revision[]> {
+    let before: readonly Revision[] = []
+    for (let attempt = 1; ; attempt++) {
+      const heads = await Promise.all(streams.map((stream) => this.head(stream)))
+      const changed = heads.findIndex((head, i) => head !== before[i])
+      if (changed < 0) return heads
+      if (attempt === MAX_HEAD_READINGS) {
+        const [expected, actual] = [before[changed]!, heads[changed]!]
+        throw new ConflictError({ stream: streams[changed]!, expected, actual })
+      }
+      before = heads
+    }
   }
 
   /** The position of the last event of the log. */
@@ -282,6 +341,8 @@ function spanOf(direction: Direction, from: number | undefined, to: number | und
   return from === undefined ? Infinity : from - to + 1
 }
 
+/** How often the heads of several streams are read before they count as changing too fast. */
+const MAX_HEAD_READINGS = 100
 /** All but the server's own events. */
 const USERS_AND_STORE = { filterOn: 'streamName', regex: '\\A(?!\\$)' } as const
 

@@ -50,7 +50,7 @@ export function memoryAdapter(data = new MemoryData()): StoreAdapter {
     read: (request) => pagesOfStream(data, request),
     readAll: (request) => pagesOfAll(data, request),
     streams: (request) => pagesOfStreams(data, request),
-    head: (stream) => Promise.resolve(headOf(data, stream)),
+    heads: (streams) => Promise.resolve(streams.map((stream) => headOf(data, stream))),
     logHead: () => Promise.resolve(data.log.at(-1)?.position),
     idAt: (position) => Promise.resolve(idAt(data, position)),
     subscribe: tailLog(sourceOf(data)),

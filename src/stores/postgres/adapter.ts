@@ -68,7 +68,7 @@ export async function postgresAdapter(
     read: (request) => reader.stream(request),
     readAll: (request) => reader.all(request),
     streams: (request) => reader.streams(request),
-    head: (stream) => reader.head(stream),
+    heads: (streams) => reader.heads(streams),
     logHead: () => reader.logHead(),
     idAt: (position) => reader.idAt(position),
     subscribe: tailLog({

@@ -92,6 +92,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
       HOME: schema,
       PROJECTIONS: `${schema}.projections`,
       PARKED: `${schema}.parked`,
+      TIMERS: `${schema}.timers`,
       VERSIONS: `${schema}.projection_versions`,
     }
   }
@@ -329,4 +330,4 @@ function constant(value: TargetValue): string {
   return typeof value === 'number' ? String(value) : literal(value)
 }
 
-const WORDS = /\$\d+|('?)\b(NOW|STANDS|PINNED|CLAIMED|HOME|PROJECTIONS|PARKED|VERSIONS)\b\1/g
+const WORDS = /\$\d+|('?)\b(NOW|STANDS|PINNED|CLAIMED|HOME|PROJECTIONS|PARKED|TIMERS|VERSIONS)\b\1/g

@@ -19,7 +19,7 @@ import type { History } from './history.ts'
 import { checkPosition, FIRST, formatNumber, LAST, movedBy, numberOf, positionOf } from './position.ts'
 import {
   AT_HORIZON,
-  HEAD,
+  HEADS,
   HORIZON,
   HORIZON_BEHIND,
   ID_AT,
@@ -31,7 +31,7 @@ import {
 import { Selection } from './filter.ts'
 import { type Ask, type Page, pageOf, Pager } from './pages.ts'
 import { PollTimeout } from './poll-timeout.ts'
-import type { Call, Parameter, Row } from './wire.ts'
+import { type Call, type Parameter, type Row, texts } from './wire.ts'
 
 /** How long reading waits, in milliseconds. */
 export interface ReadSettings {
@@ -63,9 +63,10 @@ export class Reader {
     this.#pollTimeout = new PollTimeout(pollTimeout)
   }
 
-  async head(stream: string): Promise<Revision> {
-    const [row] = await this.#ask(HEAD, [stream])
-    return row ? Number(row[0]) : 'none'
+  /** The heads of streams as of the snapshot of one statement. */
+  async heads(streams: readonly string[]): Promise<Revision[]> {
+    const rows = await this.#ask(HEADS, [texts(streams)])
+    return rows.map(([revision]) => (revision === null ? 'none' : Number(revision)))
   }
 
   async logHead(): Promise<Position | undefined> {

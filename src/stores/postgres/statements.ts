@@ -83,7 +83,10 @@ export const NOTIFY_LISTENERS = `SELECT set_config('synchronous_commit', 'off', 
 /** The same in any case. */
 export const NOTIFY = `SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)`
 
-export const HEAD = 'SELECT revision FROM SCHEMA.events WHERE stream = $1 ORDER BY revision DESC LIMIT 1'
+/** The heads of streams ($1), in the order given. */
+export const HEADS = `SELECT
+  (SELECT revision FROM SCHEMA.events WHERE stream = named.stream ORDER BY revision DESC LIMIT 1)
+  FROM unnest($1::text[]) WITH ORDINALITY AS named (stream, place) ORDER BY place`
 
 /**
  * The streams from a name ($1) on, and below another if there is one: PostgreSQL cannot skip to the next name of an index by

@@ -33,7 +33,7 @@ export function sqliteAdapter(file: SharedFile, busyTimeout: number): StoreAdapt
     read: (request) => streamPages(connection, request, busyTimeout),
     readAll: (request) => allPages(connection, request, busyTimeout),
     streams: (request) => streamsPages(connection, request, busyTimeout),
-    head: (stream) => reading((sql) => headOf(sql, stream)),
+    heads: (streams) => reading((sql) => streams.map((stream) => headOf(sql, stream))),
     logHead: async () => {
       const position = await reading(logHeadOf)
       return position > 0 ? formatPosition(position) : undefined

@@ -1,23 +1,21 @@
 import { checkOptions } from '../../base/arguments.ts'
 import { InvalidArgumentError, StoreClosedError } from '../../base/errors.ts'
 import {
-  causesOf,
-  HandlerMisuse,
   type ProjectionTarget,
   refusedQuery,
   type TargetQuery,
   type TargetRow,
-  type TargetStep,
   type TargetSteps,
   transactionEnded,
   type TargetValue,
 } from '../../adapter/projection-target.ts'
 import { HandlerHandle } from '../../adapter/handler-handle.ts'
-import { faultOf, isBusy, isOfFile, isOfQuery, isReadOnly, retryBusy } from './errors.ts'
+import { isOfQuery, isReadOnly, retryBusy } from './errors.ts'
 import type { Connection } from './connection.ts'
-import type { SqliteDatabase } from './driver.ts'
+import type { SqliteDatabase, SqliteDriver } from './driver.ts'
 import { checkFileOptions, type FileOptions, type OpenSettings, parseLocation } from './options.ts'
 import { openShared, type SharedFile } from './shared-file.ts'
+import { rowsOf, runAll } from './target-steps.ts'
 
 /**
  * Keeps read models in a SQLite file: that of the store, or another one. The file is opened at the first use.
@@ -41,6 +39,11 @@ export function sqliteTarget<Database extends SqliteDatabase = SqliteDatabase>(
   return new SqliteTarget<Database>(parseLocation(location), checkFileOptions(options))
 }
 
+/** The driver that a target was made with, if it was given one. */
+export function driverOf(target: ProjectionTarget<unknown>): SqliteDriver | undefined {
+  return target instanceof SqliteTarget ? target.driver : undefined
+}
+
 class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<Database> {
   readonly dialect = 'sqlite'
   readonly #path: string
@@ -52,6 +55,10 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
   constructor(path: string, settings: OpenSettings) {
     this.#path = path
     this.#settings = settings
+  }
+
+  get driver(): SqliteDriver | undefined {
+    return this.#settings.driver
   }
 
   async transaction<T>(
@@ -126,22 +133,6 @@ function thrown(error: Error): never {
   throw error
 }
 
-/** Runs steps to their end, synchronously. @throws what a step throws; a failure of the file as one of Mneme's errors. */
-function runAll<T>(steps: TargetSteps<T>, query: (asked: TargetQuery) => TargetRow[]): T {
-  try {
-    let step = steps.next()
-    while (!step.done) {
-      step = 'sql' in step.value ? steps.next(query(step.value)) : refuse(steps, step.value.returned)
-    }
-    return step.value
-  } catch (error) {
-    // Also if a handler, or its query builder, has wrapped it.
-    const fault = [...causesOf(error)].find(isOfFile)
-    if (fault === undefined) throw error
-    throw isBusy(fault) ? (fault as Error) : faultOf(fault)
-  }
-}
-
 /** @throws InvalidArgumentError if the query is wrong or writes; what the driver throws if the file failed. */
 function askUsersQuery(
   connection: Connection,
@@ -183,67 +174,7 @@ function onlyReads(cause?: unknown): InvalidArgumentError {
   return new InvalidArgumentError('sql', { message }, { cause })
 }
 
-function rowsOf(connection: Connection, { sql, values }: TargetQuery): TargetRow[] {
-  const { text, order, givesRows } = translate(sql)
-  const inOrder = order.map((n) => values[n - 1] ?? null)
-  try {
-    const statement = connection.prepare(text)
-    // better-sqlite3 throws if a statement that returns no rows is asked for them.
-    if (givesRows) return statement.all(...inOrder) as TargetRow[]
-    statement.run(...inOrder)
-    return []
-  } catch (error) {
-    throw isBusy(error) ? error : faultOf(error)
-  }
-}
-
 /** Rows of node:sqlite have no prototype, which shows when they are printed or compared. */
 function plainRow(row: unknown): TargetRow {
   return { ...(row as TargetRow) }
-}
-
-/** A query in SQLite's SQL. The drivers share no form of numbered parameters: values are passed in the order of use. */
-function translate(sql: string): Translation {
-  let translation = translations.get(sql)
-  if (!translation) {
-    const order: number[] = []
-    const text = sql.replace(WORDS, (word, parameter?: string) => {
-      if (parameter === undefined) return TEXTS[word] ?? word
-      order.push(Number(parameter))
-      return '?'
-    })
-    translation = { text, order, givesRows: /^\s*SELECT|\bRETURNING\b/.test(text) }
-    translations.set(sql, translation)
-  }
-  return translation
-}
-
-interface Translation {
-  readonly text: string
-  readonly order: readonly number[]
-  readonly givesRows: boolean
-}
-
-/** Only Mneme's own queries, so it stays small. */
-const translations = new Map<string, Translation>()
-
-/** Refuses a promise: it would be settled after the end of the transaction. */
-function refuse<T>(steps: TargetSteps<T>, returned: unknown): IteratorResult<TargetStep, T> {
-  // Its rejection must not become an unhandled one.
-  Promise.resolve(returned).catch(() => undefined)
-  return steps.throw(new HandlerMisuse('synchronous, as everything is in SQLite, but it returned a promise'))
-}
-
-const WORDS = /\$(\d+)|\b(?:NOW|STANDS|PINNED|CLAIMED|PROJECTIONS|PARKED|VERSIONS)\b/g
-
-const TEXTS: Readonly<Record<string, string | undefined>> = {
-  // An ended transaction is noticed before the query.
-  STANDS: '1',
-  // A write transaction excludes all other writers.
-  PINNED: '',
-  CLAIMED: '',
-  NOW: "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
-  PROJECTIONS: 'mneme_projections',
-  PARKED: 'mneme_parked',
-  VERSIONS: 'mneme_projection_versions',
 }

@@ -10,7 +10,7 @@ export function changed(adapter: StoreAdapter, changes: Partial<StoreAdapter>): 
     read: (request) => adapter.read(request),
     readAll: (request) => adapter.readAll(request),
     ...(adapter.streams && { streams: (request) => adapter.streams!(request) }),
-    head: (stream) => adapter.head(stream),
+    heads: (streams) => adapter.heads(streams),
     logHead: () => adapter.logHead(),
     idAt: (position) => adapter.idAt(position),
     subscribe: (request) => adapter.subscribe(request),

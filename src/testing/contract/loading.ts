@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { load } from '../../execution/load.ts'
 import { execute } from '../../execution/execute.ts'
 import { Account, deposit, depositDirectly, transfer } from './accounts.ts'
+import { watchPages } from './faults.ts'
 import type { Prove } from './prove.ts'
 import { upTo } from './sample-events.ts'
 
@@ -68,6 +69,27 @@ export function loading(prove: Prove): void {
       }
       await moving
       assert.deepEqual([...(await load(store, streams)).revisions.values()], [30, 30])
+    },
+  )
+
+  prove(
+    'R5: load of three streams ends beside a writer that changes all of them between any two reads',
+    { needs: ['severalStreams'] },
+    async (store, realm) => {
+      const other = await realm.open()
+      const streams = ['a', 'b', 'c'].map((id) => Account(id))
+      const change = async () => {
+        const events = [Account.events.Deposited({ amount: 1 })]
+        await other.append(streams.map((stream) => ({ stream, events })))
+      }
+      await change()
+      const disturbed = await realm.open(watchPages({ pages: [], returns: 0 }, change))
+      for (const _ of upTo(3)) {
+        const { state, revisions } = await load(disturbed, { all: streams })
+        const [revision] = revisions.values()
+        assert.deepEqual([...revisions.values()], [revision, revision, revision])
+        for (const { balance } of state.all) assert.equal(balance, Number(revision) + 1)
+      }
     },
   )
 }

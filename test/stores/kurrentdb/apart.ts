@@ -91,7 +91,7 @@ export function setApart(adapter: StoreAdapter, { prefix, floor: floorPlace }: A
       for await (const page of adapter.read({ ...given, stream: outside(given.stream) })) yield page.map(own)
     },
     readAll: all,
-    head: (stream) => adapter.head(outside(stream)),
+    heads: (streams) => adapter.heads(streams.map(outside)),
     logHead: async () => {
       const head = await adapter.logHead()
       return head !== undefined && isAbove(head) ? head : undefined

@@ -11,6 +11,7 @@ import {
   behindProxy,
   fateOf,
   happened,
+  headOf,
   logOf,
   times,
   uncaught,
@@ -122,7 +123,10 @@ describe(`an append ${where}`, () => {
       test('expected exactly where it was: is settled, and one copy is there', async () => {
         const missed = uncaught()
         const [a, b] = [unique('a'), unique('b')]
-        const struck = await struckBy(mishaps[mishap]!, async (direct) => (await direct.head(a)) !== 'none')
+        const struck = await struckBy(
+          mishaps[mishap]!,
+          async (direct) => (await headOf(direct, a)) !== 'none',
+        )
         const { adapter, direct, ended } = struck
         const request = kinds[kind]!(a, b, 'none')
         const { value, error } = await fateOf(adapter.append(request))
@@ -138,7 +142,7 @@ describe(`an append ${where}`, () => {
           positions: log.map(({ position }) => position),
         })
         // And it goes on.
-        const next = appendOf({ [a]: await direct.head(a) }, [happened(a)])
+        const next = appendOf({ [a]: await headOf(direct, a) }, [happened(a)])
         expect(await adapter.append(next)).toMatchObject({ kind: 'appended' })
         expect(missed).toEqual([])
       })
@@ -148,7 +152,7 @@ describe(`an append ${where}`, () => {
         async (expected) => {
           const missed = uncaught()
           const [a, b] = [unique('a'), unique('b')]
-          const struck = await struckBy(mishaps[mishap]!, async (direct) => (await direct.head(a)) !== 0)
+          const struck = await struckBy(mishaps[mishap]!, async (direct) => (await headOf(direct, a)) !== 0)
           const { adapter, direct, ended } = struck
           await direct.append(appendOf({ [a]: 'none', [b]: 'none' }, [happened(a), happened(b)]))
           const request = kinds[kind]!(a, b, expected)

@@ -8,6 +8,7 @@ import {
   behindProxy,
   fateOf,
   happened,
+  headOf,
   isPending,
   logOf,
   opened,
@@ -77,7 +78,7 @@ describe('on the stand-in', () => {
     ]
     const [a, b] = [unique('a'), unique('b')]
     for (const events of [[happened(a)], times(3, () => happened(a)), [happened(a), happened(b)]]) {
-      const [head, second] = [await other.head(a), await other.head(b)]
+      const [head, second] = [await headOf(other, a), await headOf(other, b)]
       const held = server.faults.holdNextWrite('after')
       const conditions = { [a]: head, ...(events.some(({ stream }) => stream === b) && { [b]: second }) }
       const appending = fateOf(adapter.append(appendOf(conditions, events)))
@@ -167,7 +168,7 @@ describe('on the stand-in', () => {
         expect(await adapter.append(both)).toMatchObject({ kind: 'appended' })
       }
       server.faults.nextRead({ kind }, 2)
-      expect(await adapter.head(a)).toBe(3)
+      expect(await headOf(adapter, a)).toBe(3)
       server.faults.nextRead({ kind }, 2)
       expect(await logOf(adapter, [a])).toHaveLength(4)
 
@@ -202,7 +203,7 @@ describe('on the stand-in', () => {
     expect(error).toMatchObject({ code: 'CANNOT_OPEN', reason: 'access-denied' })
     server.faults.nextRead({ kind: 'access-denied' })
     expect(await fateOf(streamOf(adapter, a))).toMatchObject({ code: 'CANNOT_OPEN' })
-    expect(await adapter.head(a)).toBe('none')
+    expect(await headOf(adapter, a)).toBe('none')
   })
 
   test('a server that is away: what did not arrive waits for it, or is STORE_UNAVAILABLE in time', async () => {
@@ -214,7 +215,7 @@ describe('on the stand-in', () => {
     await adapter.append(appendOf({ [a]: 'none', [b]: 'none' }, [happened(a), happened(b)]))
     await server.stop()
     // The driver has noticed by the time that a call is retried.
-    const [first, known] = [fateOf(adapter.head(a)), clock.retries]
+    const [first, known] = [fateOf(headOf(adapter, a)), clock.retries]
     await until(() => clock.retries > known, 'the driver has noticed')
     const calls = [
       first,
@@ -222,7 +223,7 @@ describe('on the stand-in', () => {
       fateOf(adapter.append(appendOf({ [b]: 'any' }, [happened(b)]))),
       fateOf(streamOf(adapter, a)),
       fateOf(logOf(adapter)),
-      fateOf(adapter.head(a)),
+      fateOf(headOf(adapter, a)),
       fateOf(adapter.append(appendOf({ [a]: 0 }, []))),
     ]
     const before = clock.retries
@@ -244,7 +245,7 @@ describe('on the stand-in', () => {
     expect(await streamOf(adapter, many)).toHaveLength(200)
 
     await server.stop()
-    const [second, noticed] = [fateOf<unknown>(adapter.head(a)), clock.retries]
+    const [second, noticed] = [fateOf<unknown>(headOf(adapter, a)), clock.retries]
     await until(() => clock.retries > noticed, 'the driver has noticed')
     const vain = [
       () => adapter.append(appendOf({ [a]: 1 }, [happened(a)])),
@@ -272,7 +273,7 @@ describe('on the stand-in', () => {
     const clock = new JumpingClock()
     const adapter = await opened(server.connectionString, DEADLINE, clock)
     await server.stop()
-    const [first, known] = [fateOf(adapter.head(unique())), clock.retries]
+    const [first, known] = [fateOf(headOf(adapter, unique())), clock.retries]
     await until(() => clock.retries > known, 'the driver has noticed')
     // Of some the ids were given, so that they go by themselves.
     for (const ids of ['made', 'given'] as const) {
@@ -326,7 +327,7 @@ describe(`64 callers ${where}`, () => {
     const { appends, streams } = await largeAppends(proxy, adapter)
     end(proxy)
     for (const { error } of await Promise.all(appends)) expect(error).toBe(undefined)
-    for (const stream of streams) expect(await direct.head(stream)).toBe(0)
+    for (const stream of streams) expect(await headOf(direct, stream)).toBe(0)
     expect(missed).toEqual([])
   })
 
@@ -345,7 +346,7 @@ describe(`64 callers ${where}`, () => {
       await sleep(20)
       clock.jump(DEADLINE / 2)
       for (const { error } of await Promise.all(appends)) expect(error).toBe(undefined)
-      for (const stream of streams) expect(await direct.head(stream)).toBe(0)
+      for (const stream of streams) expect(await headOf(direct, stream)).toBe(0)
       await sleep(50)
       expect(missed).toEqual([])
     },
@@ -469,7 +470,7 @@ describe(`64 callers ${where}`, () => {
         times(100, () => happened(stream)),
       ),
     )
-    for (const read of [() => adapter.head(stream), () => streamOf(adapter, stream)]) {
+    for (const read of [() => headOf(adapter, stream), () => streamOf(adapter, stream)]) {
       await read()
       const links = proxy.hold()
       proxy.mute()

@@ -9,6 +9,7 @@ import { FAR_DEADLINE_MS, JumpingClock } from './jumping-clock.ts'
 import {
   appendOf,
   happened,
+  headOf,
   logOf,
   opened,
   ownServer,
@@ -133,12 +134,12 @@ describe('stores', () => {
       for (let i = 0; i < 40; i++) await reader.next()
       await until(() => server.faults.reads - before === 3, 'the page after the one at hand is read')
       let heads = 0
-      for (; heads < 20; heads++) await adapter.head(stream)
+      for (; heads < 20; heads++) await headOf(adapter, stream)
       expect(server.faults.reads - before - heads).toBe(3)
       for (let i = 0; i < 64; i++) await reader.next()
       await until(() => server.faults.reads - before - heads === 4, 'the next page is read')
       await reader.return?.()
-      for (; heads < 40; heads++) await adapter.head(stream)
+      for (; heads < 40; heads++) await headOf(adapter, stream)
       expect(server.faults.reads - before - heads).toBe(4)
     }
   })
@@ -156,7 +157,7 @@ describe('stores', () => {
       const before = server.faults.reads
       await call()
       // What is asked for beyond the answer would come now.
-      await adapter.head(stream)
+      await headOf(adapter, stream)
       return server.faults.reads - before - 1
     }
     const all = { direction: 'forwards', to: undefined, limit: 2, after: undefined } as const

@@ -1,5 +1,5 @@
 import { KurrentDBClient } from '@kurrent/kurrentdb-client'
-import { createStore, type EventStore, type ExpectedRevision } from 'mneme'
+import { createStore, type EventStore, type ExpectedRevision, type Revision } from 'mneme'
 import type { AppendVerdict } from 'mneme/adapter'
 import { onTestFinished } from 'vitest'
 
@@ -93,6 +93,11 @@ export function appendOf(
 ): AppendRequest {
   const conditions = Object.entries(expectations).map(([stream, expected]) => ({ stream, expected }))
   return { conditions, events, keys: [], ids: 'made', ...rest }
+}
+
+export async function headOf(adapter: StoreAdapter, stream: string): Promise<Revision> {
+  const [head] = await adapter.heads([stream])
+  return head!
 }
 
 export async function streamOf(adapter: StoreAdapter, stream: string): Promise<StoredEvent[]> {

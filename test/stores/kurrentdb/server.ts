@@ -17,6 +17,9 @@ delete process.env.SSL_CERT_DIR
 /** The server that the tests were given, by a connection string. */
 export const realServer = process.env.MNEME_TEST_KURRENTDB
 
+/** What differs from the other stores. */
+export const capabilities = { settlesAny: false, truncation: true, listsStreams: false }
+
 /** An adapter over a server. */
 export async function adapterOf(
   connectionString: string,

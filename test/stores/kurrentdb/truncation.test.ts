@@ -10,6 +10,7 @@ import {
   appendOf,
   fateOf,
   happened,
+  headOf,
   logOf,
   opened,
   ownServer,
@@ -72,7 +73,7 @@ describe(`a stream whose beginning is gone, ${where}`, () => {
       } as const
       for await (const page of adapter.read(all)) backwards.push(...revisionsOf(page))
       expect(backwards).toEqual(left.toReversed())
-      expect(await adapter.head(stream)).toBe(4)
+      expect(await headOf(adapter, stream)).toBe(4)
 
       // Read from its beginning, it is told from one that never was.
       const pages: number[] = []
@@ -105,10 +106,10 @@ describe(`a stream whose beginning is gone, ${where}`, () => {
     await age(2_100)
     await adapter.append(appendOf({ [stream]: 2 }, [happened(stream)]))
     expect(revisionsOf(await streamOf(adapter, stream))).toEqual([3])
-    expect(await adapter.head(stream)).toBe(3)
+    expect(await headOf(adapter, stream)).toBe(3)
     await age(2_100)
     expect(await streamOf(adapter, stream)).toEqual([])
-    expect(await adapter.head(stream)).toBe(3)
+    expect(await headOf(adapter, stream)).toBe(3)
     expect(await adapter.append(appendOf({ [stream]: 'none' }, [happened(stream)]))).toMatchObject({
       ...{ kind: 'conflict', actual: 3 },
     })
@@ -201,7 +202,7 @@ describe(`a deleted stream, ${where}`, () => {
   test('that can begin again: stands at none, reads as one whose beginning is gone, and goes on', async () => {
     const { adapter, stream, client } = await cutting(3)
     await client.deleteStream(stream)
-    expect(await adapter.head(stream)).toBe('none')
+    expect(await headOf(adapter, stream)).toBe('none')
     expect(await streamOf(adapter, stream)).toEqual([])
     expect(await adapter.append(appendOf({ [stream]: 1 }, [happened(stream)]))).toMatchObject({
       // Where it stood before: the server does not say that it was deleted.
@@ -216,7 +217,7 @@ describe(`a deleted stream, ${where}`, () => {
     })
     const appended = await adapter.append(appendOf({ [stream]: 'none' }, [happened(stream)]))
     expect(appended).toMatchObject({ kind: 'appended', revisions: [3] })
-    expect(await adapter.head(stream)).toBe(3)
+    expect(await headOf(adapter, stream)).toBe(3)
     expect(revisionsOf(await streamOf(adapter, stream))).toEqual([3])
     expect(await adapter.append(appendOf({ [stream]: 'none' }, [happened(stream)]))).toMatchObject({
       ...{ kind: 'conflict', actual: 3 },
@@ -283,7 +284,7 @@ describe(`a deleted stream, ${where}`, () => {
     expect(await adapter.append(appendOf({ [stream]: 2 }, []))).toEqual(conflict)
     expect(await adapter.append(appendOf({ [other]: 'none', [stream]: 2 }, []))).toEqual(conflict)
     expect(await adapter.append(appendOf({ [stream]: 'none' }, []))).toMatchObject({ kind: 'appended' })
-    expect([await adapter.head(stream), await metadata()]).toEqual(['none', before])
+    expect([await headOf(adapter, stream), await metadata()]).toEqual(['none', before])
     expect(await adapter.append(appendOf({ [stream]: 'none' }, [happened(stream)]))).toMatchObject({
       kind: 'appended',
     })
@@ -307,7 +308,7 @@ describe(`a deleted stream, ${where}`, () => {
     const both = (expected: 'none' | 'any' | 'exists' | 2) =>
       appendOf({ [other]: 'none', [stream]: expected }, [happened(stream), happened(other)])
     const calls = {
-      head: () => adapter.head(stream),
+      head: () => headOf(adapter, stream),
       read: () => streamOf(adapter, stream),
       ...Object.fromEntries(
         (['none', 'any', 'exists', 2] as const).flatMap((expected) => [
@@ -326,7 +327,7 @@ describe(`a deleted stream, ${where}`, () => {
       const { error } = await fateOf<unknown>(call())
       expect([name, error]).toMatchObject([name, { code: 'STREAM_DELETED', stream }])
     }
-    expect(await adapter.head(other)).toBe('none')
+    expect(await headOf(adapter, other)).toBe('none')
     // And those that it goes with are not affected.
     const callers = [...times(8, (i) => `${other}.${String(i)}`), stream]
     const fates = await Promise.all(
@@ -338,7 +339,7 @@ describe(`a deleted stream, ${where}`, () => {
   test('of which there is only metadata: stands at none, is not there, and begins at 0', async () => {
     const { adapter, stream, client } = await cutting(0)
     await client.setStreamMetadata(stream, { maxCount: 100 })
-    expect(await adapter.head(stream)).toBe('none')
+    expect(await headOf(adapter, stream)).toBe('none')
     expect(await streamOf(adapter, stream)).toEqual([])
     for (const events of [[happened(stream)], []]) {
       expect(await adapter.append(appendOf({ [stream]: 'exists' }, events))).toMatchObject({
@@ -384,6 +385,6 @@ describe(`links, ${where}`, () => {
     await adapter.append(appendOf({ [stream]: 1 }, [happened(stream)]))
     expect((await logOf(adapter, undefined, floor)).filter(({ stream: of }) => of === links)).toEqual([])
     expect(await logOf(adapter, [links])).toEqual([])
-    expect(await adapter.head(links)).toBe(2)
+    expect(await headOf(adapter, links)).toBe(2)
   })
 })

@@ -1,0 +1,216 @@
+import type { StoredEvent } from '../adapter/store-adapter.ts'
+import type { Definition } from '../projections/define.ts'
+import { fromStored } from '../store/decode.ts'
+import type { SqliteDatabase } from '../stores/sqlite/driver.ts'
+import type { Problem } from './check.ts'
+import type { SimulatedDatabase } from './database.ts'
+
+/** A row in which a projection keeps where it stands. */
+interface Standing {
+  readonly name: string
+  readonly generation: number
+  readonly role: 'live' | 'building'
+  readonly position: string | null
+  readonly owner: string | null
+  readonly state: string
+  readonly failure: string | null
+}
+
+/**
+ * What handlers make of the log: each event once, one after the other. It shares only the handlers with what it checks, and
+ * which events they are for; nothing that reads ahead, batches, retries, keeps checkpoints or takes leases.
+ */
+class Fold {
+  readonly #definition: Definition
+  readonly #database: SqliteDatabase
+  /** Its tables, as `setup` made them. */
+  readonly tables: readonly string[]
+  /** The places of events whose handler threw. */
+  readonly failed: number[] = []
+  readonly #names: Readonly<Record<string, string>>
+  #length = 0
+
+  constructor(definition: Definition, database: SqliteDatabase) {
+    this.#definition = definition
+    this.#database = database
+    this.#names = Object.fromEntries(definition.tables.map((table) => [table, table]))
+    definition.setup?.(database, { tables: this.#names })
+    const made =
+      "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+    this.tables = (database.prepare(made).all() as { readonly name: string }[]).map(({ name }) => name)
+  }
+
+  get length(): number {
+    return this.#length
+  }
+
+  /** Handles the events up to a length of the log. */
+  reach(log: readonly StoredEvent[], length: number): void {
+    const { selection, handlers } = this.#definition
+    for (; this.#length < length; this.#length++) {
+      const stored = log[this.#length]!
+      const type = selection.typeOf(stored)
+      if (type === undefined) continue
+      this.#database.exec('SAVEPOINT event')
+      try {
+        handlers.get(type)!(fromStored(stored), this.#database, { tables: this.#names })
+      } catch {
+        this.#database.exec('ROLLBACK TO event')
+        this.failed.push(this.#length)
+      }
+      this.#database.exec('RELEASE event')
+    }
+  }
+
+  contents(table: string): string[] {
+    return contentsOf(this.#database, table)
+  }
+
+  close(): void {
+    this.#database.close()
+  }
+}
+
+/** Compares the read models of a run with what their handlers make of the log. */
+export class ReadModels {
+  readonly #definitions: ReadonlyMap<string, Definition>
+  readonly #database: SimulatedDatabase
+  readonly #open: () => SqliteDatabase
+  readonly #log: readonly StoredEvent[]
+  readonly #folds = new Map<string, Fold>()
+  readonly #standings = new Map<string, Standing>()
+  #isPrepared = false
+
+  constructor(
+    definitions: readonly Definition[],
+    {
+      database,
+      open,
+      log,
+    }: {
+      readonly database: SimulatedDatabase
+      readonly open: () => SqliteDatabase
+      readonly log: readonly StoredEvent[]
+    },
+  ) {
+    this.#definitions = new Map(definitions.map((definition) => [definition.name, definition]))
+    this.#database = database
+    this.#open = open
+    this.#log = log
+  }
+
+  /**
+   * After a commit: each read model holds what its handlers make of the log up to its checkpoint.
+   *
+   * @param told what the process did that committed.
+   */
+  check(told: (what: string) => void): Problem | undefined {
+    for (const standing of this.#read()) {
+      const definition = this.#definitions.get(standing.name)
+      if (!definition) continue
+      const { name, role, position, owner } = standing
+      const before = role === 'live' ? this.#standings.get(name) : undefined
+      const length = this.#lengthOf(position)
+      if (role === 'live') this.#standings.set(name, standing)
+      if (owner !== (before?.owner ?? null)) {
+        told(owner === null ? `leaves the lease of ${name}` : `has the lease of ${name}`)
+      }
+      const problem = this.#compare(definition, standing, length)
+      if (problem !== undefined || position !== (before?.position ?? null)) {
+        told(`commits ${name} up to event ${String(length)}`)
+      }
+      if (problem) return problem
+    }
+    return undefined
+  }
+
+  /** The first projection, if any, that has not handled all events that it handles among the first ones of the log. */
+  behind(length: number): string | undefined {
+    for (const { name, selection } of this.#definitions.values()) {
+      let last = length
+      while (last > 0 && selection.typeOf(this.#log[last - 1]!) === undefined) last--
+      if (last > this.#lengthOf(this.#standings.get(name)?.position ?? null)) return name
+    }
+    return undefined
+  }
+
+  close(): void {
+    for (const fold of this.#folds.values()) fold.close()
+  }
+
+  #read(): Standing[] {
+    this.#isPrepared ||=
+      this.#database.rows("SELECT 1 FROM sqlite_schema WHERE name = 'mneme_projections'").length > 0
+    if (!this.#isPrepared) return []
+    return this.#database.rows(
+      "SELECT name, generation, role, position, owner, state, failure FROM mneme_projections WHERE role <> 'retired'",
+    ) as unknown as Standing[]
+  }
+
+  /** How many events the log had up to a position. */
+  #lengthOf(position: string | null): number {
+    return position === null ? 0 : this.#log.findLastIndex((event) => event.position === position) + 1
+  }
+
+  #compare(definition: Definition, standing: Standing, length: number): Problem | undefined {
+    const { name, role, generation, state, failure } = standing
+    if (state === 'blocked') {
+      const { message } = JSON.parse(failure ?? '{}') as { readonly message?: string }
+      return { kind: 'blocked', message: `projection '${name}' is blocked: ${String(message)}` }
+    }
+    const fold = this.#foldOf(definition, generation, length)
+    const problem = (message: string): Problem => ({
+      kind: 'read model',
+      message: `projection '${name}' ${message}`,
+    })
+    const parked = this.#database.rows(
+      'SELECT position FROM mneme_parked WHERE name = ? AND generation = ? ORDER BY position',
+      [name, generation],
+    )
+    const failed = fold.failed.map((place) => this.#log[place]!.position)
+    if (parked.map(({ position }) => position).join() !== failed.join()) {
+      return problem(
+        `has set ${String(parked.length)} events aside; its handlers fail on ${String(failed.length)}`,
+      )
+    }
+    for (const table of fold.tables) {
+      const suffix = role === 'live' ? '' : `__${String(generation)}`
+      const [actual, expected] = [contentsOf(this.#database, `${table}${suffix}`), fold.contents(table)]
+      if (actual.join('\n') === expected.join('\n')) continue
+      const at = `up to event ${String(length)}, table '${table}'`
+      return problem(`is not what its handlers make of the log: ${at} has ${differing(actual, expected)}`)
+    }
+    return undefined
+  }
+
+  #foldOf(definition: Definition, generation: number, length: number): Fold {
+    const key = `${definition.name} ${String(generation)}`
+    let fold = this.#folds.get(key)
+    if (!fold || fold.length > length) {
+      fold?.close()
+      this.#folds.set(key, (fold = new Fold(definition, this.#open())))
+    }
+    fold.reach(this.#log, length)
+    return fold
+  }
+}
+
+function contentsOf(database: Pick<SqliteDatabase, 'prepare'>, table: string): string[] {
+  const rows = database.prepare(`SELECT * FROM "${table}"`).all() as object[]
+  return rows.map((row) => JSON.stringify(row)).sort()
+}
+
+/** Which rows differ, in words. */
+function differing(actual: readonly string[], expected: readonly string[]): string {
+  const [wrong, right] = [without(actual, expected), without(expected, actual)]
+  if (wrong === right) return `${String(actual.length)} rows instead of ${String(expected.length)}`
+  return `${wrong} instead of ${right}`
+}
+
+/** The rows that others do not have, in words. */
+function without(rows: readonly string[], others: readonly string[]): string {
+  const rest = rows.filter((row) => !others.includes(row))
+  return rest.length === 0 ? 'nothing' : rest.slice(0, MAX_ROWS_TOLD).join(', ')
+}
+
+const MAX_ROWS_TOLD = 3
