@@ -334,6 +334,7 @@ class Run {
           call.outcome?.ok === true ? call.outcome.position : undefined,
         )
       }
+      if (this.#readSide) void this.#rebuild(disk, store)
       this.#tell(disk.name, () => `is told of command ${String(number)}: ${answerOf(call)}`)
       const isUnknown =
         isMnemeError(call.error) && (call.error.isRetryable || call.error.code === 'OUTCOME_UNKNOWN')
@@ -392,6 +393,21 @@ class Run {
         }
       }
       await this.#pause(process, 50)
+    }
+  }
+
+  /** Rebuilds a projection, if somebody does so now. */
+  async #rebuild({ name, process, projections }: Disk, store: EventStore): Promise<void> {
+    const named = projections.filter(({ definition }) => definition.tables.length > 0)
+    if (named.length === 0 || !this.#network.strikes('rebuild', process)) return
+    const projection = this.#scheduler.draw.pick(named)
+    try {
+      await projection.rebuild(store)
+      this.#tell(name, `has rebuilt ${projection.name}`)
+    } catch (error) {
+      // It is given up, as by somebody who looks again later.
+      if (isMnemeError(error) && (error.isRetryable || error.code === 'OUTCOME_UNKNOWN')) return
+      this.#fail('rebuild', `the rebuild of '${projection.name}' in ${name} failed: ${String(error)}`)
     }
   }
 
