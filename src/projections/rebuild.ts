@@ -1,3 +1,4 @@
+import { environment } from '../base/environment.ts'
 import { isMnemeError, ProjectionVersionError, StoreFailedError, UnsupportedError } from '../base/errors.ts'
 import {
   ask,
@@ -9,7 +10,16 @@ import {
 } from '../adapter/projection-target.ts'
 import { contextOf, LostRace, withDeadline } from './batch.ts'
 import type { Deadline } from './deadline.ts'
-import { adoptVersion, beginBuild, type Build, findBuilds, promote, restart, retire } from './builds.ts'
+import {
+  adoptVersion,
+  beginBuild,
+  type Build,
+  findBuilds,
+  holdBackLive,
+  promote,
+  restart,
+  retire,
+} from './builds.ts'
 import type { Definition } from './define.ts'
 import { NextLook } from './next-look.ts'
 import { dropParked } from './parked.ts'
@@ -91,11 +101,18 @@ export async function finishBeside(
   { generation, ...task }: RebuildTask,
 ): Promise<void> {
   const { name, version, target } = definition
+  const owner = environment.uuid()
   const worker = new Worker({
     ...task,
     definition,
     choose: ({ building }) => (building?.generation === generation ? building : undefined),
-    caughtUp: async (build) => !(await replaceLive(definition, build, task.lease)),
+    caughtUp: async (build) => {
+      if (await replaceLive(definition, build, task.lease)) return false
+      // Beside a busy writer the live build may always be a little ahead: its worker rests until this one has caught up.
+      await target.transaction(() => holdBackLive(name, owner, HOLD_BACK_MS), task.lease)
+      NextLook.isChanged(name)
+      return true
+    },
   })
   await worker.run()
   if (task.signal.aborted) return
@@ -189,6 +206,9 @@ function isOfDependents(error: unknown): boolean {
 }
 
 const SQLITE_FOREIGN_KEY = 787
+
+/** How long the worker of the live build rests, so that the new one can replace it; readers see no later events meanwhile. */
+const HOLD_BACK_MS = 2_000
 
 /** The live build has handled events that this one has not. */
 class Behind extends Error {}
