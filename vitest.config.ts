@@ -12,7 +12,7 @@ const check = [
  */
 const long = [
   'test/contract/{broken,kurrentdb-older,properties}.test.ts',
-  'test/examples/bank.test.ts',
+  'test/examples/{bank,relays}.test.ts',
   'test/projections/paused.test.ts',
   'test/simulation/planted.test.ts',
   'test/stores/*/claims.test.ts',
@@ -24,6 +24,7 @@ const long = [
 const servers = [
   'test/stores/postgres/**/*.test.ts',
   'test/projections/**/*.test.ts',
+  'test/reactions/postgres.test.ts',
   'test/contract/postgres.test.ts',
 ]
 

@@ -16,12 +16,13 @@ const face = '(root)' // src/index.ts and src/open-store.ts
 
 /** What each folder may import, whether it may use Node's modules, and which modules it loads lazily. */
 const layers = {
-  [base]: { imports: [], node: false, lazy: ['node:async_hooks', 'node:diagnostics_channel'] },
-  [model]: { imports: [base], node: false, lazy: ['node:crypto'] },
+  [base]: { imports: [], node: false, lazy: ['node:async_hooks', 'node:crypto', 'node:diagnostics_channel'] },
+  [model]: { imports: [base], node: false, lazy: [] },
   [adapter]: { imports: [base, model], node: false, lazy: [] },
   [store]: { imports: [base, model, adapter], node: false, lazy: [] },
   execution: { imports: [base, model, adapter, store], node: false, lazy: [] },
   projections: { imports: [base, model, adapter, store], node: false, lazy: [] },
+  reactions: { imports: [base, model, adapter, store, 'execution', 'projections'], node: false, lazy: [] },
   'stores/memory': { imports: [base, model, adapter, store], node: false, lazy: [] },
   'stores/sqlite': {
     imports: [base, model, adapter, store],
@@ -35,7 +36,7 @@ const layers = {
     lazy: ['@kurrent/kurrentdb-client'],
   },
   testing: {
-    imports: [base, model, adapter, store, 'execution', 'projections', 'stores/memory'],
+    imports: [base, model, adapter, store, 'execution', 'projections', 'reactions', 'stores/memory'],
     node: true,
     lazy: [],
   },
@@ -145,7 +146,7 @@ function importsOf(file) {
 function isLoading(callee) {
   if (callee.kind === ts.SyntaxKind.ImportKeyword) return true
   const name = ts.isPropertyAccessExpression(callee) ? callee.name.text : callee.getText()
-  return ['require', 'getBuiltinModule'].includes(name)
+  return ['require', 'getBuiltinModule', 'builtinModule'].includes(name)
 }
 
 function sources() {

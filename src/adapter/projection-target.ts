@@ -63,7 +63,7 @@ export type TargetStep = TargetQuery | HandlerResult
 /**
  * A query in the SQL that SQLite and PostgreSQL have in common. Parameters are `$1` and so on. These words are replaced:
  * `NOW` by the database's time in milliseconds since 1970, `STANDS` by whether the transaction is still open, `PINNED` and
- * `CLAIMED` by a shared and an exclusive lock on the rows, `PROJECTIONS`, `PARKED` and `VERSIONS` by Mneme's own tables,
+ * `CLAIMED` by a shared and an exclusive lock on the rows, `PROJECTIONS`, `PARKED`, `TIMERS` and `VERSIONS` by Mneme's own tables,
  * `HOME` by their schema. In quotes, each is a literal.
  */
 export interface TargetQuery {

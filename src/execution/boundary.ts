@@ -9,6 +9,7 @@ import { type Call, type Place, type Placed, RETURNED } from './call.ts'
 import type { Event, StreamEvent } from '../model/event.ts'
 import { checkStreamName } from '../model/names.ts'
 import type { Revision } from '../base/revision.ts'
+import type { TimeOf } from '../model/upcast.ts'
 
 /** What a command read: its streams, including those that it follows, and their states. */
 export interface Reading {
@@ -268,8 +269,8 @@ export class StateSet {
     return [...this.#states.values()].flat()
   }
 
-  /** The states after further events, each applied to the states of its stream. @throws FoldError */
-  evolve(events: readonly StreamEvent[]): StateSet {
+  /** The states after further events, each applied to the states of its stream; `timeOf` gives their time if they are stored. @throws FoldError */
+  evolve(events: readonly StreamEvent[], timeOf?: TimeOf): StateSet {
     const byStream = new Map<string, StreamEvent[]>()
     for (const event of events) {
       const own = byStream.get(event.stream)
@@ -277,7 +278,9 @@ export class StateSet {
       else byStream.set(event.stream, [event])
     }
     const result = new StateSet()
-    for (const folded of this.all()) result.add(evolve(folded, byStream.get(folded.stream.stream) ?? []))
+    for (const folded of this.all()) {
+      result.add(evolve(folded, byStream.get(folded.stream.stream) ?? [], timeOf))
+    }
     return result
   }
 

@@ -1,5 +1,5 @@
 import type { Boundary } from '../model/command.ts'
-import { decode } from '../model/upcast.ts'
+import { decode, type TimeOf } from '../model/upcast.ts'
 import { KeyReusedError } from '../base/errors.ts'
 import { fromUse, streamEventOf } from '../store/decode.ts'
 import type { Revision } from '../base/revision.ts'
@@ -44,7 +44,8 @@ export class RepeatedCalls {
       if (unread) throw unread
       // The key was used by another command with an equal input, which wrote to other streams.
       if (use.events.some(({ stream }) => states.of(stream).length === 0)) throw new KeyReusedError(use.key)
-      const after = states.evolve(use.events.map(streamEventOf))
+      const timeOf: TimeOf = (event) => use.events.find(({ id }) => id === event.id)!.time
+      const after = states.evolve(use.events.map(streamEventOf), timeOf)
       for (const folded of after.all()) this.#past.set(folded)
       const { events, ...result } = fromUse(use)
       const decoded = events.map((event) => decode(states.of(event.stream)[0]!.stream.fold, event))

@@ -7,34 +7,23 @@ import {
   type TargetRow,
   type TargetSteps,
 } from '../adapter/projection-target.ts'
-import type { Checkpoint } from '../store/event-store.ts'
-import type { StoredEvent } from '../adapter/store-adapter.ts'
 import { advance, checkpointAt, movedTo, pinOf, suffixOf, type Build } from './builds.ts'
 import { Deadline } from './deadline.ts'
 import { tableNames, type Definition, type ProjectionContext } from './define.ts'
+import type { Batch, Holder } from './handling.ts'
 import { environment } from '../base/environment.ts'
-
-/** Events that are handled together, and the place up to which the log was read with them. */
-export interface Batch {
-  readonly events: readonly StoredEvent[]
-  readonly through: Checkpoint
-}
-
-/** The worker that handles a batch, and its lease. */
-export interface Holder {
-  readonly owner: string
-  /** In milliseconds. */
-  readonly lease: number
-}
 
 /** A handler failed. */
 export class HandlerFailure extends Error {
   /** Which event of the batch failed; `undefined`: the transaction could not be committed. */
   readonly index: number | undefined
+  /** What happens to the event at once, without a retry, whatever `onError` says. */
+  readonly verdict: 'block' | 'park' | undefined
 
-  constructor(index: number | undefined, cause: unknown) {
+  constructor(index: number | undefined, cause: unknown, verdict?: 'block' | 'park') {
     super('a handler failed', { cause })
     this.index = index
+    this.verdict = verdict
   }
 }
 

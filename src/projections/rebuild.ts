@@ -16,6 +16,7 @@ import {
   type Build,
   findBuilds,
   holdBackLive,
+  ofKind,
   promote,
   restart,
   retire,
@@ -23,6 +24,7 @@ import {
 import type { Definition } from './define.ts'
 import { NextLook } from './next-look.ts'
 import { dropParked } from './parked.ts'
+import { projecting } from './projecting.ts'
 import { type Task, Worker } from './worker.ts'
 
 /** Makes a projection's first build, unless there is one. @throws what `setup` throws. */
@@ -30,7 +32,7 @@ export async function ensureLive(definition: Definition, lease: number): Promise
   const { name, version, target } = definition
   for (;;) {
     const { live, next } = await target.read(() => findBuilds(name))
-    if (live) return live
+    if (live) return ofKind(live, definition.kind)
     const first = { name, version, generation: next, role: 'live' } as const
     const create = function* (tx: unknown, _: unknown, deadline: Deadline): TargetSteps<void> {
       if (!(yield* beginBuild(first))) return
@@ -70,7 +72,7 @@ function* callOwn(
 }
 
 /** What a worker is told that builds the next live build. */
-export interface RebuildTask extends Omit<Task, 'definition' | 'choose' | 'caughtUp'> {
+export interface RebuildTask extends Omit<Task, 'definition' | 'choose' | 'caughtUp' | 'handle'> {
   /** The generation of the build that will become the live one. */
   readonly generation: number
 }
@@ -105,6 +107,7 @@ export async function finishBeside(
   const worker = new Worker({
     ...task,
     definition,
+    handle: (holder) => projecting(definition, holder),
     choose: ({ building }) => (building?.generation === generation ? building : undefined),
     caughtUp: async (build) => {
       if (await replaceLive(definition, build, task.lease)) return false

@@ -67,7 +67,7 @@ describe.each(places)('closing, with $name', ({ open, problem }) => {
       const waiting = expect(running.caughtUp()).rejects.toThrow(StoreClosedError)
       await running.stop()
       await waiting
-      await expect(running.caughtUp()).rejects.toThrow('these projections were stopped')
+      await expect(running.caughtUp()).rejects.toThrow('this run was stopped')
     })
 
     test('stop() does not wait for the delay of a retry', async () => {
