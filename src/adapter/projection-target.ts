@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '../base/errors.ts'
+import { isGenerator } from '../base/functions.ts'
 
 /**
  * A database for read models: what a projection's handlers write, and its checkpoint, are committed there together. Made
@@ -62,7 +63,7 @@ export type TargetStep = TargetQuery | HandlerResult
 /**
  * A query in the SQL that SQLite and PostgreSQL have in common. Parameters are `$1` and so on. These words are replaced:
  * `NOW` by the database's time in milliseconds since 1970, `STANDS` by whether the transaction is still open, `PINNED` and
- * `CLAIMED` by a shared and an exclusive lock on the rows, `PROJECTIONS`, `PARKED` and `VERSIONS` by Mneme's own tables,
+ * `CLAIMED` by a shared and an exclusive lock on the rows, `PROJECTIONS`, `PARKED`, `TIMERS` and `VERSIONS` by Mneme's own tables,
  * `HOME` by their schema. In quotes, each is a literal.
  */
 export interface TargetQuery {
@@ -93,6 +94,15 @@ export function* settle(
   what: string,
 ): TargetSteps<void> {
   if (isThenable(returned)) yield { returned: deadline.race(returned, what) }
+  else checkRun(returned)
+}
+
+/** Refuses what a generator function returned: nothing of the handler has run. @throws HandlerMisuse */
+export function checkRun(returned: unknown): void {
+  if (!isGenerator(returned)) return
+  throw new HandlerMisuse(
+    'a function that does its work when it is called, but it returned a generator, of which nothing runs',
+  )
 }
 
 const SOME_HANDLER = 'a handler of a projection'

@@ -26,6 +26,25 @@ export function pause(clock: Clock, milliseconds: number, signal?: AbortSignal):
   })
 }
 
+/** Calls back every so many milliseconds. @returns a function that ends it. */
+export function every(clock: Clock, milliseconds: number, callback: () => void): () => void {
+  const tick = () => {
+    cancel = clock.after(milliseconds, tick)
+    callback()
+  }
+  let cancel = clock.after(milliseconds, tick)
+  return () => {
+    cancel()
+  }
+}
+
+/** Resolves after a turn of the event loop, in which timers and I/O had their chance. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    environment.nextTurn(resolve)
+  })
+}
+
 /** The current time as events carry it: ISO 8601, UTC, with milliseconds. */
 export function currentTime(): string {
   return timeOf(environment.date())

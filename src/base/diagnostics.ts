@@ -24,11 +24,45 @@ export class WatchedCalls<Message extends CallMessage> {
     )
   }
 
-  /** Makes a call that is watched, with a message that subscribers are given at each step. */
-  trace<T>(message: Message, call: () => Promise<T>): Promise<T> {
+  /**
+   * Makes a call that is watched, with a message that subscribers are given at each step. Like `tracePromise` of the
+   * channel, but the outcome is noted in the same promise: each promise more costs what a subscriber does again.
+   */
+  trace<T>(message: Message, call: () => Promise<T>, note: OutcomeNote<Message, T>): Promise<T> {
     if (!this.#channel) return call()
-    return this.#channel.tracePromise(() => (message.within ? message.within(call) : call()), message)
+    const { start, end, asyncStart, asyncEnd, error } = this.#channel
+    const ended = () => {
+      asyncStart.publish(message)
+      asyncEnd.publish(message)
+    }
+    return start.runStores(message, () => {
+      try {
+        const made = message.within ? message.within(call) : call()
+        return made.then(
+          (result) => {
+            note.returned(message, result)
+            ended()
+            return result
+          },
+          (thrown: unknown) => {
+            message.error = thrown
+            note.threw(message, thrown)
+            error.publish(message)
+            ended()
+            throw thrown
+          },
+        )
+      } finally {
+        end.publish(message)
+      }
+    })
   }
+}
+
+/** Notes how a call ended in its message, before subscribers are told. */
+export interface OutcomeNote<Message, T> {
+  returned(message: Message, result: T): void
+  threw(message: Message, error: unknown): void
 }
 
 /** What happens and takes no time, as subscribers of one channel are told. */
@@ -53,12 +87,13 @@ export interface CallMessage {
    */
   within?: (<T>(call: () => Promise<T>) => Promise<T>) | undefined
   /** Why the call failed, for subscribers of `error` and `asyncEnd`. */
-  readonly error?: unknown
+  error?: unknown
 }
 
 interface Channel {
   readonly hasSubscribers: boolean
   publish(message: unknown): void
+  runStores<R>(message: object, call: () => R): R
 }
 
 interface TracingChannel {
@@ -67,7 +102,6 @@ interface TracingChannel {
   readonly asyncStart: Channel
   readonly asyncEnd: Channel
   readonly error: Channel
-  tracePromise<T>(call: () => Promise<T>, message: object): Promise<T>
 }
 
 /** The part of `node:diagnostics_channel` that Mneme uses. */

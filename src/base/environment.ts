@@ -13,9 +13,14 @@ export interface Environment extends Clock {
   /** A number from 0 to below 1. */
   random(): number
   uuid(): string
+  /** As `after`, but a timer that does not keep the program from ending. */
+  afterInBackground(milliseconds: number, callback: () => void): () => void
+  /** Calls back in the next turn of the event loop, after all microtasks, unless the returned function is called before. */
+  nextTurn(callback: () => void): () => void
 }
 
-const system: Environment = {
+/** The environment of the computer itself. */
+export const systemEnvironment: Environment = {
   now: () => performance.now(),
   after(milliseconds, callback) {
     const timer = setTimeout(callback, milliseconds)
@@ -26,9 +31,21 @@ const system: Environment = {
   date: () => Date.now(),
   random: () => Math.random(),
   uuid: () => crypto.randomUUID(),
+  afterInBackground(milliseconds, callback) {
+    const timer = setTimeout(callback, milliseconds).unref()
+    return () => {
+      clearTimeout(timer)
+    }
+  },
+  nextTurn(callback) {
+    const immediate = setImmediate(callback)
+    return () => {
+      clearImmediate(immediate)
+    }
+  },
 }
 
-let current = system
+let current = systemEnvironment
 
 /**
  * The environment of this program. All of the library takes its time, timers and random numbers from here, so that a
@@ -40,6 +57,8 @@ export const environment: Environment = {
   date: () => current.date(),
   random: () => current.random(),
   uuid: () => current.uuid(),
+  afterInBackground: (milliseconds, callback) => current.afterInBackground(milliseconds, callback),
+  nextTurn: (callback) => current.nextTurn(callback),
 }
 
 /** The environment at this moment: a simulation has one for each of its processes. What all of a process shares is kept by it. */
@@ -49,5 +68,5 @@ export function currentEnvironment(): Environment {
 
 /** Replaces the environment of this program; `undefined`: the computer's own again. For `mneme/simulation`. */
 export function replaceEnvironment(replacement: Environment | undefined): void {
-  current = replacement ?? system
+  current = replacement ?? systemEnvironment
 }

@@ -298,9 +298,13 @@ export class ProjectionVersionError extends MnemeError {
   /** The version that built the read model. */
   readonly built: number
 
-  constructor(at: { projection: string; defined: number; built: number }, advice: string) {
+  constructor(
+    at: { projection: string; defined: number; built: number },
+    advice: string,
+    kind = 'projection',
+  ) {
     super(
-      `projection ${quote(at.projection)} was built by version ${String(at.built)}, but this program defines version ` +
+      `${kind} ${quote(at.projection)} was built by version ${String(at.built)}, but this program defines version ` +
         `${String(at.defined)}: ${advice}`,
     )
     this.projection = at.projection
@@ -309,26 +313,27 @@ export class ProjectionVersionError extends MnemeError {
   }
 }
 
-/** A projection is blocked by an event on which its handler fails, until it is unblocked. */
+/** A projection, a reaction or a relay is blocked by an event that it cannot handle, until it is unblocked. */
 export class ProjectionBlockedError extends MnemeError {
   readonly code = 'PROJECTION_BLOCKED'
+  /** Its name. */
   readonly projection: string
 
-  constructor(projection: string, reason: string) {
-    super(`projection ${quote(projection)} is blocked: ${reason}`)
+  constructor(projection: string, reason: string, kind = 'projection') {
+    super(`${kind} ${quote(projection)} is blocked: ${reason}`)
     this.projection = projection
   }
 }
 
-/** A projection did not reach a position within the time-out. It continues all the same. */
+/** A projection, a reaction or a relay did not reach a position within the time-out. It continues all the same. */
 export class NotCaughtUpError extends MnemeError {
   readonly code = 'NOT_CAUGHT_UP'
   override readonly isRetryable = true
   readonly projection: string
 
-  constructor(projection: string, waited: number, options?: ErrorOptions) {
+  constructor(projection: string, waited: number, options?: ErrorOptions, kind = 'projection') {
     super(
-      `projection ${quote(projection)} did not reach the position within ${String(Math.round(waited))} ms`,
+      `${kind} ${quote(projection)} did not reach the position within ${String(Math.round(waited))} ms`,
       options,
     )
     this.projection = projection
@@ -366,8 +371,8 @@ export class OutcomeUnknownError extends MnemeError {
 export class StoreClosedError extends MnemeError {
   readonly code = 'STORE_CLOSED'
 
-  constructor() {
-    super('the store is closed')
+  constructor(message = 'the store is closed') {
+    super(message)
   }
 }
 

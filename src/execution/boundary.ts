@@ -1,5 +1,6 @@
 import { type Boundary, isRejection, type Streams } from '../model/command.ts'
 import { InvalidArgumentError, quote } from '../base/errors.ts'
+import { isGenerator } from '../base/functions.ts'
 import { type ClaimChange, claiming, isClaimChange, settleClaims } from './claiming.ts'
 import { type Claim, type ClaimState, isClaim, ownerIn } from '../model/claim.ts'
 import { evolve, type FoldedState, see } from './fold.ts'
@@ -8,6 +9,7 @@ import { type Call, type Place, type Placed, RETURNED } from './call.ts'
 import type { Event, StreamEvent } from '../model/event.ts'
 import { checkStreamName } from '../model/names.ts'
 import type { Revision } from '../base/revision.ts'
+import type { TimeOf } from '../model/upcast.ts'
 
 /** What a command read: its streams, including those that it follows, and their states. */
 export interface Reading {
@@ -54,7 +56,10 @@ export async function readBoundary(
   let followed: Streams
   try {
     const named = states.shape(boundary) as never
-    followed = checkBoundary(context.runInAsyncScope(() => command.follow?.(named))) as Streams
+    followed = checkBoundary(
+      context.runInAsyncScope(() => command.follow?.(named)),
+      'follow',
+    ) as Streams
     for (const key of Object.keys(followed)) {
       if (Object.hasOwn(boundary, key))
         throw new InvalidArgumentError(`follow.${key}`, {
@@ -102,7 +107,8 @@ export function listStreams(streams: Streams, argument?: string): AnyStream[] {
 
 /** Checks a boundary. @throws InvalidArgumentError, LimitError */
 export function checkBoundary(boundary: unknown, argument = 'reads'): Boundary {
-  if (typeof boundary !== 'object' || boundary === null || Array.isArray(boundary) || 'then' in boundary) {
+  const isObject = typeof boundary === 'object' && boundary !== null && !Array.isArray(boundary)
+  if (!isObject || 'then' in boundary || isGenerator(boundary)) {
     throw new InvalidArgumentError(argument, 'a stream, like BankAccount(id), or a record of streams')
   }
   if (isStream(boundary)) checkStreamName(boundary.stream, 'the stream')
@@ -228,6 +234,7 @@ function notStreams(path: string): InvalidArgumentError {
 
 function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value)
+  if (isGenerator(value)) return 'a generator, of which nothing runs'
   return typeof value === 'object' ? 'something else' : `a ${typeof value}`
 }
 
@@ -262,8 +269,8 @@ export class StateSet {
     return [...this.#states.values()].flat()
   }
 
-  /** The states after further events, each applied to the states of its stream. @throws FoldError */
-  evolve(events: readonly StreamEvent[]): StateSet {
+  /** The states after further events, each applied to the states of its stream; `timeOf` gives their time if they are stored. @throws FoldError */
+  evolve(events: readonly StreamEvent[], timeOf?: TimeOf): StateSet {
     const byStream = new Map<string, StreamEvent[]>()
     for (const event of events) {
       const own = byStream.get(event.stream)
@@ -271,7 +278,9 @@ export class StateSet {
       else byStream.set(event.stream, [event])
     }
     const result = new StateSet()
-    for (const folded of this.all()) result.add(evolve(folded, byStream.get(folded.stream.stream) ?? []))
+    for (const folded of this.all()) {
+      result.add(evolve(folded, byStream.get(folded.stream.stream) ?? [], timeOf))
+    }
     return result
   }
 

@@ -1,10 +1,11 @@
 import { type Boundary, type Command, isRejection, type Rejection } from '../model/command.ts'
-import { checkOptions, checkSignal } from '../base/arguments.ts'
-import { checkExpected, checkUsableKey } from '../store/arguments.ts'
+import { checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
+import { checkUsableKey } from '../store/arguments.ts'
 import { holds } from '../adapter/append-rules.ts'
 import { checkStreamName } from '../model/names.ts'
 import { type EncodedEvent, encodeEvent } from '../store/encode.ts'
 import { ConflictError, InvalidArgumentError, quote } from '../base/errors.ts'
+import { checkFunction } from '../base/functions.ts'
 import type { Event, Recorded } from '../model/event.ts'
 import { fingerprint } from '../model/fingerprint.ts'
 import { checkMetadata, type Metadata } from '../model/metadata.ts'
@@ -47,8 +48,9 @@ export interface ExecuteOptions {
 }
 
 /** The expected head of each stream, by the stream's name. */
-export type ExpectedRevisions =
-  Readonly<Record<string, ExpectedRevision>> | ReadonlyMap<string, ExpectedRevision>
+export type ExpectedRevisions = Readonly<Record<string, Expectation>> | ReadonlyMap<string, Expectation>
+/** Not `'any'`, which expects nothing: leave the stream out. */
+type Expectation = Exclude<ExpectedRevision, 'any'>
 
 /** A retry that is about to happen. */
 export interface Retry {
@@ -141,9 +143,9 @@ export class Call {
         'an object with reads and handle, like withdraw({ ... }) of defineCommand',
       )
     }
-    if (command.follow !== undefined && typeof (command.follow as unknown) !== 'function') {
-      throw new InvalidArgumentError('follow', 'a function that returns a record of streams')
-    }
+    checkFunction((command as { readonly handle: unknown }).handle, 'handle')
+    if (command.follow !== undefined)
+      checkFunction(command.follow, 'follow', 'a function that returns a record of streams')
     checkOptions(options, 'options', ['metadata', 'expected', 'key', 'signal', 'retry', 'onRetry', 'needs'])
     this.#core = core
     this.command = command
@@ -194,7 +196,7 @@ export class Call {
     place: Place,
     revisions: ReadonlyMap<string, Revision>,
   ): Decided | Promise<Decided> {
-    const unmet = this.unmet(revisions) ?? this.#unread(revisions)
+    const unmet = this.unmet(revisions) ?? this.unread(revisions.keys())
     if (unmet) return threw(unmet)
     this.attempts++
     return this.context.runInAsyncScope(() => this.#decide(state, extra, place, revisions))
@@ -213,10 +215,12 @@ export class Call {
   }
 
   /** The error of a stream of which the caller expects something, and which the command does not read. */
-  #unread(revisions: ReadonlyMap<string, Revision>): InvalidArgumentError | undefined {
-    for (const stream of this.#expected?.keys() ?? []) {
-      if (revisions.has(stream)) continue
-      const read = [...revisions.keys()].slice(0, 10).map(quote).join(', ')
+  unread(streams: Iterable<string>): InvalidArgumentError | undefined {
+    if (!this.#expected) return undefined
+    const known = new Set(streams)
+    for (const stream of this.#expected.keys()) {
+      if (known.has(stream)) continue
+      const read = [...known].slice(0, 10).map(quote).join(', ')
       const message = `expected names the stream ${quote(stream)}, which the command does not read; it reads ${read}`
       return new InvalidArgumentError('expected', { message })
     }
@@ -354,7 +358,7 @@ function fieldsOf(command: object): unknown {
 
 function checkExpectations(
   expected: ExpectedRevisions | undefined,
-): ReadonlyMap<string, ExpectedRevision> | undefined {
+): ReadonlyMap<string, Expectation> | undefined {
   if (expected === undefined) return undefined
   const isMap = Object.prototype.toString.call(expected) === '[object Map]'
   if (
@@ -365,11 +369,15 @@ function checkExpectations(
     throw new InvalidArgumentError('expected', 'an object or a Map from the names of streams to revisions')
   }
   const entries = isMap
-    ? [...(expected as ReadonlyMap<string, ExpectedRevision>)]
-    : Object.entries(expected as Readonly<Record<string, ExpectedRevision>>)
+    ? [...(expected as ReadonlyMap<string, Expectation>)]
+    : Object.entries(expected as Readonly<Record<string, Expectation>>)
   for (const [stream, revision] of entries) {
     checkStreamName(stream, 'the stream in expected')
-    checkExpected(revision, `expected[${quote(stream)}]`)
+    if (revision === 'none' || revision === 'exists') continue
+    // A precondition that is undefined by mistake must not be dropped.
+    const what =
+      "'none', 'exists' or a revision (a whole number from 0); to expect nothing, leave the stream out"
+    checkWhole(revision, `expected[${quote(stream)}]`, 0, what)
   }
   return new Map(entries)
 }

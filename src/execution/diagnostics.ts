@@ -1,7 +1,6 @@
-import { ConflictError } from '../base/errors.ts'
 import type { Boundary } from '../model/command.ts'
 import { isStream } from '../model/stream.ts'
-import { executions, type ExecuteMessage, withMetadata } from '../store/diagnostics.ts'
+import { executions, type ExecuteMessage, noteError, withMetadata } from '../store/diagnostics.ts'
 import { listStreams } from './boundary.ts'
 import type { Call, CallOutcome, ExecuteOptions } from './call.ts'
 
@@ -22,22 +21,23 @@ export function watchExecution(
     streams: namesOf(reads),
     metadata: given.metadata,
   }
-  return executions.trace(message, async () => {
-    let call: Call | undefined
-    try {
-      const outcome = await perform(given.options(), (begun) => (call = begun))
+  let call: Call | undefined
+  const noteCall = () => {
+    message.attempts = call?.attempts ?? 0
+    message.conflicts = call?.conflicts ?? 0
+    message.isCached = call?.isCached ?? false
+  }
+  return executions.trace(message, () => perform(given.options(), (begun) => (call = begun)), {
+    returned(_, outcome) {
       if (!outcome.ok) message.reason = outcome.rejection.reason
       message.outcome = !outcome.ok ? 'rejected' : outcome.repeated ? 'repeated' : 'ok'
       message.events = outcome.ok ? outcome.events.length : 0
-      return outcome
-    } catch (error) {
-      message.outcome = error instanceof ConflictError ? 'conflict' : 'error'
-      throw error
-    } finally {
-      message.attempts = call?.attempts ?? 0
-      message.conflicts = call?.conflicts ?? 0
-      message.isCached = call?.isCached ?? false
-    }
+      noteCall()
+    },
+    threw(_, error) {
+      noteError(message, error)
+      noteCall()
+    },
   })
 }
 

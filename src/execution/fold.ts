@@ -1,5 +1,5 @@
 import { nextRevision } from '../adapter/append-rules.ts'
-import { decode } from '../model/upcast.ts'
+import { decode, type TimeOf } from '../model/upcast.ts'
 import {
   FoldError,
   InvalidArgumentError,
@@ -78,13 +78,18 @@ export async function foldStream(
   return folding.result()
 }
 
-/** The state after further events. @throws FoldError */
-export function evolve(folded: FoldedState, events: readonly StreamEvent[]): FoldedState {
+/**
+ * The state after further events.
+ *
+ * @param timeOf their time, if they are stored.
+ * @throws FoldError
+ */
+export function evolve(folded: FoldedState, events: readonly StreamEvent[], timeOf?: TimeOf): FoldedState {
   const last = events.at(-1)
   if (!last) return folded
   const { stream } = folded
   let state = see(folded)
-  for (const event of events) state = step(stream.fold, state, event)
+  for (const event of events) state = step(stream.fold, state, event, timeOf)
   return { stream, revision: last.revision, lastId: last.id, state: isolated(stream, state), cached: false }
 }
 
@@ -94,6 +99,9 @@ class Folding {
   #state: unknown
   #revision: Revision = 'none'
   #lastId: string | undefined
+  /** Of the event that is being added. */
+  #time = ''
+  readonly #timeOf = () => this.#time
 
   constructor(stream: AnyStream) {
     this.#stream = stream
@@ -111,7 +119,8 @@ class Folding {
   }
 
   add(stored: StoredEvent): void {
-    this.#state = step(this.#stream.fold, this.#state, streamEventOf(stored))
+    this.#time = stored.time
+    this.#state = step(this.#stream.fold, this.#state, streamEventOf(stored), this.#timeOf)
     this.#revision = stored.revision
     this.#lastId = stored.id
   }
@@ -158,13 +167,14 @@ async function readOn(
     const [first] = page
     const isNext = folded !== undefined || (first?.revision === from && first.id === known.lastId)
     if (!isNext) return undefined
-    folded = evolve(folded ?? known, page.slice(folded ? 0 : 1).map(streamEventOf))
+    const timeOf: TimeOf = ({ revision }) => page[revision - first!.revision]!.time
+    folded = evolve(folded ?? known, page.slice(folded ? 0 : 1).map(streamEventOf), timeOf)
   }
   return folded && { ...folded, cached: false }
 }
 
-function step(fold: Fold<unknown>, state: unknown, event: StreamEvent): unknown {
-  const decoded = decode(fold, event)
+function step(fold: Fold<unknown>, state: unknown, event: StreamEvent, timeOf?: TimeOf): unknown {
+  const decoded = decode(fold, event, timeOf)
   try {
     const next = fold.evolve(state as never, decoded)
     // At every step, so that an `apply` that changes its argument always fails, whatever state the fold began with.

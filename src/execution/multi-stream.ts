@@ -1,4 +1,4 @@
-import { checkEvents, checkRequest, type EncodedEvent, idsOf } from '../store/encode.ts'
+import { checkEvents, checkRequest, type EncodedEvent } from '../store/encode.ts'
 import { nextRevision } from '../adapter/append-rules.ts'
 import {
   listStreams,
@@ -9,23 +9,14 @@ import {
   type StateSet,
 } from './boundary.ts'
 import type { Streams } from '../model/command.ts'
-import { backOff, type Call, type Decided, report } from './call.ts'
+import { appendDecisions, type Candidate, conditionsOf } from './append-decisions.ts'
+import { backOff, type Call, type Decided } from './call.ts'
 import type { ExecutionContext } from './context.ts'
 import { type FoldedState, foldStream } from './fold.ts'
 import { streamEventOfNew } from '../store/decode.ts'
-import type { Appended, Condition, Conflict, Repeated } from '../adapter/store-adapter.ts'
+import type { Conflict } from '../adapter/store-adapter.ts'
 import type { AnyStream } from '../model/stream.ts'
 import { environment } from '../base/environment.ts'
-
-/** A decision with its events, and the states with them. */
-interface Candidate {
-  readonly decided: Decided
-  readonly events: readonly EncodedEvent[]
-  readonly reading: Reading
-  readonly after: StateSet
-  /** The state for the caller; made before the append, because `clone()` may throw. */
-  readonly result: unknown
-}
 
 /**
  * A command over several streams: read, decided and appended under a condition on each of them. It never depends on
@@ -52,12 +43,13 @@ export class MultiStreamDecision {
     const { locks } = this.#context
     try {
       const named = listStreams(this.#boundary).map(({ stream }) => stream)
-      while (!this.#call.isSettled) {
+      for (;;) {
         const taken = named.filter((name) => locks.isTaken(name))
         const wanted = [...this.#contended, ...taken]
         this.#call.checkNotNested([...named, ...wanted])
         const release = await locks.take(wanted)
         const delay = await this.#attempt().finally(release)
+        if (delay === undefined) return
         if (delay > 0) await backOff([this.#call], delay)
       }
     } catch (error) {
@@ -65,37 +57,18 @@ export class MultiStreamDecision {
     }
   }
 
-  /** @returns the delay before the next attempt, if the call is not settled. */
-  async #attempt(): Promise<number> {
+  /** @returns the delay before the next attempt; undefined if there is none. */
+  async #attempt(): Promise<number | undefined> {
     const call = this.#call
-    if (call.isOver) return 0
-    const { cache } = this.#context
+    if (call.isOver) return undefined
     const reading = await this.#read()
     if (!reading) return 0
     const bases = reading.states.byStream()
-    const conditions = conditionsOf(reading.states)
     call.isCached = bases.length > 0 && bases.every(({ cached }) => cached)
     const candidate = await this.#decide(reading)
-    if (call.isSettled) return 0
-    const { events } = candidate
-    const { key, fingerprint } = call
-    const keys = key === undefined ? [] : [{ key, fingerprint, first: 0, count: events.length }]
-    if (events.length === 0 && keys.length === 0 && bases.length < 2 && !bases.some(({ cached }) => cached)) {
-      this.#report(candidate)
-      return 0
-    }
-    try {
-      const verdict = await this.#context.append({ conditions, events, keys, ids: idsOf(events) }, [call])
-      if (verdict.kind === 'conflict') return this.#conflicted(verdict, candidate)
-      if (verdict.kind === 'used') {
-        for (const base of bases) if (!base.cached) cache.set(base)
-        await this.#context.repeated.settle(call, this.#boundary, verdict.uses[0]!)
-      } else this.#report(candidate, verdict)
-      return 0
-    } catch (error) {
-      for (const { stream } of bases) cache.delete(stream.stream)
-      throw error
-    }
+    if (call.isSettled) return undefined
+    const { conflict } = await appendDecisions(this.#context, bases, [candidate])
+    return conflict && this.#conflicted(conflict, candidate, reading)
   }
 
   /**
@@ -111,7 +84,7 @@ export class MultiStreamDecision {
     const atHand = named.filter((stream) => cache.get(stream) !== undefined)
     try {
       const reading = await readBoundary(call, this.#boundary, (...args) => this.#load(...args))
-      checkRequest(conditionsOf(reading.states), [], core.capabilities)
+      checkRequest(conditionsOf(reading.states.byStream()), [], core.capabilities)
       return reading
     } catch (error) {
       if (atHand.length === 0) throw error
@@ -132,7 +105,8 @@ export class MultiStreamDecision {
 
   async #decide(reading: Reading): Promise<Candidate> {
     const { states, boundary } = reading
-    const nothing = { events: [], reading, after: states, result: undefined }
+    const standing = { call: this.#call, boundary: this.#boundary, first: 0 }
+    const nothing = { ...standing, events: [], states: states.byStream(), result: undefined }
     try {
       const on = onStreams(boundary as Streams, states)
       const streams = states.all().map(({ stream }) => stream)
@@ -140,13 +114,13 @@ export class MultiStreamDecision {
       const decided: Decided = reading.threw
         ? { kind: 'threw', error: this.#call.unmet(revisions) ?? reading.threw.error }
         : await this.#call.decide(states.shape(boundary), { on }, placeOnSeveral(streams), revisions)
-      if (decided.kind !== 'events') return { decided, ...nothing }
+      if (decided.kind !== 'events') return { ...nothing, decided }
       const { events } = decided
       checkEvents(events, states.byStream().length)
       const after = this.#fold(states, events)
-      return { decided, events, reading, after, result: after.shape(boundary) }
+      return { ...standing, decided, events, states: after.byStream(), result: after.shape(boundary) }
     } catch (error) {
-      return { decided: { kind: 'threw', error }, ...nothing }
+      return { ...nothing, decided: { kind: 'threw', error } }
     }
   }
 
@@ -161,25 +135,11 @@ export class MultiStreamDecision {
     return states.evolve(placed)
   }
 
-  #conflicted(conflict: Conflict, { events, reading }: Candidate): number {
-    const behind = reading.states.of(conflict.stream)
-    this.#context.cache.delete(conflict.stream)
-    if (behind[0]) this.#old.set(conflict.stream, behind[0])
-    this.#contended = [conflict.stream, ...events.map(({ stream }) => stream)]
-    return this.#call.conflicted(conflict, !behind.some(({ cached }) => cached), environment.random()) ?? 0
+  #conflicted(conflict: Conflict, { events }: Candidate, { states }: Reading): number | undefined {
+    const { stream } = conflict
+    const behind = states.of(stream)
+    if (behind[0]) this.#old.set(stream, behind[0])
+    this.#contended = [stream, ...events.map((event) => event.stream)]
+    return this.#call.conflicted(conflict, !behind.some(({ cached }) => cached), environment.random())
   }
-
-  #report(candidate: Candidate, verdict?: Appended | Repeated): void {
-    const states = candidate.after.byStream()
-    for (const folded of states) {
-      if (verdict?.kind === 'repeated') this.#context.cache.delete(folded.stream.stream)
-      else this.#context.cache.set(folded)
-    }
-    report(this.#call, { ...candidate, first: 0, revisions: candidate.after.revisions() }, verdict)
-  }
-}
-
-/** Expects each stream at the revision of its state. */
-function conditionsOf(states: StateSet): Condition[] {
-  return states.byStream().map(({ stream, revision }) => ({ stream: stream.stream, expected: revision }))
 }

@@ -1,5 +1,6 @@
 import { asyncHooks, type AsyncStorage } from '../base/caller-context.ts'
 import { InvalidArgumentError, quote } from '../base/errors.ts'
+import { isAsyncFunction } from '../base/functions.ts'
 import type { Boundary, Command } from '../model/command.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import { isThenable } from '../adapter/projection-target.ts'
@@ -35,7 +36,7 @@ export function runHandle(handle: RunningHandle, call: () => unknown): unknown {
   current = handle
   let returned: unknown
   try {
-    if (isAsync(handle.command)) useStorage()
+    if (isAsyncFunction((handle.command as { readonly handle: unknown }).handle)) useStorage()
     returned = storage ? storage.run(handle, call) : call()
   } catch (error) {
     handle.isOver = true
@@ -86,14 +87,6 @@ function useStorage(): void {
   const { AsyncLocalStorage } = asyncHooks()
   if (AsyncLocalStorage) storage ??= new AsyncLocalStorage<RunningHandle>()
 }
-
-function isAsync({ handle }: { readonly handle: object }): boolean {
-  return handle.constructor === AsyncFunction
-}
-
-const AsyncFunction: unknown = (async () => {
-  await Promise.resolve()
-}).constructor
 
 let current: RunningHandle | undefined
 let storage: AsyncStorage<RunningHandle> | undefined

@@ -1,5 +1,5 @@
 import type { Boundary } from '../model/command.ts'
-import { decode } from '../model/upcast.ts'
+import { decode, type TimeOf } from '../model/upcast.ts'
 import { KeyReusedError } from '../base/errors.ts'
 import { fromUse, streamEventOf } from '../store/decode.ts'
 import type { Revision } from '../base/revision.ts'
@@ -40,9 +40,12 @@ export class RepeatedCalls {
         return known?.revision === upTo ? known : foldStream(this.#core, stream, { known, upTo })
       })
       const { states } = reading
+      const unread = call.unread([...namesOf(boundary), ...states.revisions().keys()])
+      if (unread) throw unread
       // The key was used by another command with an equal input, which wrote to other streams.
       if (use.events.some(({ stream }) => states.of(stream).length === 0)) throw new KeyReusedError(use.key)
-      const after = states.evolve(use.events.map(streamEventOf))
+      const timeOf: TimeOf = (event) => use.events.find(({ id }) => id === event.id)!.time
+      const after = states.evolve(use.events.map(streamEventOf), timeOf)
       for (const folded of after.all()) this.#past.set(folded)
       const { events, ...result } = fromUse(use)
       const decoded = events.map((event) => decode(states.of(event.stream)[0]!.stream.fold, event))
@@ -59,10 +62,13 @@ export class RepeatedCalls {
  * the ids in them: a store keeps the heads in the order of the boundary.
  */
 function boundaryOfFirst(boundary: Boundary, { heads }: KeyUse): Boundary {
-  const names = isStream(boundary) ? [boundary.stream] : listStreams(boundary).map(({ stream }) => stream)
-  const renamed = new Map([...new Set(names)].map((name, i) => [name, heads[i]?.[0] ?? name]))
+  const renamed = new Map([...new Set(namesOf(boundary))].map((name, i) => [name, heads[i]?.[0] ?? name]))
   const isSame = [...renamed].every(([name, first]) => categoryOf(name) === categoryOf(first))
   return isSame ? renameStreams(boundary, (name) => renamed.get(name)!) : boundary
+}
+
+function namesOf(boundary: Boundary): string[] {
+  return isStream(boundary) ? [boundary.stream] : listStreams(boundary).map(({ stream }) => stream)
 }
 
 /** The head of each stream of the first append right before it. */

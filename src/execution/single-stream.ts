@@ -1,14 +1,8 @@
-import { checkEvents, type EncodedEvent, idsOf } from '../store/encode.ts'
-import type {
-  Appended,
-  AppendRequest,
-  AppendVerdict,
-  Conflict,
-  KeyClaim,
-  Repeated,
-} from '../adapter/store-adapter.ts'
+import { checkEvents, type EncodedEvent } from '../store/encode.ts'
+import type { Conflict } from '../adapter/store-adapter.ts'
 import type { AnyStream } from '../model/stream.ts'
-import { backOff, type Call, type Decided, report } from './call.ts'
+import { appendDecisions, type Candidate } from './append-decisions.ts'
+import { backOff, type Call, type Decided } from './call.ts'
 import type { ExecutionContext } from './context.ts'
 import { evolve, type FoldedState, foldStream, see } from './fold.ts'
 import { nextRevision } from '../adapter/append-rules.ts'
@@ -81,74 +75,14 @@ export class SingleStreamDecisions {
     for (const { call } of group) call.isCached = base.cached
     const { candidates, rest } = withoutAborted(await decideInSequence(group, base))
     if (candidates.length === 0) return rest
-    const events = candidates.flatMap((candidate) => candidate.events)
-    const keys = candidates.flatMap(claimOf)
-    if (events.length === 0 && keys.length === 0 && !base.cached) {
-      // The state was just read and no event is appended: reading it was the verification.
-      for (const candidate of candidates) reportOne(candidate)
-      cache.set(base)
-      return rest
-    }
-    const conditions = [{ stream: this.#name, expected: base.revision }]
-    const again = await this.#append({ conditions, events, keys, ids: idsOf(events) }, candidates, base)
-    return [...again, ...rest]
-  }
-
-  async #append(
-    request: AppendRequest & { readonly events: readonly EncodedEvent[] },
-    candidates: readonly Candidate[],
-    base: FoldedState,
-  ): Promise<readonly Waiting[]> {
-    const { cache } = this.#context
-    let verdict: AppendVerdict
-    try {
-      verdict = await this.#context.append(
-        request,
-        candidates.map(({ call }) => call),
-      )
-    } catch (error) {
-      cache.delete(this.#name)
-      // Commands without events cannot be in doubt: they are decided again, without the events of the others.
-      const [failed, others] = partition(
-        candidates,
-        ({ events }) => events.length > 0 || request.events.length === 0,
-      )
-      for (const { call } of failed) call.reject(error)
-      return others
-    }
-    if (verdict.kind === 'conflict') {
-      cache.delete(this.#name)
-      this.#old = base
-      return this.#conflicted(verdict, candidates, !base.cached)
-    }
-    if (verdict.kind === 'used') {
-      if (!base.cached) cache.set(base)
-      const uses = new Map(verdict.uses.map((use) => [use.key, use]))
-      const [repeated, others] = partition(
-        candidates,
-        ({ call: { key } }) => key !== undefined && uses.has(key),
-      )
-      for (const { call, stream } of repeated) {
-        const use = uses.get(call.key!)
-        if (use) void this.#context.repeated.settle(call, stream, use)
-      }
-      return others
-    }
-    if (verdict.kind === 'repeated') {
-      // The events with given ids were stored before. The other decisions depend on a state that is out of date.
-      cache.delete(this.#name)
-      const [writers, others] = partition(candidates, ({ events }) => events.length > 0)
-      for (const writer of writers) reportOne(writer, verdict)
-      return others
-    }
-    this.#old = undefined
-    cache.set(candidates.at(-1)!.state)
-    for (const candidate of candidates) reportOne(candidate, verdict)
-    return []
+    const { again, conflict } = await appendDecisions(this.#context, [base], candidates)
+    this.#old = conflict && base
+    const first = conflict ? this.#conflicted(conflict, again, !base.cached) : again
+    return [...first, ...rest]
   }
 
   /** Commands with the same delay wait together, to be one group again; meanwhile other commands run. */
-  #conflicted(conflict: Conflict, candidates: readonly Candidate[], counts: boolean): readonly Waiting[] {
+  #conflicted(conflict: Conflict, candidates: readonly InSequence[], counts: boolean): readonly Waiting[] {
     const jitter = environment.random()
     const byDelay = new Map<number, Waiting[]>([[0, []]])
     for (const candidate of candidates) {
@@ -175,47 +109,24 @@ export class SingleStreamDecisions {
 
 const MAX_COMMANDS_PER_APPEND = 250
 
-function claimOf({ call, events, first }: Candidate): KeyClaim[] {
-  const { key, fingerprint } = call
-  return key === undefined ? [] : [{ key, fingerprint, first, count: events.length }]
-}
-
-function reportOne(candidate: Candidate, verdict?: Appended | Repeated): void {
-  const { stream, revision } = candidate.state
-  report(candidate.call, { ...candidate, revisions: new Map([[stream.stream, revision]]) }, verdict)
-}
-
-function partition<T>(items: readonly T[], belongs: (item: T) => boolean): [T[], T[]] {
-  return [items.filter(belongs), items.filter((item) => !belongs(item))]
-}
-
 /** A command that waits for the stream. */
-export interface Waiting {
+interface Waiting {
   readonly call: Call
   readonly stream: AnyStream
 }
 
-/** A decided command. Its state includes the events of the commands before it in the group. */
-export interface Candidate extends Waiting {
-  readonly decided: Decided
-  readonly events: readonly EncodedEvent[]
-  /** The index of its first event among the group's events. */
-  readonly first: number
-  /** The state with its events. */
-  readonly state: FoldedState
-  /** The state for the caller; made before the append, because `clone()` may throw. */
-  readonly result: unknown
-}
+/** A decided command of the group. */
+interface InSequence extends Waiting, Candidate {}
 
 /** Decided commands, and those that are left for another append. */
 interface Sequence {
-  readonly candidates: readonly Candidate[]
+  readonly candidates: readonly InSequence[]
   readonly rest: readonly Waiting[]
 }
 
 /** Decides each command on the state that the one before it leaves, as far as they fit into one append. */
 async function decideInSequence(group: readonly Waiting[], base: FoldedState): Promise<Sequence> {
-  const candidates: Candidate[] = []
+  const candidates: InSequence[] = []
   const deferred: Waiting[] = []
   const events: EncodedEvent[] = []
   const keys = new Set<string>()
@@ -245,7 +156,7 @@ async function decideInSequence(group: readonly Waiting[], base: FoldedState): P
       ids.add(event.id)
     }
     total += size
-    state = candidate.state
+    state = candidate.states[0]!
     if (call.key !== undefined) keys.add(call.key)
   }
   return { candidates, rest: deferred }
@@ -282,7 +193,7 @@ function fold(
   events: readonly EncodedEvent[],
   state: FoldedState,
   first: number,
-): Candidate {
+): InSequence {
   try {
     checkEvents(events, 1)
     let { revision } = state
@@ -290,8 +201,9 @@ function fold(
       streamEventOfNew(event, (revision = nextRevision(revision)), waiting.call.metadata),
     )
     const next = evolve(state, placed)
-    return { ...waiting, decided, events, first, state: next, result: see(next) }
+    return { ...waiting, boundary: waiting.stream, decided, events, first, states: [next], result: see(next) }
   } catch (error) {
-    return { ...waiting, decided: { kind: 'threw', error }, events: [], first, state, result: undefined }
+    const nothing = { events: [], first, states: [state], result: undefined }
+    return { ...waiting, boundary: waiting.stream, decided: { kind: 'threw', error }, ...nothing }
   }
 }

@@ -33,7 +33,7 @@ export interface HttpOptions {
  */
 export interface RequestOptions {
   /** The revision that `If-Match` or `If-None-Match` asks for. */
-  readonly expected?: Readonly<Record<string, ExpectedRevision>>
+  readonly expected?: Readonly<Record<string, Exclude<ExpectedRevision, 'any'>>>
   /** A hash of principal, method, path and `Idempotency-Key`. */
   readonly key?: string
   /** Aborted when the client has gone. */
@@ -258,9 +258,8 @@ class Answers implements HttpAnswers {
   }
 
   #failed(error: unknown, request: Request, isKeyed = false): Response {
-    const { signal } = request
     // Nobody reads the answer; the status is for the log.
-    const told = signal.aborted && error === signal.reason ? new HttpError(499) : error
+    const told = isOfAbort(error, request.signal) ? new HttpError(499) : error
     const answer = problemOf(told, { ...this.#problems, isKeyed })
     if (answer.problem.status >= 500) this.#tell(error, request)
     return problemResponse(answer)
@@ -310,7 +309,7 @@ const COMMAND_ROUTE = [
 async function executeUnder<O>(
   preconditions: Preconditions,
   stream: string | undefined,
-  execute: (expected: Readonly<Record<string, ExpectedRevision>> | undefined) => Promise<O>,
+  execute: (expected: RequestOptions['expected']) => Promise<O>,
 ): Promise<O> {
   if (preconditions.isEmpty) return execute(undefined)
   if (stream === undefined) throw noResource()
@@ -384,6 +383,19 @@ function answered({ status, body, headers }: Answer, etag: Headed, request: Requ
     status: status ?? (isEmpty ? 204 : 200),
     headers: { ...type, ...headers, ...etag },
   })
+}
+
+/** Whether an error says no more than that the client has gone. */
+function isOfAbort(error: unknown, signal: AbortSignal): boolean {
+  if (!signal.aborted) return false
+  for (
+    let cause = error;
+    cause !== undefined;
+    cause = (Object(cause) as { readonly cause?: unknown }).cause
+  ) {
+    if (cause === signal.reason || (cause instanceof Error && cause.name === 'AbortError')) return true
+  }
+  return false
 }
 
 /** Whether the place at which a client resumes is not in this store's history. */

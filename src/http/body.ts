@@ -6,8 +6,8 @@ import { HttpError } from './http-error.ts'
  * The body of a request: JSON, checked by a schema. It is refused before it is read if its length is above the limit, and
  * while it is read if it states none.
  *
- * @throws HttpError: 413 above the limit; 415 if it is not JSON in UTF-8; 400 if it cannot be parsed, or the schema
- *   refuses it, with `issues`.
+ * @throws HttpError: 413 above the limit; 415 if it is not JSON in UTF-8; 400 if it cannot be read or parsed, or the schema
+ *   refuses it, with `issues`; 499 if the client has gone before its end.
  */
 export async function readJson<Given, Body>(
   request: Request,
@@ -22,7 +22,7 @@ export async function readJson<Given, Body>(
   const length = request.headers.get('Content-Length')
   if (length !== null && Number(length) > maxBytes) throw tooLarge(maxBytes)
   checkMediaType(request.headers)
-  const value = parse(await read(request.body, maxBytes))
+  const value = parse(await read(request, maxBytes))
   const result = await schema['~standard'].validate(value)
   if (!result.issues) return result.value
   const issues = result.issues.map(toIssue)
@@ -44,12 +44,16 @@ function checkMediaType(headers: Headers): void {
   }
 }
 
-async function read(body: ReadableStream<Uint8Array> | null, maxBytes: number): Promise<Uint8Array> {
+async function read({ body, signal }: Request, maxBytes: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = []
   let size = 0
-  const reader = body?.getReader()
+  const stream: ReadableStream<Uint8Array> | null = body
+  const reader = stream?.getReader()
+  const refuse = (error: unknown): never => {
+    throw error instanceof HttpError ? error : incomplete(error, signal)
+  }
   for (;;) {
-    const { done, value } = (await reader?.read()) ?? { done: true, value: undefined }
+    const { done, value } = (await reader?.read().catch(refuse)) ?? { done: true, value: undefined }
     if (done) break
     size += value.byteLength
     if (size > maxBytes) {
@@ -82,6 +86,22 @@ function parse(bytes: Uint8Array): unknown {
     throw invalid('the body is not valid JSON')
   }
 }
+
+/** The error of a body that ends before its end. The server may tell of its client's end only after the body's. */
+function incomplete(error: unknown, signal: AbortSignal): HttpError {
+  const { name, code } = Object(error) as { readonly name?: unknown; readonly code?: unknown }
+  const isGone = signal.aborted || name === 'AbortError' || CONNECTION_LOST.has(code)
+  const detail = 'the body could not be read to its end'
+  return new HttpError(isGone ? 499 : 400, { code: 'BODY_INCOMPLETE', detail })
+}
+
+/** Codes of Node's errors of a request whose connection is lost. */
+const CONNECTION_LOST: ReadonlySet<unknown> = new Set([
+  'ECONNRESET',
+  'ECONNABORTED',
+  'EPIPE',
+  'ERR_STREAM_PREMATURE_CLOSE',
+])
 
 function invalid(detail: string): HttpError {
   return new HttpError(400, { code: 'INVALID_JSON', detail })

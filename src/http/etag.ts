@@ -1,3 +1,4 @@
+import { checkWhole } from '../base/arguments.ts'
 import { InvalidArgumentError } from '../base/errors.ts'
 import type { Revision } from '../base/revision.ts'
 
@@ -13,7 +14,11 @@ import type { Revision } from '../base/revision.ts'
  */
 export function etagOf(revision: Revision, representation = ''): string | undefined {
   checkRepresentation(representation)
-  return revision === 'none' ? undefined : quoted(revision, representation)
+  if (revision === 'none') return undefined
+  return quoted(
+    checkWhole(revision, 'revision', 0, "a revision (a whole number from 0) or 'none'"),
+    representation,
+  )
 }
 
 /** @throws InvalidArgumentError */

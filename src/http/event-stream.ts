@@ -1,3 +1,6 @@
+import { every, systemClock } from '../base/clock.ts'
+import { environment } from '../base/environment.ts'
+import { InvalidArgumentError } from '../base/errors.ts'
 import type { Checkpoint, Recorded, Subscription } from '../index.ts'
 import { HttpError } from './http-error.ts'
 
@@ -5,7 +8,7 @@ import { HttpError } from './http-error.ts'
 export interface EventMessage {
   /** The name that the client listens to, by `addEventListener`. Default: none, for `onmessage`. */
   readonly event?: string | undefined
-  /** JSON. */
+  /** JSON; `null` if there is nothing to say. */
   readonly data: unknown
 }
 
@@ -77,8 +80,8 @@ class EventStream {
   /** Settles when the subscription has begun, or a heartbeat has passed without an answer of the store. */
   readonly begun: Promise<void>
   #controller!: ReadableStreamDefaultController<Uint8Array>
-  #beat: ReturnType<typeof setInterval> | undefined
-  #end: ReturnType<typeof setTimeout> | undefined
+  #stopBeating: (() => void) | undefined
+  #cancelEnd: (() => void) | undefined
   #stopListening: (() => void) | undefined
   #isOver = false
   /** The id that the client was told last. */
@@ -103,9 +106,9 @@ class EventStream {
   }
 
   async #begin(first: Promise<unknown>): Promise<void> {
-    let timer: ReturnType<typeof setTimeout> | undefined
+    let cancel: (() => void) | undefined
     const waited = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, this.#heartbeat)
+      cancel = environment.after(this.#heartbeat, resolve)
     })
     // Without an event, having caught up tells that it has begun. The error of both is that of `first`.
     const caughtUp = this.#subscription.caughtUp().catch(() => first)
@@ -115,7 +118,7 @@ class EventStream {
       await this.#finish()
       throw error
     } finally {
-      clearTimeout(timer)
+      cancel?.()
     }
   }
 
@@ -127,9 +130,11 @@ class EventStream {
         start: (controller) => {
           this.#controller = controller
           this.#send(': open\n\n')
-          this.#beat = setInterval(() => this.#tick(), this.#heartbeat)
+          this.#stopBeating = every(systemClock, this.#heartbeat, () => this.#tick())
           const { endAfter } = this.#route
-          if (endAfter !== undefined) this.#end = setTimeout(() => this.#close(), endAfter)
+          if (endAfter !== undefined) {
+            this.#cancelEnd = environment.after(endAfter, () => this.#close())
+          }
           // Not an error: Deno would log one for each client that leaves.
           const gone = () => this.#close()
           if (signal.aborted) gone()
@@ -222,8 +227,8 @@ class EventStream {
 
   async #finish(): Promise<void> {
     this.#isOver = true
-    clearInterval(this.#beat)
-    clearTimeout(this.#end)
+    this.#stopBeating?.()
+    this.#cancelEnd?.()
     this.#stopListening?.()
     await this.#subscription.return?.()
   }
@@ -233,7 +238,16 @@ const encoder = new TextEncoder()
 
 function textOf(id: string, { event, data }: EventMessage): string {
   const name = event === undefined ? '' : `event: ${event.replace(/[\r\n]/g, ' ')}\n`
-  return `id: ${id}\n${name}data: ${JSON.stringify(data ?? null)}\n\n`
+  // Not so by its type: undefined, or a function.
+  const text = JSON.stringify(data) as string | undefined
+  if (text === undefined) {
+    throw new InvalidArgumentError('message', {
+      message:
+        `the message of ${event ?? 'an event'} has no data that is JSON; give { data: null } if there is nothing to say, ` +
+        'or return undefined instead of a message to leave the event out',
+    })
+  }
+  return `id: ${id}\n${name}data: ${text}\n\n`
 }
 
 /** The checkpoint in `Last-Event-ID`. */

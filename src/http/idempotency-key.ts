@@ -1,3 +1,4 @@
+import { environment } from '../base/environment.ts'
 import { HttpError } from './http-error.ts'
 
 /** What makes a request that is sent again the same request. */
@@ -17,7 +18,7 @@ export interface RequestIdentity {
  */
 export async function identityOf(request: Request, principal: string | null): Promise<RequestIdentity> {
   const given = keyIn(request.headers)
-  if (given === undefined) return { key: undefined, id: crypto.randomUUID() }
+  if (given === undefined) return { key: undefined, id: environment.uuid() }
   const { pathname } = new URL(request.url)
   const scope = [principal, request.method, pathname, given]
   const [key, id] = await Promise.all([digest('key', scope), digest('id', scope)])

@@ -1,4 +1,4 @@
-import type { ExpectedRevision, Revision } from '../base/revision.ts'
+import type { Revision } from '../base/revision.ts'
 import { parseTags, revisionIn, type TagList } from './etag.ts'
 import { HttpError } from './http-error.ts'
 
@@ -47,7 +47,7 @@ export class Preconditions {
    *
    * @throws HttpError, 412, if they do not hold.
    */
-  expectation(actual?: Revision): ExpectedRevision | undefined {
+  expectation(actual?: Revision): Revision | 'exists' | undefined {
     if (actual !== undefined) {
       if (this.matches(actual) && this.differs(actual)) return actual
       throw this.failed(actual)

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '../base/errors.ts'
+import { checkFunction } from '../base/functions.ts'
 import {
   type AnyEventType,
   type CheckDefinitions,
@@ -163,17 +164,15 @@ export function defineAggregate<const Name extends string, D extends EventDefini
   const { initial } = definition
   const apply = definition.apply as unknown as Readonly<Record<string, Step>>
   const events = ownEvents(definition)
-  if (typeof (initial as unknown) !== 'function') {
-    throw new InvalidArgumentError('initial', 'a function that returns the state before the first event')
-  }
+  checkFunction(initial, 'initial', 'a function that returns the state before the first event')
   if (typeof (apply as unknown) !== 'object' || (apply as unknown) === null) {
     throw new InvalidArgumentError('apply', 'an object with a function for each event')
   }
   const steps = new Map<string, Step>()
   for (const [key, eventType] of Object.entries(events)) {
     const step = Object.hasOwn(apply, key) ? apply[key] : undefined
-    if (typeof step !== 'function') throw new InvalidArgumentError(`apply.${key}`, 'a function')
-    steps.set(eventType.type, step)
+    checkFunction(step, `apply.${key}`)
+    steps.set(eventType.type, step!)
   }
   for (const key of Object.keys(apply)) {
     if (Object.hasOwn(events, key)) continue
@@ -247,6 +246,10 @@ function checkedState(state: MutableState<StreamEvent>, name: string): MutableSt
         message: `the state class of ${name} needs ${method}()${why}`,
       })
     }
+    checkFunction(
+      (state as Readonly<Record<typeof method, unknown>>)[method],
+      `${method} of the state class of ${name}`,
+    )
   }
   return state
 }

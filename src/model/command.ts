@@ -1,5 +1,6 @@
 import { checkOptions } from '../base/arguments.ts'
 import { InvalidArgumentError, isMnemeError, type RejectedError } from '../base/errors.ts'
+import { checkFunction } from '../base/functions.ts'
 import { isSchema, validate } from './event-type.ts'
 import { checkDefinitionName } from './names.ts'
 import type { StandardSchemaV1 } from '../base/standard-schema.ts'
@@ -13,7 +14,7 @@ import type { Revision } from '../base/revision.ts'
  * A command ready to execute: what it reads, and how it decides. Any object or instance of a class with these two members
  * is a command; there is no base class.
  */
-export interface Command<B, Ret, Needs = {}> {
+export interface Command<B, Ret, Needs = {}, Name extends string = string> {
   /** The streams that the decision reads. */
   readonly reads: B
   /**
@@ -24,7 +25,7 @@ export interface Command<B, Ret, Needs = {}> {
   /** Further streams, found in the states of the first ones. */
   follow?: ((state: never) => Streams) | undefined
   /** The command's name. An idempotency key is compared by it, if there is one. */
-  readonly name?: string | undefined
+  readonly name?: Name | undefined
   /**
    * What an idempotency key is compared by, unless there is `keyedBy`: the same key with another input is an error. Default
    * for a class: all fields of the instance.
@@ -35,9 +36,11 @@ export interface Command<B, Ret, Needs = {}> {
 }
 
 /** A command that takes its input: what `defineCommand` returns. */
-export interface CommandType<Input, B, Ret, Needs = {}> {
+export interface CommandType<Input, B, Ret, Needs = {}, Name extends string = string> {
   /** @throws InvalidDataError if the command's schema refuses the input. */
-  (input: Input): Command<B, Ret, Needs>
+  (input: Input): Command<B, Ret, Needs, Name>
+  /** The command's name, if its definition gave it one. */
+  readonly commandName: Name | undefined
   /** Narrows what `execute` throws to the rejections of this command. */
   rejected(error: unknown): error is RejectedError<RejectionsIn<Ret>>
 }
@@ -53,12 +56,20 @@ export type RejectionOf<C> =
       : never
 
 /** What `defineCommand` takes. */
-export interface CommandDefinition<Input, B, Ret, Needs = {}, Follow = {}, Given = Input> {
+export interface CommandDefinition<
+  Input,
+  B,
+  Ret,
+  Needs = {},
+  Follow = {},
+  Given = Input,
+  Name extends string = string,
+> {
   /**
    * The command's name. An idempotency key is compared by it, so that the same key with another command is an error;
    * like an event's name, it must not change.
    */
-  readonly name?: string
+  readonly name?: Name
   /**
    * A schema for the input, instead of an annotation in `reads`: the given input is checked with it, and its output is
    * the input of `reads`, `follow` and `handle`.
@@ -108,28 +119,25 @@ export function defineCommand<
   Needs = {},
   Follow extends Streams = {},
   Given = Input,
+  const Name extends string = string,
 >(
-  definition: CommandDefinition<Input, B, Ret, Needs, Follow, Given>,
-): CommandType<Given, WithoutEvents<B & Follow>, Ret, Needs> {
+  definition: CommandDefinition<Input, B, Ret, Needs, Follow, Given, Name>,
+): CommandType<Given, WithoutEvents<B & Follow>, Ret, Needs, Name> {
   checkOptions(definition, 'definition', ['name', 'input', 'keyedBy', 'needs', 'reads', 'follow', 'handle'])
   const { name, input: schema, keyedBy, reads, follow, handle } = definition
   if (name !== undefined) checkDefinitionName(name, 'name')
-  if (typeof reads !== 'function')
-    throw new InvalidArgumentError('reads', 'a function that returns a stream or a record of streams')
-  if (typeof handle !== 'function')
-    throw new InvalidArgumentError('handle', 'a function that returns events or a rejection')
-  if (follow !== undefined && typeof (follow as unknown) !== 'function') {
-    throw new InvalidArgumentError('follow', 'a function that returns a record of streams')
-  }
+  checkFunction(reads, 'reads', 'a function that returns a stream or a record of streams')
+  checkFunction(handle, 'handle', 'a function that returns events or a rejection')
+  if (follow !== undefined) checkFunction(follow, 'follow', 'a function that returns a record of streams')
   if (schema !== undefined && !isSchema(schema)) throw new InvalidArgumentError('input', 'a Standard Schema')
-  if (keyedBy !== undefined && typeof (keyedBy as unknown) !== 'function') {
-    throw new InvalidArgumentError(
+  if (keyedBy !== undefined)
+    checkFunction(
+      keyedBy,
       'keyedBy',
       'a function that returns the part of the input that a key is compared by',
     )
-  }
   const commands = new WeakSet<object>()
-  const make = (given: Given): Command<B & Follow, Ret, Needs> => {
+  const make = (given: Given): Command<B & Follow, Ret, Needs, Name> => {
     const input = validate(schema, given, 'input', 'input') as Input
     const command = {
       name,
@@ -141,12 +149,22 @@ export function defineCommand<
       follow: follow && ((state: StatesOf<B>) => follow(state, input)),
     }
     commands.add(command)
+    if (schema !== undefined) givenInputs.set(command, given)
     return command
   }
   return Object.assign(make, {
+    commandName: name,
     rejected: (error: unknown): error is RejectedError<RejectionsIn<Ret>> =>
       isMnemeError(error) && error.code === 'REJECTED' && error.isOneOf(commands),
   }) as never
+}
+
+/** What the caller gave, of commands with a schema: to make the same command again, in another process. */
+const givenInputs = new WeakMap<object, unknown>()
+
+/** The input as its caller gave it, before the command's schema. */
+export function givenInput(command: { readonly input?: unknown }): unknown {
+  return givenInputs.has(command) ? givenInputs.get(command) : command.input
 }
 
 /** Streams by key: under each key one stream, an array or a record of streams, a claim, or `undefined`. */

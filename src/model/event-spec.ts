@@ -1,21 +1,21 @@
 import type { JsonObject } from './json.ts'
-import type { NoData } from './event.ts'
+import type { NoData, RecordedFacts } from './event.ts'
 import { markMade, refuseOtherCopy } from '../base/copies.ts'
-import { InvalidArgumentError } from '../base/errors.ts'
+import { checkFunction } from '../base/functions.ts'
 import { checkEventType } from './names.ts'
 import { type InferInput, type InferOutput, passes, type StandardSchemaV1 } from '../base/standard-schema.ts'
 
 /** An entry of `events`: the shape of an event's data, its earlier shapes and its earlier names. Itself a Standard Schema. */
 export interface EventSpec<Input, Data> extends StandardSchemaV1<Input, Data> {
   /**
-   * The next version of this event: `upcast` makes its data from data of the version before. Stored events are never
-   * rewritten; they are upcast when they are read.
+   * The next version of this event: `upcast` makes its data from data of the version before, and perhaps from what else is
+   * known of the stored event. Stored events are never rewritten; they are upcast when they are read.
    */
-  next<T extends JsonObject<T>>(upcast: (old: Data) => T): EventSpec<T, T>
+  next<T extends JsonObject<T>>(upcast: (old: Data, recorded: RecordedFacts) => T): EventSpec<T, T>
   /** The next version, with a schema that checks new events; `upcast` returns the type of the schema's output. */
   next<S extends StandardSchemaV1>(
     schema: S,
-    upcast: (old: Data) => InferOutput<S>,
+    upcast: (old: Data, recorded: RecordedFacts) => InferOutput<S>,
   ): EventSpec<InferInput<S>, InferOutput<S>>
   /** The full type names, like `'Account.Credited'`, under which older programs wrote this event. */
   formerly(...types: string[]): EventSpec<Input, Data>
@@ -46,7 +46,7 @@ export interface SpecRecord {
   readonly formerly: readonly string[]
 }
 
-type Upcast = (old: unknown) => unknown
+type Upcast = (old: unknown, recorded: RecordedFacts) => unknown
 
 const records = new WeakMap<object, SpecRecord>()
 
@@ -63,7 +63,7 @@ function makeSpec(record: SpecRecord): StandardSchemaV1 {
     '~standard': record.schema?.['~standard'] ?? passes,
     next: (...args: [Upcast] | [StandardSchemaV1, Upcast]) => {
       const [schema, upcast] = args.length === 1 ? [undefined, args[0]] : args
-      if (typeof upcast !== 'function') throw new InvalidArgumentError('upcast', 'a function')
+      checkFunction(upcast, 'upcast')
       return makeSpec({ ...record, schema, upcasts: [...record.upcasts, upcast] })
     },
     formerly: (...types: string[]) => {

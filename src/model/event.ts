@@ -33,5 +33,8 @@ export interface Recorded<Type extends string = string, Data = unknown> extends 
   readonly time: string
 }
 
+/** What is known of a stored event besides its data, as an upcast sees it. */
+export type RecordedFacts = Pick<Recorded, 'id' | 'stream' | 'revision' | 'time' | 'metadata'>
+
 /** The recorded form of an event type. */
 export type RecordedAs<E> = E extends Event<infer Type, infer Data> ? Recorded<Type, Data> : never

@@ -1,24 +1,44 @@
 import { FoldError, UnknownEventError } from '../base/errors.ts'
-import type { Event, StreamEvent } from './event.ts'
+import type { Event, Recorded, RecordedFacts, StreamEvent } from './event.ts'
 import type { EventTypeRecord } from './event-type.ts'
 import type { Fold } from './stream.ts'
+
+/** When a stored event was recorded. */
+export type TimeOf = (event: StreamEvent) => string
 
 /**
  * A stored event under its current name and version. Its schema does not check it again: a stricter schema must not make
  * history unreadable.
  *
+ * @param timeOf its time, if it is not part of the event.
  * @throws UnknownEventError if the fold does not know its type or its version.
  * @throws FoldError if an upcast throws.
  */
-export function decode<E extends StreamEvent>(fold: KnownTypes, event: E): E {
+export function decode<E extends StreamEvent>(fold: KnownTypes, event: E, timeOf?: TimeOf): E {
   const known = knownEventType(fold, event, event.stream)
   if (event.type === known.type && event.version === known.version) return event
   try {
+    const facts = factsOf(event, timeOf)
     let data: unknown = event.data
-    for (const upcast of known.upcasts.slice(event.version - 1)) data = upcast(data)
+    for (const upcast of known.upcasts.slice(event.version - 1)) data = upcast(data, facts)
     return { ...event, type: known.type, version: known.version, data }
   } catch (error) {
     throw new FoldError(event, error, 'an upcast')
+  }
+}
+
+function factsOf(event: StreamEvent & Partial<Recorded>, timeOf: TimeOf | undefined): RecordedFacts {
+  const { id, stream, revision, metadata } = event
+  return {
+    id,
+    stream,
+    revision,
+    metadata,
+    get time() {
+      const time = event.time ?? timeOf?.(event)
+      if (time !== undefined) return time
+      throw new Error('an event that is not stored yet has no time: make events in their present version')
+    },
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Attributes, Span } from '@opentelemetry/api'
 import { SpanStatusCode } from '@opentelemetry/api'
+import { categoryOf } from '../model/names.ts'
 
 /** The categories of streams, each once, in order: few values, whereas the names of streams are many. */
 export function categoriesOf(streams: readonly string[]): string {
@@ -31,9 +32,4 @@ export function attributes(
   const result: Attributes = {}
   for (const key in given) if (given[key] !== undefined) result[key] = given[key]
   return result
-}
-
-function categoryOf(stream: string): string {
-  const dash = stream.indexOf('-')
-  return dash < 0 ? stream : stream.slice(0, dash)
 }

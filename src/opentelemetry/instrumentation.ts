@@ -1,18 +1,22 @@
 import {
   type Attributes,
   context,
+  diag,
   metrics,
   type MeterProvider,
   type Span,
   SpanKind,
+  type SpanOptions,
   trace,
   type Tracer,
   type TracerProvider,
 } from '@opentelemetry/api'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { environment } from '../base/environment.ts'
 import type { AppendMessage, CallMessage, ExecuteMessage } from '../index.ts'
 import type { ProjectionBatchMessage, ProjectionFailedMessage } from '../projections/index.ts'
 import { attributes, categoriesOf, errorType, fail } from './attributes.ts'
+import { LabelCache } from './labels.ts'
 import { linksToStored, traceparentOf } from './links.ts'
 import { type Instruments, instrumentsOf } from './metrics.ts'
 import { VERSION } from './version.ts'
@@ -51,6 +55,8 @@ export interface MnemeInstrumentation {
  * Traces and measures all stores of the process, from now on: spans for commands, appends and the batches of
  * projections, and metrics. The spans of a batch are linked to those in which its events were produced.
  *
+ * One instrumentation records at a time: while it is enabled, another one does nothing and says so by `diag.warn`.
+ *
  * It subscribes to Mneme's diagnostics channels. A rejection is no error. Metrics know commands, categories, projections
  * and outcomes, and never names of streams; spans name the streams.
  *
@@ -74,6 +80,7 @@ class Instrumentation implements MnemeInstrumentation {
   #instruments: Instruments | undefined
   /** Under which a message keeps the span of its call: a WeakMap costs more than a short append. */
   readonly #key = Symbol('mneme.opentelemetry')
+  readonly #labels = new LabelCache()
   readonly #listeners: Readonly<Record<string, (message: never) => void>> = {
     'tracing:mneme.execute:start': (message: ExecuteMessage) => {
       this.#executeStarts(message)
@@ -111,6 +118,13 @@ class Instrumentation implements MnemeInstrumentation {
 
   enable(): void {
     if (this.#isEnabled) return
+    if (enabled.one !== undefined) {
+      diag.warn(
+        'mneme: another mnemeInstrumentation records already, so this one does not; disable that one first',
+      )
+      return
+    }
+    enabled.one = this
     this.#isEnabled = true
     for (const [name, listener] of Object.entries(this.#listeners)) subscribe(name, listener as Listener)
   }
@@ -118,6 +132,7 @@ class Instrumentation implements MnemeInstrumentation {
   disable(): void {
     if (!this.#isEnabled) return
     this.#isEnabled = false
+    enabled.one = undefined
     for (const [name, listener] of Object.entries(this.#listeners)) unsubscribe(name, listener as Listener)
   }
 
@@ -159,11 +174,8 @@ class Instrumentation implements MnemeInstrumentation {
   #executeStarts(message: ExecuteMessage): void {
     const { command, streams, metadata } = message
     const category = categoriesOf(streams)
-    const span = this.#tracing().startSpan(`execute ${command ?? category}`, {
-      kind: SpanKind.INTERNAL,
-      attributes: withStreams(labels(command, category), streams),
-    })
-    this.#begin(message, span, category)
+    const span = this.#begin(message, `execute ${command ?? category}`, EXECUTE, category)
+    if (span.isRecording()) span.setAttributes(spanLabels(command, category, streams))
     this.#mark(metadata, span)
     this.#measure().pending.add(1)
   }
@@ -173,18 +185,13 @@ class Instrumentation implements MnemeInstrumentation {
     if (!started) return
     const { span, category } = started
     const { command, outcome = 'error', reason, attempts = 0, conflicts, events, isCached = false } = message
-    const own = labels(command, category)
+    const labels = this.#labels.of(command, category)
     const { executeDuration, executeAttempts, cacheLookups, pending } = this.#measure()
     pending.add(-1)
-    executeDuration.record(
-      secondsSince(started),
-      withOutcome(labels(command, category), outcome, message.error),
-    )
+    executeDuration.record(secondsSince(started), labels.withOutcome(outcome, message.error))
     if (attempts > 0) {
-      executeAttempts.record(attempts, own)
-      const lookup = labels(command, category)
-      lookup['mneme.cached'] = isCached
-      cacheLookups.add(1, lookup)
+      executeAttempts.record(attempts, labels.own)
+      cacheLookups.add(1, isCached ? labels.cached : labels.uncached)
     }
     if (span.isRecording()) {
       span.setAttributes(
@@ -203,14 +210,10 @@ class Instrumentation implements MnemeInstrumentation {
   }
 
   #appendStarts(message: AppendMessage): void {
-    const { commands, streams, metadata } = message
+    const { streams, metadata } = message
     // Of `store.append`, the streams are known only once its arguments were checked.
     const category = categoriesOf(streams)
-    const span = this.#tracing().startSpan(category === '' ? 'append' : `append ${category}`, {
-      kind: SpanKind.PRODUCER,
-      attributes: { 'mneme.commands': commands },
-    })
-    this.#begin(message, span, category)
+    const span = this.#begin(message, category === '' ? 'append' : `append ${category}`, APPEND, category)
     if (!metadata) return
     this.#mark(metadata, span)
     this.#measure().pending.add(1)
@@ -221,20 +224,18 @@ class Instrumentation implements MnemeInstrumentation {
     if (!started) return
     const { span } = started
     const { streams, events, commands, outcome = 'error' } = message
-    const category = categoriesOf(streams)
-    const own = { 'mneme.category': category }
+    const category = started.category === '' ? categoriesOf(streams) : started.category
+    const labels = this.#labels.of(undefined, category)
     const { appendDuration, appendEvents, appendCommands, pending } = this.#measure()
-    appendDuration.record(
-      secondsSince(started),
-      withOutcome({ 'mneme.category': category }, outcome, message.error),
-    )
-    if (outcome === 'ok') appendEvents.record(events, own)
-    if (commands > 0) appendCommands.record(commands, own)
+    appendDuration.record(secondsSince(started), labels.withOutcome(outcome, message.error))
+    if (outcome === 'ok') appendEvents.record(events, labels.own)
+    if (commands > 0) appendCommands.record(commands, labels.own)
     else pending.add(-1)
     if (span.isRecording()) {
       if (started.category !== category) span.updateName(`append ${category}`)
       span.setAttributes({
         'mneme.category': category,
+        'mneme.commands': commands,
         'mneme.outcome': outcome,
         'mneme.events': events,
         'mneme.streams': namesOf(streams),
@@ -249,14 +250,14 @@ class Instrumentation implements MnemeInstrumentation {
     const { projection, version, build, events } = message
     // Only the checkpoint moves.
     if (events.length === 0) return
-    const span = this.#tracing().startSpan(`project ${projection}`, {
+    const options = {
       kind: SpanKind.CONSUMER,
       // It has no parent: the worker was started by something that is long over.
       root: true,
       links: linksToStored(events),
       attributes: { 'mneme.projection': projection, 'mneme.version': version, 'mneme.build': build },
-    })
-    this.#begin(message, span, '')
+    }
+    this.#begin(message, `project ${projection}`, options, '')
   }
 
   #batchEnds(message: ProjectionBatchMessage): void {
@@ -278,12 +279,15 @@ class Instrumentation implements MnemeInstrumentation {
     span.end()
   }
 
-  /** Remembers the span of a call, and lets it be the active one in the call. */
-  #begin(message: CallMessage, span: Span, category: string): void {
-    ;(message as Keeping)[this.#key] = { span, category, at: performance.now() }
-    const active = trace.setSpan(context.active(), span)
+  /** Starts the span of a call, which is the active one in the call. */
+  #begin(message: CallMessage, name: string, options: SpanOptions, category: string): Span {
+    const parent = context.active()
+    const span = this.#tracing().startSpan(name, options, parent)
+    ;(message as Keeping)[this.#key] = { span, category, at: environment.now() }
+    const active = trace.setSpan(parent, span)
     const { within } = message
-    message.within = (call) => context.with(active, () => (within ? within(call) : call()))
+    message.within = (call) => context.with(active, within ? () => within(call) : call)
+    return span
   }
 
   #startedOf(message: CallMessage): Started | undefined {
@@ -298,7 +302,12 @@ class Instrumentation implements MnemeInstrumentation {
   }
 }
 
-/** A message, with the spans of those who watch it. */
+/** The instrumentation that records; of all copies of the package in this process, which share the channels. */
+const enabled = ((globalThis as unknown as Record<symbol, { one: object | undefined } | undefined>)[
+  Symbol.for('mneme.opentelemetry.enabled')
+] ??= { one: undefined })
+
+/** A message, with the span of its call. */
 interface Keeping {
   [key: symbol]: Started | undefined
 }
@@ -312,28 +321,19 @@ interface Started {
 
 type Listener = (message: unknown) => void
 
-function labels(command: string | undefined, category: string): Attributes {
-  return command === undefined
-    ? { 'mneme.category': category }
-    : { 'mneme.command': command, 'mneme.category': category }
-}
-
-/** The same object, with the outcome: to copy it would cost more than the rest. */
-function withOutcome(own: Attributes, outcome: string, error: unknown): Attributes {
-  own['mneme.outcome'] = outcome
-  if (outcome === 'error') own['error.type'] = errorType(error)
+function spanLabels(command: string | undefined, category: string, streams: readonly string[]): Attributes {
+  const own: Attributes = { 'mneme.category': category, 'mneme.streams': namesOf(streams) }
+  if (command !== undefined) own['mneme.command'] = command
   return own
 }
 
-function withStreams(own: Attributes, streams: readonly string[]): Attributes {
-  own['mneme.streams'] = namesOf(streams)
-  return own
-}
+const EXECUTE: SpanOptions = { kind: SpanKind.INTERNAL }
+const APPEND: SpanOptions = { kind: SpanKind.PRODUCER }
 
 function namesOf(streams: readonly string[]): string {
   return streams.length === 1 ? streams[0]! : streams.join(',')
 }
 
 function secondsSince({ at }: Started): number {
-  return (performance.now() - at) / 1_000
+  return (environment.now() - at) / 1_000
 }

@@ -1,4 +1,4 @@
-import { type Link, type Span, TraceFlags } from '@opentelemetry/api'
+import { INVALID_SPANID, INVALID_TRACEID, type Link, type Span, TraceFlags } from '@opentelemetry/api'
 
 /**
  * Links to the spans in which events were produced, each once: for the span in which you handle events of a subscription.
@@ -29,8 +29,9 @@ export function linksToStored(events: readonly { readonly metadata: string }[]):
 /** A span as the header `traceparent` of W3C names it; `undefined` if nothing is traced. */
 export function traceparentOf(span: Span): string | undefined {
   const { traceId, spanId, traceFlags } = span.spanContext()
-  if (!isId(traceId) || !isId(spanId)) return undefined
-  return `00-${traceId}-${spanId}-${(traceFlags & 0xff).toString(16).padStart(2, '0')}`
+  if (traceId === INVALID_TRACEID || spanId === INVALID_SPANID) return undefined
+  const flags = traceFlags & 0xff
+  return `00-${traceId}-${spanId}-${flags < 16 ? '0' : ''}${flags.toString(16)}`
 }
 
 function linksOf(traceparents: readonly unknown[]): Link[] {
@@ -39,7 +40,8 @@ function linksOf(traceparents: readonly unknown[]): Link[] {
     if (links.length === MAX_LINKS) break
     const found = typeof traceparent === 'string' ? TRACEPARENT.exec(traceparent) : null
     const [, version, traceId = '', spanId = '', flags = ''] = found ?? []
-    if (version === undefined || version === 'ff' || !isId(traceId) || !isId(spanId)) continue
+    if (version === undefined || version === 'ff' || traceId === INVALID_TRACEID || spanId === INVALID_SPANID)
+      continue
     const traceFlags = Number.parseInt(flags, 16) & TraceFlags.SAMPLED
     links.push({ context: { traceId, spanId, traceFlags, isRemote: true } })
   }
@@ -50,10 +52,6 @@ function linksOf(traceparents: readonly unknown[]): Link[] {
 function traceparentIn(metadata: string): unknown {
   if (!metadata.includes('"traceparent"')) return undefined
   return (JSON.parse(metadata) as { readonly traceparent?: unknown }).traceparent
-}
-
-function isId(id: string): boolean {
-  return !/^0+$/.test(id)
 }
 
 /** As many as a span of the SDK keeps by default. */

@@ -1,39 +1,29 @@
 import { isMnemeError, quote } from '../base/errors.ts'
 import {
+  checkRun,
   HandlerMisuse,
   isThenable,
   type TargetQuery,
   type TargetRow,
   type TargetSteps,
 } from '../adapter/projection-target.ts'
-import type { Checkpoint } from '../store/event-store.ts'
-import type { StoredEvent } from '../adapter/store-adapter.ts'
 import { advance, checkpointAt, movedTo, pinOf, suffixOf, type Build } from './builds.ts'
 import { Deadline } from './deadline.ts'
 import { tableNames, type Definition, type ProjectionContext } from './define.ts'
+import type { Batch, Holder } from './handling.ts'
 import { environment } from '../base/environment.ts'
-
-/** Events that are handled together, and the place up to which the log was read with them. */
-export interface Batch {
-  readonly events: readonly StoredEvent[]
-  readonly through: Checkpoint
-}
-
-/** The worker that handles a batch, and its lease. */
-export interface Holder {
-  readonly owner: string
-  /** In milliseconds. */
-  readonly lease: number
-}
 
 /** A handler failed. */
 export class HandlerFailure extends Error {
   /** Which event of the batch failed; `undefined`: the transaction could not be committed. */
   readonly index: number | undefined
+  /** What happens to the event at once, without a retry, whatever `onError` says. */
+  readonly verdict: 'block' | 'park' | undefined
 
-  constructor(index: number | undefined, cause: unknown) {
+  constructor(index: number | undefined, cause: unknown, verdict?: 'block' | 'park') {
     super('a handler failed', { cause })
     this.index = index
+    this.verdict = verdict
   }
 }
 
@@ -137,6 +127,7 @@ function* handleAll(
         const returned = handlers.get(type)!(selection.decode(stored), tx, context)
         // Without a nested generator, which would cost as much as a short handler.
         if (isThenable(returned)) yield { returned: deadline.race(returned, handlerOf(type)) }
+        else checkRun(returned)
       } catch (error) {
         throw failedAt(taken, error, definition, type)
       }

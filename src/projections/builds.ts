@@ -5,6 +5,7 @@ import {
   type TargetRow,
   type TargetSteps,
 } from '../adapter/projection-target.ts'
+import { InvalidArgumentError } from '../base/errors.ts'
 import type { Checkpoint } from '../store/event-store.ts'
 import type { LogPlace } from '../adapter/store-adapter.ts'
 
@@ -13,6 +14,7 @@ import type { LogPlace } from '../adapter/store-adapter.ts'
  * a second one beside it. Each has a generation of its own, which is never used again.
  */
 export interface Build {
+  readonly kind: FollowerKind
   readonly name: string
   readonly generation: number
   readonly version: number
@@ -30,7 +32,14 @@ export interface Build {
   readonly owner: string | undefined
   /** Milliseconds until the lease expires, unless it is renewed. */
   readonly leaseLeft: number
+  /** What a reaction has begun, and not yet finished, as JSON. */
+  readonly plan: string | undefined
+  /** Counts the transactions of a reaction: each is refused if another worker had one meanwhile. */
+  readonly step: number
 }
+
+/** What follows the log. */
+export type FollowerKind = 'projection' | 'reaction' | 'relay'
 
 /** `'live'` is read by users; `'building'` replaces it once it has caught up; `'retired'` was replaced or given up. */
 type Role = 'live' | 'building' | 'retired'
@@ -51,6 +60,8 @@ export interface Failure {
   readonly time: string
   /** The event on which the handler failed; `undefined` if no handler was called. */
   readonly event: FailedEvent | undefined
+  /** The timer whose command failed, if it was one of a reaction. */
+  readonly timer?: string | undefined
   /** What was thrown. Only `onFailure` is given it, in the process where it happened: it is not stored. */
   readonly error?: unknown
 }
@@ -89,17 +100,27 @@ export function* findBuilds(name: string): TargetSteps<Builds> {
   return { live: ofRole('live'), building: ofRole('building'), next: (builds.at(-1)?.generation ?? 0) + 1 }
 }
 
+/** @throws InvalidArgumentError if a build belongs to something else of the same name. */
+export function ofKind(build: Build, kind: FollowerKind): Build {
+  if (build.kind === kind) return build
+  const message = `'${build.name}' is the name of a ${build.kind} in this database; give the ${kind} another name`
+  throw new InvalidArgumentError('name', { message })
+}
+
 /** Begins a build, unless there is one of that role, or a later one. Returns whether it was begun. */
 export function* beginBuild(
-  build: Pick<Build, 'name' | 'generation' | 'version' | 'role'>,
+  build: Pick<Build, 'name' | 'generation' | 'version' | 'role'> &
+    Partial<Pick<Build, 'kind' | 'checkpoint'>>,
 ): TargetSteps<boolean> {
-  const { name, generation, version, role } = build
+  const { name, generation, version, role, kind = 'projection', checkpoint } = build
   const rows = yield* ask(
-    `INSERT INTO PROJECTIONS (name, generation, version, role, state, applied, rebuilding, lease_until)
-      SELECT $1, CAST($2 AS INTEGER), CAST($3 AS INTEGER), $4, 'running', 0, 0, 0
+    `INSERT INTO PROJECTIONS
+        (name, generation, version, role, state, applied, rebuilding, lease_until, kind, store, position, event_id)
+      SELECT $1, CAST($2 AS INTEGER), CAST($3 AS INTEGER), $4, 'running', 0, 0, 0, $5, $6, $7, $8
       WHERE NOT EXISTS (SELECT 1 FROM PROJECTIONS WHERE name = $1 AND (role = $4 OR generation >= $2))
       ON CONFLICT DO NOTHING RETURNING name`,
-    ...[name, generation, version, role],
+    ...[name, generation, version, role, kind],
+    ...[checkpoint?.store ?? null, checkpoint?.position ?? null, checkpoint?.id ?? null],
   )
   // The last retired build is kept until now, so that its generation is not used again.
   yield* ask(
@@ -285,7 +306,7 @@ export function checkpointAt(store: string, { position, id }: LogPlace): Checkpo
 }
 
 const COLUMNS = `generation, version, role, store, position, event_id, state, failure, applied, rebuilding, owner,
-  CASE WHEN ${IS_EXPIRED} THEN 0 ELSE lease_until - NOW END AS lease_left`
+  kind, plan, step, CASE WHEN ${IS_EXPIRED} THEN 0 ELSE lease_until - NOW END AS lease_left`
 
 function buildOf(name: string, row: TargetRow): Build {
   const text = (column: string) => (row[column] as string | null) ?? undefined
@@ -293,6 +314,7 @@ function buildOf(name: string, row: TargetRow): Build {
   const isSomewhere = store !== undefined && position !== undefined && id !== undefined
   const failure = text('failure')
   return {
+    kind: row.kind as FollowerKind,
     name,
     generation: Number(row.generation),
     version: Number(row.version),
@@ -304,5 +326,7 @@ function buildOf(name: string, row: TargetRow): Build {
     isRebuilding: Number(row.rebuilding) === 1,
     owner: text('owner'),
     leaseLeft: Number(row.lease_left),
+    plan: text('plan'),
+    step: Number(row.step),
   }
 }

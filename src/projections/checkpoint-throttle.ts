@@ -1,5 +1,6 @@
 import type { LogPlace, SubscribedPage } from '../adapter/store-adapter.ts'
 import { type Clock, pause } from '../base/clock.ts'
+import type { Position } from '../base/revision.ts'
 
 /**
  * Limits how often a checkpoint is written for events that the projection does not handle: it has to follow them, so that
@@ -19,6 +20,11 @@ export class CheckpointThrottle {
   /** The log up to this place holds no event that the projection handles. */
   skipped(through: LogPlace): void {
     if (through.position !== this.#checkpoint?.position) this.#skipped = through
+  }
+
+  /** Up to where the log was handled: as far as it was read, or else the checkpoint. */
+  get read(): Position | undefined {
+    return (this.#skipped ?? this.#checkpoint)?.position
   }
 
   /** The checkpoint was written. */

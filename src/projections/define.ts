@@ -1,17 +1,12 @@
 import { checkOptions, checkWhole } from '../base/arguments.ts'
 import { InvalidArgumentError } from '../base/errors.ts'
+import { checkFunction, isAsyncFunction } from '../base/functions.ts'
 import type { Recorded } from '../model/event.ts'
 import type { ProjectionTarget } from '../adapter/projection-target.ts'
-import { type Clock, systemClock } from '../base/clock.ts'
-import { type RetryOptions, retryPolicy, type RetryPolicy } from '../base/retry.ts'
-import {
-  type ByType,
-  type EventsFrom,
-  type Handlers,
-  type Selection,
-  selectionOf,
-  type Source,
-} from './sources.ts'
+import type { Followed } from './handling.ts'
+import { systemClock } from '../base/clock.ts'
+import { type RetryOptions, retryPolicy } from '../base/retry.ts'
+import { type ByType, type EventsFrom, type Handlers, selectionOf, type Source } from './sources.ts'
 
 /** What `defineProjection` takes. */
 export interface ProjectionDefinition<Sources extends readonly Source[], Tx, Tables extends string> {
@@ -74,21 +69,14 @@ export function checkPolicy(policy: NewVersionPolicy, argument: string): NewVers
 }
 
 /** A checked definition with its defaults filled in. */
-export interface Definition {
-  readonly name: string
-  readonly version: number
-  readonly target: ProjectionTarget<unknown>
-  readonly selection: Selection
+export interface Definition extends Followed {
   readonly tables: readonly string[]
   readonly setup: Handler | undefined
   readonly reset: Handler | undefined
   readonly handlers: ReadonlyMap<string, EventHandler>
-  readonly onError: 'block' | 'park'
-  readonly retry: RetryPolicy
   readonly onNewVersion: NewVersionPolicy | undefined
   /** In milliseconds; `undefined`: the lease. */
   readonly handlerTimeout: number | undefined
-  readonly clock: Clock
 }
 
 type Handler = (tx: unknown, context: ProjectionContext) => unknown
@@ -98,15 +86,13 @@ type EventHandler = (event: Recorded, tx: unknown, context: ProjectionContext) =
 export function checkDefinition(given: ProjectionDefinition<readonly Source[], unknown, string>): Definition {
   checkOptions(given, 'projection', KNOWN_OPTIONS)
   const { name, version = 1, into, from, tables = [], setup, reset, onError = 'block' } = given
-  if (typeof (name as unknown) !== 'string' || !/^[\w.:-]{1,200}$/.test(name)) {
-    throw new InvalidArgumentError('name', "1 to 200 letters, digits and '_.:-'")
-  }
+  checkFollowerName(name)
   if (typeof (into as Partial<typeof into> | undefined)?.transaction !== 'function') {
     throw new InvalidArgumentError('into', 'a target, like sqliteTarget(...) or postgresTarget(...)')
   }
   if (!['block', 'park'].includes(onError)) throw new InvalidArgumentError('onError', "'block' or 'park'")
   for (const [key, value] of Object.entries({ setup, reset })) {
-    if (value !== undefined && typeof value !== 'function') throw new InvalidArgumentError(key, 'a function')
+    if (value !== undefined) checkHandler(value, key, into)
   }
   const handlers = new Map(Object.entries((given.on as object | undefined) ?? {})) as Map<
     string,
@@ -114,14 +100,11 @@ export function checkDefinition(given: ProjectionDefinition<readonly Source[], u
   >
   if (handlers.size === 0) throw new InvalidArgumentError('on', 'handlers by the types of events')
   for (const [type, handler] of handlers) {
-    if (typeof handler !== 'function') throw new InvalidArgumentError(`on['${type}']`, 'a function')
-    // When its promise shows up, it has already written outside of the transaction.
-    if (into.dialect === 'sqlite' && handler instanceof AsyncFunction) {
-      throw new InvalidArgumentError(`on['${type}']`, 'synchronous, as everything is in SQLite')
-    }
+    checkHandler(handler, `on['${type}']`, into)
   }
   checkTables(tables, setup)
   return {
+    kind: 'projection',
     name,
     version: checkWhole(version, 'version', 1),
     target: into,
@@ -131,7 +114,7 @@ export function checkDefinition(given: ProjectionDefinition<readonly Source[], u
     reset,
     handlers,
     onError,
-    retry: retryPolicy(given.retry, RETRY),
+    retry: retryPolicy(given.retry, HANDLER_RETRY),
     onNewVersion:
       given.onNewVersion === undefined ? undefined : checkPolicy(given.onNewVersion, 'onNewVersion'),
     handlerTimeout:
@@ -140,10 +123,21 @@ export function checkDefinition(given: ProjectionDefinition<readonly Source[], u
   }
 }
 
-/** The constructor of functions that are written with `async`. */
-const AsyncFunction = (async () => {
-  await Promise.resolve()
-}).constructor as FunctionConstructor
+/** The name of a projection, a reaction or a relay. @throws InvalidArgumentError */
+export function checkFollowerName(name: unknown): asserts name is string {
+  if (typeof name !== 'string' || !/^[\w.:-]{1,200}$/.test(name)) {
+    throw new InvalidArgumentError('name', "1 to 200 letters, digits and '_.:-'")
+  }
+}
+
+/** @throws InvalidArgumentError */
+function checkHandler(handler: unknown, argument: string, { dialect }: ProjectionTarget<unknown>): void {
+  checkFunction(handler, argument)
+  // When its promise shows up, it has already written outside of the transaction.
+  if (dialect === 'sqlite' && isAsyncFunction(handler)) {
+    throw new InvalidArgumentError(argument, 'synchronous, as everything is in SQLite')
+  }
+}
 
 function checkTables(tables: readonly string[], setup: unknown): void {
   const isList = Array.isArray(tables) && new Set(tables).size === tables.length
@@ -157,7 +151,7 @@ function checkTables(tables: readonly string[], setup: unknown): void {
 }
 
 /** In milliseconds. A failed handler is retried less often than a conflict, and after longer delays. */
-const RETRY = { maxRetries: 5, baseDelay: 100, minDelay: 50, maxDelay: 10_000 }
+export const HANDLER_RETRY = { maxRetries: 5, baseDelay: 100, minDelay: 50, maxDelay: 10_000 }
 
 /** The same with and without quotes in SQL; short enough for the suffix of a rebuild. */
 const TABLE_NAME = /^(?:[a-z_][a-z0-9_]{0,47}\.)?[a-z_][a-z0-9_]{0,47}$/

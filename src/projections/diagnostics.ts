@@ -48,17 +48,15 @@ export function watchBatch(
   if (!batches.isWatched) return apply()
   const build = role === 'building' ? 'building' : 'live'
   const message: ProjectionBatchMessage = { projection: name, version, build, events }
-  return batches.trace(message, async () => {
-    try {
-      const moved = await apply()
+  return batches.trace(message, apply, {
+    returned(_, moved) {
       message.outcome = 'ok'
       message.handled = moved.applied - applied
       message.position = moved.checkpoint?.position
-      return moved
-    } catch (error) {
+    },
+    threw(_, error) {
       message.outcome = error instanceof LostRace ? 'lost' : 'failed'
       message.thrown = error instanceof HandlerFailure ? error.cause : error
-      throw error
-    }
+    },
   })
 }

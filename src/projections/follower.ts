@@ -7,20 +7,28 @@ import { tellInterrupted, tellPage } from '../store/diagnostics.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import { placeOf } from '../store/subscription.ts'
 import type { SubscribedPage } from '../adapter/store-adapter.ts'
-import { applyBatch, type Batch, HandlerFailure, type Holder } from './batch.ts'
+import { HandlerFailure } from './batch.ts'
 import { type Build, checkpointAt, type Failure, noteFailure, settleDown } from './builds.ts'
 import { type FailureOutcome, watchBatch } from './diagnostics.ts'
-import type { Definition } from './define.ts'
 import { CheckpointThrottle } from './checkpoint-throttle.ts'
 import { failureOf, isOfHistory } from './failures.ts'
-import { park } from './parked.ts'
+import {
+  type Agenda,
+  type Batch,
+  Ended,
+  type Followed,
+  type Handling,
+  type Holder,
+  type Note,
+} from './handling.ts'
 import { environment } from '../base/environment.ts'
 
 /** What a follower works on, and what it calls back. */
 export interface Following {
-  readonly definition: Definition
+  readonly definition: Followed
   readonly core: StoreCore
   readonly holder: Holder
+  readonly handling: Handling
   /** Ends the work, after the current batch. */
   readonly signal: AbortSignal
   /** Called with each failure, whether it is retried or not. */
@@ -36,6 +44,8 @@ export class Follower {
   readonly #task: Following
   #at: Build
   readonly #throttle: CheckpointThrottle
+  /** Whether the next page is there. */
+  #isReady = false
 
   constructor(build: Build, task: Following) {
     this.#at = build
@@ -76,20 +86,25 @@ export class Follower {
       failed(failureOf(error, 1), 'retrying')
     }
     const request = { ...definition.selection.filter, after, interrupted }
+    const { handling } = this.#task
+    const { agenda } = handling
+    if (agenda) this.#changed(await agenda.begin(this.#at, this.#note))
     const pages = core.subscribe({ ...request, signal: ending.signal })
-    let next = pages.next()
+    let next = this.#ask(pages)
     try {
       do {
-        const page = await this.#throttle.pageOrDue(next)
+        const page = await this.#pageOrDue(next, agenda)
         if (page === undefined) break
         if (page === 'due') await this.#skip(store)
-        else {
+        else if (page !== 'work') {
           // The next page is read while this one is handled.
-          next = pages.next()
-          next.catch(() => undefined)
+          next = this.#ask(pages)
           await this.#handle(page, store)
           if (page.isCaughtUp && !signal.aborted && !(await this.#reached(store))) return false
         }
+        // After each page, so that a log that never ends does not keep it waiting.
+        if (agenda && !signal.aborted)
+          this.#changed(await agenda.work(this.#at, this.#throttle.read, this.#note))
       } while (!signal.aborted)
       return true
     } finally {
@@ -98,6 +113,35 @@ export class Follower {
       ending.abort()
       await next.catch(() => undefined)
       await pages.return?.()
+      handling.end?.()
+    }
+  }
+
+  /** The next page, noticed when it is there. */
+  #ask(pages: AsyncIterator<SubscribedPage, undefined>): Promise<IteratorResult<SubscribedPage, undefined>> {
+    this.#isReady = false
+    const next = pages.next()
+    const ready = () => {
+      this.#isReady = true
+    }
+    next.then(ready, ready)
+    return next
+  }
+
+  /** The next page, `undefined` at the end; or what has to be done before it. */
+  async #pageOrDue(
+    next: Promise<IteratorResult<SubscribedPage, undefined>>,
+    agenda: Agenda | undefined,
+  ): Promise<SubscribedPage | 'due' | 'work' | undefined> {
+    // Events first: what is due waits until they are handled.
+    if (!agenda || this.#isReady) return this.#throttle.pageOrDue(next)
+    const { ending, stop } = endingWith(this.#task.signal)
+    try {
+      const due = agenda.due(ending.signal).then(() => 'work' as const)
+      return await Promise.race([this.#throttle.pageOrDue(next), due])
+    } finally {
+      stop()
+      ending.abort()
     }
   }
 
@@ -111,8 +155,8 @@ export class Follower {
       const isAll = next + some.length === events.length
       const end = isAll && through ? through : some.at(-1)!
       await this.#apply({ events: some, through: checkpointAt(store, end) })
-      const { position } = this.#at.checkpoint!
-      while (next < events.length && events[next]!.position <= position) next++
+      const position = this.#at.checkpoint?.position
+      while (next < events.length && position !== undefined && events[next]!.position <= position) next++
     }
     if (events.length === 0 && through) this.#throttle.skipped(through)
     else this.#throttle.moved(this.#at.checkpoint)
@@ -137,14 +181,12 @@ export class Follower {
 
   /** Handles a batch, or a part of it; retries an event that fails by itself. */
   async #apply(batch: Batch): Promise<void> {
-    const { definition, signal, holder } = this.#task
+    const { definition, signal, handling } = this.#task
     let size = batch.events.length
     for (let attempts = 0; ;) {
       const some = firstOf(batch, size)
       try {
-        this.#move(
-          await watchBatch(this.#at, some.events, () => applyBatch(definition, this.#at, some, holder)),
-        )
+        this.#move(await watchBatch(this.#at, some.events, () => handling.apply(this.#at, some)))
         return
       } catch (error) {
         if (!(error instanceof HandlerFailure)) throw error
@@ -161,8 +203,8 @@ export class Follower {
         }
         attempts++
         const failure = failureOf(error.cause, attempts, some.events[0])
-        if (attempts > definition.retry.maxRetries) {
-          await this.#giveUp(some, failure)
+        if (attempts > definition.retry.maxRetries || error.verdict) {
+          await this.#giveUp(some, failure, error.verdict)
           return
         }
         await this.#note('retrying', failure)
@@ -172,27 +214,28 @@ export class Follower {
     }
   }
 
-  async #giveUp(batch: Batch, failure: Failure): Promise<void> {
-    const { definition, holder, failed } = this.#task
+  async #giveUp(batch: Batch, failure: Failure, verdict: 'block' | 'park' | undefined): Promise<void> {
+    const { definition, failed, handling } = this.#task
     const [event] = batch.events
-    if (definition.onError === 'block' || !event) {
+    if ((verdict ?? definition.onError) === 'block' || !event) {
       await this.#note('blocked', failure)
       throw new Ended()
     }
     const { through } = batch
-    const parked = await definition.target.transaction(
-      () => park(this.#at, { event, through, failure }, holder),
-      holder.lease,
-    )
+    const parked = await handling.park(this.#at, { event, through, failure })
     failed(failure, 'parked')
     this.#move(parked)
   }
 
-  async #note(state: 'retrying' | 'blocked', failure: Failure): Promise<void> {
+  readonly #note: Note = async (state, failure) => {
     const { definition, holder, failed } = this.#task
     failed(failure, state)
     const noted = { state, failure }
     await definition.target.transaction(() => noteFailure(this.#at, holder.owner, noted), holder.lease)
+  }
+
+  #changed(build: Build): void {
+    if (build !== this.#at) this.#move(build)
   }
 
   #move(build: Build): void {
@@ -200,9 +243,6 @@ export class Follower {
     this.#task.moved(build)
   }
 }
-
-/** The build is blocked, or the follower was told to end while an event was being retried. */
-class Ended extends Error {}
 
 /** The first `size` events of a batch. */
 function firstOf(batch: Batch, size: number): Batch {

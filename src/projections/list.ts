@@ -9,6 +9,7 @@ import { stateOf, type ProjectionStatus } from './status.ts'
 /** A projection as a database holds it, whether or not this program defines it. */
 export interface StoredProjection extends StoredBuild {
   readonly name: string
+  readonly kind: 'projection' | 'reaction' | 'relay'
   /** How many events were set aside. */
   readonly parked: number
   /** The build that will replace it, if one is under way. */
@@ -29,8 +30,8 @@ export interface StoredBuild {
 }
 
 /**
- * Lists the projections that a database holds, by name, for whoever is on duty: those of every program, also of one that is
- * not deployed any more. If there are none, nothing is created.
+ * Lists the projections, reactions and relays that a database holds, by name, for a person on duty: those of every program,
+ * also of one that is not deployed any more. If there are none, nothing is created.
  *
  * @throws InvalidArgumentError if it is no target; OpenError, StoreUnavailableError and so on.
  * @example
@@ -56,7 +57,7 @@ function* list(): TargetSteps<StoredProjection[]> {
     const { live, building } = yield* findBuilds(name)
     if (!live) continue
     const parked = yield* countParked(live)
-    found.push({ name, ...storedOf(live), parked, rebuild: building && storedOf(building) })
+    found.push({ name, kind: live.kind, ...storedOf(live), parked, rebuild: building && storedOf(building) })
   }
   return found
 }

@@ -3,9 +3,8 @@ import type { StoredEvent } from '../adapter/store-adapter.ts'
 import { InvalidArgumentError, ProjectionVersionError } from '../base/errors.ts'
 import type { Recorded } from '../model/event.ts'
 import { fromStored } from '../store/decode.ts'
-import type { Checkpoint } from '../store/event-store.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
-import { contextOf, failedAt, HandlerFailure, handlerOf, handling, type Holder, LostRace } from './batch.ts'
+import { contextOf, failedAt, HandlerFailure, handlerOf, handling, LostRace } from './batch.ts'
 import {
   advance,
   type Build,
@@ -21,18 +20,12 @@ import {
 import type { Deadline } from './deadline.ts'
 import type { Definition } from './define.ts'
 import { failureOf } from './failures.ts'
+import type { Followed, Holder, Parking } from './handling.ts'
 
 /** An event that was set aside because its handler failed at each attempt. */
 export interface ParkedEvent {
   /** As it is stored. */
   readonly event: Recorded
-  readonly failure: Failure
-}
-
-/** An event to set aside, and the place up to which the log was read with it. */
-export interface Parking {
-  readonly event: StoredEvent
-  readonly through: Checkpoint
   readonly failure: Failure
 }
 
@@ -57,7 +50,7 @@ export function* findParked(name: string): TargetSteps<ParkedEvent[]> {
   const rows = yield* ask(
     `SELECT k.event, k.failure FROM PARKED k
       JOIN PROJECTIONS p ON p.name = k.name AND p.generation = k.generation AND p.role = 'live'
-      WHERE k.name = $1 ORDER BY k.position`,
+      WHERE k.name = $1 AND k.asked < 2 ORDER BY k.position`,
     name,
   )
   return rows.map(({ event, failure }) => ({
@@ -94,8 +87,8 @@ export async function parkBlocked(definition: Definition, core: StoreCore, lease
 }
 
 /** The event on which a build failed, as it is stored. */
-async function eventAt(
-  { selection }: Definition,
+export async function eventAt(
+  { selection, kind }: Pick<Followed, 'selection' | 'kind'>,
   core: StoreCore,
   { build, position, id }: { readonly build: Build } & FailedEvent,
 ): Promise<StoredEvent> {
@@ -110,7 +103,7 @@ async function eventAt(
     // Another kind of store does not know such positions.
     if (!(error instanceof InvalidArgumentError)) throw error
   }
-  const expected = 'the store that the projection is run from, with the event that blocks it'
+  const expected = `the store that the ${kind} is run from, with the event that blocks it`
   throw new InvalidArgumentError('store', expected)
 }
 
@@ -139,7 +132,7 @@ function* positionOf({ name, generation }: Build, id: string): TargetSteps<strin
 /** How many events a build has set aside. */
 export function* countParked({ name, generation }: Build): TargetSteps<number> {
   const [row] = yield* ask(
-    'SELECT count(*) AS parked FROM PARKED WHERE name = $1 AND generation = $2',
+    'SELECT count(*) AS parked FROM PARKED WHERE name = $1 AND generation = $2 AND asked < 2',
     ...[name, generation],
   )
   return Number(row?.parked ?? 0)

@@ -1,20 +1,12 @@
 import { checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { coreOf } from '../store/create-store.ts'
-import {
-  InvalidArgumentError,
-  isTransient,
-  NotCaughtUpError,
-  ProjectionBlockedError,
-  StoreClosedError,
-} from '../base/errors.ts'
-import { pause, systemClock } from '../base/clock.ts'
-import type { StoreCore } from '../store/lifecycle.ts'
+import { StoreClosedError } from '../base/errors.ts'
 import { endingWith } from '../base/abort.ts'
 import type { ProjectionTarget } from '../adapter/projection-target.ts'
 import { checkText } from '../model/names.ts'
 import type { Position } from '../base/revision.ts'
 import type { EventStore } from '../store/event-store.ts'
-import { type Build, type Builds, clearBlock, type Failure, findBuilds } from './builds.ts'
+import { type Build, clearBlock, type Failure } from './builds.ts'
 import { checkDefinition, type Definition, type ProjectionDefinition } from './define.ts'
 import {
   discardParked,
@@ -26,10 +18,10 @@ import {
 } from './parked.ts'
 import { NextLook } from './next-look.ts'
 import { beginBeside, ensureLive, finishBeside, restartLive } from './rebuild.ts'
+import { Progress } from './progress.ts'
 import { prepareTarget } from './schema.ts'
 import type { Source } from './sources.ts'
 import { type ProjectionStatus, statusOf } from './status.ts'
-import { environment } from '../base/environment.ts'
 
 /** A read model that is built from events. Made by `defineProjection`, run by `runProjections`. */
 export interface Projection {
@@ -150,13 +142,6 @@ export function defineProjection<
   )
 }
 
-interface Reaching {
-  readonly timeout: number
-  readonly signal: AbortSignal | undefined
-  /** Whether a read model of an earlier version counts, too. */
-  readonly isOfAnyVersion: boolean
-}
-
 /** The implementation of a projection; `undefined` if `defineProjection` did not make it. */
 export function definedProjection(projection: Projection): DefinedProjection | undefined {
   return projection instanceof DefinedProjection ? projection : undefined
@@ -164,12 +149,12 @@ export function definedProjection(projection: Projection): DefinedProjection | u
 
 export class DefinedProjection implements Projection {
   readonly definition: Definition
-  /** The store that it is run from in this process, if it is. */
-  core: StoreCore | undefined
-  readonly #waiting = new Set<() => void>()
+  /** How far it has come, in whichever process it is run. */
+  readonly progress: Progress
 
   constructor(definition: Definition) {
     this.definition = definition
+    this.progress = new Progress(definition)
   }
 
   get name(): string {
@@ -180,72 +165,11 @@ export class DefinedProjection implements Projection {
     return this.definition.version
   }
 
-  /** Wakes `caughtUpTo`: a worker of this process has moved the checkpoint. */
-  moved(): void {
-    for (const wake of this.#waiting) wake()
-  }
-
   async caughtUpTo(position: Position | undefined, options: CaughtUpOptions = {}): Promise<void> {
     const { timeout = 5_000 } = checkOptions(options, 'options', ['timeout', 'signal'])
     const signal = checkSignal(options.signal)
     checkWhole(timeout, 'options.timeout', 0)
-    if (position !== undefined) await this.#reach(position, { timeout, signal, isOfAnyVersion: true })
-  }
-
-  /** The same for a read model of this version: if it is being rebuilt, waits until that one has replaced the live one. */
-  async builtUpTo(
-    position: Position | undefined,
-    { timeout, signal }: { readonly timeout: number; readonly signal: AbortSignal },
-  ): Promise<void> {
-    await this.#reach(position, { timeout, signal, isOfAnyVersion: false })
-  }
-
-  async #reach(position: Position | undefined, { timeout, signal, isOfAnyVersion }: Reaching): Promise<void> {
-    const started = environment.now()
-    let isAsked = false
-    for (let wait = MIN_LOOK_MS; ; wait = Math.min(wait * 2, MAX_LOOK_MS)) {
-      signal?.throwIfAborted()
-      const moved = this.#nextMove(wait)
-      let outage: unknown
-      try {
-        const { live, building } = await this.#builds()
-        const isBuilt = isOfAnyVersion || live?.version === this.version
-        if (position === undefined) {
-          if (isBuilt) return
-        } else {
-          checkFormat(position, live?.checkpoint?.position)
-          if (isBuilt && live?.checkpoint && live.checkpoint.position >= position) return
-          if (!isAsked) await this.#askStore(position)
-          isAsked = true
-        }
-        const awaited = isBuilt ? live : building
-        if (awaited?.state === 'blocked' && (isOfAnyVersion || awaited.version === this.version)) {
-          throw new ProjectionBlockedError(this.name, awaited.failure?.message ?? 'unknown')
-        }
-      } catch (error) {
-        // The workers wait for the database, too.
-        if (!isTransient(error)) throw error
-        outage = error
-      }
-      const waited = environment.now() - started
-      if (waited >= timeout) throw new NotCaughtUpError(this.name, waited, { cause: outage })
-      await moved
-    }
-  }
-
-  async #builds(): Promise<Builds> {
-    const target = await this.#target()
-    return target.read(() => findBuilds(this.name))
-  }
-
-  /** @throws InvalidArgumentError if the store that this process runs it from cannot have given this position. */
-  async #askStore(position: Position): Promise<void> {
-    try {
-      await this.core?.idAt(position)
-    } catch (error) {
-      // Other errors are for those who use that store: it may be closed, and the projection run from another one.
-      if (error instanceof InvalidArgumentError) throw wrongPosition()
-    }
+    if (position !== undefined) await this.progress.reach(position, { timeout, signal, isOfAnyVersion: true })
   }
 
   async status(store: EventStore): Promise<ProjectionStatus> {
@@ -294,7 +218,7 @@ export class DefinedProjection implements Projection {
     checkOptions(options, 'options', ['signal', 'onProgress', 'onFailure'])
     const { onProgress, onFailure } = options
     const core = coreOf(store)
-    this.core = core
+    this.progress.core = core
     await this.#target()
     const live = await ensureLive(this.definition, LEASE_MS)
     if (this.definition.tables.length === 0) {
@@ -327,40 +251,7 @@ export class DefinedProjection implements Projection {
     await prepareTarget(this.definition.target)
     return this.definition.target
   }
-
-  /** Resolves when a worker of this process moves the checkpoint, or after so many milliseconds. */
-  async #nextMove(milliseconds: number): Promise<void> {
-    const ending = new AbortController()
-    const wake = () => {
-      ending.abort()
-    }
-    this.#waiting.add(wake)
-    await pause(systemClock, milliseconds, ending.signal)
-    this.#waiting.delete(wake)
-  }
 }
 
-/** @throws InvalidArgumentError if a position cannot be of the same store as the checkpoint, if there is one. */
-function checkFormat(position: unknown, checkpoint: Position | undefined): void {
-  // Without a checkpoint, the projection may be run from a store of which nothing is known here.
-  if (typeof position !== 'string' || !/\d/.test(position)) throw wrongPosition()
-  if (checkpoint !== undefined && widthOf(position) !== widthOf(checkpoint)) throw wrongPosition()
-}
-
-function wrongPosition(): InvalidArgumentError {
-  return new InvalidArgumentError(
-    'position',
-    "a position that this projection's store gave, for example by append(): this one has another format",
-  )
-}
-
-/** The positions of a store have the same width, on KurrentDB up to a dash. */
-function widthOf(position: Position): number {
-  return position.split('-', 1)[0]!.length
-}
-
-/** How often `caughtUpTo` looks at the target, for checkpoints that other processes move. */
-const MIN_LOOK_MS = 5
-const MAX_LOOK_MS = 50
 /** The default lease: other workers take over from one that has been silent for that long. */
 export const LEASE_MS = 10_000

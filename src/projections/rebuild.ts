@@ -9,10 +9,20 @@ import {
 } from '../adapter/projection-target.ts'
 import { contextOf, LostRace, withDeadline } from './batch.ts'
 import type { Deadline } from './deadline.ts'
-import { adoptVersion, beginBuild, type Build, findBuilds, promote, restart, retire } from './builds.ts'
+import {
+  adoptVersion,
+  beginBuild,
+  type Build,
+  findBuilds,
+  ofKind,
+  promote,
+  restart,
+  retire,
+} from './builds.ts'
 import type { Definition } from './define.ts'
 import { NextLook } from './next-look.ts'
 import { dropParked } from './parked.ts'
+import { projecting } from './projecting.ts'
 import { type Task, Worker } from './worker.ts'
 
 /** Makes a projection's first build, unless there is one. @throws what `setup` throws. */
@@ -20,7 +30,7 @@ export async function ensureLive(definition: Definition, lease: number): Promise
   const { name, version, target } = definition
   for (;;) {
     const { live, next } = await target.read(() => findBuilds(name))
-    if (live) return live
+    if (live) return ofKind(live, definition.kind)
     const first = { name, version, generation: next, role: 'live' } as const
     const create = function* (tx: unknown, _: unknown, deadline: Deadline): TargetSteps<void> {
       if (!(yield* beginBuild(first))) return
@@ -60,7 +70,7 @@ function* callOwn(
 }
 
 /** What a worker is told that builds the next live build. */
-export interface RebuildTask extends Omit<Task, 'definition' | 'choose' | 'caughtUp'> {
+export interface RebuildTask extends Omit<Task, 'definition' | 'choose' | 'caughtUp' | 'handle'> {
   /** The generation of the build that will become the live one. */
   readonly generation: number
 }
@@ -94,6 +104,7 @@ export async function finishBeside(
   const worker = new Worker({
     ...task,
     definition,
+    handle: (holder) => projecting(definition, holder),
     choose: ({ building }) => (building?.generation === generation ? building : undefined),
     caughtUp: async (build) => !(await replaceLive(definition, build, task.lease)),
   })

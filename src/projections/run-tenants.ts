@@ -1,6 +1,7 @@
 import { checkOptions, checkTimer, checkWhole } from '../base/arguments.ts'
 import { pause, systemClock } from '../base/clock.ts'
-import { InvalidArgumentError, isMnemeError } from '../base/errors.ts'
+import { InvalidArgumentError, isMnemeError, StoreClosedError } from '../base/errors.ts'
+import { checkText } from '../model/names.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { StorePool } from '../store/store-pool.ts'
 import type { Failure } from './builds.ts'
@@ -25,7 +26,7 @@ export interface TenantProjectionsOptions {
   readonly onNewVersion?: NewVersionPolicy | undefined
   /** Called with each failure of a projection. Log it. */
   readonly onFailure?: ((failure: Failure, projection: Projection, tenant: string) => void) | undefined
-  /** Called if a tenant could not be visited; without a tenant, if the tenants could not be listed. Log it. */
+  /** Called if a tenant could not be visited in its turn; without a tenant, if the tenants could not be listed. Log it. */
   readonly onError?: ((error: unknown, tenant: string | undefined) => void) | undefined
 }
 
@@ -40,6 +41,8 @@ export interface RunningTenantProjections {
   /**
    * Visits a tenant now, out of turn: resolves when its projections have handled every event that is stored now, are
    * blocked, or the visit's time is over. Use it to read what you have just written.
+   *
+   * @throws StoreClosedError if the pool is closed, or `stop` was called; why the tenant could not be visited.
    */
   visit(tenant: string): Promise<void>
   /** Ends the visits under way, after the current batches. Call it before the pool is closed. */
@@ -104,18 +107,30 @@ class Rounds implements RunningTenantProjections {
     this.#over = this.#run()
   }
 
-  visit(tenant: string): Promise<void> {
+  async visit(tenant: string): Promise<void> {
+    checkText(tenant, 'tenant', 'the name of a tenant')
+    await this.#visit(tenant)
+    // It may have ended early.
+    this.#checkRunning()
+  }
+
+  #visit(tenant: string): Promise<void> {
     const under = this.#visits.get(tenant)
-    if (under) return (under.next ??= under.current.then(() => this.visit(tenant)))
-    const current = this.#visit(tenant).finally(() => this.#visits.delete(tenant))
+    if (under) {
+      return (under.next ??= under.current.then(
+        () => this.#visit(tenant),
+        () => this.#visit(tenant),
+      ))
+    }
+    const current = this.#visited(tenant).finally(() => this.#visits.delete(tenant))
     this.#visits.set(tenant, { current })
     return current
   }
 
   async stop(): Promise<void> {
-    this.#ending.abort()
+    this.#ending.abort(stopped())
     await this.#over
-    await Promise.all([...this.#visits.values()].map(({ current }) => current))
+    await Promise.allSettled([...this.#visits.values()].map(({ current }) => current))
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -144,16 +159,25 @@ class Rounds implements RunningTenantProjections {
       while (!this.#ending.signal.aborted) {
         const next = (await iterator.next()) as IteratorResult<string, unknown>
         if (next.done === true) return
-        await this.visit(next.value)
+        await this.#visitInTurn(next.value)
       }
     }
     await Promise.all(Array.from({ length: concurrency }, visitor))
   }
 
-  async #visit(tenant: string): Promise<void> {
+  async #visited(tenant: string): Promise<void> {
+    this.#checkRunning()
+    await this.#pool.use(tenant, (store) => this.#project(store, tenant), { signal: this.#ending.signal })
+  }
+
+  #checkRunning(): void {
+    this.#ending.signal.throwIfAborted()
+  }
+
+  async #visitInTurn(tenant: string): Promise<void> {
     const { signal } = this.#ending
     try {
-      await this.#pool.use(tenant, (store) => this.#project(store, tenant), { signal })
+      await this.#visit(tenant)
     } catch (error) {
       const isOver = signal.aborted || (isMnemeError(error) && error.code === 'STORE_CLOSED')
       if (!isOver) this.#tell(error, tenant)
@@ -189,4 +213,10 @@ class Rounds implements RunningTenantProjections {
       // A listener that fails must not end the rounds.
     }
   }
+}
+
+function stopped(): StoreClosedError {
+  return new StoreClosedError(
+    'the projections of these tenants were stopped: visit tenants before stop(), or call runTenantProjections again',
+  )
 }

@@ -1,21 +1,16 @@
 import { checkOptions, checkWhole } from '../base/arguments.ts'
-import { MAX_TIMER_MS, pause, systemClock } from '../base/clock.ts'
-import type { Position } from '../base/revision.ts'
-import { retryDelays, retryUntilReached } from '../base/retry.ts'
 import { coreOf } from '../store/create-store.ts'
 import { InvalidArgumentError, isTransient, ProjectionVersionError } from '../base/errors.ts'
-import type { StoreCore } from '../store/lifecycle.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { Failure } from './builds.ts'
 import { checkPolicy, type Definition, type NewVersionPolicy } from './define.ts'
-import { failures } from './diagnostics.ts'
-import { failureOf } from './failures.ts'
 import { definedProjection, type DefinedProjection, LEASE_MS, type Projection } from './projection.ts'
 import { beginBeside, continueLive, ensureLive, finishBeside, restartLive } from './rebuild.ts'
+import { projecting } from './projecting.ts'
+import { type CommonTask, Running } from './running.ts'
 import { prepareTarget } from './schema.ts'
 import type { ProjectionStatus } from './status.ts'
-import { RETRY, Worker } from './worker.ts'
-import { environment } from '../base/environment.ts'
+import { Worker } from './worker.ts'
 
 /** Options of `runProjections`. */
 export interface RunOptions {
@@ -44,7 +39,8 @@ export interface RunningProjections {
    * Resolves when every event that is stored now has been handled, by this process or another one, in the version that this
    * program defines: a rebuild has then replaced the earlier version. Waits as long as it takes, also for a database that cannot be reached, unless a `timeout` is given, in milliseconds.
    *
-   * @throws NotCaughtUpError after the timeout; ProjectionBlockedError, also if a rebuild is blocked; the error that ended one of the projections.
+   * @throws NotCaughtUpError after the timeout; ProjectionBlockedError, also if a rebuild is blocked; the error that ended one of
+   *   the projections; StoreClosedError after `stop`, or if it is called meanwhile.
    */
   caughtUp(options?: { readonly timeout?: number | undefined }): Promise<void>
   /** The status of each of them. */
@@ -89,13 +85,21 @@ export async function runProjections(
   for (const projection of defined) begun.push(await begin(projection, lease, onNewVersion))
   const refused = begun.find(({ error }) => error !== undefined)
   if (refused && begun.every(({ error }) => error !== undefined)) throw refused.error as Error
-  return new Running(store, begun, { core, lease, onFailure })
-}
-
-interface Settings {
-  readonly core: StoreCore
-  readonly lease: number
-  readonly onFailure: (failure: Failure, projection: Projection) => void
+  const all = begun.map((each) => ({
+    progress: each.projection.progress,
+    work: (task: CommonTask) => work(each, task),
+    failed: (failure: Failure) => {
+      onFailure(failure, each.projection)
+    },
+  }))
+  const running = new Running(store, all, { core, lease })
+  const stop = () => running.stop()
+  return {
+    caughtUp: (given) => running.caughtUp(given),
+    status: () => Promise.all(defined.map((projection) => projection.status(store))),
+    stop,
+    [Symbol.asyncDispose]: stop,
+  }
 }
 
 /** A projection whose tables exist, and the generation of the build that will replace them, if any. */
@@ -106,105 +110,18 @@ interface Begun {
   readonly error?: unknown
 }
 
-class Running implements RunningProjections {
-  readonly #store: EventStore
-  readonly #projections: readonly DefinedProjection[]
-  readonly #ending = new AbortController()
-  /** Aborted when a worker of this process has the lease of a projection, or knows who has it. */
-  readonly #begun: ReadonlyMap<DefinedProjection, AbortController>
-  /** Aborted, with the error as its reason, when the work on a projection has ended for good. */
-  readonly #ended: ReadonlyMap<DefinedProjection, AbortController>
-  readonly #over: Promise<unknown>
-  readonly #forget: () => void
-
-  constructor(store: EventStore, begun: readonly Begun[], settings: Settings) {
-    this.#store = store
-    this.#projections = begun.map(({ projection }) => projection)
-    for (const projection of this.#projections) projection.core = settings.core
-    this.#begun = new Map(this.#projections.map((projection) => [projection, new AbortController()]))
-    this.#ended = new Map(this.#projections.map((projection) => [projection, new AbortController()]))
-    this.#forget = settings.core.atClose(() => this.stop())
-    this.#over = Promise.all(begun.map((each) => this.#run(each, settings)))
-  }
-
-  async caughtUp(options: { readonly timeout?: number | undefined } = {}): Promise<void> {
-    const { timeout = Number.MAX_SAFE_INTEGER } = checkOptions(options, 'options', ['timeout'])
-    checkWhole(timeout, 'options.timeout', 0)
-    const head = await this.#head(timeout)
-    const waiting = this.#projections.map(async (projection) => {
-      const { signal } = this.#ended.get(projection)!
-      const started = environment.now()
-      // Even if nothing remains to be handled: `status` then says that a worker has the lease.
-      await pause(systemClock, Math.min(timeout, MAX_TIMER_MS), this.#begun.get(projection)!.signal)
-      signal.throwIfAborted()
-      const left = Math.max(0, Math.floor(timeout - (environment.now() - started)))
-      await projection.builtUpTo(head, { timeout: left, signal })
-    })
-    await Promise.all(waiting)
-  }
-
-  /** The end of the log now. Waits for a store that cannot be reached. */
-  async #head(timeout: number): Promise<Position | undefined> {
-    const started = environment.now()
-    const failed = (error: unknown) => {
-      if (this.#ending.signal.aborted || environment.now() - started >= timeout) throw error
-    }
-    return retryUntilReached(() => this.#store.logHead(), { failed, delays: retryDelays(RETRY) })
-  }
-
-  status(): Promise<readonly ProjectionStatus[]> {
-    return Promise.all(this.#projections.map((projection) => projection.status(this.#store)))
-  }
-
-  async stop(): Promise<void> {
-    this.#ending.abort()
-    this.#forget()
-    await this.#over
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.stop()
-  }
-
-  async #run(
-    { projection, rebuild, error: refusal }: Begun,
-    { core, lease, onFailure }: Settings,
-  ): Promise<void> {
-    const { definition } = projection
-    const failed = (failure: Failure) => {
-      try {
-        onFailure(failure, projection)
-      } catch {
-        // A listener that fails must not end the work.
-      }
-    }
-    const moved = () => {
-      projection.moved()
-    }
-    const began = () => {
-      this.#begun.get(projection)!.abort()
-    }
-    const task = { core, lease, signal: this.#ending.signal, isAwaited: false, failed, moved, began }
-    try {
-      if (refusal !== undefined) throw refusal as Error
-      if (rebuild !== undefined) await finishBeside(definition, { ...task, generation: rebuild })
-      const worker = new Worker({
-        ...task,
-        definition,
-        choose: ({ live }) => live,
-        caughtUp: () => Promise.resolve(true),
-      })
-      await worker.run()
-    } catch (error) {
-      this.#ended.get(projection)!.abort(error)
-      const failure = failureOf(error, 1)
-      failures.publish(() => ({ projection: definition.name, failure, outcome: 'ended' }))
-      failed(failure)
-    } finally {
-      // The end of the work, or another process, decides how long `caughtUp` waits.
-      began()
-    }
-  }
+/** Works on a projection: first on the build that will replace the live one, if any. */
+async function work({ projection: { definition }, rebuild, error }: Begun, task: CommonTask): Promise<void> {
+  if (error !== undefined) throw error as Error
+  if (rebuild !== undefined) await finishBeside(definition, { ...task, generation: rebuild })
+  const worker = new Worker({
+    ...task,
+    definition,
+    handle: (holder) => projecting(definition, holder),
+    choose: ({ live }) => live,
+    caughtUp: () => Promise.resolve(true),
+  })
+  await worker.run()
 }
 
 /**

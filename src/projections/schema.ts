@@ -35,6 +35,29 @@ const STEPS: readonly (readonly string[])[] = [
   ],
   // 0: of a program that did not store it; such a lease counts as expired.
   ['ALTER TABLE PROJECTIONS ADD COLUMN lease_ms BIGINT NOT NULL DEFAULT 0'],
+  // Reactions and relays; a timer is due at a time in milliseconds since 1970.
+  [
+    "ALTER TABLE PROJECTIONS ADD COLUMN kind TEXT NOT NULL DEFAULT 'projection'",
+    'ALTER TABLE PROJECTIONS ADD COLUMN plan TEXT',
+    'ALTER TABLE PROJECTIONS ADD COLUMN step BIGINT NOT NULL DEFAULT 0',
+    'ALTER TABLE PARKED ADD COLUMN sequence TEXT',
+    'ALTER TABLE PARKED ADD COLUMN plan TEXT',
+    'ALTER TABLE PARKED ADD COLUMN asked INTEGER NOT NULL DEFAULT 0',
+    `CREATE TABLE TIMERS (
+      name TEXT NOT NULL,
+      timer TEXT NOT NULL,
+      event_id TEXT NOT NULL,
+      state TEXT NOT NULL,
+      due BIGINT NOT NULL,
+      sequence TEXT NOT NULL,
+      stream TEXT NOT NULL,
+      revision BIGINT NOT NULL,
+      plan TEXT NOT NULL,
+      failure TEXT,
+      PRIMARY KEY (name, timer, event_id)
+    )`,
+    'CREATE INDEX mneme_timers_by_due ON TIMERS (name, state, due, timer)',
+  ],
 ]
 
 /**

@@ -2,7 +2,7 @@ import type { StoreCore } from '../store/lifecycle.ts'
 import type { Position } from '../base/revision.ts'
 import type { Checkpoint } from '../store/event-store.ts'
 import { type Build, type Failure, findBuilds } from './builds.ts'
-import type { Definition } from './define.ts'
+import type { Followed } from './handling.ts'
 import { countParked } from './parked.ts'
 import { environment } from '../base/environment.ts'
 
@@ -51,7 +51,7 @@ export interface RebuildStatus {
 }
 
 /** Where a projection stands in the history of a store. */
-export async function statusOf(definition: Definition, core: StoreCore): Promise<ProjectionStatus> {
+export async function statusOf(definition: Followed, core: StoreCore): Promise<ProjectionStatus> {
   const { name, target } = definition
   const { live, building, parked } = await target.read(function* () {
     const builds = yield* findBuilds(name)
@@ -86,7 +86,7 @@ export function stateOf({ state, owner, leaseLeft, isRebuilding }: Build): Proje
 }
 
 /** Counts the remaining events by reading them: the only way that every store offers. */
-async function lagOf({ selection }: Definition, core: StoreCore, build: Build | undefined): Promise<Lag> {
+async function lagOf({ selection }: Followed, core: StoreCore, build: Build | undefined): Promise<Lag> {
   const { filter, typeOf } = selection
   // With a checkpoint of another store, or of one that was restored, every event remains.
   const after =

@@ -2,16 +2,19 @@ import { isMnemeError, isTransient, ProjectionBlockedError, ProjectionVersionErr
 import { endingWith } from '../base/abort.ts'
 import { pause } from '../base/clock.ts'
 import { retryDelay } from '../base/retry.ts'
-import { LostRace, type Holder } from './batch.ts'
+import { LostRace } from './batch.ts'
 import { findBuilds, giveLease, noteFailure, takeLease, type Build, type Builds } from './builds.ts'
 import { failures } from './diagnostics.ts'
 import { failureOf, isOfDatabase } from './failures.ts'
 import { Follower, type Following } from './follower.ts'
+import type { Handling, Holder } from './handling.ts'
 import { environment } from '../base/environment.ts'
 import { NextLook } from './next-look.ts'
 
 /** What a worker is told to do. */
-export interface Task extends Omit<Following, 'holder'> {
+export interface Task extends Omit<Following, 'holder' | 'handling'> {
+  /** What to do with events, made each time the worker takes the lease. */
+  readonly handle: (holder: Holder, signal: AbortSignal, isExpired: () => boolean) => Handling
   /** Milliseconds after which other workers take over from a silent one. */
   readonly lease: number
   /** Which of a projection's builds it works on; `undefined`: that build is gone. */
@@ -103,7 +106,7 @@ export class Worker {
     const build = choose(await target.read(() => findBuilds(name)))
     if (build && build.version !== version) {
       const at = { projection: name, defined: version, built: build.version }
-      throw new ProjectionVersionError(at, 'another program has changed its version')
+      throw new ProjectionVersionError(at, 'another program has changed its version', definition.kind)
     }
     return build
   }
@@ -111,7 +114,7 @@ export class Worker {
   async #waitBlocked({ name, failure }: Build, next: NextLook): Promise<void> {
     const { definition, isAwaited, failed, began } = this.#task
     began()
-    if (isAwaited) throw new ProjectionBlockedError(name, failure?.message ?? 'unknown')
+    if (isAwaited) throw new ProjectionBlockedError(name, failure?.message ?? 'unknown', definition.kind)
     // Another worker may have blocked it, long ago: the users of this process are told, too, once.
     const block = JSON.stringify(failure)
     if (failure && block !== this.#reported && block !== this.#reportedBlock) {
@@ -138,13 +141,16 @@ export class Worker {
 
   /** Works while it has the lease. Resolves with whether there is more to do. */
   async #hold(build: Build): Promise<boolean> {
-    const { definition, signal, began } = this.#task
+    const { definition, signal, began, handle } = this.#task
     const { owner, lease } = this.#holder
     const { target } = definition
     began()
     const { ending, stop } = endingWith(signal)
     const keeping = Promise.all([this.#keepLease(build, ending), this.#watch(build, ending)])
-    const follower = new Follower(build, { ...this.#task, holder: this.#holder, signal: ending.signal })
+    const held = { holder: this.#holder, signal: ending.signal }
+    const isExpired = () => definition.clock.now() - this.#renewedAt > lease
+    const handling = handle(held.holder, held.signal, isExpired)
+    const follower = new Follower(build, { ...this.#task, ...held, handling })
     try {
       return await follower.run()
     } catch (error) {

@@ -1,5 +1,5 @@
 import type { Environment } from '../base/environment.ts'
-import { replaceEnvironment } from '../base/environment.ts'
+import { replaceEnvironment, systemEnvironment } from '../base/environment.ts'
 import type { Draw } from './draw.ts'
 
 /** A process of the simulation. What it waits for never comes once it is gone. */
@@ -39,6 +39,14 @@ export class SimulatedProcess implements Environment {
 
   uuid(): string {
     return this.#scheduler.draw.uuid()
+  }
+
+  afterInBackground(milliseconds: number, callback: () => void): () => void {
+    return this.after(milliseconds, callback)
+  }
+
+  nextTurn(callback: () => void): () => void {
+    return this.after(0, callback)
   }
 
   end(): void {
@@ -152,7 +160,7 @@ type Quiet = () => Promise<void>
 /** Resolves in a task of its own, which begins after all microtasks. */
 const immediate: Quiet = () =>
   new Promise((resolve) => {
-    setImmediate(resolve)
+    systemEnvironment.nextTurn(resolve)
   })
 
 /** Resolves after all microtasks, in the same task: a quarter of the time. */

@@ -1,3 +1,4 @@
+import { systemEnvironment } from '../base/environment.ts'
 import type { Capabilities } from '../adapter/store-adapter.ts'
 import { checkOptions, checkWhole } from '../base/arguments.ts'
 import { InvalidArgumentError, isMnemeError } from '../base/errors.ts'
@@ -209,7 +210,12 @@ export async function checkSimulation(
   const known = ['workload', 'runs', 'seed', 'processes', 'commands', 'faults', 'store'] as const
   checkOptions(options, 'options', [...known, 'projections', 'always', 'eventually'])
   const { workload, always, eventually, store = {} } = options
-  const { runs = 1_000, seed = Math.floor(Math.random() * SEEDS), processes = 3, commands = 20 } = options
+  const {
+    runs = 1_000,
+    seed = Math.floor(systemEnvironment.random() * SEEDS),
+    processes = 3,
+    commands = 20,
+  } = options
   const functions: Readonly<Record<string, unknown>> = { workload, always, eventually }
   for (const [name, property] of Object.entries(functions)) {
     if (typeof property === 'function' || (name !== 'workload' && property === undefined)) continue

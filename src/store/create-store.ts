@@ -170,7 +170,7 @@ class Store implements EventStore {
     const read = await listOf(new EventIterator(pages, { signal }))
     // Since the head was read, more may have been appended: backwards, that comes first.
     const newest = read[0]?.position ?? found
-    const head = !isForwards && newest > found ? newest : found
+    const head = isForwards ? latest(request.after, earlier(to!, found)) : latest(newest, found)
     const events = read.filter(({ position }) => position <= head)
     const isMore = events.length > limit
     if (isMore) events.pop()
@@ -237,6 +237,14 @@ class Store implements EventStore {
 const EVENTS_PER_PAGE = 1_000
 const NO_LIST =
   'this store has no index of the names of streams, so it cannot list them without reading all events: keep a list by a projection'
+
+function earlier(a: Position, b: Position): Position {
+  return a < b ? a : b
+}
+
+function latest(a: Position | undefined, b: Position): Position {
+  return a !== undefined && a > b ? a : b
+}
 
 /** One more event than a page may have tells whether there is another page. */
 function oneMore(limit: number): number {

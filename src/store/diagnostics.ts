@@ -1,5 +1,5 @@
-import { type CallMessage, WatchedCalls, WatchedEvents } from '../base/diagnostics.ts'
-import type { MnemeError } from '../base/errors.ts'
+import { type CallMessage, type OutcomeNote, WatchedCalls, WatchedEvents } from '../base/diagnostics.ts'
+import { ConflictError, type MnemeError } from '../base/errors.ts'
 import type { ExpectedRevision, Position, Revision } from '../base/revision.ts'
 import { isPlain } from '../model/json.ts'
 import type { Metadata } from '../model/metadata.ts'
@@ -117,8 +117,16 @@ type Append = (
 function traceAppend(append: Append, options: AppendOptions = {}): Promise<AppendResult> {
   const given = withMetadata(options)
   const message: AppendMessage = { commands: 0, metadata: given.metadata, streams: [], events: 0 }
-  const call = () => append(given.options(), (request) => Object.assign(message, shapeOf(request)))
-  return appends.trace(message, () => noting(message, call, ({ repeated }) => (repeated ? 'repeated' : 'ok')))
+  const encodedAs = ({ conditions, events }: AppendRequest) => {
+    message.streams = namesOf(conditions)
+    message.events = events.length
+  }
+  return appends.trace(message, () => append(given.options(), encodedAs), NOTE_RESULT)
+}
+
+const NOTE_RESULT: OutcomeNote<AppendMessage, AppendResult> = {
+  returned: (message, { repeated }) => (message.outcome = repeated ? 'repeated' : 'ok'),
+  threw: noteError,
 }
 
 /** Appends for commands, watched if anything watches. */
@@ -128,35 +136,29 @@ export function watchCommit(
   commit: () => Promise<AppendVerdict>,
 ): Promise<AppendVerdict> {
   if (!appends.isWatched) return commit()
-  const message: AppendMessage = { commands, metadata: undefined, ...shapeOf(request) }
-  return appends.trace(message, () => noting(message, commit, outcomeOf))
-}
-
-/** The streams and the number of events of an append. */
-function shapeOf({ conditions, events }: AppendRequest): Pick<AppendMessage, 'streams' | 'events'> {
-  return { streams: conditions.map(({ stream }) => stream), events: events.length }
-}
-
-/** Notes the outcome of an append in its message, before `asyncEnd`. */
-async function noting<T>(
-  message: AppendMessage,
-  call: () => Promise<T>,
-  outcomeOf: (result: T) => NonNullable<AppendMessage['outcome']>,
-): Promise<T> {
-  try {
-    const result = await call()
-    message.outcome = outcomeOf(result)
-    return result
-  } catch (error) {
-    message.outcome =
-      (error as { readonly code?: unknown } | null)?.code === 'CONFLICT' ? 'conflict' : 'error'
-    throw error
+  const { conditions, events } = request
+  const message: AppendMessage = {
+    commands,
+    metadata: undefined,
+    streams: namesOf(conditions),
+    events: events.length,
   }
+  return appends.trace(message, commit, NOTE_VERDICT)
 }
 
-function outcomeOf({ kind }: AppendVerdict): NonNullable<AppendMessage['outcome']> {
-  if (kind === 'appended') return 'ok'
-  return kind === 'conflict' ? 'conflict' : 'repeated'
+const NOTE_VERDICT: OutcomeNote<AppendMessage, AppendVerdict> = {
+  returned: (message, { kind }) =>
+    (message.outcome = kind === 'appended' ? 'ok' : kind === 'conflict' ? 'conflict' : 'repeated'),
+  threw: noteError,
+}
+
+function namesOf(conditions: AppendRequest['conditions']): string[] {
+  return conditions.map(({ stream }) => stream)
+}
+
+/** Notes in its message that a command or an append failed: a conflict is told apart from other errors. */
+export function noteError(message: Pick<ExecuteMessage, 'outcome'>, error: unknown): void {
+  message.outcome = error instanceof ConflictError ? 'conflict' : 'error'
 }
 
 /** Pages of events, each watched if anything watches. */
@@ -171,16 +173,17 @@ export function watchPages<Pages extends AsyncIterable<readonly StoredEvent[]>>(
       const iterator = given[Symbol.asyncIterator]() as AsyncIterator<readonly StoredEvent[], undefined>
       const next = () => {
         const message: ReadMessage = { stream, direction }
-        return reads.trace(message, async () => {
-          const result = await iterator.next()
-          message.events = result.done ? 0 : result.value.length
-          return result
-        })
+        return reads.trace(message, () => iterator.next(), NOTE_PAGE)
       }
       const end = async () => (await iterator.return?.()) ?? { done: true as const, value: undefined }
       return { next, return: end }
     },
   }
+}
+
+const NOTE_PAGE: OutcomeNote<ReadMessage, IteratorResult<readonly StoredEvent[], undefined>> = {
+  returned: (message, { done, value }) => (message.events = done ? 0 : value.length),
+  threw: () => undefined,
 }
 
 /** Tells of a page of a subscription. */

@@ -69,7 +69,7 @@ export interface EventStore {
    * Reads a page of the events of all streams, and the position up to which the store was read for it. Takes the options of
    * `readAll`; `limit` is 1,000 by default.
    *
-   * To follow the store without a subscription, continue with `after: next ?? head`.
+   * To follow the store forwards without a subscription, continue with `after: next ?? head`.
    */
   readAllPage(options?: ReadAllOptions): Promise<LogPage>
 
@@ -215,7 +215,10 @@ export interface EventPage<E = Recorded> {
 /** Events of all streams, and the position up to which the store was read for them. */
 export interface LogPage {
   readonly events: readonly Recorded[]
-  /** Nothing that was asked for is missing up to this position; `undefined` if the store is empty. */
+  /**
+   * The store was read up to this position: nothing that passes the filter is missing up to it. Forwards it is `to`, if that
+   * comes before the end of the log, and never before `after`. `undefined` if the store is empty.
+   */
   readonly head: Position | undefined
   /** `after` of the next page in the direction; `undefined` if there was nothing more to read. */
   readonly next: Position | undefined

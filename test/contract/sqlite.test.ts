@@ -1,4 +1,5 @@
 import { mkdtemp, rm } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { StoreAdapter } from 'mneme/adapter'
@@ -6,9 +7,17 @@ import { storeContract, type ContractRealm } from 'mneme/testing'
 import { describe, test } from 'vitest'
 import { sqliteAdapter } from '../../src/stores/sqlite/adapter.ts'
 import { openConnection } from '../../src/stores/sqlite/connection.ts'
+import type { SqliteDatabase } from '../../src/stores/sqlite/driver.ts'
 import { fileOf, openShared, type SharedFile } from '../../src/stores/sqlite/shared-file.ts'
 
-const settings = { driver: undefined, synchronous: 'full', busyTimeout: 5_000 } as const
+/** The folder of a driver to use instead of the default, whose main export is a class of databases. */
+const folder = process.env.MNEME_TEST_SQLITE_DRIVER
+const Given =
+  folder === undefined
+    ? undefined
+    : (createRequire(import.meta.url)(folder) as new (file: string) => SqliteDatabase)
+const driver = Given && ((file: string) => new Given(file))
+const settings = { driver, synchronous: 'full', busyTimeout: 5_000 } as const
 const skip = (name: string, reason: string) => test.skip(`${name} (${reason})`)
 
 /** How often each case connected, where all stores of a process share one connection: as users have it. */

@@ -65,6 +65,7 @@ export const entryPoints: Readonly<Record<string, string>> = {
   'mneme/opentelemetry': 'src/opentelemetry/index.ts',
   'mneme/postgres': 'src/stores/postgres/index.ts',
   'mneme/projections': 'src/projections/index.ts',
+  'mneme/reactions': 'src/reactions/index.ts',
   'mneme/sqlite': 'src/stores/sqlite/index.ts',
   'mneme/simulation': 'src/simulation/index.ts',
   'mneme/testing': 'src/testing/index.ts',

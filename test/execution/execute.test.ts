@@ -400,7 +400,7 @@ describe('what execute is given', () => {
       'expected["BankAccount-a"]',
     ],
     ['an expectation of a stream without a name', { expected: { '': 0 } }, 'the stream in expected'],
-    ['an expectation of a stream that is not read', { expected: { 'BankAccount-b': 'any' } }, 'expected'],
+    ['an expectation of a stream that is not read', { expected: { 'BankAccount-b': 0 } }, 'expected'],
     ['metadata that is a string', { metadata: 'ann' }, 'metadata'],
     ['metadata that is an array', { metadata: ['ann'] }, 'metadata'],
     ['metadata that is a Map', { metadata: new Map([['actor', 'ann']]) }, 'metadata'],

@@ -1,8 +1,10 @@
 import { once } from 'node:events'
 import { connect as connectSocket } from 'node:net'
 import { ofType } from 'mneme'
-import { httpAnswers } from 'mneme/http'
+import { HttpError, httpAnswers } from 'mneme/http'
 import { expect, onTestFinished, test } from 'vitest'
+import { serveFastify } from '../../examples/shop/fastify.ts'
+import { serveHono } from '../../examples/shop/hono.ts'
 import { serve } from './node-server.ts'
 
 /** Answers with the body that it has read, up to 1,000 bytes. */
@@ -132,4 +134,81 @@ test('a body that was read before is a mistake of the program', async () => {
   })
   expect(response.status).toBe(500)
   expect(String(errors[0])).toContain('the body of the request was read before')
+})
+
+/** Ways to serve a handler; each resolves with a port. */
+const servers = {
+  'node:http': async (answer: (request: Request) => Promise<Response>) =>
+    Number(new URL(await serve(answer)).port),
+  Hono: async (answer: (request: Request) => Promise<Response>) => {
+    const { port, close } = await serveHono([{ method: 'POST', path: '/', answer }], 0)
+    onTestFinished(close)
+    return port
+  },
+  Fastify: async (answer: (request: Request) => Promise<Response>) => {
+    const { port, close } = await serveFastify([{ method: 'POST', path: '/', answer }], 0)
+    onTestFinished(close)
+    return port
+  },
+}
+
+test.each(Object.entries(servers))(
+  'a client that goes away in the middle of its body is 499, and no error of the service, under %s',
+  async (_, start) => {
+    const errors: unknown[] = []
+    let settle: (response: Response) => void = () => undefined
+    const answered = new Promise<Response>((resolve) => (settle = resolve))
+    const http = httpAnswers({ onError: (error) => void errors.push(error) })
+    let isReading: () => void = () => undefined
+    const reading = new Promise<void>((resolve) => (isReading = resolve))
+    const port = await start(async (request) => {
+      isReading()
+      const response = await http.command(request, {
+        principal: null,
+        body: ofType<object>(),
+        execute: () => Promise.reject(new Error('not called')),
+        rejections: {},
+      })
+      settle(response.clone())
+      return response
+    })
+    const socket = connectSocket(port, '127.0.0.1')
+    onTestFinished(() => void socket.destroy())
+    socket.on('error', () => undefined)
+    socket.write(
+      'POST / HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"a":',
+    )
+    await reading
+    socket.destroy()
+    expect((await answered).status).toBe(499)
+    expect(errors).toEqual([])
+  },
+)
+
+test('a body that cannot be read to its end although its client is there is 400', async () => {
+  const body = new ReadableStream<Uint8Array>({
+    pull: (controller) => controller.error(new Error('a broken encoding')),
+  })
+  const headers = { 'Content-Type': 'application/json' }
+  const request = new Request('http://shop/', {
+    method: 'POST',
+    body,
+    headers,
+    duplex: 'half',
+  })
+  expect(await codeOf(await echo(request))).toEqual([400, 'BODY_INCOMPLETE'])
+})
+
+test('what a body throws as an HttpError is answered as such', async () => {
+  const body = new ReadableStream<Uint8Array>({
+    pull: (controller) => controller.error(new HttpError(413, { code: 'BODY_TOO_LARGE' })),
+  })
+  const headers = { 'Content-Type': 'application/json' }
+  const request = new Request('http://shop/', {
+    method: 'POST',
+    body,
+    headers,
+    duplex: 'half',
+  })
+  expect(await codeOf(await echo(request))).toEqual([413, 'BODY_TOO_LARGE'])
 })

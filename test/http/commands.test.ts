@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { defineCommand, execute, load, type EventStore, ofType, RejectedError, tryExecute } from 'mneme'
 import { HttpError, httpAnswers, type HttpOptions, type Problem, type RequestOptions } from 'mneme/http'
 import { memoryStore } from 'mneme/memory'
@@ -374,6 +375,21 @@ test('a client that has gone aborts its command', async () => {
   expect(response.status).toBe(499)
   expect(errors).toEqual([])
   expect(await eventsIn(store)).toBe(0)
+})
+
+test('what a function of Node throws when it is aborted is no error of the service', async () => {
+  const { http, errors } = shop()
+  const gone = new AbortController()
+  const request = new Request('http://shop/', { method: 'POST', signal: gone.signal })
+  const response = http.command(request, {
+    principal: null,
+    // An AbortError of its own, whose cause is the signal's reason.
+    execute: ({ signal }) => sleep(600_000, undefined, { signal }) as Promise<never>,
+    rejections: {},
+  })
+  gone.abort()
+  expect((await response).status).toBe(499)
+  expect(errors).toEqual([])
 })
 
 test('a precondition or key that execute does not pass on is a 500 that is told', async () => {

@@ -193,6 +193,25 @@ test('an error of message ends the response and is told', async () => {
   await allEnded()
 })
 
+test('a message without data that is JSON ends the response and is told, and null is data', async () => {
+  for (const data of [undefined, () => 1, Symbol('no')]) {
+    const { store, answer, errors, allEnded } = setUp({ message: () => ({ event: 'said', data }) })
+    await append(store, said(0))
+    const client = await connect(await serve(answer))
+    await client.ended
+    expect(client.messages).toEqual([])
+    expect((errors[0] as Error).message).toContain(
+      'the message of said has no data that is JSON; give { data: null }',
+    )
+    await allEnded()
+  }
+  const { store, answer } = setUp({ message: () => ({ data: null }) })
+  await append(store, said(0))
+  const client = await connect(await serve(answer))
+  await client.until(({ messages }) => messages.length === 1)
+  expect(client.messages.map(({ data }) => data)).toEqual([null])
+})
+
 test('the subscription ends when the client has gone', async () => {
   const { store, answer, open, allEnded } = setUp()
   const gone = new AbortController()
@@ -302,7 +321,7 @@ test('an event is taken from the subscription only when the client took the one 
 })
 
 test('a client is closed when it takes nothing for two heartbeats, and not before', async () => {
-  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
   onTestFinished(() => void vi.useRealTimers())
   const { store, answer, allEnded } = setUp({ heartbeat: 1_000 })
   await append(store, ...range(0, 20).map((n) => said(n)))

@@ -10,6 +10,9 @@ test('an entity tag is strong and names the revision and the representation', ()
   expect(etagOf(3)).toBe('"3"')
   expect(etagOf(3, 'v2')).toBe('"3.v2"')
   expect(etagOf('none')).toBeUndefined()
+  for (const wrong of [NaN, -1, 1.5, Infinity, undefined, '3'] as number[]) {
+    expect(() => etagOf(wrong)).toThrow("revision must be a revision (a whole number from 0) or 'none'")
+  }
   expect(() => etagOf(3, 'a "b"')).toThrow("representation must be a name of letters, digits and '_.-'")
 })
 

@@ -1,6 +1,14 @@
 import { describe, expect, test } from 'vitest'
 import * as z from 'zod'
-import { aggregateFromClass, defineAggregate, event, execute, FoldError, type Recorded } from 'mneme'
+import {
+  aggregateFromClass,
+  defineAggregate,
+  event,
+  execute,
+  FoldError,
+  type Recorded,
+  type RecordedFacts,
+} from 'mneme'
 import { eventsOf, observedStore } from '../support/observed-store.ts'
 
 /** The same event over the years: a name, then first and last name, then all names. */
@@ -76,6 +84,55 @@ describe('an event that changed over the years', () => {
       { type: 'Person.Called', version: 3, data: { names: ['Ada', 'Byron'] } },
       { type: 'Person.Called', version: 3, data: { names: ['Ada', 'King'] } },
     ])
+  })
+
+  test('is upcast with what else was recorded of it, wherever it is read', async () => {
+    const facts: RecordedFacts[] = []
+    const Dated = defineAggregate({
+      name: 'Person',
+      events: {
+        Named: event<{ name: string }>().next(({ name }, recorded) => {
+          facts.push({ ...recorded })
+          return { name, since: recorded.time.slice(0, 4), by: String(recorded.metadata.user) }
+        }),
+      },
+      initial: () => ({ since: '', by: '' }),
+      apply: { Named: (_, { since, by }) => ({ since, by }) },
+    })
+    const store = observedStore()
+    const id = crypto.randomUUID()
+    const named = { ...First.events.Named({ name: 'Ada' }), id }
+    await store.append({ stream: 'Person-p', events: [named] }, { metadata: { user: 'ann' } })
+    const [recorded] = await eventsOf(store, 'Person-p')
+    const since = recorded!.time.slice(0, 4)
+    const expected = { since, by: 'ann' }
+
+    const asNow = { reads: Dated('p'), handle: () => [] }
+    expect((await execute(store, asNow)).state).toEqual(expected)
+    for await (const { data } of store.read(Dated('p'))) expect(data).toEqual({ name: 'Ada', ...expected })
+    expect(Dated.evolve(Dated.initial(), recorded as never)).toEqual(expected)
+    // From the cache, with events that another process has appended since.
+    await store.stranger.append({ stream: 'Person-p', events: [First.events.Named({ name: 'Eve' })] })
+    expect((await execute(store, asNow)).state).toEqual({ since, by: 'undefined' })
+    const { type: _type, data: _data, version: _version, position: _position, ...whole } = recorded!
+    expect(facts[0]).toEqual(whole)
+    expect(facts.map(({ revision }) => revision)).toEqual([0, 0, 0, 1])
+  })
+
+  test('that a decision makes in an older version has no time yet', async () => {
+    const Dated = defineAggregate({
+      name: 'Person',
+      events: { Named: event<{ name: string }>().next((old, { time }) => ({ ...old, time })) },
+      initial: () => ({}),
+      apply: { Named: (state) => state },
+    })
+    const store = observedStore()
+    const old = First.events.Named({ name: 'Ada' })
+    const command = { reads: Dated('p'), handle: () => ({ ...old, version: 1 }) as never }
+    await expect(execute(store, command)).rejects.toMatchObject({
+      cause: { message: 'an event that is not stored yet has no time: make events in their present version' },
+    })
+    expect(store.data.log).toEqual([])
   })
 
   test('is folded in its present version, from the store and from the cache', async () => {

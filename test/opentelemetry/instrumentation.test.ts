@@ -1,5 +1,6 @@
-import { context, SpanStatusCode, trace } from '@opentelemetry/api'
+import { context, diag, type DiagLogger, SpanStatusCode, trace } from '@opentelemetry/api'
 import { registerInstrumentations } from '@opentelemetry/instrumentation'
+import { AlwaysOffSampler } from '@opentelemetry/sdk-trace-base'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { defineCommand, execute, reject, tryExecute } from 'mneme'
@@ -36,6 +37,10 @@ function documented(): string[] {
   const [, metrics = ''] = text.split('## OpenTelemetry')
   return [...metrics.matchAll(/^\| `(mneme\.[^`]+)` /gm)].map(([, name]) => name!)
 }
+
+const silent = Object.fromEntries(
+  ['verbose', 'debug', 'info', 'warn', 'error'].map((level) => [level, () => undefined]),
+) as unknown as DiagLogger
 
 const idOf = (span: { spanContext(): { traceId: string; spanId: string } }) => {
   const { traceId, spanId } = span.spanContext()
@@ -280,6 +285,48 @@ test('it is an Instrumentation of OpenTelemetry: registered, enabled and disable
   unload()
   await execute(store, deposit({ account: 'a', amount: 1 }))
   expect(spans()).toHaveLength(2)
+  await store.close()
+})
+
+test('of two instrumentations the first records, once, and the second says that it does not', async () => {
+  const { spans, instrumentation, measured } = instrumented()
+  const warnings: string[] = []
+  diag.setLogger({ ...silent, warn: (text) => warnings.push(text) })
+  onTestFinished(() => diag.disable())
+  const second = mnemeInstrumentation()
+  onTestFinished(() => second.disable())
+  const store = memoryStore()
+  await execute(store, deposit({ account: 'a', amount: 1 }))
+  expect(spans().map(({ name }) => name)).toEqual(['append BankAccount', 'execute deposit'])
+  expect((await measured())['mneme.append.events']).toMatchObject([{ value: [1, 1] }])
+  expect(warnings).toEqual([expect.stringContaining('another mnemeInstrumentation records already')])
+  instrumentation.disable()
+  second.enable()
+  second.disable()
+  instrumentation.enable()
+  await execute(store, deposit({ account: 'a', amount: 1 }))
+  expect(spans()).toHaveLength(4)
+  expect(warnings).toHaveLength(1)
+  await store.close()
+})
+
+test('a span that is not sampled has its traceparent, is active in the call, and is not recorded', async () => {
+  const { spans, tracerProvider, meterProvider } = sdk({ sampler: new AlwaysOffSampler() })
+  const instrumentation = mnemeInstrumentation({ tracerProvider, meterProvider })
+  onTestFinished(() => instrumentation.disable())
+  const store = memoryStore()
+  let active: string | undefined
+  const look = defineCommand({
+    reads: () => BankAccount('a'),
+    handle: () => {
+      active = trace.getActiveSpan()?.spanContext().spanId
+      return Deposited({ amount: 1 })
+    },
+  })
+  const { events } = await execute(store, look())
+  expect(events[0]?.metadata.traceparent).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-00$/)
+  expect(events[0]?.metadata.traceparent).toContain(active)
+  expect(spans()).toEqual([])
   await store.close()
 })
 

@@ -10,14 +10,18 @@ import {
   BasicTracerProvider,
   InMemorySpanExporter,
   type ReadableSpan,
+  type Sampler,
   SimpleSpanProcessor,
 } from '@opentelemetry/sdk-trace-base'
 import { onTestFinished } from 'vitest'
 
 /** OpenTelemetry's real SDK, which keeps in memory what it is told. */
-export function sdk() {
+export function sdk(config: { readonly sampler?: Sampler } = {}) {
   const exporter = new InMemorySpanExporter()
-  const tracerProvider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
+  const tracerProvider = new BasicTracerProvider({
+    ...config,
+    spanProcessors: [new SimpleSpanProcessor(exporter)],
+  })
   const metricExporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE)
   const reader = new PeriodicExportingMetricReader({
     exporter: metricExporter,

@@ -1,3 +1,4 @@
+import { StoreClosedError } from 'mneme'
 import { runProjections } from 'mneme/projections'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
@@ -52,6 +53,21 @@ describe.each(places)('closing, with $name', ({ open, problem }) => {
       await Promise.all([running.stop(), running.stop()])
       await running.stop()
       await (await runProjections(store, [])).stop()
+    })
+
+    test('caughtUp() ends with an error when stop() is called, before it or meanwhile', async () => {
+      const { store, target } = await open()
+      await deposit(store, 1)
+      const before = () => {
+        throw new Error('no')
+      }
+      const running = await runProjections(store, [
+        balances(target, { before, clock: new ManualClock(), maxRetries: 1_000 }),
+      ])
+      const waiting = expect(running.caughtUp()).rejects.toThrow(StoreClosedError)
+      await running.stop()
+      await waiting
+      await expect(running.caughtUp()).rejects.toThrow('this run was stopped')
     })
 
     test('stop() does not wait for the delay of a retry', async () => {

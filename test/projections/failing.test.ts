@@ -221,6 +221,42 @@ describe.each(places)('a failed handler, with $name', ({ open, problem }) => {
       }
     })
 
+    test('a generator is refused as a handler, setup or reset, and blocks its projection if one is returned', async () => {
+      const { store, target } = await open()
+      const generators = [function* () {}, async function* () {}]
+      const definition = {
+        name: 'never',
+        into: target,
+        from: [Account],
+        on: { 'Account.Deposited': () => 1 },
+      }
+      for (const never of generators) {
+        for (const [argument, given] of [
+          ["on['Account.Deposited']", { on: { 'Account.Deposited': never } }],
+          ['setup', { setup: never }],
+          ['reset', { reset: never }],
+        ] as const) {
+          expect(() => defineProjection({ ...definition, ...given })).toThrow(
+            `${argument} is a generator function (function*), of which a call runs nothing`,
+          )
+        }
+      }
+      await deposit(store, 1)
+      for (const [i, never] of generators.entries()) {
+        const projection = defineProjection({
+          ...definition,
+          name: `never_${i}`,
+          on: { 'Account.Deposited': () => never() },
+        })
+        const running = await runProjections(store, [projection])
+        await expect(running.caughtUp()).rejects.toThrow('but it returned a generator, of which nothing runs')
+        expect(await projection.status(store)).toMatchObject({ state: 'blocked', handled: 0 })
+        await running.stop()
+        const setup = defineProjection({ ...definition, name: `setup_${i}`, setup: () => never() })
+        await expect(runProjections(store, [setup])).rejects.toThrow("'setup' of projection 'setup_")
+      }
+    })
+
     test('an event of a newer version, or an upcast that throws, is parked alone', async () => {
       const { store, target } = await open()
       const Newer = defineEvents('Sample', {
@@ -385,6 +421,11 @@ describe.each(places.slice(0, 3))('a handler on SQLite, with $name', ({ open }) 
         on: { 'Account.Deposited': async () => undefined },
       })
     expect(asynchronous).toThrow("on['Account.Deposited'] must be synchronous, as everything is in SQLite")
+    for (const which of ['setup', 'reset'] as const) {
+      const on = { 'Account.Deposited': () => undefined }
+      const definition = { name: 'later', into: target, from: [Account], on, [which]: async () => undefined }
+      expect(() => defineProjection(definition)).toThrow(`${which} must be synchronous`)
+    }
   })
 })
 

@@ -81,7 +81,7 @@ describe.each(places)('a person on duty, with $name', ({ open, problem }) => {
       expect(first?.failure?.stack).toContain('on-duty.test.ts')
       expect(first?.failure?.causes?.[0]?.stack).toContain('on-duty.test.ts')
       expect(second).toEqual({
-        ...{ name: 'fine', version: 1, state: 'stopped', handled: 1, parked: 0 },
+        ...{ name: 'fine', kind: 'projection', version: 1, state: 'stopped', handled: 1, parked: 0 },
         ...{ failure: undefined, rebuild: undefined },
         store: await store.identity(),
         position: await store.logHead(),

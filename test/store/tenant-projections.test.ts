@@ -1,4 +1,4 @@
-import { storePool, type EventStore } from 'mneme'
+import { InvalidArgumentError, StoreClosedError, storePool, type EventStore } from 'mneme'
 import { defineProjection, runTenantProjections, type Projection } from 'mneme/projections'
 import { sqliteStore, sqliteTarget, tenantFile } from 'mneme/sqlite'
 import { expect, test } from 'vitest'
@@ -100,6 +100,37 @@ test('a visit out of turn resolves when what was written before it can be read',
   expect(await sum('a')).toBe(11)
   await running.stop()
   await pool.close()
+})
+
+test('a visit says why it was none: a tenant that fails, a pool that is closed, a run that was stopped', async () => {
+  const { pool, projections } = tenantsOf(testFolder())
+  const told: unknown[] = []
+  const options = {
+    tenants: () => [],
+    projections: (tenant: string) => {
+      if (tenant === 'b') throw new Error('no such tenant')
+      return projections(tenant)
+    },
+    interval: 600_000,
+    onError: (error: unknown) => told.push(error),
+  }
+  const running = runTenantProjections(pool, options)
+  await expect(running.visit('b')).rejects.toThrow('no such tenant')
+  await expect(running.visit('')).rejects.toThrow(InvalidArgumentError)
+  await running.visit('a')
+  // Those under way end early, and the one that waits for its turn never begins.
+  const [current, next] = [running.visit('a'), running.visit('a')]
+  const both = Promise.allSettled([current, next])
+  await running.stop()
+  for (const { status, reason } of (await both) as PromiseRejectedResult[]) {
+    expect([status, (reason as Error).message]).toEqual(['rejected', expect.stringContaining('were stopped')])
+  }
+  await expect(running.visit('a')).rejects.toThrow(StoreClosedError)
+  const other = runTenantProjections(pool, options)
+  await pool.close()
+  await expect(other.visit('a')).rejects.toThrow(StoreClosedError)
+  await other.stop()
+  expect(told).toEqual([])
 })
 
 test('tenants that cannot be listed are told of, and asked for again', async () => {

@@ -1,3 +1,4 @@
+import { environment } from '../../base/environment.ts'
 import {
   isMnemeError,
   LimitError,
@@ -110,7 +111,7 @@ export class Appender {
     for (const delay of retryDelays()) {
       const resolved = await this.#expectations.resolve(request)
       if ('kind' in resolved) return resolved
-      const append = request.ids === 'given' ? crypto.randomUUID() : undefined
+      const append = request.ids === 'given' ? environment.uuid() : undefined
       const batch = new Batch([{ ...request, conditions: resolved }], { time: currentTime(), append })
       const outcome = await this.#writer.write(batch)
       if (outcome.kind === 'violated') {

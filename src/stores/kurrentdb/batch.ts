@@ -1,3 +1,4 @@
+import { environment } from '../../base/environment.ts'
 import { placeEvents } from '../../adapter/append-rules.ts'
 import type { Revision } from '../../base/revision.ts'
 import type { Appended, AppendRequest, Condition } from '../../adapter/store-adapter.ts'
@@ -31,7 +32,7 @@ export class Batch {
         const data = JSON.stringify(markerOf(request, claim))
         const marker = {
           stream,
-          id: crypto.randomUUID(),
+          id: environment.uuid(),
           type: MARKER_TYPE,
           version: 1,
           data,

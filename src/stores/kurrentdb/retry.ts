@@ -1,3 +1,4 @@
+import { environment } from '../../base/environment.ts'
 import { retryUntilReached as retry } from '../../base/retry.ts'
 import type { Calls } from './connection.ts'
 import { faultOf } from './errors.ts'
@@ -32,7 +33,7 @@ export function isTransient(error: unknown): boolean {
 /** Milliseconds before each retry: exponential backoff with jitter, since a server takes a second or two to start. */
 export function* retryDelays(): Generator<number, never> {
   for (let delay = FIRST_RETRY_DELAY_MS; ; delay = Math.min(delay * 2, MAX_RETRY_DELAY_MS)) {
-    yield delay * (0.5 + Math.random() / 2)
+    yield delay * (0.5 + environment.random() / 2)
   }
 }
 

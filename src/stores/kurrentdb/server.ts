@@ -1,3 +1,4 @@
+import { environment } from '../../base/environment.ts'
 import { StoreFailedError } from '../../base/errors.ts'
 import { RESERVED_STREAMS } from '../../model/names.ts'
 import type { Calls } from './connection.ts'
@@ -13,7 +14,7 @@ export async function readIdentity(calls: Calls, reader: Reader): Promise<string
   const known = await look(reader)
   if (known !== undefined) return known
   const event = {
-    id: crypto.randomUUID(),
+    id: environment.uuid(),
     type: 'mneme:Identity',
     contentType: 'application/json',
     data: {},

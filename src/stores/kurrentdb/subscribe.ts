@@ -1,3 +1,4 @@
+import { every } from '../../base/clock.ts'
 import {
   isBehind,
   type LogSource,
@@ -34,7 +35,7 @@ export function subscriptionsTo(calls: Calls, reader: Reader, locator: Locator):
       yield* catchUp.scan(request, signal)
     },
     watch(changed, wanted) {
-      if (!calls.canFollow) return poll(changed)
+      if (!calls.canFollow) return poll(calls, changed)
       const feed = new LiveFeed(calls, locator, wanted, changed)
       feeds.add(feed)
       return () => {
@@ -53,11 +54,8 @@ function kindOf({ streams, categories, types }: LogFilter): 'streams' | 'types' 
 }
 
 /** Used if the driver lacks the parts for subscriptions. */
-function poll(changed: () => void): () => void {
-  const timer = setInterval(changed, POLL_INTERVAL_MS)
-  return () => {
-    clearInterval(timer)
-  }
+function poll(calls: Calls, changed: () => void): () => void {
+  return every(calls.clock, POLL_INTERVAL_MS, changed)
 }
 
 const POLL_INTERVAL_MS = 500

@@ -1,3 +1,5 @@
+import { pause, systemClock } from '../../base/clock.ts'
+import { environment } from '../../base/environment.ts'
 import {
   HistoryRewoundError,
   isMnemeError,
@@ -80,16 +82,16 @@ export class Appender {
   async #call(batch: readonly QueuedAppend[], isPatient: boolean): Promise<readonly QueuedAppend[]> {
     // The name by which a first attempt is recognised when it is settled, if revisions do not show it.
     const isNamed = !batch.every(({ request }) => isAnchored(request))
-    const call = isNamed ? crypto.randomUUID() : undefined
+    const call = isNamed ? environment.uuid() : undefined
     const wait = isPatient ? this.#patienceOf(batch) : undefined
     const after = this.#history.position ?? FIRST
-    const started = performance.now()
+    const started = environment.now()
     try {
       return await this.#conclude(batch, await this.#send(requestsOf(batch), { call, wait }))
     } catch (error) {
       if (isInDoubt(error)) {
-        const until = performance.now() + this.#settings.settleTimeout
-        return this.#settle(batch, { error, until, call: call ?? crypto.randomUUID(), after })
+        const until = environment.now() + this.#settings.settleTimeout
+        return this.#settle(batch, { error, until, call: call ?? environment.uuid(), after })
       }
       const fault = isMnemeError(error) ? undefined : faultOf(error)
       if (batch.length > 1 && (fault === 'refused' || fault === 'cancelled')) {
@@ -100,7 +102,7 @@ export class Appender {
         return batch
       }
       for (const { reject, heldSince = started } of batch) {
-        const waited = performance.now() - heldSince
+        const waited = environment.now() - heldSince
         reject(
           fault === 'locked' ? new StoreBusyError(waited, { cause: causeOf(error) }) : asMnemeError(error),
         )
@@ -111,7 +113,7 @@ export class Appender {
 
   /** Milliseconds that the most patient of them still waits for locks. */
   #patienceOf(batch: readonly QueuedAppend[]): number {
-    const now = performance.now()
+    const now = environment.now()
     const left = batch.map(({ heldSince = now }) => this.#settings.busyTimeout - (now - heldSince))
     return Math.max(1, Math.ceil(Math.max(...left)))
   }
@@ -175,13 +177,13 @@ export class Appender {
     const { call, after, until, error: cause } = doubt
     const again: QueuedAppend[] = []
     const groups = [batch]
-    let pause = MIN_SETTLE_PAUSE_MS
-    while (groups.length > 0 && performance.now() < until) {
+    let delay = MIN_SETTLE_PAUSE_MS
+    while (groups.length > 0 && environment.now() < until) {
       const group = groups.shift()!
       try {
         const options = { call, after, wait: this.#settings.busyTimeout }
         again.push(...(await this.#conclude(group, await this.#send(requestsOf(group), options), doubt)))
-        pause = MIN_SETTLE_PAUSE_MS
+        delay = MIN_SETTLE_PAUSE_MS
       } catch (error) {
         if (error instanceof OutcomeUnknownError) {
           for (const { reject } of group) reject(error)
@@ -190,8 +192,8 @@ export class Appender {
         } else {
           groups.unshift(group)
           if (error instanceof HistoryRewoundError) break
-          await new Promise((resolve) => setTimeout(resolve, pause))
-          pause = Math.min(pause * 2, MAX_SETTLE_PAUSE_MS)
+          await pause(systemClock, delay)
+          delay = Math.min(delay * 2, MAX_SETTLE_PAUSE_MS)
         }
       }
     }
@@ -217,7 +219,7 @@ export class Appender {
       } else if (verdict.kind === 'unjudged') {
         if (verdict.isBusy) {
           append.isContended = true
-          append.heldSince ??= performance.now()
+          append.heldSince ??= environment.now()
         } else append.maxCallSize = 1
         again.push(append)
       } else known.push({ append, request: append.request, verdict })
@@ -258,7 +260,7 @@ export class Appender {
 /** An append whose outcome is unknown. */
 interface Doubt {
   readonly error: unknown
-  /** When settling is given up, as `performance.now()` counts. */
+  /** When settling is given up, as `environment.now()` counts. */
   readonly until: number
   /** The first attempt's name. */
   readonly call: string

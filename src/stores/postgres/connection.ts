@@ -1,3 +1,5 @@
+import { pause, systemClock } from '../../base/clock.ts'
+import { environment } from '../../base/environment.ts'
 import {
   HistoryRewoundError,
   isMnemeError,
@@ -67,7 +69,7 @@ export class Connections {
    *   silent for as long are taken for dead as well.
    */
   async askAll(calls: readonly Call[], timeoutMs?: number): Promise<Row[][]> {
-    const until = performance.now() + this.#connectTimeout
+    const until = environment.now() + this.#connectTimeout
     for (;;) {
       let sentAt = Infinity
       try {
@@ -80,7 +82,7 @@ export class Connections {
         if (error instanceof StoreTimeoutError && timeoutMs !== undefined) this.shared.distrust(sentAt)
         const fault = isMnemeError(error) ? undefined : faultOf(error)
         const isWorthwhile = fault === 'disconnected' || fault === 'transient' || this.isUnprepared(error)
-        if (!isWorthwhile || performance.now() > until) throw asMnemeError(error)
+        if (!isWorthwhile || environment.now() > until) throw asMnemeError(error)
       }
     }
   }
@@ -140,19 +142,19 @@ export class Connections {
 
   /** Retries until it takes too long. */
   async #connect(): Promise<Session> {
-    const until = performance.now() + this.#connectTimeout
-    for (let pause = MIN_CONNECT_PAUSE_MS; ; pause = Math.min(pause * 2, MAX_CONNECT_PAUSE_MS)) {
+    const until = environment.now() + this.#connectTimeout
+    for (let delay = MIN_CONNECT_PAUSE_MS; ; delay = Math.min(delay * 2, MAX_CONNECT_PAUSE_MS)) {
       try {
         return await this.#connectWithin(until)
       } catch (error) {
-        const left = until - performance.now()
+        const left = until - environment.now()
         // The caller decides what denied access means.
         if (!isTransient(error)) throw faultOf(error) === 'denied' ? error : asOpenError(error)
-        if (left <= pause) {
+        if (left <= delay) {
           const message = `no connection to PostgreSQL within ${String(this.#connectTimeout)} ms`
           throw new StoreUnavailableError(message, { cause: causeOf(error) })
         }
-        await new Promise((resolve) => setTimeout(resolve, pause))
+        await pause(systemClock, delay)
       }
     }
   }
@@ -160,7 +162,7 @@ export class Connections {
   /** A connection of the pool that is not suspected to be dead. */
   async #connectWithin(until: number): Promise<Session> {
     for (;;) {
-      const client = await this.#clientWithin(until - performance.now())
+      const client = await this.#clientWithin(until - environment.now())
       if (!this.shared.isSuspect(client)) return new Session(client, this.shared, this.#settings)
       client.on('error', () => undefined)
       client.release(true)
@@ -171,12 +173,12 @@ export class Connections {
     // First, since it may throw.
     const connecting = this.shared.pool.connect()
     let isLate = false
-    let timer: NodeJS.Timeout | undefined
+    let cancel: (() => void) | undefined
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
+      cancel = environment.after(milliseconds, () => {
         isLate = true
         reject(new StoreUnavailableError('the pool has no free connection: raise its max, or use it less'))
-      }, milliseconds)
+      })
     })
     // A connection that comes too late goes back at once.
     const given = connecting.then((client) => {
@@ -187,7 +189,7 @@ export class Connections {
     try {
       return await Promise.race([given, late])
     } finally {
-      clearTimeout(timer)
+      cancel?.()
     }
   }
 }

@@ -1,3 +1,4 @@
+import { environment } from '../../base/environment.ts'
 import { isMnemeError } from '../../base/errors.ts'
 import { type Clock, pause, systemClock } from '../../base/clock.ts'
 import { onAbort } from '../../base/abort.ts'
@@ -134,7 +135,7 @@ export class Listener {
       }
       const delayMs = isDeaf
         ? retryDelay(RETRY_DEAF, ++this.#deafProbes, 1)
-        : retryDelay(RETRY, ++this.#failures, Math.random())
+        : retryDelay(RETRY, ++this.#failures, environment.random())
       await pause(this.#timing.clock, delayMs, signal)
     }
   }
@@ -161,7 +162,7 @@ export class Listener {
       work.catch(() => undefined)
       return Promise.race([over, work])
     }
-    const probe = crypto.randomUUID()
+    const probe = environment.uuid()
     let passed: () => void = () => undefined
     const isProven = new Promise<true>((resolve) => {
       passed = () => {
@@ -268,7 +269,9 @@ function listenTo(channel: string): { name: string; text: string } {
 /** Resolves after so many milliseconds, if something else keeps the process. */
 function after(milliseconds: number): Promise<undefined> {
   return new Promise((resolve) => {
-    setTimeout(resolve, milliseconds, undefined).unref()
+    environment.afterInBackground(milliseconds, () => {
+      resolve(undefined)
+    })
   })
 }
 

@@ -1,3 +1,4 @@
+import { environment } from '../../base/environment.ts'
 import { StoreTimeoutError } from '../../base/errors.ts'
 
 /**
@@ -14,10 +15,10 @@ export class PollTimeout {
   }
 
   async limit<T>(poll: (timeoutMs: number) => Promise<T>): Promise<T> {
-    const started = performance.now()
+    const started = environment.now()
     try {
       const result = await poll(this.#ms)
-      this.#ms = Math.max(this.#minMs, 2 * (performance.now() - started))
+      this.#ms = Math.max(this.#minMs, 2 * (environment.now() - started))
       return result
     } catch (error) {
       if (error instanceof StoreTimeoutError) this.#ms *= 2

@@ -1,3 +1,5 @@
+import { nextTurn } from '../../base/clock.ts'
+import { environment } from '../../base/environment.ts'
 import { checkOptions } from '../../base/arguments.ts'
 import {
   isMnemeError,
@@ -90,6 +92,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
       HOME: schema,
       PROJECTIONS: `${schema}.projections`,
       PARKED: `${schema}.parked`,
+      TIMERS: `${schema}.timers`,
       VERSIONS: `${schema}.projection_versions`,
     }
   }
@@ -172,7 +175,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
           const isTimeout = [...causesOf(error)].some((cause) => cause instanceof HandlerTimeoutError)
           if (isTimeout || isMnemeError(session.broken)) throw error
           // The driver reports the lost connection just after the query that failed with it.
-          await new Promise((resolve) => setImmediate(resolve))
+          await nextTurn()
           if (!session.broken) throw error
           const message = 'the connection to PostgreSQL was lost in the middle of a transaction'
           throw new StoreUnavailableError(message, { cause: causeOf(session.broken) })
@@ -211,18 +214,18 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
   /** Gives a connection up that does not answer: it may be half-open. */
   async #within<T>(session: Session, answer: Promise<T>): Promise<T> {
     const { statementTimeout } = this.#timeouts
-    let timer: NodeJS.Timeout | undefined
+    let cancel: (() => void) | undefined
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
+      cancel = environment.after(statementTimeout, () => {
         const message = `PostgreSQL did not answer within ${String(statementTimeout)} ms`
         session.broken ??= new StoreTimeoutError(message)
         reject(session.broken)
-      }, statementTimeout)
+      })
     })
     try {
       return await Promise.race([answer, late])
     } finally {
-      clearTimeout(timer)
+      cancel?.()
     }
   }
 
@@ -327,4 +330,4 @@ function constant(value: TargetValue): string {
   return typeof value === 'number' ? String(value) : literal(value)
 }
 
-const WORDS = /\$\d+|('?)\b(NOW|STANDS|PINNED|CLAIMED|HOME|PROJECTIONS|PARKED|VERSIONS)\b\1/g
+const WORDS = /\$\d+|('?)\b(NOW|STANDS|PINNED|CLAIMED|HOME|PROJECTIONS|PARKED|TIMERS|VERSIONS)\b\1/g

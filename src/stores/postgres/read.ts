@@ -1,3 +1,5 @@
+import { pause, systemClock } from '../../base/clock.ts'
+import { environment } from '../../base/environment.ts'
 import { historyRewound, StoreBusyError, StoreUnavailableError } from '../../base/errors.ts'
 import { isBehind, type ScannedPage, type ScanRequest } from '../../adapter/subscription-hub.ts'
 import { streamPages } from '../../adapter/name-ranges.ts'
@@ -201,14 +203,14 @@ export class Reader {
   /** Up to where the log can be read: at least as far as this process has seen it or was acknowledged. */
   async #horizon(): Promise<Horizon> {
     const seen = this.#history.number
-    const started = performance.now()
-    for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
+    const started = environment.now()
+    for (let delay = 1; ; delay = Math.min(delay * 2, 50)) {
       const horizon = await this.#currentHorizon()
       // Appends that began earlier, of other processes, are still being committed.
       if (horizon.isStandby || numberOf(horizon.position) >= seen) return horizon
-      const waited = performance.now() - started
+      const waited = environment.now() - started
       if (waited > this.#busyTimeout) throw new StoreBusyError(waited)
-      await new Promise((resolve) => setTimeout(resolve, pause))
+      await pause(systemClock, delay)
     }
   }
 

@@ -1,3 +1,4 @@
+import { environment } from '../../base/environment.ts'
 import { OutcomeUnknownError, StoreTimeoutError } from '../../base/errors.ts'
 import type { PostgresClient } from './driver.ts'
 import { faultOf } from './errors.ts'
@@ -23,14 +24,14 @@ export class Session {
   broken: Error | undefined
   /** Whether the server warned that a commit may not have reached a synchronous standby. */
   isWarned = false
-  /** When the last statement was sent, as `performance.now()` counts. */
+  /** When the last statement was sent, as `environment.now()` counts. */
   sentAt = -Infinity
   readonly #observer: SessionObserver
   readonly #settings: SendSettings
   readonly #failed: (error: Error) => void
   readonly #noticed: (notice: Error) => void
   #running: Running | undefined
-  #timer: NodeJS.Timeout | undefined
+  #cancelTimer: (() => void) | undefined
   #timerAt = Infinity
 
   constructor(client: PostgresClient, observer: SessionObserver, settings: SendSettings) {
@@ -65,7 +66,7 @@ export class Session {
   queryAll(calls: readonly Call[], shorterMs = Infinity): Promise<Row[][]> {
     const timeoutMs = Math.min(shorterMs, this.#settings.statementTimeout)
     return new Promise((resolve, reject) => {
-      const now = performance.now()
+      const now = environment.now()
       this.sentAt = now
       this.#running = { until: now + timeoutMs, timeoutMs, reject }
       this.#observer.started(this)
@@ -92,14 +93,14 @@ export class Session {
   /** One timer for many queries: when it fires, the query for which it was set is rarely the one that runs. */
   #watch(until: number): void {
     if (this.#timerAt <= until) return
-    clearTimeout(this.#timer)
+    this.#cancelTimer?.()
     this.#timerAt = until
-    this.#timer = setTimeout(() => {
+    this.#cancelTimer = environment.afterInBackground(until - environment.now(), () => {
       this.#timerAt = Infinity
       if (!this.#running) return
-      if (performance.now() < this.#running.until) this.#watch(this.#running.until)
+      if (environment.now() < this.#running.until) this.#watch(this.#running.until)
       else this.giveUp()
-    }, until - performance.now()).unref()
+    })
   }
 
   /** Gives up the statement that runs: its answer is late. */
@@ -108,14 +109,14 @@ export class Session {
     const { reject, timeoutMs, until } = this.#running
     this.#running = undefined
     this.#observer.ended(this, false)
-    const waited = Math.min(timeoutMs, Math.round(performance.now() - until + timeoutMs))
+    const waited = Math.min(timeoutMs, Math.round(environment.now() - until + timeoutMs))
     this.broken = new StoreTimeoutError(`PostgreSQL did not answer within ${String(waited)} ms`)
     reject(this.broken)
   }
 
   /** Leaves the connection as it is, for a session of another store. */
   detach(): void {
-    clearTimeout(this.#timer)
+    this.#cancelTimer?.()
     this.#timerAt = Infinity
     this.client.off('error', this.#failed)
     this.client.off('notice', this.#noticed)

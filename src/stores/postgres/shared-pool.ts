@@ -1,3 +1,4 @@
+import { environment } from '../../base/environment.ts'
 import type { PostgresClient, PostgresPool } from './driver.ts'
 import type { Session, SessionObserver } from './session.ts'
 
@@ -9,7 +10,7 @@ export class SharedPool implements SessionObserver {
   readonly pool: PostgresPool
   /** The last connection used: to ask a pool for one costs as much as a tenth of an append. */
   #kept: Session | undefined
-  #keptTimer: NodeJS.Timeout | undefined
+  #cancelKept: (() => void) | undefined
   readonly #answeredAt = new WeakMap<PostgresClient, number>()
   /** Sessions with a statement that is not answered yet. */
   readonly #running = new Set<Session>()
@@ -20,7 +21,7 @@ export class SharedPool implements SessionObserver {
   constructor(pool: PostgresPool) {
     this.pool = pool
     pool.on('connect', (client) => {
-      this.#answeredAt.set(client, performance.now())
+      this.#answeredAt.set(client, environment.now())
       // A connection may break just while it is handed out, when the pool no longer listens to its errors.
       client.on('error', () => undefined)
     })
@@ -54,16 +55,16 @@ export class SharedPool implements SessionObserver {
     if (this.#kept || isScarce) return false
     this.#kept = session
     // One timer that looks now and then, rather than one for each call.
-    this.#keptTimer ??= setTimeout(() => {
+    this.#cancelKept ??= environment.after(KEPT_MS, () => {
       this.giveBack()
-    }, KEPT_MS)
+    })
     return true
   }
 
   /** Gives the kept connection back to the pool. */
   giveBack(): void {
-    clearTimeout(this.#keptTimer)
-    this.#keptTimer = undefined
+    this.#cancelKept?.()
+    this.#cancelKept = undefined
     this.take()?.release()
   }
 
@@ -73,7 +74,7 @@ export class SharedPool implements SessionObserver {
 
   ended(session: Session, isAnswer: boolean): void {
     this.#running.delete(session)
-    if (isAnswer) this.#answeredAt.set(session.client, performance.now())
+    if (isAnswer) this.#answeredAt.set(session.client, environment.now())
   }
 
   /** Whether a connection was silent since before a statement to which no answer came. */

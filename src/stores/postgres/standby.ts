@@ -1,3 +1,4 @@
+import { environment } from '../../base/environment.ts'
 import type { Connections } from './connection.ts'
 import { faultOf } from './errors.ts'
 import type { History } from './history.ts'
@@ -12,7 +13,7 @@ export class StandbyHorizon {
   readonly #connections: Connections
   readonly #statements: Statements
   readonly #history: History
-  #timer: NodeJS.Timeout | undefined
+  #cancelNote: (() => void) | undefined
   #isClosed = false
 
   constructor(connections: Connections, statements: Statements, history: History) {
@@ -24,17 +25,17 @@ export class StandbyHorizon {
   /** This process appended something: notes the horizon soon. */
   appended(): void {
     if (this.#isClosed) return
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined
+    this.#cancelNote ??= environment.after(NOTE_INTERVAL_MS, () => {
+      this.#cancelNote = undefined
       void this.note()
-    }, NOTE_INTERVAL_MS)
+    })
   }
 
   /** Notes the horizon once more if that is due. */
   async close(): Promise<void> {
     this.#isClosed = true
-    if (!this.#timer) return
-    clearTimeout(this.#timer)
+    if (!this.#cancelNote) return
+    this.#cancelNote()
     await this.note()
   }
 

@@ -1,3 +1,4 @@
+import { environment } from '../../base/environment.ts'
 import type { LogSource } from '../../adapter/subscription-hub.ts'
 import type { Connections } from './connection.ts'
 import { Listener, type Listening } from './listener.ts'
@@ -15,10 +16,10 @@ export class LogWatch {
   readonly #listener: Listener
   readonly #listening: Listening
   readonly #watchers = new Set<() => void>()
-  #poll: NodeJS.Timeout | undefined
-  #again: NodeJS.Timeout | undefined
+  #cancelPoll: (() => void) | undefined
+  #cancelAgain: (() => void) | undefined
   #againAfterMs = 0
-  #lingering: NodeJS.Timeout | undefined
+  #cancelLingering: (() => void) | undefined
   readonly #intervals: PollIntervals
 
   constructor(
@@ -32,7 +33,7 @@ export class LogWatch {
     this.#listening = {
       statements,
       channel: `mneme_${identity.replaceAll('-', '')}`,
-      own: crypto.randomUUID(),
+      own: environment.uuid(),
       heard: this.#changed,
     }
     this.#listener = Listener.of(connections.shared.pool)
@@ -42,7 +43,7 @@ export class LogWatch {
   /** This process appended something. Watchers are told after the caller, which may have appended the next event by then. */
   appended(): void {
     this.#notifier.due()
-    if (this.#watchers.size > 0) setImmediate(this.#changed)
+    if (this.#watchers.size > 0) environment.nextTurn(this.#changed)
   }
 
   /**
@@ -51,18 +52,18 @@ export class LogWatch {
    */
   looked(isHeldBack: boolean): void {
     if (!isHeldBack) this.#againAfterMs = 0
-    if (!isHeldBack || this.#again || this.#watchers.size === 0) return
+    if (!isHeldBack || this.#cancelAgain || this.#watchers.size === 0) return
     this.#againAfterMs = Math.min(Math.max(this.#againAfterMs * 2, MIN_HELD_BACK_MS), MAX_HELD_BACK_MS)
-    this.#again = setTimeout(() => {
-      this.#again = undefined
+    this.#cancelAgain = environment.after(this.#againAfterMs, () => {
+      this.#cancelAgain = undefined
       this.#changed()
-    }, this.#againAfterMs)
+    })
   }
 
   readonly watch: LogSource['watch'] = (changed) => {
     this.#watchers.add(changed)
     if (this.#watchers.size === 1) {
-      clearTimeout(this.#lingering)
+      this.#cancelLingering?.()
       this.#listener.start(this.#listening, this.#connections)
       this.#pollSoon()
     }
@@ -75,7 +76,7 @@ export class LogWatch {
   async close(): Promise<void> {
     this.#watchers.clear()
     this.#rest()
-    clearTimeout(this.#lingering)
+    this.#cancelLingering?.()
     await this.#notifier.close()
     await this.#listener.stop(this.#listening)
   }
@@ -85,22 +86,21 @@ export class LogWatch {
   }
 
   #pollSoon(): void {
-    this.#poll = setTimeout(
-      () => {
-        this.#pollSoon()
-        this.#changed()
-      },
-      this.#listener.isHearing(this.#listening) ? this.#intervals.listeningMs : this.#intervals.aloneMs,
-    )
+    const { aloneMs, listeningMs } = this.#intervals
+    const interval = this.#listener.isHearing(this.#listening) ? listeningMs : aloneMs
+    this.#cancelPoll = environment.after(interval, () => {
+      this.#pollSoon()
+      this.#changed()
+    })
   }
 
   #rest(): void {
-    clearTimeout(this.#poll)
-    clearTimeout(this.#again)
-    this.#again = undefined
+    this.#cancelPoll?.()
+    this.#cancelAgain?.()
+    this.#cancelAgain = undefined
     this.#againAfterMs = 0
     // A subscriber that falls behind and catches up again listens on the same connection.
-    this.#lingering = setTimeout(() => void this.#listener.stop(this.#listening), LINGER_MS)
+    this.#cancelLingering = environment.after(LINGER_MS, () => void this.#listener.stop(this.#listening))
   }
 }
 
@@ -136,8 +136,7 @@ export class Notifier {
   /** When no other process was found to listen. */
   #unheardAt = -Infinity
   #sending: Promise<void> | undefined
-  #timer: NodeJS.Timeout | undefined
-  #soon: NodeJS.Immediate | undefined
+  #cancelDue: (() => void) | undefined
 
   /** @param listener on whose connection the server can tell whether another process listens. */
   constructor(connections: Connections, listening: Listening, listener: Listener) {
@@ -150,27 +149,20 @@ export class Notifier {
   due(): void {
     if (this.#isClosed) return
     this.#isDue = true
-    if (this.#sending || this.#timer || this.#soon) return
-    const early = Math.max(this.#tokens.wait, this.#unheardAt + CHECK_LISTENERS_MS - performance.now())
-    if (early <= 0) {
-      // After the caller was told, which may have appended the next event by then.
-      this.#soon = setImmediate(() => {
-        this.#soon = undefined
-        this.#send()
-      })
-    } else {
-      this.#timer = setTimeout(() => {
-        this.#timer = undefined
-        this.#send()
-      }, early)
+    if (this.#sending || this.#cancelDue) return
+    const early = Math.max(this.#tokens.wait, this.#unheardAt + CHECK_LISTENERS_MS - environment.now())
+    const send = () => {
+      this.#cancelDue = undefined
+      this.#send()
     }
+    // Not at once: after the caller was told, which may have appended the next event by then.
+    this.#cancelDue = early <= 0 ? environment.nextTurn(send) : environment.after(early, send)
   }
 
   /** Sends the last notification, unless that takes long. */
   async close(): Promise<void> {
     this.#isClosed = true
-    clearTimeout(this.#timer)
-    clearImmediate(this.#soon)
+    this.#cancelDue?.()
     await withinMs(this.#sending, CLOSE_MS)
     if (!this.#isDue) return
     this.#send()
@@ -183,7 +175,7 @@ export class Notifier {
     this.#sending = this.#notify()
       .then(
         ([row]) => {
-          if (row?.[1] === null) this.#unheardAt = performance.now()
+          if (row?.[1] === null) this.#unheardAt = environment.now()
         },
         () => undefined,
       )
@@ -204,12 +196,12 @@ export class Notifier {
 
 async function withinMs(work: Promise<void> | undefined, milliseconds: number): Promise<void> {
   if (!work) return
-  let timer: NodeJS.Timeout | undefined
+  let cancel: (() => void) | undefined
   const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, milliseconds)
+    cancel = environment.after(milliseconds, resolve)
   })
   await Promise.race([work, late])
-  clearTimeout(timer)
+  cancel?.()
 }
 
 /** Milliseconds between two notifications, on average, and how many may be sent at once. */

@@ -1,3 +1,4 @@
+import { environment } from '../../base/environment.ts'
 import { nextRevision, anchorOf, conflictOf, placeEvents, repeatOf } from '../../adapter/append-rules.ts'
 import { currentTime } from '../../base/clock.ts'
 import { formatPosition, parsePosition } from '../../adapter/position.ts'
@@ -149,14 +150,14 @@ export function commitBatch(
     const { sql } = connection
     sql.begin.run()
     connection.history.confirm(sql)
-    const started = performance.now()
+    const started = environment.now()
     let inserted = 0
     let size = 0
     for (const { request } of appends) {
       verdicts.push(append(sql, request))
       for (const { data, metadata } of request.events) size += data.length + metadata.length
       inserted += request.events.length + 1
-      if (size > MAX_BATCH_UNITS || (inserted > UNTIMED_WRITES && performance.now() - started > MAX_BATCH_MS))
+      if (size > MAX_BATCH_UNITS || (inserted > UNTIMED_WRITES && environment.now() - started > MAX_BATCH_MS))
         break
     }
     isCommitting = true

@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises'
+import { pause, systemClock } from '../../base/clock.ts'
 import {
   type AnyMnemeError,
   isMnemeError,
@@ -6,6 +6,7 @@ import {
   StoreFailedError,
   StoreFullError,
 } from '../../base/errors.ts'
+import { environment } from '../../base/environment.ts'
 
 /** SQLite's primary result codes that are told apart, with its text for each. */
 const RESULT_CODES = {
@@ -101,16 +102,16 @@ function hasCode(error: unknown, name: keyof typeof RESULT_CODES): boolean {
  * @throws StoreBusyError after `timeout` milliseconds; anything else that an attempt throws, at once.
  */
 export async function retryBusy<T>(attempt: () => T, timeout: number): Promise<T> {
-  const started = performance.now()
+  const started = environment.now()
   for (;;) {
     try {
       return attempt()
     } catch (error) {
       if (!isBusy(error)) throw error
-      const waited = performance.now() - started
+      const waited = environment.now() - started
       if (waited >= timeout) throw new StoreBusyError(waited, { cause: error })
     }
-    await delay(BUSY_RETRY_MS)
+    await pause(systemClock, BUSY_RETRY_MS)
   }
 }
 

@@ -1,21 +1,16 @@
+import { environment } from '../../base/environment.ts'
+
 /**
  * Whether the event loop is due for a turn. SQLite answers synchronously, so calls that await each other would continue
  * in microtasks for ever, and no timer and no socket would get a turn. Ask before each piece of work; if a turn is due,
- * wait for {@link nextTurn}.
+ * wait for `nextTurn`.
  */
 export function isTurnDue(): boolean {
-  const now = performance.now()
+  const now = environment.now()
   if (workingSince !== undefined) return now - workingSince > MAX_WORK_MS
   workingSince = now
-  setImmediate(turned)
+  environment.nextTurn(turned)
   return false
-}
-
-/** Resolves after a turn of the event loop, in which timers and I/O had their chance. */
-export function nextTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve)
-  })
 }
 
 /** When the first work since the last turn of the event loop began. */

@@ -13,7 +13,8 @@ import { retryBusy } from './errors.ts'
 import { dataVersionOf } from './history.ts'
 import type { RecentEvents } from './subscribe.ts'
 import type { Connection, Statements } from './connection.ts'
-import { isTurnDue, nextTurn } from './event-loop.ts'
+import { nextTurn } from '../../base/clock.ts'
+import { isTurnDue } from './event-loop.ts'
 import { eventOf, SELECT_EVENTS, SELECT_SMALL_EVENTS, SMALL_EVENT_BYTES, smallEventOf } from './rows.ts'
 
 /** A stream's events in pages. Nothing is held open between two pages. */

@@ -1,3 +1,4 @@
+import { environment } from '../../base/environment.ts'
 import { OpenError } from '../../base/errors.ts'
 import type { SqliteDatabase } from './driver.ts'
 
@@ -48,7 +49,7 @@ export function migrate(database: SqliteDatabase): void {
     const set = database.prepare(
       'INSERT INTO mneme_meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value',
     )
-    if (version === 0) set.run('identity', crypto.randomUUID())
+    if (version === 0) set.run('identity', environment.uuid())
     set.run('schema', String(STEPS.length))
     database.exec('COMMIT')
   } catch (error) {

@@ -2,7 +2,8 @@ import { type NameRange, streamPages } from '../../adapter/name-ranges.ts'
 import type { StreamsRequest, StreamSummary } from '../../adapter/store-adapter.ts'
 import type { Connection } from './connection.ts'
 import { retryBusy } from './errors.ts'
-import { isTurnDue, nextTurn } from './event-loop.ts'
+import { nextTurn } from '../../base/clock.ts'
+import { isTurnDue } from './event-loop.ts'
 
 /** The streams of a store in pages. The index of names and revisions finds each one, in two steps. */
 export function streamsPages(

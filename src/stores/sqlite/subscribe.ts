@@ -1,3 +1,5 @@
+import { every, systemClock } from '../../base/clock.ts'
+import { environment } from '../../base/environment.ts'
 import { closeSync, type FSWatcher, openSync, watch, writeSync } from 'node:fs'
 import type { Connection } from './connection.ts'
 import { dataVersionOf } from './history.ts'
@@ -17,10 +19,10 @@ export class CommitSignal {
   readonly #waiting = new Set<() => void>()
   #descriptor: number | undefined
   #touched = -Infinity
-  #touchTimer: NodeJS.Timeout | undefined
+  #cancelTouch: (() => void) | undefined
   #isTelling = false
   #watcher: FSWatcher | undefined
-  #poll: NodeJS.Timeout | undefined
+  #stopPolling: (() => void) | undefined
   #version: unknown
 
   /** @param path of the signal file; `undefined` if no other process can have the database open. */
@@ -37,13 +39,13 @@ export class CommitSignal {
   /** This process has committed something. */
   committed(): void {
     if (this.#waiting.size > 0) this.#tell()
-    if (this.#path === undefined || this.#touchTimer) return
-    const early = this.#touched + MIN_TOUCH_INTERVAL_MS - performance.now()
+    if (this.#path === undefined || this.#cancelTouch) return
+    const early = this.#touched + MIN_TOUCH_INTERVAL_MS - environment.now()
     if (early <= 0) this.#touch()
     else {
-      this.#touchTimer = setTimeout(() => {
+      this.#cancelTouch = environment.afterInBackground(early, () => {
         this.#touch()
-      }, early).unref()
+      })
     }
   }
 
@@ -57,7 +59,7 @@ export class CommitSignal {
   }
 
   close(): void {
-    if (this.#touchTimer) this.#touch()
+    if (this.#cancelTouch) this.#touch()
     this.#end()
     if (this.#descriptor !== undefined) closeSync(this.#descriptor)
     this.#descriptor = undefined
@@ -66,7 +68,7 @@ export class CommitSignal {
   #begin(): void {
     if (this.#path === undefined) return
     this.#version = this.#dataVersion()
-    this.#poll = setInterval(this.#look, POLL_INTERVAL_MS)
+    this.#stopPolling = every(systemClock, POLL_INTERVAL_MS, this.#look)
     try {
       // A file has to exist to be watched.
       this.#descriptor ??= openSync(this.#path, 'a')
@@ -78,7 +80,7 @@ export class CommitSignal {
   }
 
   #end(): void {
-    clearInterval(this.#poll)
+    this.#stopPolling?.()
     this.#watcher?.close()
     this.#watcher = undefined
   }
@@ -113,16 +115,16 @@ export class CommitSignal {
   #tell(): void {
     if (this.#isTelling) return
     this.#isTelling = true
-    setImmediate(() => {
+    environment.nextTurn(() => {
       this.#isTelling = false
       for (const changed of this.#waiting) changed()
     })
   }
 
   #touch(): void {
-    clearTimeout(this.#touchTimer)
-    this.#touchTimer = undefined
-    this.#touched = performance.now()
+    this.#cancelTouch?.()
+    this.#cancelTouch = undefined
+    this.#touched = environment.now()
     try {
       this.#descriptor ??= openSync(this.#path!, 'a')
       writeSync(this.#descriptor, TOUCH, 0, 1, 0)

@@ -77,7 +77,7 @@ function refuse<T>(steps: TargetSteps<T>, returned: unknown): IteratorResult<Tar
   return steps.throw(new HandlerMisuse('synchronous, as everything is in SQLite, but it returned a promise'))
 }
 
-const WORDS = /\$(\d+)|\b(?:NOW|STANDS|PINNED|CLAIMED|PROJECTIONS|PARKED|VERSIONS)\b/g
+const WORDS = /\$(\d+)|\b(?:NOW|STANDS|PINNED|CLAIMED|PROJECTIONS|PARKED|TIMERS|VERSIONS)\b/g
 
 const TEXTS: Readonly<Record<string, string | undefined>> = {
   // An ended transaction is noticed before the query.
@@ -88,5 +88,6 @@ const TEXTS: Readonly<Record<string, string | undefined>> = {
   NOW: "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
   PROJECTIONS: 'mneme_projections',
   PARKED: 'mneme_parked',
+  TIMERS: 'mneme_timers',
   VERSIONS: 'mneme_projection_versions',
 }

@@ -1,3 +1,4 @@
+import { environment } from '../../base/environment.ts'
 import { OutcomeUnknownError, StoreFailedError } from '../../base/errors.ts'
 import type { Connection } from './connection.ts'
 import { faultOf, isTaken } from './errors.ts'
@@ -31,11 +32,11 @@ export function commitWorks(connection: Connection, works: readonly (() => unkno
     return { kind: 'failed', error }
   }
   const outcomes: WorkOutcome[] = []
-  const started = performance.now()
+  const started = environment.now()
   try {
     for (const work of works) {
       outcomes.push(works.length === 1 ? alone(connection, work) : within(connection, work))
-      if (performance.now() - started > MAX_WORK_MS) break
+      if (environment.now() - started > MAX_WORK_MS) break
     }
     if (outcomes.some(isCommitted)) sql.commit.run()
     else connection.endTransaction()

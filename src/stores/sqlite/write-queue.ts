@@ -1,3 +1,5 @@
+import { pause, systemClock } from '../../base/clock.ts'
+import { environment } from '../../base/environment.ts'
 import { OutcomeUnknownError, StoreBusyError } from '../../base/errors.ts'
 import { withdrawOnAbort } from '../../base/abort.ts'
 import type { AppendRequest, AppendVerdict } from '../../adapter/store-adapter.ts'
@@ -70,7 +72,7 @@ export class WriteQueue {
   #schedule(): void {
     this.#isScheduled = true
     // The next tick comes after all microtasks and before timers and I/O, which get a turn from time to time.
-    if (isTurnDue()) setImmediate(this.#run)
+    if (isTurnDue()) environment.nextTurn(this.#run)
     else process.nextTick(this.#run)
   }
 
@@ -163,7 +165,7 @@ export class WriteQueue {
 
   /** Another process has the lock, or its turn comes first. */
   #retryLater(error: unknown): void {
-    const now = performance.now()
+    const now = environment.now()
     this.#waiting = this.#waiting.filter((waiting) => {
       const waited = now - (waiting.since ??= now)
       if (waited < waiting.timeout) return true
@@ -175,15 +177,15 @@ export class WriteQueue {
       this.#done()
     } else {
       this.#turns.wait()
-      setTimeout(this.#run, BUSY_RETRY_MS)
+      environment.after(BUSY_RETRY_MS, this.#run)
     }
   }
 
   /** COMMIT failed: looks whether the batch was stored nevertheless. Nothing else is written meanwhile. */
   async #settle(batch: WaitingAppend[], outcome: BatchOutcome & { kind: 'doubtful' }): Promise<void> {
     const { verdicts, error } = outcome
-    const deadline = performance.now() + Math.max(...batch.map(({ timeout }) => timeout))
-    for (let pause = BUSY_RETRY_MS; ; pause *= 2) {
+    const deadline = environment.now() + Math.max(...batch.map(({ timeout }) => timeout))
+    for (let delay = BUSY_RETRY_MS; ; delay *= 2) {
       try {
         const settled = tookEffect(this.#connection, batch, verdicts)
         if (settled) this.#release(batch, settled)
@@ -194,14 +196,14 @@ export class WriteQueue {
         }
         break
       } catch (cause) {
-        const left = deadline - performance.now()
+        const left = deadline - environment.now()
         if (left <= 0) {
           const message =
             'COMMIT failed, and so did reading back whether it took effect: look for the events before you append them again'
           for (const { reject } of batch) reject(new OutcomeUnknownError(message, { cause }))
           break
         }
-        await new Promise((resolve) => setTimeout(resolve, Math.min(pause, left)))
+        await pause(systemClock, Math.min(delay, left))
       }
     }
     this.#done()

@@ -1,12 +1,8 @@
+import { type Environment, environment } from '../../base/environment.ts'
 import { closeSync, openSync, readSync, statSync, writeSync } from 'node:fs'
 
-/** The clocks that write turns go by. */
-export interface TurnClock {
-  /** Milliseconds of a clock that is never set; of this process. */
-  elapsed(): number
-  /** Milliseconds since 1970, which all processes of the machine share. */
-  date(): number
-}
+/** The clocks that write turns go by: that of this process, and the date, which all processes of the machine share. */
+export type TurnClock = Pick<Environment, 'now' | 'date'>
 
 /**
  * Turns between processes that write one file. SQLite's lock has no queue: a busy writer takes it again the moment it
@@ -19,7 +15,7 @@ export interface TurnClock {
 export class WriteTurns {
   readonly #path: string | undefined
   readonly #clock: TurnClock
-  readonly #own = { since: 0, touched: 0, id: Math.random() }
+  readonly #own = { since: 0, touched: 0, id: environment.random() }
   readonly #buffer = new Float64Array(3)
   #descriptor: number | undefined
   #isWaiting = false
@@ -30,7 +26,7 @@ export class WriteTurns {
   #workUntil = 0
 
   /** @param path of the turn file; `undefined` if no other process can have the database open. */
-  constructor(path: string | undefined, clock: TurnClock = SYSTEM_CLOCK) {
+  constructor(path: string | undefined, clock: TurnClock = environment) {
     this.#path = path
     this.#clock = clock
   }
@@ -38,7 +34,7 @@ export class WriteTurns {
   /** Whether another process has waited longer, so that the lock is to be left free. Reads the file every few ms. */
   isAnothers(): boolean {
     if (this.#path === undefined) return false
-    const now = this.#clock.elapsed()
+    const now = this.#clock.now()
     const hasLooked = now - this.#lastLook < LOOK_INTERVAL_MS && this.#yieldUntil === 0
     if (now < this.#workUntil || hasLooked) return false
     this.#lastLook = now
@@ -129,8 +125,6 @@ export class WriteTurns {
     return true
   }
 }
-
-const SYSTEM_CLOCK: TurnClock = { elapsed: () => performance.now(), date: () => Date.now() }
 
 /** How long a process waits before it announces that. */
 const ANNOUNCE_AFTER_MS = 4

@@ -13,14 +13,14 @@ import { upTo } from './sample-events.ts'
 export function preconditions(prove: Prove): void {
   prove('W2: a command runs if its streams are as its caller expects', async (store, realm) => {
     const other = await realm.open()
-    const call = (expected: number | 'none' | 'exists' | 'any') =>
+    const call = (expected: number | 'none' | 'exists') =>
       execute(store, deposit({ account: 'a', amount: 1 }), { expected: { 'Account-a': expected } })
     const first = await call('none')
     assert.deepEqual([...first.revisions], [['Account-a', 0]])
     await depositDirectly(other, 'a', 1)
     await call(1)
     await call('exists')
-    await call('any')
+    await call(3)
     const next = deposit({ account: 'a', amount: 1 })
     const last = await execute(other, next, { expected: new Map([['Account-a', 4]]) })
     assert.equal(last.state.balance, 6)
@@ -181,6 +181,34 @@ export function preconditions(prove: Prove): void {
         assert.deepEqual(told, expected)
         await depositDirectly(other, 'right', 1)
       }
+    },
+  )
+
+  prove('W2: an expectation that is none is refused by the stream that it is of', async (store) => {
+    for (const expected of ['any', undefined, null, -1, 1.5, NaN, '1']) {
+      const { message } = await failureOf(InvalidArgumentError, () =>
+        execute(store, deposit({ account: 'a', amount: 1 }), {
+          expected: { 'Account-a': expected as number },
+        }),
+      )
+      assert.match(
+        message,
+        /^expected\["Account-a"\] must be 'none', 'exists' or a revision .*leave the stream out/,
+      )
+    }
+    assert.deepEqual(await everything(store), [])
+  })
+
+  prove(
+    'W4: an expectation of a stream that the command does not read is refused under a used key, too',
+    { needs: ['keys'] },
+    async (store) => {
+      const call = (expected: Record<string, number | 'none'>) =>
+        execute(store, deposit({ account: 'a', amount: 1 }), { key: 'k', expected })
+      const first = await call({ 'Account-a': 'none' })
+      const { message } = await failureOf(InvalidArgumentError, () => call({ 'Account-b': 0 }))
+      assert.match(message, /"Account-b", which the command does not read; it reads "Account-a"/)
+      assert.deepEqual([...(await call({ 'Account-a': 'none' })).revisions], [...first.revisions])
     },
   )
 

@@ -116,8 +116,21 @@ export function readingAll(prove: Prove): void {
         }
       }
       const to = log[9]!.position
-      const upToNine = { events: log.slice(0, 10), head, next: undefined }
+      const upToNine = { events: log.slice(0, 10), head: to, next: undefined }
       assert.deepEqual(await store.readAllPage({ to }), upToNine)
+      assert.deepEqual(await store.readAllPage({ after: to, to: log[3]!.position }), {
+        events: [],
+        head: to,
+        next: undefined,
+      })
+      const seen: Recorded[] = []
+      let reached: string | undefined
+      for (const end of [log[3]!.position, to, undefined]) {
+        const page = await store.readAllPage({ after: reached, to: end })
+        seen.push(...page.events)
+        reached = page.next ?? page.head
+      }
+      assert.deepEqual(seen, log)
     },
   )
 

@@ -4,6 +4,7 @@ import { HistoryRewoundError, type EventStore, type Recorded } from 'mneme'
 import { sqliteStore } from 'mneme/sqlite'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 
+import { type Environment, replaceEnvironment, systemEnvironment } from '../../../src/base/environment.ts'
 import { drivers } from './drivers.ts'
 import { testFolder } from './folder.ts'
 import { happened } from './history.ts'
@@ -23,8 +24,12 @@ describe.each(drivers)('subscriptions of several processes with $name', ({ name,
   test('the signal alone brings every event of other processes, in order', async () => {
     const { file, store } = await opened()
     // No poll fires in this process.
-    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
-    onTestFinished(() => void vi.useRealTimers())
+    const after: Environment['after'] = (milliseconds, callback) =>
+      milliseconds === POLL_INTERVAL_MS ? () => undefined : systemEnvironment.after(milliseconds, callback)
+    replaceEnvironment({ ...systemEnvironment, after })
+    onTestFinished(() => {
+      replaceEnvironment(undefined)
+    })
     const followed = await follow(store)
     const workers = [new Worker('drip', name, file, 150, 10), new Worker('drip', name, file, 150, 10)]
     await Promise.all(workers.map((worker) => worker.result()))
@@ -90,10 +95,10 @@ describe.each(drivers)('subscriptions of several processes with $name', ({ name,
 
   test('an event of a process that died before it gave the signal comes with the next poll', async () => {
     const { file, store } = await opened()
-    const intervals = vi.spyOn(globalThis, 'setInterval')
-    onTestFinished(() => intervals.mockRestore())
+    const timers = vi.spyOn(globalThis, 'setTimeout')
+    onTestFinished(() => timers.mockRestore())
     const followed = await follow(store)
-    expect(intervals.mock.calls.map(([, milliseconds]) => milliseconds)).toContain(POLL_INTERVAL_MS)
+    expect(timers.mock.calls.map(([, milliseconds]) => milliseconds)).toContain(POLL_INTERVAL_MS)
     for (let n = 1; n <= 3; n++) {
       await new Worker('dying', name, file).ended
       await followed.has(n)

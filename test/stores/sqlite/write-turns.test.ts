@@ -9,7 +9,7 @@ import { testFolder } from './folder.ts'
 function processes(count: number) {
   const path = join(testFolder(), 'bank.db-turn')
   let [now, set] = [1_000_000, 0]
-  const clock = { elapsed: () => now, date: () => now + set }
+  const clock = { now: () => now, date: () => now + set }
   const all = Array.from({ length: count }, () => new WriteTurns(path, clock))
   onTestFinished(() => all.forEach((turns) => turns.close()))
   /** Moves the clock, a millisecond at a time, with an attempt of each of those that wait. */

@@ -1,0 +1,156 @@
+import { InvalidArgumentError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import { isThenable } from '../adapter/projection-target.ts'
+import { givenInput } from '../model/command.ts'
+import type { Recorded } from '../model/event.ts'
+import { fingerprint } from '../model/fingerprint.ts'
+import { copyEventData, type PlainData } from '../model/json.ts'
+import type { Metadata } from '../model/metadata.ts'
+import type { Effect, SetTimer } from './effects.ts'
+import type { ReactionSpec } from './spec.ts'
+
+/** A call of a command as data. */
+export interface PlannedCall {
+  /** Tells it from the other calls that follow from the same event: `'0'`, or `'0.1'` for an answer to a rejection. */
+  readonly path: string
+  readonly command: string
+  /** Left out if the command has none. */
+  readonly input?: PlainData | undefined
+  /** Whether it was executed, of a plan that failed. */
+  isDone?: boolean | undefined
+}
+
+/** A timer as data. */
+export interface PlannedTimer extends PlannedCall {
+  readonly timer: string
+  /** Milliseconds since 1970. */
+  readonly due: number
+}
+
+/** A change of a timer. */
+export type TimerChange = PlannedTimer | { readonly cancel: string }
+
+/**
+ * What follows from an event. It is written down before the first of several effects, so that whichever worker or version
+ * finishes it does the same.
+ */
+export interface Plan {
+  /** The event's id. */
+  readonly id: string
+  /** The version of the reaction that made it. */
+  readonly version: number
+  /** Whether a call failed in the end. A later version then plans anew what was not executed. */
+  isFailed?: boolean | undefined
+  /** The metadata of the events that follow from it. */
+  readonly metadata: Metadata
+  calls: readonly PlannedCall[]
+  timers: readonly TimerChange[]
+}
+
+/** What `on` says of an event. @throws what it throws; InvalidArgumentError, InvalidDataError if it returned no effects. */
+export function planOf(spec: ReactionSpec, event: Recorded): Plan {
+  const { id, type, metadata, time } = event
+  const where = `what ${spec.kind} '${spec.name}' returns for '${type}'`
+  const returned = spec.on.get(type)?.(event)
+  const { correlation } = metadata
+  return {
+    id,
+    version: spec.version,
+    metadata: { causation: id, ...(correlation !== undefined && { correlation }) },
+    ...effectsOf(spec, returned, { where, from: Date.parse(time), parent: '' }),
+  }
+}
+
+/**
+ * The plan of a later version for an event of which an earlier version has executed some calls before one failed: those count,
+ * and are not repeated.
+ */
+export function replanned(failed: Plan, plan: Plan): Plan {
+  const done = failed.calls.filter(({ isDone }) => isDone)
+  const paths = new Set(done.map(({ path }) => path))
+  const repeated = done.map(contentOf)
+  const calls = plan.calls.flatMap((call) => {
+    const index = repeated.indexOf(contentOf(call))
+    if (index >= 0) {
+      repeated.splice(index, 1)
+      return []
+    }
+    // The key of a call that failed was not used; that of one that was executed has to stay its own.
+    return paths.has(call.path) ? [{ ...call, path: `v${String(plan.version)}.${call.path}` }] : [call]
+  })
+  return { ...plan, calls: [...done, ...calls] }
+}
+
+function contentOf({ command, input }: PlannedCall): string {
+  return JSON.stringify([command, input])
+}
+
+/** Where effects come from. */
+export interface Origin {
+  /** In words, for errors. */
+  readonly where: string
+  /** The time from which delays count, in milliseconds since 1970. */
+  readonly from: number
+  /** The path of the call that they answer, with a dot behind it; empty for those of an event. */
+  readonly parent: string
+}
+
+/** Effects as data. @throws InvalidArgumentError, InvalidDataError */
+export function effectsOf(
+  spec: ReactionSpec,
+  returned: unknown,
+  { where, from, parent }: Origin,
+): Pick<Plan, 'calls' | 'timers'> {
+  if (isThenable(returned)) {
+    // Its rejection must not become an unhandled one.
+    Promise.resolve(returned).catch(() => undefined)
+    throw wrongEffect(where, 'no promise: it must be pure, so let a command do the asynchronous work')
+  }
+  const effects = (Array.isArray(returned) ? returned : [returned]) as readonly Effect[]
+  const calls: PlannedCall[] = []
+  const timers: TimerChange[] = []
+  for (const [i, effect] of effects.entries()) {
+    if (typeof (effect as unknown) !== 'object' || (effect as unknown) === null) {
+      throw wrongEffect(where, 'calls of commands, timers, or [] for nothing')
+    }
+    const path = `${parent}${String(i)}`
+    if ('cancel' in effect) timers.push({ cancel: effect.cancel })
+    else if ('timer' in effect) {
+      timers.push({
+        ...callOf(spec, effect.call, where, path),
+        timer: effect.timer,
+        due: dueOf(effect, from),
+      })
+    } else calls.push(callOf(spec, effect, where, path))
+  }
+  return { calls, timers }
+}
+
+function dueOf({ due }: SetTimer, from: number): number {
+  return typeof due === 'number' ? from + due : Date.parse(due)
+}
+
+function callOf(spec: ReactionSpec, call: unknown, where: string, path: string): PlannedCall {
+  const { name } = Object(call) as { readonly name?: unknown }
+  if (typeof name !== 'string' || !spec.commands.has(name)) {
+    const what = typeof name === 'string' ? `'${name}', which is` : 'a call without a name, which is'
+    throw wrongEffect(
+      where,
+      `calls of its 'commands' (${[...spec.commands.keys()].join(', ')}), not ${what} none of them`,
+    )
+  }
+  const input = givenInput(call as object)
+  if (input === undefined) return { path, command: name }
+  const copy = copyEventData({ input }, `the call of '${name}'`)
+  return { path, command: name, input: copy.input }
+}
+
+function wrongEffect(where: string, expected: string): InvalidArgumentError {
+  return new InvalidArgumentError(where, expected)
+}
+
+/** The idempotency key of a call. */
+export function keyOf(reaction: string, event: string, path: string): string {
+  const key = `reaction/${reaction}/${event}/${path}`
+  return key.length * 3 <= limits.keyBytes ? key : `reaction/${fingerprint(key)}`
+}
