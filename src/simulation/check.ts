@@ -3,9 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { isMnemeError } from '../base/errors.ts'
 import type { Revision } from '../base/revision.ts'
 import type { Outcome } from '../execution/execute.ts'
-import type { Boundary, Command } from '../model/command.ts'
-import type { Metadata } from '../model/metadata.ts'
-import { describedStored, type History } from './history.ts'
+import { type Decider, describedStored, type History, type Redecided } from './history.ts'
 
 /** Something that must not be. */
 export interface Problem {
@@ -15,12 +13,9 @@ export interface Problem {
 }
 
 /** One call of `tryExecute`. */
-export interface CallRecord {
+export interface CallRecord extends Decider {
   /** Of the command; calls that repeat it under its key have the same number. */
   readonly number: number
-  readonly command: Command<Boundary, unknown>
-  readonly needs: object
-  readonly metadata: Metadata
   readonly key: string | undefined
   /** How many events the log had when it was called, and when it was answered. */
   readonly from: number
@@ -51,8 +46,14 @@ export async function checkCalls(
       return wrong('twice', call, `stored events, and so did command ${String(before.number)} with its key`)
     places.set(unitOf(call), { number, places: own })
   }
+  const units = new Map<string, CallRecord[]>()
   for (const call of calls) {
-    const attempts = calls.filter((other) => unitOf(other) === unitOf(call))
+    const unit = units.get(unitOf(call))
+    if (unit) unit.push(call)
+    else units.set(unitOf(call), [call])
+  }
+  for (const call of calls) {
+    const attempts = units.get(unitOf(call))!
     const problem = await checkAnswer(history, call, places.get(unitOf(call)), attempts)
     if (problem) return problem
   }
@@ -89,19 +90,22 @@ async function checkWritten(
   places: readonly number[],
 ): Promise<Problem | undefined> {
   const first = places[0]!
-  const { decided } = await history.decide(call, first)
+  const { decisions } = await history.decide(call, first)
   const stored = places.map((place) => describedStored(history.log[place]!))
   if (places.at(-1)! - first !== places.length - 1) {
     return wrong('twice', call, `its events stand at ${list(places)}: they are not adjacent, or stored twice`)
   }
-  if (decided.kind === 'events' && isDeepStrictEqual(decided.events, stored)) return undefined
-  if (decided.kind === 'events' && isRepetition(stored, decided.events)) {
-    return wrong('twice', call, `stored ${list(stored)}, but decides ${said(decided)}: it was stored twice`)
+  const [decided] = decisions
+  for (const one of decisions) {
+    if (one.kind === 'events' && isDeepStrictEqual(one.events, stored)) return undefined
+    if (one.kind === 'events' && isRepetition(stored, one.events)) {
+      return wrong('twice', call, `stored ${list(stored)}, but decides ${said(one)}: it was stored twice`)
+    }
   }
   return wrong(
     'stale decision',
     call,
-    `stored ${list(stored)} at ${String(first)}, but decides ${said(decided)} on the history before it`,
+    `stored ${list(stored)} at ${String(first)}, but decides ${said(decided!)} on the history before it`,
   )
 }
 
@@ -122,7 +126,7 @@ async function checkAnswer(
       history,
       call,
       revisions,
-      ({ decided }) => decided.kind === 'rejected' && decided.rejection === wanted,
+      (decided) => decided.kind === 'rejected' && decided.rejection === wanted,
     )
     return isSo
       ? undefined
@@ -141,7 +145,7 @@ async function checkAnswer(
     history,
     call,
     undefined,
-    ({ decided }) => decided.kind === 'threw' && textOf(decided.error) === textOf(error),
+    (decided) => decided.kind === 'threw' && textOf(decided.error) === textOf(error),
   )
   return isSo
     ? undefined
@@ -160,7 +164,7 @@ async function checkSuccess(
       history,
       call,
       revisions,
-      ({ decided }) => decided.kind === 'events' && decided.events.length === 0,
+      (decided) => decided.kind === 'events' && decided.events.length === 0,
     )
     return isSo
       ? undefined
@@ -206,7 +210,7 @@ async function standsSomewhere(
   history: History,
   call: CallRecord,
   revisions: ReadonlyMap<string, Revision> | undefined,
-  isSo: (redecided: Awaited<ReturnType<History['decide']>>) => boolean,
+  isSo: (decided: Redecided) => boolean,
 ): Promise<boolean> {
   let before: string | undefined
   for (let length = call.to; length >= call.from; length--) {
@@ -220,7 +224,7 @@ async function standsSomewhere(
     const at = redecided.streams.map((stream) => history.revisionAt(stream, length)).join()
     if (at === before) continue
     before = at
-    if (isSo(redecided)) return true
+    if (redecided.decisions.some(isSo)) return true
   }
   return false
 }
@@ -243,7 +247,7 @@ function isRepetition(stored: readonly string[], decided: readonly string[]): bo
   )
 }
 
-function said(decided: Awaited<ReturnType<History['decide']>>['decided']): string {
+function said(decided: Redecided): string {
   if (decided.kind === 'events') return list(decided.events)
   return decided.kind === 'rejected'
     ? `the rejection ${decided.rejection}`

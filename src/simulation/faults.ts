@@ -27,6 +27,8 @@ export interface Faults {
   readonly undone?: number
   /** The workers of projections lose their leases while they work. */
   readonly lostLease?: number
+  /** After a command, somebody rebuilds a projection that names its tables. */
+  readonly rebuild?: number
 }
 
 /** The name of a fault. */
@@ -34,7 +36,7 @@ export type FaultName = keyof Faults
 
 export const FAULT_NAMES = [
   ...(['lostAnswer', 'ghost', 'unavailable', 'fullDisk', 'cutRead', 'conflict'] as const),
-  ...(['lostNotification', 'crash', 'pause', 'clockJump', 'undone', 'lostLease'] as const),
+  ...(['lostNotification', 'crash', 'pause', 'clockJump', 'undone', 'lostLease', 'rebuild'] as const),
 ] satisfies readonly FaultName[]
 
 const DEFAULT_FAULTS: Required<Faults> = {
@@ -50,6 +52,7 @@ const DEFAULT_FAULTS: Required<Faults> = {
   clockJump: 0.01,
   undone: 0.03,
   lostLease: 0.02,
+  rebuild: 0.02,
 }
 
 /** @throws InvalidArgumentError */

@@ -6,12 +6,20 @@ import type { StreamEvent } from '../model/event.ts'
 import type { Metadata } from '../model/metadata.ts'
 import { type AnyStream, isStream } from '../model/stream.ts'
 import type { Revision } from '../base/revision.ts'
+import type { CommandClock } from './clock.ts'
 
 /** A command, with what its decision is given. */
 export interface Decider {
   readonly command: Command<Boundary, unknown>
   readonly needs: object
   readonly metadata: Metadata
+  readonly clock: CommandClock
+}
+
+/** What a command decides on the history up to some place: once for each time that it was told. */
+export interface Redecisions {
+  readonly decisions: readonly Redecided[]
+  readonly streams: readonly string[]
 }
 
 /** What a command decides on the history up to some place. */
@@ -61,7 +69,24 @@ export class History {
   }
 
   /** What a command decides when the log has so many events. */
-  async decide(
+  async decide(decider: Decider, length: number): Promise<Redecisions> {
+    const { clock } = decider
+    if (clock.times.size === 0) {
+      const { decided, streams } = await this.#decide(decider, length)
+      return { decisions: [decided], streams }
+    }
+    const decisions: Redecided[] = []
+    let streams: readonly string[] = []
+    for (const time of clock.times) {
+      clock.stopAt(time)
+      const redecided = await this.#decide(decider, length)
+      decisions.push(redecided.decided)
+      streams = redecided.streams
+    }
+    return { decisions, streams }
+  }
+
+  async #decide(
     { command, needs, metadata }: Decider,
     length: number,
   ): Promise<{ readonly decided: Redecided; readonly streams: readonly string[] }> {

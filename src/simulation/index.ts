@@ -1,5 +1,6 @@
+export type { SimulatedClock } from './clock.ts'
 export type { Draw } from './draw.ts'
 export type { FaultName, Faults } from './faults.ts'
-export type { Property, SimulatedCommand, World } from './run.ts'
+export type { DrawnCommand, Property, SimulatedCommand, World } from './run.ts'
 export { simulate, SimulationError } from './simulate.ts'
 export type { SimulatedOutcomes, SimulateOptions, SimulationReport } from './simulate.ts'

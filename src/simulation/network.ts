@@ -90,6 +90,7 @@ const SAID: Partial<Record<FaultName, string>> = {
   lostNotification: 'is not notified',
   undone: 'has its transaction undone',
   lostLease: 'loses its lease',
+  rebuild: 'begins to rebuild a projection',
 }
 
 /** The longest that a message is under way, in milliseconds. */

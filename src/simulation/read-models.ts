@@ -78,7 +78,10 @@ export class ReadModels {
   readonly #open: () => SqliteDatabase
   readonly #log: readonly StoredEvent[]
   readonly #folds = new Map<string, Fold>()
+  /** By name and generation. */
   readonly #standings = new Map<string, Standing>()
+  /** By name. */
+  readonly #live = new Map<string, Standing>()
   #isPrepared = false
 
   constructor(
@@ -108,16 +111,19 @@ export class ReadModels {
     for (const standing of this.#read()) {
       const definition = this.#definitions.get(standing.name)
       if (!definition) continue
-      const { name, role, position, owner } = standing
-      const before = role === 'live' ? this.#standings.get(name) : undefined
+      const { name, generation, role, position, owner } = standing
+      const key = `${name} ${String(generation)}`
+      const before = this.#standings.get(key)
       const length = this.#lengthOf(position)
-      if (role === 'live') this.#standings.set(name, standing)
+      this.#standings.set(key, standing)
+      if (role === 'live') this.#live.set(name, standing)
+      const what = role === 'live' ? name : `the rebuild of ${name}`
       if (owner !== (before?.owner ?? null)) {
-        told(owner === null ? `leaves the lease of ${name}` : `has the lease of ${name}`)
+        told(owner === null ? `leaves the lease of ${what}` : `has the lease of ${what}`)
       }
       const problem = this.#compare(definition, standing, length)
       if (problem !== undefined || position !== (before?.position ?? null)) {
-        told(`commits ${name} up to event ${String(length)}`)
+        told(`commits ${what} up to event ${String(length)}`)
       }
       if (problem) return problem
     }
@@ -129,7 +135,7 @@ export class ReadModels {
     for (const { name, selection } of this.#definitions.values()) {
       let last = length
       while (last > 0 && selection.typeOf(this.#log[last - 1]!) === undefined) last--
-      if (last > this.#lengthOf(this.#standings.get(name)?.position ?? null)) return name
+      if (last > this.#lengthOf(this.#live.get(name)?.position ?? null)) return name
     }
     return undefined
   }

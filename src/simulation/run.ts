@@ -12,6 +12,7 @@ import { runProjections, type RunningProjections } from '../projections/run.ts'
 import type { Checkpoint, EventStore, Subscription } from '../store/event-store.ts'
 import type { SqliteDatabase } from '../stores/sqlite/driver.ts'
 import { type CallRecord, CALL, checkCalls, type Problem } from './check.ts'
+import { CommandClock, type SimulatedClock } from './clock.ts'
 import { SimulatedDatabase } from './database.ts'
 import { Contexts } from './contexts.ts'
 import { Draw } from './draw.ts'
@@ -21,6 +22,9 @@ import { Network } from './network.ts'
 import { ReadModels } from './read-models.ts'
 import { Scheduler, SimulatedProcess } from './scheduler.ts'
 import { SimulatedStore } from './store.ts'
+
+/** What a workload may return. */
+export type DrawnCommand = Command<Boundary, unknown> | SimulatedCommand
 
 /** A command of the workload, with what it is executed with. */
 export interface SimulatedCommand {
@@ -56,7 +60,7 @@ export interface RunPlan {
   readonly seed: number
   readonly processes: number
   readonly commands: number
-  readonly workload: (draw: Draw) => Command<Boundary, unknown> | SimulatedCommand
+  readonly workload: (draw: Draw, clock: SimulatedClock) => DrawnCommand
   readonly faults: Required<Faults>
   readonly capabilities: Capabilities
   readonly readModels: PlannedReadModels | undefined
@@ -126,6 +130,7 @@ class WorkloadError extends Error {}
 /** What a process still has to do. */
 interface Task extends SimulatedCommand {
   readonly number: number
+  readonly clock: CommandClock
   readonly start: number
   attempts: number
 }
@@ -264,11 +269,12 @@ class Run {
     for (let number = 0; number < commands; number++) {
       // Each command draws by itself, so that leaving one out changes no other.
       const draw = new Draw(seed + (number + 1) * 2 ** 32)
-      const drawn = checkDrawn(drawnBy(() => workload(draw)))
+      const clock = new CommandClock()
+      const drawn = checkDrawn(drawnBy(() => workload(draw, clock)))
       const start = draw.number() * START_MS
       if (without.has(number)) continue
       const task = 'handle' in drawn ? { command: drawn } : drawn
-      tasks.push({ ...task, number, start, attempts: 0 })
+      tasks.push({ ...task, number, clock, start, attempts: 0 })
     }
     return tasks
   }
@@ -282,7 +288,7 @@ class Run {
       const adapter = this.#store.connect(process)
       const store = createStore(this.#plan.planted?.adapter?.(adapter) ?? adapter)
       void this.#follow(disk, store)
-      if (this.#readSide) void this.#project(disk, store, this.#readSide)
+      if (this.#readSide) void this.#project(disk, store, process, this.#readSide)
       for (const task of disk.tasks) void this.#execute(disk, store, task, process)
     })
   }
@@ -297,17 +303,18 @@ class Run {
   }
 
   async #execute(disk: Disk, store: EventStore, task: Task, process: SimulatedProcess): Promise<void> {
-    const { number, command, key, needs = {}, start } = task
+    const { number, command, key, needs = {}, clock, start } = task
     const metadata = { [CALL]: String(number) }
     await this.#pause(process, Math.max(0, start - this.#scheduler.time))
+    clock.start()
     for (;;) {
       task.attempts++
       const call: CallRecord = {
         ...{ number, command, needs, metadata, key, from: this.log.length, to: Infinity },
-        ...{ outcome: undefined, error: undefined },
+        ...{ outcome: undefined, error: undefined, clock },
       }
       this.calls.push(call)
-      this.#tell(disk.name, `executes command ${String(number)}: ${nameOf(command)}`)
+      this.#tell(disk.name, () => `executes command ${String(number)}: ${nameOf(command)}`)
       try {
         const options = { metadata, key, needs }
         const outcome: AnyOutcome = await this.#contexts.run(call, (watched) =>
@@ -327,7 +334,8 @@ class Run {
           call.outcome?.ok === true ? call.outcome.position : undefined,
         )
       }
-      this.#tell(disk.name, `is told of command ${String(number)}: ${answerOf(call)}`)
+      if (this.#readSide) void this.#rebuild(disk, store, process)
+      this.#tell(disk.name, () => `is told of command ${String(number)}: ${answerOf(call)}`)
       const isUnknown =
         isMnemeError(call.error) && (call.error.isRetryable || call.error.code === 'OUTCOME_UNKNOWN')
       if (key === undefined || !isUnknown || task.attempts > MAX_ATTEMPTS) break
@@ -365,8 +373,12 @@ class Run {
   }
 
   /** Runs the projections in one process. */
-  async #project(disk: Disk, store: EventStore, { definitions, database }: ReadSide): Promise<void> {
-    const { process } = disk
+  async #project(
+    disk: Disk,
+    store: EventStore,
+    process: SimulatedProcess,
+    { definitions, database }: ReadSide,
+  ): Promise<void> {
     const connected: Target = database.connect(process)
     const target = (this.#plan.planted?.target?.(connected) ?? connected) as ProjectionTarget<unknown>
     const projections = definitions.map(
@@ -385,6 +397,21 @@ class Run {
         }
       }
       await this.#pause(process, 50)
+    }
+  }
+
+  /** Rebuilds a projection, if somebody does so now. */
+  async #rebuild({ name, projections }: Disk, store: EventStore, process: SimulatedProcess): Promise<void> {
+    const named = projections.filter(({ definition }) => definition.tables.length > 0)
+    if (named.length === 0 || !this.#network.strikes('rebuild', process)) return
+    const projection = this.#scheduler.draw.pick(named)
+    try {
+      await projection.rebuild(store)
+      this.#tell(name, `has rebuilt ${projection.name}`)
+    } catch (error) {
+      // It is given up, as by somebody who looks again later.
+      if (isMnemeError(error) && (error.isRetryable || error.code === 'OUTCOME_UNKNOWN')) return
+      this.#fail('rebuild', `the rebuild of '${projection.name}' in ${name} failed: ${String(error)}`)
     }
   }
 
@@ -461,7 +488,9 @@ class Run {
     const history = this.#history
     const world: World = {
       state: (stream) => history.stateAt(stream as unknown as AnyStream) as never,
-      streams: history.streams(),
+      get streams() {
+        return history.streams()
+      },
       events: this.log.length,
       query: (sql, ...values) => {
         if (!this.#readSide) throw new Error('there are no projections to query: give simulate some')
@@ -485,12 +514,15 @@ class Run {
     this.#problem ??= { kind, message }
   }
 
-  #tell(who: string, what: string): void {
-    this.#plan.told?.(`${this.#scheduler.time.toFixed(1).padStart(8)} ms  ${who} ${what}`)
+  #tell(who: string, what: string | (() => string)): void {
+    const { told } = this.#plan
+    if (!told) return
+    const time = this.#scheduler.time.toFixed(1).padStart(8)
+    told(`${time} ms  ${who} ${typeof what === 'string' ? what : what()}`)
   }
 }
 
-function checkDrawn(drawn: Command<Boundary, unknown> | SimulatedCommand): typeof drawn {
+function checkDrawn(drawn: DrawnCommand): DrawnCommand {
   const { command } = 'handle' in drawn ? { command: drawn } : drawn
   if (typeof (command as Partial<typeof command> | undefined)?.handle === 'function') return drawn
   throw new WorkloadError('the workload returned something else than a command or { command, key, needs }')
@@ -519,7 +551,7 @@ function answerOf({ outcome, error }: CallRecord): string {
 /** A process that was started so often does not crash any more, so that every run ends. */
 const MAX_STARTS = 20
 /** In how many of the runs the asynchronous contexts of callers are checked: on older runtimes they slow all promises down. */
-const CONTEXTS_CHECKED = 0.1
+const CONTEXTS_CHECKED = 0.02
 /** The lease of the projections' workers: shorter than the longest pause. */
 const LEASE_MS = 1_000
 /** Commands begin within so many milliseconds. */

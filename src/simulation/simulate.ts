@@ -2,19 +2,28 @@ import { systemEnvironment } from '../base/environment.ts'
 import type { Capabilities } from '../adapter/store-adapter.ts'
 import { checkOptions, checkWhole } from '../base/arguments.ts'
 import { InvalidArgumentError, isMnemeError } from '../base/errors.ts'
-import type { Boundary, Command } from '../model/command.ts'
+import type { CommandContext } from '../model/command.ts'
 import { definedProjection, type Projection } from '../projections/projection.ts'
 import { defaultDriver } from '../stores/sqlite/driver.ts'
 import { driverOf } from '../stores/sqlite/projection-target.ts'
 import type { Problem } from './check.ts'
 import type { Draw } from './draw.ts'
 import { checkFaults, FAULT_NAMES, type FaultName, type Faults } from './faults.ts'
-import { type Property, type RunPlan, runOnce, type RunResult, type SimulatedCommand } from './run.ts'
+import type { SimulatedClock } from './clock.ts'
+import { type DrawnCommand, type Property, type RunPlan, runOnce, type RunResult } from './run.ts'
 
-/** What to simulate. */
-export interface SimulateOptions {
-  /** Draws a command, or a command with its key and its needs. Called once for each command of a run. */
-  readonly workload: (draw: Draw) => Command<Boundary, unknown> | SimulatedCommand
+/**
+ * What to simulate.
+ *
+ * @typeParam Drawn what the workload returns.
+ */
+export interface SimulateOptions<Drawn extends DrawnCommand = DrawnCommand> {
+  /**
+   * Draws a command, or a command with its key and what it needs. Called once for each command of a run.
+   *
+   * @param clock of the process that will execute the command: give it to a command that needs one.
+   */
+  readonly workload: (draw: Draw, clock: SimulatedClock) => Drawn
   /** Default: 1,000. */
   readonly runs?: number | undefined
   /** From 0 to 2 ** 32 - 1. Each run has the seed after that of the run before. Default: drawn, and printed in a failure. */
@@ -38,6 +47,26 @@ export interface SimulateOptions {
   /** Must hold when all commands are done and everything has arrived. */
   readonly eventually?: Property | undefined
 }
+
+/** What a workload returns, with what its commands need. */
+type WithNeeds<Drawn> = Drawn extends { readonly handle: unknown }
+  ? {} extends NeedsOf<Drawn>
+    ? Drawn
+    : { readonly '~problem': 'this command needs something: return { command, needs }' }
+  : Drawn extends { readonly command: infer C }
+    ? {} extends NeedsOf<C>
+      ? Drawn
+      : Drawn & { readonly needs: NeedsOf<C> }
+    : Drawn
+
+/** What a command, or each of several, finds in its context besides the library's own. */
+type NeedsOf<C> = (
+  C extends { handle(state: never, context: infer Context): unknown }
+    ? (needs: Omit<Context, keyof CommandContext | 'on' | 'revision'>) => void
+    : never
+) extends (needs: infer All) => void
+  ? All
+  : {}
 
 /** What a simulation did. */
 export interface SimulationReport {
@@ -100,7 +129,9 @@ export class SimulationError extends Error {
  * })
  * ```
  */
-export async function simulate(options: SimulateOptions): Promise<SimulationReport> {
+export async function simulate<Drawn extends DrawnCommand>(
+  options: SimulateOptions<Drawn> & { readonly workload: (...drawn: never) => WithNeeds<Drawn> },
+): Promise<SimulationReport> {
   const { runs, ...plan } = await checkSimulation(options)
   return simulateRuns(plan, runs)
 }

@@ -129,18 +129,29 @@ export class SimulatedStore {
   }
 
   /** Pages, each of which takes a call; the connection may be lost before any of them. */
-  async *#pages<Page>(
-    process: SimulatedProcess,
-    open: () => AsyncIterable<Page>,
-  ): AsyncGenerator<Page, undefined> {
-    await this.#network.travel(process)
-    this.#network.reach(process)
-    for await (const page of open()) {
-      await this.#network.travel(process)
-      if (this.#network.strikes('cutRead', process)) throw unavailable()
-      yield page
+  #pages<Page>(process: SimulatedProcess, open: () => AsyncIterable<Page>): AsyncIterable<Page> {
+    const network = this.#network
+    let pages: AsyncIterator<Page> | undefined
+    // Not a generator: it would cost twice as much as the pages.
+    const iterator: AsyncIterator<Page> = {
+      async next() {
+        if (!pages) {
+          await network.travel(process)
+          network.reach(process)
+          pages = open()[Symbol.asyncIterator]()
+        }
+        const result = await pages.next()
+        if (result.done === true) return result
+        await network.travel(process)
+        if (network.strikes('cutRead', process)) throw unavailable()
+        return result
+      },
+      async return() {
+        await pages?.return?.()
+        return { done: true, value: undefined }
+      },
     }
-    return undefined
+    return { [Symbol.asyncIterator]: () => iterator }
   }
 
   #watch(process: SimulatedProcess, changed: () => void): () => void {

@@ -26,7 +26,7 @@ export interface Given {
    */
   when<B extends Boundary, Ret extends Decision<B>, Needs = {}>(
     command: Command<B, Ret, Needs>,
-    ...options: ExecuteArguments<NoInfer<Needs>>
+    ...optionsWithNeeds: ExecuteArguments<NoInfer<Needs>>
   ): When<B, EventsIn<Ret>, RejectionsIn<Ret>>
   /**
    * The projection to test. Its handlers run on this history, in its own target, which should be one for tests, like

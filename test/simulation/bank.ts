@@ -68,6 +68,24 @@ export const balances = defineProjection({
   },
 })
 
+const take = defineCommand({
+  name: 'take',
+  reads: (input: { from: string; amount: number }) => Account(input.from),
+  handle: ({ balance }, { amount }) =>
+    balance < amount ? reject('insufficient-funds') : Withdrawn({ amount }),
+})
+
+/** Deposits and withdrawals, for a store that takes one stream at a time and keeps no keys. */
+export const till = {
+  workload: ({ pick, integer, happens }) => {
+    const amount = integer(1, 50)
+    const account = pick(['a', 'b'])
+    return happens(0.6) ? deposit({ to: account, amount }) : take({ from: account, amount })
+  },
+  always: (world) =>
+    accounts.every((account) => world.state(Account(account)).balance >= 0) || 'an account is overdrawn',
+} satisfies SimulateOptions
+
 const accounts = ['a', 'b', 'c', 'd']
 
 /** Deposits, transfers and covered withdrawals between a few accounts; half of them have a key. */

@@ -32,6 +32,62 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true })
 })
 
+/** Prints all that simulations with some seeds do. Its argument, if any, is where better-sqlite3 is installed. */
+const SIMULATION = `
+import { createRequire } from 'node:module'
+import { defineAggregate, defineCommand, event, reject } from 'mneme'
+import { defineProjection } from 'mneme/projections'
+import { simulate } from 'mneme/simulation'
+import { sqliteTarget } from 'mneme/sqlite'
+
+const installed = process.argv[2]
+const driver = installed && ((file) => new (createRequire(installed)('better-sqlite3'))(file))
+const Account = defineAggregate({
+  name: 'Account',
+  events: { Deposited: event(), Withdrawn: event() },
+  initial: () => ({ balance: 0 }),
+  apply: {
+    Deposited: (state, { amount }) => ({ balance: state.balance + amount }),
+    Withdrawn: (state, { amount }) => ({ balance: state.balance - amount }),
+  },
+})
+const { Deposited, Withdrawn } = Account.events
+const deposit = defineCommand({
+  reads: ({ to }) => Account(to),
+  handle: (_, { amount }) => Deposited({ amount }),
+})
+const transfer = defineCommand({
+  reads: ({ from, to }) => ({ from: Account(from), to: Account(to) }),
+  handle: ({ from }, { amount }, { on }) =>
+    from.balance < amount ? reject('too-little') : [on.from(Withdrawn({ amount })), on.to(Deposited({ amount }))],
+})
+const deposits = defineProjection({
+  name: 'deposits',
+  into: sqliteTarget('bank.db', driver ? { driver } : {}),
+  from: [Account],
+  tables: ['deposits'],
+  setup: (db, { tables }) => db.exec('CREATE TABLE ' + tables.deposits + ' (stream TEXT, amount INT)'),
+  on: {
+    'Account.Deposited': ({ stream, data }, db, { tables }) => {
+      db.prepare('INSERT INTO ' + tables.deposits + ' VALUES (?, ?)').run(stream, data.amount)
+    },
+  },
+})
+const bank = {
+  seed: 17,
+  projections: [deposits],
+  workload: ({ pick, integer, happens, uuid }) => ({
+    command: happens(0.5)
+      ? deposit({ to: pick(['a', 'b']), amount: integer(1, 50) })
+      : transfer({ from: pick(['a', 'b']), to: 'c', amount: integer(1, 50) }),
+    key: uuid(),
+  }),
+}
+console.log(JSON.stringify(await simulate({ ...bank, runs: 5 })))
+const rule = (world) => world.state(Account('a')).balance < 100 || 'an account has more than 100'
+await simulate({ ...bank, always: rule }).catch(({ message }) => console.log(message))
+`
+
 describe.skipIf(runtimesProblem).each(['Bun', 'Deno'] as const)('on %s', (name) => {
   test('the contract suite passes on the SQLite store', async () => {
     const { command, module } = runners[name]
@@ -43,6 +99,14 @@ describe.skipIf(runtimesProblem).each(['Bun', 'Deno'] as const)('on %s', (name) 
     const program = programOfReadme().replaceAll('bank.db', `${name}.db`)
     writeFileSync(join(folder, 'program.mjs'), program)
     expect(await runIn(folder, [...runtimes[name], 'program.mjs'])).toContain('alice has 10 and bob 20')
+  })
+
+  test('a seed gives the run that it gives on Node', async () => {
+    writeFileSync(join(folder, 'simulate.mjs'), SIMULATION)
+    const driver = join(root, 'package.json')
+    const onNode = await runIn(folder, [process.execPath, 'simulate.mjs', driver])
+    expect(onNode).toContain('an account has more than 100')
+    expect(await runIn(folder, [...runtimes[name], 'simulate.mjs'])).toBe(onNode)
   })
 
   test('three processes that open a new file at once all append to it', async () => {
