@@ -271,3 +271,12 @@ test('waiting timers cost no look at the database before they are due', async ()
   expect(looks).toBe(before)
   await running.stop()
 })
+
+test('a timer is found by its name among a million, without a look at the others', async () => {
+  const { store, state } = openPlace()
+  await (await runReactions(store, [onTime(alarms)], { state })).stop()
+  const plan = await state.query<{ detail: string }>(
+    "EXPLAIN QUERY PLAN SELECT 1 FROM mneme_timers WHERE name = 'a' AND timer = 'b' AND state <> 'firing'",
+  )
+  expect(plan.map(({ detail }) => detail).join()).toContain('(name=? AND timer=?)')
+})
