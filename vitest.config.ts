@@ -24,6 +24,7 @@ const long = [
 const servers = [
   'test/stores/postgres/**/*.test.ts',
   'test/projections/**/*.test.ts',
+  'test/reactions/postgres.test.ts',
   'test/contract/postgres.test.ts',
 ]
 

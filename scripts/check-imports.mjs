@@ -16,8 +16,8 @@ const face = '(root)' // src/index.ts and src/open-store.ts
 
 /** What each folder may import, whether it may use Node's modules, and which modules it loads lazily. */
 const layers = {
-  [base]: { imports: [], node: false, lazy: ['node:async_hooks', 'node:diagnostics_channel'] },
-  [model]: { imports: [base], node: false, lazy: ['node:crypto'] },
+  [base]: { imports: [], node: false, lazy: ['node:async_hooks', 'node:crypto', 'node:diagnostics_channel'] },
+  [model]: { imports: [base], node: false, lazy: [] },
   [adapter]: { imports: [base, model], node: false, lazy: [] },
   [store]: { imports: [base, model, adapter], node: false, lazy: [] },
   execution: { imports: [base, model, adapter, store], node: false, lazy: [] },
@@ -146,7 +146,7 @@ function importsOf(file) {
 function isLoading(callee) {
   if (callee.kind === ts.SyntaxKind.ImportKeyword) return true
   const name = ts.isPropertyAccessExpression(callee) ? callee.name.text : callee.getText()
-  return ['require', 'getBuiltinModule'].includes(name)
+  return ['require', 'getBuiltinModule', 'builtinModule'].includes(name)
 }
 
 function sources() {

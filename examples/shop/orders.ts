@@ -6,7 +6,7 @@ import { Article } from './articles.ts'
 export type Lines = Readonly<Record<string, number>>
 
 interface OrderState {
-  readonly status: 'none' | 'open' | 'paid' | 'cancelled'
+  readonly status: 'none' | 'open' | 'paid' | 'shipped' | 'cancelled'
   readonly customer: string
   readonly lines: Lines
   /** In cents. */
@@ -19,16 +19,18 @@ export const Order = defineAggregate({
   events: {
     Placed: event<{ customer: string; lines: Record<string, number>; total: number }>(),
     Paid: event<{ payment: string; amount: number }>(),
+    Shipped: event<{ customer: string }>(),
     Cancelled: event(),
   },
   initial: (): OrderState => ({ status: 'none', customer: '', lines: {}, total: 0 }),
   apply: {
     Placed: (_state, data) => ({ status: 'open', ...data }),
     Paid: (state) => ({ ...state, status: 'paid' }),
+    Shipped: (state) => ({ ...state, status: 'shipped' }),
     Cancelled: (state) => ({ ...state, status: 'cancelled' }),
   },
 })
-const { Placed, Paid, Cancelled } = Order.events
+const { Placed, Paid, Shipped, Cancelled } = Order.events
 
 const articlesOf = (lines: Lines) =>
   Object.fromEntries(Object.keys(lines).map((article) => [article, Article(article)]))
@@ -63,6 +65,13 @@ export const pay = defineCommand({
     if (status === 'open') return Paid({ payment, amount })
     return status === 'none' ? reject('unknown-order') : reject('not-open', { status })
   },
+})
+
+/** Ships an order that is paid. */
+export const ship = defineCommand({
+  name: 'order.ship',
+  reads: (input: { order: string }) => Order(input.order),
+  handle: ({ status, customer }) => (status === 'paid' ? Shipped({ customer }) : []),
 })
 
 /** Cancels an order that is not paid, and gives its articles back. */

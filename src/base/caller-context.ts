@@ -1,3 +1,5 @@
+import { builtinModule } from './builtin-module.ts'
+
 /** Runs functions in the asynchronous context of the code that made it: what its `AsyncLocalStorage`s hold. */
 export interface CallerContext {
   runInAsyncScope<R>(call: () => R): R
@@ -20,8 +22,7 @@ export function inCallerContext<Args extends unknown[], R>(call: (...args: Args)
 
 /** The part of `node:async_hooks` that Mneme uses; empty in runtimes without it. */
 export function asyncHooks(): Partial<AsyncHooks> {
-  return (loaded ??=
-    (globalThis.process as Partial<Process> | undefined)?.getBuiltinModule?.('node:async_hooks') ?? {})
+  return (loaded ??= builtinModule<AsyncHooks>('node:async_hooks') ?? {})
 }
 
 interface AsyncHooks {
@@ -33,10 +34,6 @@ interface AsyncHooks {
 export interface AsyncStorage<T> {
   run<R>(value: T, call: () => R): R
   getStore(): T | undefined
-}
-
-interface Process {
-  getBuiltinModule: (name: 'node:async_hooks') => AsyncHooks
 }
 
 let loaded: Partial<AsyncHooks> | undefined

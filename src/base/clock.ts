@@ -6,8 +6,6 @@ export type { Clock } from './environment.ts'
 /** The clock of this program. */
 export const systemClock: Clock = environment
 
-export { MAX_TIMER_MS } from './arguments.ts'
-
 /** Resolves after so many milliseconds, or when the signal is aborted. */
 export function pause(clock: Clock, milliseconds: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

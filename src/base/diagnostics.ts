@@ -1,3 +1,5 @@
+import { builtinModule } from './builtin-module.ts'
+
 /**
  * Calls that other code may watch: `start`, `end`, `asyncStart`, `asyncEnd` and `error` of a tracing channel of
  * `node:diagnostics_channel`. In runtimes without that module nothing can be watched.
@@ -110,12 +112,7 @@ interface DiagnosticsChannel {
   tracingChannel(name: string): TracingChannel
 }
 
-interface Process {
-  getBuiltinModule: (name: 'node:diagnostics_channel') => Partial<DiagnosticsChannel> | undefined
-}
-
 function diagnosticsChannel(): DiagnosticsChannel | undefined {
-  const { process } = globalThis as { readonly process?: Partial<Process> }
-  const found = process?.getBuiltinModule?.('node:diagnostics_channel')
+  const found = builtinModule<DiagnosticsChannel>('node:diagnostics_channel')
   return found?.tracingChannel && found.channel ? (found as DiagnosticsChannel) : undefined
 }

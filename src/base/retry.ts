@@ -1,6 +1,6 @@
 import { environment } from './environment.ts'
-import { checkOptions, checkWhole } from './arguments.ts'
-import { type Clock, MAX_TIMER_MS, pause, systemClock } from './clock.ts'
+import { checkOptions, checkWhole, MAX_TIMER_MS } from './arguments.ts'
+import { type Clock, pause, systemClock } from './clock.ts'
 import { InvalidArgumentError, isTransient } from './errors.ts'
 
 /**

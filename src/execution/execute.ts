@@ -75,9 +75,9 @@ export type ExecuteArguments<Needs> =
 export async function execute<B extends Boundary, Ret extends Decision<B>, Needs = {}>(
   store: EventStore,
   command: Command<B, Ret, Needs>,
-  ...options: ExecuteArguments<NoInfer<Needs>>
+  ...optionsWithNeeds: ExecuteArguments<NoInfer<Needs>>
 ): Promise<Executed<StatesOf<B>, EventsIn<Ret>>> {
-  const outcome = await run(store, command, options[0])
+  const outcome = await run(store, command, optionsWithNeeds[0])
   if (!outcome.ok) throw new RejectedError(outcome.rejection, outcome.revisions, command)
   return outcome as never
 }
@@ -94,9 +94,9 @@ export async function execute<B extends Boundary, Ret extends Decision<B>, Needs
 export async function tryExecute<B extends Boundary, Ret extends Decision<B>, Needs = {}>(
   store: EventStore,
   command: Command<B, Ret, Needs>,
-  ...options: ExecuteArguments<NoInfer<Needs>>
+  ...optionsWithNeeds: ExecuteArguments<NoInfer<Needs>>
 ): Promise<Outcome<StatesOf<B>, EventsIn<Ret>, RejectionsIn<Ret>>> {
-  return (await run(store, command, options[0])) as never
+  return (await run(store, command, optionsWithNeeds[0])) as never
 }
 
 function run(store: EventStore, given: unknown, options: ExecuteOptions = {}) {

@@ -21,12 +21,12 @@ export interface Executor<Given = {}> {
   /** Like {@link execute}. */
   readonly execute: <B extends Boundary, Ret extends Decision<B>, Needs = {}>(
     command: Command<B, Ret, Needs>,
-    ...options: ExecutorArguments<NoInfer<Needs>, Given>
+    ...optionsWithNeeds: ExecutorArguments<NoInfer<Needs>, Given>
   ) => Promise<Executed<StatesOf<B>, EventsIn<Ret>>>
   /** Like {@link tryExecute}. */
   readonly tryExecute: <B extends Boundary, Ret extends Decision<B>, Needs = {}>(
     command: Command<B, Ret, Needs>,
-    ...options: ExecutorArguments<NoInfer<Needs>, Given>
+    ...optionsWithNeeds: ExecutorArguments<NoInfer<Needs>, Given>
   ) => Promise<Outcome<StatesOf<B>, EventsIn<Ret>, RejectionsIn<Ret>>>
 }
 

@@ -1,5 +1,6 @@
 import { checkOptions } from '../base/arguments.ts'
 import { InvalidArgumentError, InvalidDataError } from '../base/errors.ts'
+import { keyedHash } from '../base/hash.ts'
 import { defineAggregate } from './aggregate.ts'
 import { event } from './event-spec.ts'
 import type { EventTypes } from './event-type.ts'
@@ -103,7 +104,7 @@ export function defineClaim<const Name extends string, Raw = string>(
       const message = `the value of claim ${name} must not be empty`
       throw new InvalidDataError(`claim ${name}`, [{ path: 'value', message }])
     }
-    return secrets.map((secret) => Owned(hash(secret, JSON.stringify([name, text.normalize('NFC')]))))
+    return secrets.map((secret) => Owned(keyedHash(secret, JSON.stringify([name, text.normalize('NFC')]))))
   }
   const make = (raw: Raw): Claim<Name> =>
     Object.freeze({ claim: name, streams: Object.freeze(streamsOf(raw)) })
@@ -152,19 +153,3 @@ function checkSecrets(given: ClaimDefinition<string, never>['secret']): readonly
 
 const MIN_SECRET_BYTES = 16
 const encoder = new TextEncoder()
-
-function hash(secret: ClaimSecret, text: string): string {
-  // Not crypto.subtle, which is asynchronous. Hexadecimal, because names must not differ only in case.
-  crypto ??= process.getBuiltinModule('node:crypto')
-  return crypto.createHmac('sha256', secret).update(text).digest('hex')
-}
-
-/** The part of `node:crypto` used here. */
-interface Crypto {
-  createHmac(
-    algorithm: 'sha256',
-    key: ClaimSecret,
-  ): { update(text: string): { digest(encoding: 'hex'): string } }
-}
-
-let crypto: Crypto | undefined

@@ -251,8 +251,14 @@ export type ContextOf<B, Needs = {}> = CommandContext &
 export type Decision<B> =
   | (B extends Stream<unknown, infer Types>
       ? Event<Types> | readonly Event<Types>[]
-      : OnStream | readonly (OnStream | Rejection<string, object>)[])
+      : OnStream | WithoutOn | readonly (OnStream | WithoutOn | Rejection<string, object>)[])
   | Rejection<string, object>
+
+/** What the compiler says of an event that is returned without `on`. There is no such value. */
+interface WithoutOn {
+  readonly type: 'this event is on no stream: return on.<key>(event), with the key of its stream in reads'
+  readonly data: never
+}
 
 /** The events in what `handle` returns. */
 export type EventsIn<Ret> = Ret extends readonly (infer E)[]

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '../base/errors.ts'
+import { sha256 } from '../base/hash.ts'
 import { isPlain } from './json.ts'
 import { isStream } from './stream.ts'
 
@@ -7,18 +8,8 @@ import { isStream } from './stream.ts'
  * key, so that the same key with another input is an error; the input itself is not kept.
  */
 export function fingerprint(value: unknown): string {
-  // Not crypto.subtle, which is asynchronous: commands could change their order while they wait for it. Loaded with the
-  // first key, because it would be a tenth of the time that importing Mneme takes.
-  crypto ??= process.getBuiltinModule('node:crypto')
-  return crypto.createHash('sha256').update(canonical(value, [])).digest('base64url')
+  return sha256(canonical(value, []))
 }
-
-/** The part of `node:crypto` used here. */
-interface Crypto {
-  createHash(algorithm: 'sha256'): { update(text: string): { digest(encoding: 'base64url'): string } }
-}
-
-let crypto: Crypto | undefined
 
 function canonical(value: unknown, parents: readonly object[]): string {
   if (typeof value !== 'object' || value === null) {

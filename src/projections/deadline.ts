@@ -1,5 +1,5 @@
 import { HandlerTimeoutError } from '../adapter/projection-target.ts'
-import { MAX_TIMER_MS } from '../base/clock.ts'
+import { MAX_TIMER_MS } from '../base/arguments.ts'
 import { environment } from '../base/environment.ts'
 
 /** The end of the time that the handlers of one transaction have. */

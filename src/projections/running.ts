@@ -1,5 +1,5 @@
-import { checkOptions, checkWhole } from '../base/arguments.ts'
-import { MAX_TIMER_MS, pause, systemClock } from '../base/clock.ts'
+import { checkOptions, checkWhole, MAX_TIMER_MS } from '../base/arguments.ts'
+import { pause, systemClock } from '../base/clock.ts'
 import { environment } from '../base/environment.ts'
 import { StoreClosedError } from '../base/errors.ts'
 import type { Position } from '../base/revision.ts'

@@ -10,6 +10,7 @@ import { checkpointAt, clearBlock, type Failure, findBuilds } from '../projectio
 import { eventAt, findParked, type ParkedEvent } from '../projections/parked.ts'
 import { Progress } from '../projections/progress.ts'
 import { type CaughtUpOptions, LEASE_MS } from '../projections/projection.ts'
+import { NextLook } from '../projections/next-look.ts'
 import { prepareTarget } from '../projections/schema.ts'
 import { type ProjectionStatus, statusOf } from '../projections/status.ts'
 import { checkTimerName } from './effects.ts'
@@ -124,7 +125,9 @@ export class StateControl implements ReactionControl {
   }
 
   async unblock(): Promise<boolean> {
-    return this.#change(clearBlock)
+    const wasBlocked = await this.#change(clearBlock)
+    NextLook.isChanged(this.#spec.name)
+    return wasBlocked
   }
 
   async parked(): Promise<readonly ParkedEvent[]> {
@@ -178,7 +181,7 @@ export class StateControl implements ReactionControl {
       if (error instanceof LostRace) return false
       throw error
     } finally {
-      Nudge.wake(name)
+      NextLook.isChanged(name)
     }
   }
 

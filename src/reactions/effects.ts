@@ -95,7 +95,7 @@ export function checkTimerName(options: { readonly timer: string }): string {
 }
 
 /** @throws InvalidArgumentError */
-function millisecondsOf(delay: Delay): number {
+export function millisecondsOf(delay: Delay): number {
   const parts = (typeof delay === 'number' ? { milliseconds: delay } : Object(delay)) as object
   let sum = 0
   for (const [unit, value] of Object.entries(parts)) {

@@ -94,7 +94,7 @@ export class Reacting implements Handling, Agenda {
   /** Which timers are to be fired, once the log is handled up to the head of that time. */
   #aim: { readonly until: number; readonly head: Position | undefined; isReached: boolean } | undefined
   /** Whether to look for what other processes have asked for. */
-  #isNudged = true
+  #isNudged = false
   #wake: () => void = () => undefined
   #lookedAt = -Infinity
   /** Stored plans are written one after the other. */
@@ -309,7 +309,7 @@ export class Reacting implements Handling, Agenda {
     this.#stored = new Map(plans.map((plan) => [plan.id, plan]))
     this.#parked = await this.#held.target.read(() => parkedSequences(build))
     // Whatever a worker before this one has decided to fire comes before any event.
-    const fired = await this.#fireMarked(build, note)
+    const fired = await this.#retryAsked(await this.#fireMarked(build, note))
     await this.#look(fired)
     return fired
   }

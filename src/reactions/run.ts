@@ -20,6 +20,7 @@ import {
 import type { Followed } from '../projections/handling.ts'
 import { Progress } from '../projections/progress.ts'
 import { LEASE_MS } from '../projections/projection.ts'
+import { NextLook } from '../projections/next-look.ts'
 import { type CommonTask, Running } from '../projections/running.ts'
 import { prepareTarget } from '../projections/schema.ts'
 import { Worker } from '../projections/worker.ts'
@@ -201,6 +202,7 @@ async function ensureBuild(
         throw new ProjectionVersionError(at, 'run the newer program', kind)
       }
       await target.transaction(() => adopt(live, version), LEASE_MS)
+      NextLook.isChanged(name)
       continue
     }
     const checkpoint = await checkpointFor(core, startAt)

@@ -1,6 +1,6 @@
 import { unlessAborted, withdrawOnAbort } from '../base/abort.ts'
-import { checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
-import { type Clock, MAX_TIMER_MS, systemClock } from '../base/clock.ts'
+import { checkOptions, checkSignal, checkWhole, MAX_TIMER_MS } from '../base/arguments.ts'
+import { type Clock, systemClock } from '../base/clock.ts'
 import { InvalidArgumentError, OverloadedError, StoreClosedError } from '../base/errors.ts'
 import { checkText } from '../model/names.ts'
 import { coreOf } from './create-store.ts'

@@ -10,6 +10,8 @@ import { Expectation } from './expectation.ts'
 import type { Happened } from './happened.ts'
 import { type Projected, projected } from './projected.ts'
 import type { Projection } from '../projections/projection.ts'
+import type { Reaction } from '../reactions/reaction.ts'
+import { type Reacted, reacted, type ReactOptions } from './reacted.ts'
 
 /** The history before a command. */
 export interface Given {
@@ -24,13 +26,18 @@ export interface Given {
    */
   when<B extends Boundary, Ret extends Decision<B>, Needs = {}>(
     command: Command<B, Ret, Needs>,
-    ...options: ExecuteArguments<NoInfer<Needs>>
+    ...optionsWithNeeds: ExecuteArguments<NoInfer<Needs>>
   ): When<B, EventsIn<Ret>, RejectionsIn<Ret>>
   /**
    * The projection to test. Its handlers run on this history, in its own target, which should be one for tests, like
    * `sqliteTarget(':memory:')`: what it held of the projection is deleted before, if it has `tables` or `reset`.
    */
   project(projection: Projection): Projected
+  /**
+   * The reaction to test: which calls of commands follow from this history, at once or later. No command is executed, and time
+   * is moved by hand.
+   */
+  react(reaction: Reaction<never>, options?: ReactOptions): Reacted
 }
 
 /**
@@ -107,6 +114,7 @@ function history(writes: readonly StreamWrite[]): Given {
   return {
     and: (stream: AnyStream | string, ...events: Event[]) => history([...writes, { stream, events }]),
     project: (projection) => projected(projection, (store) => record(store, writes)),
+    react: (reaction, options = {}) => reacted(reaction, options, (store) => record(store, writes)),
     when: (command: unknown, options?: object) =>
       new Expectation(command as AnyCommand, () => happen(writes, command as AnyCommand, options)) as never,
   }

@@ -2,10 +2,14 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openStore, type EventStore } from 'mneme'
+import { runReactions } from 'mneme/reactions'
+import { sqliteTarget } from 'mneme/sqlite'
 import { expect, onTestFinished, test } from 'vitest'
 import { serveFastify } from '../../examples/shop/fastify.ts'
 import { serveHono } from '../../examples/shop/hono.ts'
+import { testMails } from '../../examples/shop/mails.ts'
 import { testPayments } from '../../examples/shop/payments.ts'
+import { fulfilment, shippingMails } from '../../examples/shop/reactions.ts'
 import { shop } from '../../examples/shop/service.ts'
 import { SseClient } from '../http/sse-client.ts'
 
@@ -142,6 +146,44 @@ test.each(cases.slice(0, 2))('with %s on %s, bad requests write nothing', async 
   expect((await send('ann', 'GET', '/articles/%00')).status).toBe(400)
   expect((await fetch(`http://127.0.0.1:${port}/orders`, { method: 'POST' })).status).toBe(401)
   expect(await countOf(events)).toBe(0)
+  expect(errors).toEqual([])
+})
+
+test('a paid order is shipped and its customer told once, and an unpaid one is cancelled', async () => {
+  const { events, errors, send } = await open('Hono', 'SQLite')
+  const state = sqliteTarget(':memory:')
+  const mails = testMails()
+  const unpaid = fulfilment({ minutes: 30 })
+  const running = await runReactions(events, [unpaid, shippingMails(mails)], { state })
+  onTestFinished(async () => {
+    await running.stop()
+    await state.close()
+  })
+  await send('boss', 'POST', '/articles/pen/deliveries', { quantity: 10, price: 150 })
+  const place = async () =>
+    (await send('ann', 'POST', '/orders', { lines: { pen: 4 } })).headers.get('Location')!
+  const [paid, forgotten] = [await place(), await place()]
+  const card = { card: '5100000000000000' }
+  await send('ann', 'POST', `${paid}/payment`, card, { 'Idempotency-Key': 'pay-1' })
+
+  // The second time for what the first one has caused.
+  await running.caughtUp()
+  await running.caughtUp()
+  expect(await (await send('ann', 'GET', paid)).json()).toMatchObject({ status: 'shipped' })
+  expect([...mails.sent.values()]).toEqual([`ann: Order-${paid.slice(8)} is on its way`])
+
+  const [timer, ...others] = await unpaid.in(state).timers()
+  expect([timer?.timer, others]).toEqual([`unpaid:Order-${forgotten.slice(8)}`, []])
+  for await (const { stream, time } of events.readAll()) {
+    if (stream !== timer?.event.stream) continue
+    expect(Date.parse(timer.due)).toBe(Date.parse(time) + 30 * 60_000)
+  }
+  await unpaid.in(state).fireTimer(timer!.timer)
+  await expect
+    .poll(async () => (await send('ann', 'GET', forgotten)).json(), { timeout: 60_000 })
+    .toMatchObject({ status: 'cancelled' })
+  expect(await (await send('x', 'GET', '/articles/pen')).json()).toEqual({ stock: 6, price: 150 })
+  expect(await unpaid.in(state).timers()).toEqual([])
   expect(errors).toEqual([])
 })
 

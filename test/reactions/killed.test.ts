@@ -7,6 +7,7 @@ import { StoreClosedError } from '../../src/base/errors.ts'
 import type { StoreAdapter } from '../../src/adapter/store-adapter.ts'
 import type { ProjectionTarget } from '../../src/adapter/projection-target.ts'
 import { DefinedReaction } from '../../src/reactions/reaction.ts'
+import type { ReactionSpec } from '../../src/reactions/spec.ts'
 import { memoryAdapter, MemoryData } from '../../src/stores/memory/adapter.ts'
 import { faultyTarget } from '../projections/faulty-target.ts'
 import { gate, sql, until } from '../projections/rig.ts'
@@ -113,7 +114,7 @@ async function live(mortal: Mortal, data: MemoryData, reaction: Reaction<never>)
 
 /** The same reaction under a name of its own, an hour later. */
 function renamed(reaction: Reaction<never>, name: string): Reaction<never> {
-  const { spec } = reaction as DefinedReaction
+  const { spec } = reaction as unknown as { readonly spec: ReactionSpec }
   return new DefinedReaction({ ...spec, name, clock: fastClock, date: () => Date.now() + HOUR })
 }
 
@@ -216,8 +217,8 @@ test('killed at any step, and continued by a version that calls in another order
 test('killed twice, at any two of some steps, each command takes effect once', async () => {
   const whole = immortal()
   await outcomeOf([{ mortal: whole, reaction: fulfilment }])
-  for (let first = 1; first <= whole.steps; first += 3) {
-    for (let second = 1 + (first % 5); second <= whole.steps; second += 5) {
+  for (let first = 1; first <= whole.steps; first += 5) {
+    for (let second = 1 + (first % 5); second <= whole.steps; second += 7) {
       const outcome = await outcomeOf([
         { mortal: new Mortal(first), reaction: fulfilment },
         { mortal: new Mortal(second), reaction: fulfilment },

@@ -37,7 +37,7 @@ test('a timer fires when it is due, counted from the recorded time of its event'
   wall.forward(29 * minutes)
   await new Promise((resolve) => setTimeout(resolve, 100))
   expect(await typesOf(store, 'Order-1')).toEqual(['Placed'])
-  wall.forward(1 * minutes)
+  wall.forward(2 * minutes)
   await until(async () => (await typesOf(store, 'Order-1')).length === 2, 'the timer fires')
   expect(await typesOf(store, 'Order-1')).toEqual(['Placed', 'Expired'])
   await until(async () => (await control.timers()).length === 0, 'the timer is removed')

@@ -26,17 +26,17 @@ export const Order = defineAggregate({
 export const { Placed, Paid, Cancelled } = Order.events
 const { Shipped, Refunded, Expired, Noted } = Order.events
 
-const ship = defineCommand({
+export const ship = defineCommand({
   name: 'order.ship',
   reads: (input: { order: string }) => Order(input.order),
   handle: ({ status }) => (status === 'closed' ? reject('closed') : Shipped()),
 })
-const refund = defineCommand({
+export const refund = defineCommand({
   name: 'order.refund',
   reads: (input: { order: string }) => Order(input.order),
   handle: ({ paid }) => Refunded({ amount: paid }),
 })
-const expire = defineCommand({
+export const expire = defineCommand({
   name: 'order.expire',
   reads: (input: { order: string }) => Order(input.order),
   handle: ({ status }) => (status === 'placed' ? Expired() : []),
@@ -75,9 +75,9 @@ export const reordered = defineReaction({
     'Order.Placed': ({ stream }) =>
       after({ minutes: 31 }, expire({ order: Order.idOf(stream)! }), { timer: `unpaid:${stream}` }),
     'Order.Paid': ({ stream }) => [
+      cancelTimer(`unpaid:${stream}`),
       note({ order: Order.idOf(stream)! }),
       ship({ order: Order.idOf(stream)! }),
-      cancelTimer(`unpaid:${stream}`),
     ],
   },
   rejected: { 'order.ship': () => 'ignore' },

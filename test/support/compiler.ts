@@ -54,11 +54,18 @@ export function messagesOf(program: ts.Program, path?: string): Message[] {
     ...program.getSyntacticDiagnostics(source),
     ...program.getSemanticDiagnostics(source),
   ]
-  return found.map(({ code, file, start, messageText }) => ({
+  return found.map(({ code, file, start, messageText, relatedInformation = [] }) => ({
     file: file ? relative(root, file.fileName).split(sep).join('/') : '',
     line: file && start !== undefined ? file.getLineAndCharacterOfPosition(start).line + 1 : 0,
-    text: `TS${code}: ${ts.flattenDiagnosticMessageText(messageText, '\n').replaceAll(`${root}${sep}`, '')}`,
+    text: `TS${code}: ${[messageText, ...argumentsMissing(relatedInformation)]
+      .map((text) => ts.flattenDiagnosticMessageText(text, '\n').replaceAll(`${root}${sep}`, ''))
+      .join('\n  ')}`,
   }))
+}
+
+/** Which argument is missing: the compiler and editors show it beside 'Expected 3 arguments, but got 2'. */
+function argumentsMissing(related: readonly ts.DiagnosticRelatedInformation[]) {
+  return related.filter(({ code }) => [6210, 6211, 6236].includes(code)).map(({ messageText }) => messageText)
 }
 
 function readOptions(): ts.CompilerOptions {

@@ -29,6 +29,8 @@ export class Proxy {
   readonly unanswered: Socket[] = []
   /** Milliseconds that each answer is under way. */
   latency = 0
+  /** What answers wait for besides, if anything. */
+  answersAfter: Promise<void> | undefined
 
   constructor(port: number, target: number) {
     this.port = port
@@ -123,11 +125,12 @@ export async function startProxy(target: number): Promise<Proxy> {
       const give = () => {
         if (!link.isMute && !client.destroyed) client.write(chunk)
       }
-      if (proxy.latency === 0 && link.late === 0) return give()
+      const { latency, answersAfter } = proxy
+      if (latency === 0 && answersAfter === undefined && link.late === 0) return give()
       // One behind the other, also where the latency changes meanwhile.
       link.late++
-      const due = new Promise((resolve) => setTimeout(resolve, proxy.latency))
-      link.given = Promise.all([link.given, due]).then(() => {
+      const due = new Promise((resolve) => setTimeout(resolve, latency))
+      link.given = Promise.all([link.given, answersAfter, due]).then(() => {
         link.late--
         give()
       })

@@ -1,3 +1,4 @@
+import { ALL_CAPABILITIES } from '../../adapter/capabilities.ts'
 import { anchorOf, conflictOf, placeEvents, repeatOf } from '../../adapter/append-rules.ts'
 import { currentTime } from '../../base/clock.ts'
 import { matcherOf } from '../../adapter/log-filter.ts'
@@ -34,13 +35,7 @@ export class MemoryData {
 /** The minimal reference of an adapter, and the model in property tests. */
 export function memoryAdapter(data = new MemoryData()): StoreAdapter {
   return {
-    capabilities: {
-      severalStreams: true,
-      keys: true,
-      settlesAny: true,
-      truncation: false,
-      listsStreams: true,
-    },
+    capabilities: ALL_CAPABILITIES,
     identity: () => Promise.resolve(data.identity),
     append: (request) => {
       const verdict = append(data, request)

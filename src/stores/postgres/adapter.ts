@@ -1,3 +1,4 @@
+import { ALL_CAPABILITIES } from '../../adapter/capabilities.ts'
 import { tailLog } from '../../adapter/subscription-hub.ts'
 import type { StoreAdapter } from '../../adapter/store-adapter.ts'
 import { Appender } from './appender.ts'
@@ -56,13 +57,7 @@ export async function postgresAdapter(
     pollTimeout: settings.pollTimeout ?? POLL_TIMEOUT_MS,
   })
   return {
-    capabilities: {
-      severalStreams: true,
-      keys: true,
-      settlesAny: true,
-      truncation: false,
-      listsStreams: true,
-    },
+    capabilities: ALL_CAPABILITIES,
     identity: () => Promise.resolve(identity),
     append: (request, signal) => appender.append(request, signal),
     read: (request) => reader.stream(request),

@@ -1,4 +1,4 @@
-import { checkOptions, checkWhole } from '../../base/arguments.ts'
+import { checkOptions, checkTimer, checkWhole, MAX_TIMER_MS } from '../../base/arguments.ts'
 import { createStore } from '../../store/create-store.ts'
 import { InvalidArgumentError } from '../../base/errors.ts'
 import type { EventStore, StoreOptions } from '../../store/event-store.ts'
@@ -6,8 +6,7 @@ import { postgresAdapter } from './adapter.ts'
 import { Connections } from './connection.ts'
 import type { PostgresConfig, PostgresPool } from './driver.ts'
 import { migrateSchema, type Migration } from './migrate.ts'
-import { MAX_TIMER_MS } from '../../base/clock.ts'
-import { checkTimeout, poolOf } from './options.ts'
+import { poolOf } from './options.ts'
 import { quoteSchema } from './schema.ts'
 
 export type {
@@ -93,7 +92,7 @@ export async function postgresStore(
   } = checkOptions(options, 'options', ALL)
   for (const [name, value] of Object.entries({ migrate, prepare, standbys })) checkBoolean(value, name)
   for (const [name, value] of Object.entries({ connectTimeout, statementTimeout, busyTimeout })) {
-    checkTimeout(value, name)
+    checkTimer(value, `options.${name}`, 1)
   }
   if (busyTimeout >= statementTimeout) {
     throw new InvalidArgumentError('options.busyTimeout', 'less than statementTimeout')
@@ -133,7 +132,7 @@ export async function migrate(
     connectTimeout = 10_000,
   } = checkOptions(options, 'options', ['schema', 'dryRun', 'connectTimeout'])
   checkBoolean(dryRun, 'dryRun')
-  checkTimeout(connectTimeout, 'connectTimeout')
+  checkTimer(connectTimeout, 'options.connectTimeout', 1)
   const quoted = quoteSchema(schema)
   const { pool, end } = await poolOf(connection, connectTimeout, ALL)
   // An index on a large table takes its time.

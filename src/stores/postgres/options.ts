@@ -1,8 +1,6 @@
 import { InvalidArgumentError } from '../../base/errors.ts'
 import { makePool, type PostgresConfig, type PostgresPool } from './driver.ts'
 import { asOpenError } from './errors.ts'
-import { checkWhole } from '../../base/arguments.ts'
-import { MAX_TIMER_MS } from '../../base/clock.ts'
 
 /**
  * The pool of a connection, and a function that ends it, unless it was handed in.
@@ -69,12 +67,4 @@ function checkPlace(connection: string | PostgresConfig | PostgresPool, options:
 /** Whether the driver can parse it; its error about a URL that it cannot parse would quote the password. */
 function isUrl(connection: string): boolean {
   return /^postgres(ql)?:\/\//.test(connection) && URL.canParse(connection.replace('@/', '@host/'))
-}
-
-/** @throws InvalidArgumentError */
-export function checkTimeout(value: number, name: string): void {
-  checkWhole(value, `options.${name}`, 1)
-  if (value > MAX_TIMER_MS) {
-    throw new InvalidArgumentError(`options.${name}`, `at most ${String(MAX_TIMER_MS)}`)
-  }
 }

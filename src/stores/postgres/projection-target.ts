@@ -1,6 +1,6 @@
 import { nextTurn } from '../../base/clock.ts'
 import { environment } from '../../base/environment.ts'
-import { checkOptions } from '../../base/arguments.ts'
+import { checkOptions, checkTimer, MAX_TIMER_MS } from '../../base/arguments.ts'
 import {
   isMnemeError,
   StoreClosedError,
@@ -20,8 +20,7 @@ import { HandlerHandle } from '../../adapter/handler-handle.ts'
 import { Connections, type Session } from './connection.ts'
 import type { PostgresConfig, PostgresPool } from './driver.ts'
 import { asMnemeError, asQueryError, causeOf, faultOf } from './errors.ts'
-import { MAX_TIMER_MS } from '../../base/clock.ts'
-import { checkTimeout, poolOf } from './options.ts'
+import { poolOf } from './options.ts'
 import { literal, quoteSchema } from './schema.ts'
 
 /** Options of `postgresTarget`. */
@@ -66,8 +65,8 @@ export function postgresTarget<Client extends object = PostgresTransaction>(
     connectTimeout = 10_000,
     statementTimeout = 30_000,
   } = checkOptions(options, 'options', OPTIONS)
-  checkTimeout(connectTimeout, 'connectTimeout')
-  checkTimeout(statementTimeout, 'statementTimeout')
+  checkTimer(connectTimeout, 'options.connectTimeout', 1)
+  checkTimer(statementTimeout, 'options.statementTimeout', 1)
   return new PostgresTarget<Client>(connection, quoteSchema(schema), { connectTimeout, statementTimeout })
 }
 

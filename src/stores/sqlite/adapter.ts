@@ -1,3 +1,4 @@
+import { ALL_CAPABILITIES } from '../../adapter/capabilities.ts'
 import { tailLog } from '../../adapter/subscription-hub.ts'
 import { formatPosition, parsePosition } from '../../adapter/position.ts'
 import type { StoreAdapter } from '../../adapter/store-adapter.ts'
@@ -21,13 +22,7 @@ export function sqliteAdapter(file: SharedFile, busyTimeout: number): StoreAdapt
     }, busyTimeout)
   }
   return {
-    capabilities: {
-      severalStreams: true,
-      keys: true,
-      settlesAny: true,
-      truncation: false,
-      listsStreams: true,
-    },
+    capabilities: ALL_CAPABILITIES,
     identity: () => Promise.resolve(connection.identity),
     append: (request, signal) => queue.append(request, busyTimeout, signal),
     read: (request) => streamPages(connection, request, busyTimeout),

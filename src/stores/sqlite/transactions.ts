@@ -1,5 +1,7 @@
 import { environment } from '../../base/environment.ts'
+import { transactionEnded } from '../../adapter/projection-target.ts'
 import { OutcomeUnknownError, StoreFailedError } from '../../base/errors.ts'
+import type { SqliteStatement } from './driver.ts'
 import type { Connection } from './connection.ts'
 import { faultOf, isTaken } from './errors.ts'
 
@@ -33,16 +35,19 @@ export function commitWorks(connection: Connection, works: readonly (() => unkno
   }
   const outcomes: WorkOutcome[] = []
   const started = environment.now()
+  let isCommitting = false
   try {
     for (const work of works) {
-      outcomes.push(works.length === 1 ? alone(connection, work) : within(connection, work))
+      outcomes.push(within(connection, work))
       if (environment.now() - started > MAX_WORK_MS) break
     }
-    if (outcomes.some(isCommitted)) sql.commit.run()
-    else connection.endTransaction()
+    if (outcomes.some(isCommitted)) {
+      isCommitting = true
+      sql.commit.run()
+    } else connection.endTransaction()
     return { kind: 'done', outcomes }
   } catch (error) {
-    const wasCommitting = connection.isInTransaction() && outcomes.some(isCommitted)
+    const wasCommitting = isCommitting && connection.isInTransaction()
     connection.endTransaction()
     if (!wasCommitting) return { kind: 'done', outcomes: [...outcomes.map(lost), { kind: 'threw', error }] }
     // A constraint that is checked at COMMIT was broken by one of the works.
@@ -55,14 +60,12 @@ export function commitWorks(connection: Connection, works: readonly (() => unkno
   }
 }
 
-/** Does a single work. @throws what it throws. */
-function alone(connection: Connection, work: () => unknown): WorkOutcome {
-  const value = work()
-  assertStands(connection)
-  return { kind: 'committed', value }
-}
-
-/** Does one of several works. @throws if the transaction is gone, with everything that was done in it. */
+/**
+ * Does a work in a savepoint, which undoes it alone, and which is gone if the work ended the transaction, also if it began
+ * another one.
+ *
+ * @throws if the transaction is gone, with everything that was done in it.
+ */
 function within(connection: Connection, work: () => unknown): WorkOutcome {
   const { savepoint, rollbackTo, releaseSavepoint } = connection.sql
   savepoint.run()
@@ -71,18 +74,21 @@ function within(connection: Connection, work: () => unknown): WorkOutcome {
     outcome = { kind: 'committed', value: work() }
   } catch (error) {
     if (!connection.isInTransaction()) throw error
-    rollbackTo.run()
+    inSavepoint(rollbackTo)
     outcome = { kind: 'threw', error }
   }
-  assertStands(connection)
-  releaseSavepoint.run()
+  if (!connection.isInTransaction()) throw transactionEnded()
+  inSavepoint(releaseSavepoint)
   return outcome
 }
 
-/** Fails if the work ended the transaction: what it wrote afterwards is committed already. */
-function assertStands(connection: Connection): void {
-  if (connection.isInTransaction()) return
-  throw new StoreFailedError('the handler ended the transaction: leave BEGIN, COMMIT and ROLLBACK to Mneme')
+/** @throws HandlerMisuse if there is no such savepoint any more. */
+function inSavepoint(statement: SqliteStatement): void {
+  try {
+    statement.run()
+  } catch (error) {
+    throw String((error as Partial<Error>).message).includes('no such savepoint') ? transactionEnded() : error
+  }
 }
 
 /** If the log could not be synced, a crash might bring the works back, so they are overwritten first. */

@@ -1,3 +1,4 @@
+import { ALL_CAPABILITIES } from '../../adapter/capabilities.ts'
 import { createStore } from '../../store/create-store.ts'
 import type { EventStore, StoreOptions } from '../../store/event-store.ts'
 import type { Capabilities, StoreAdapter } from '../../adapter/store-adapter.ts'
@@ -27,14 +28,6 @@ export interface ContractRealm {
 /** Changes an adapter before a store is made of it, to watch it or to make it fail. */
 export type Change = (adapter: StoreAdapter) => StoreAdapter
 
-const DEFAULT_CAPABILITIES: Capabilities = {
-  severalStreams: true,
-  keys: true,
-  settlesAny: true,
-  truncation: false,
-  listsStreams: true,
-}
-
 /** The data of one case, with the stores opened over it. All of them are closed at the end of the case. */
 export class Realm {
   /** The capabilities that the subject declares. */
@@ -45,7 +38,7 @@ export class Realm {
 
   constructor(realm: ContractRealm, { capabilities }: ContractSubject) {
     this.#realm = realm
-    this.capabilities = { ...DEFAULT_CAPABILITIES, ...capabilities }
+    this.capabilities = { ...ALL_CAPABILITIES, ...capabilities }
   }
 
   /** A store over a connection of its own. */

@@ -55,6 +55,21 @@ const whenThere = (end: (proxy: Proxy) => void): Mishap => ({
   },
 })
 
+function answeredLate(): Mishap {
+  let answer: () => void = () => undefined
+  return {
+    strike: (proxy) => {
+      proxy.answersAfter = new Promise((resolve) => (answer = resolve))
+    },
+    then: async (proxy, isThere, clock) => {
+      await until(isThere, 'it is there')
+      clock.jump(DEADLINE)
+      proxy.answersAfter = undefined
+      answer()
+    },
+  }
+}
+
 const mishaps: Readonly<Record<string, Mishap>> = {
   'the connection is cut before it reaches the server': {
     strike: (proxy) => void proxy.hold(),
@@ -65,16 +80,7 @@ const mishaps: Readonly<Record<string, Mishap>> = {
   },
   'the connection is cut before its answer comes': whenThere((proxy) => proxy.cut()),
   'the connection is reset before its answer comes': whenThere((proxy) => proxy.reset()),
-  'its answer comes after the deadline': {
-    strike: (proxy) => {
-      proxy.latency = 200
-    },
-    then: async (proxy, isThere, clock) => {
-      await until(isThere, 'it is there')
-      clock.jump(DEADLINE)
-      proxy.latency = 0
-    },
-  },
+  'its answer comes after the deadline': answeredLate(),
   'nothing comes through any more on its connection': {
     strike: (proxy) => {
       proxy.hold()

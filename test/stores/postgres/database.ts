@@ -67,9 +67,18 @@ export class TestDatabase {
     await until(async () => (await this.countWaiting()) === count, `${String(count)} wait for a lock`)
   }
 
-  async countWaiting(): Promise<number> {
+  countWaiting(): Promise<number> {
+    return this.#countLocks('NOT granted')
+  }
+
+  /** How many advisory locks are held or waited for. */
+  countLocks(): Promise<number> {
+    return this.#countLocks('true')
+  }
+
+  async #countLocks(condition: string): Promise<number> {
     const [row] = await this.query(
-      `SELECT count(*)::int AS n FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+      `SELECT count(*)::int AS n FROM pg_locks WHERE locktype = 'advisory' AND ${condition}
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
     )
     return row!.n as number

@@ -61,10 +61,7 @@ describe.skipIf(problem)('through a transaction pooler', () => {
     const ids = (await historyOf(stores[1]!)).map(({ id }) => id).slice(1)
     expect(ids.toSorted()).toEqual(told.toSorted())
     // Nothing is left in the sessions that others get next.
-    const [locks] = await database.query(
-      "SELECT count(*)::int AS n FROM pg_locks WHERE locktype = 'advisory'",
-    )
-    expect(locks).toEqual({ n: 0 })
+    expect(await database.countLocks()).toBe(0)
   })
 
   test('a pooler that is replaced while 64 callers append loses no acknowledged event and doubles none', async () => {

@@ -35,10 +35,7 @@ describe.skipIf(serverProblem ?? poolerProblem)('subscribers through a pooler', 
     }
     expect(await countListening(database)).toBe(0)
     // Nothing is left in the sessions that others get next.
-    await until(
-      async () => (await database.query('SELECT FROM pg_locks WHERE locktype = $$advisory$$')).length === 0,
-      'no lock is left',
-    )
+    await until(async () => (await database.countLocks()) === 0, 'no lock is left')
   })
 
   test('behind a pooler that keeps sessions one connection listens', async () => {
