@@ -288,7 +288,7 @@ class Run {
       const adapter = this.#store.connect(process)
       const store = createStore(this.#plan.planted?.adapter?.(adapter) ?? adapter)
       void this.#follow(disk, store)
-      if (this.#readSide) void this.#project(disk, store, this.#readSide)
+      if (this.#readSide) void this.#project(disk, store, process, this.#readSide)
       for (const task of disk.tasks) void this.#execute(disk, store, task, process)
     })
   }
@@ -334,7 +334,7 @@ class Run {
           call.outcome?.ok === true ? call.outcome.position : undefined,
         )
       }
-      if (this.#readSide) void this.#rebuild(disk, store)
+      if (this.#readSide) void this.#rebuild(disk, store, process)
       this.#tell(disk.name, () => `is told of command ${String(number)}: ${answerOf(call)}`)
       const isUnknown =
         isMnemeError(call.error) && (call.error.isRetryable || call.error.code === 'OUTCOME_UNKNOWN')
@@ -373,8 +373,12 @@ class Run {
   }
 
   /** Runs the projections in one process. */
-  async #project(disk: Disk, store: EventStore, { definitions, database }: ReadSide): Promise<void> {
-    const { process } = disk
+  async #project(
+    disk: Disk,
+    store: EventStore,
+    process: SimulatedProcess,
+    { definitions, database }: ReadSide,
+  ): Promise<void> {
     const connected: Target = database.connect(process)
     const target = (this.#plan.planted?.target?.(connected) ?? connected) as ProjectionTarget<unknown>
     const projections = definitions.map(
@@ -397,7 +401,7 @@ class Run {
   }
 
   /** Rebuilds a projection, if somebody does so now. */
-  async #rebuild({ name, process, projections }: Disk, store: EventStore): Promise<void> {
+  async #rebuild({ name, projections }: Disk, store: EventStore, process: SimulatedProcess): Promise<void> {
     const named = projections.filter(({ definition }) => definition.tables.length > 0)
     if (named.length === 0 || !this.#network.strikes('rebuild', process)) return
     const projection = this.#scheduler.draw.pick(named)

@@ -127,6 +127,12 @@ describe('a correct program', () => {
     expect(report.events).toBeGreaterThan(50)
   })
 
+  test('read models go on although processes crash while they start', async () => {
+    const crashing = { faults: { crash: 0.1 }, commands: 3, runs: 5, seed: 1 }
+    const report = await simulate({ ...bank, projections: [balances], ...crashing })
+    expect(report.faults.crash).toBeGreaterThan(20)
+  })
+
   test('every fault strikes', async () => {
     const often = Object.fromEntries(FAULT_NAMES.map((name) => [name, 0.05]))
     const { faults } = await simulate({ ...bank, projections: [balances], faults: often, runs: 8, seed: 2 })
