@@ -45,7 +45,8 @@ export class Worker {
       ...task,
       failed: (failure, outcome) => {
         this.#reported = JSON.stringify(failure)
-        failures.publish(() => ({ projection: definition.name, failure, outcome }))
+        const { name, kind } = definition
+        failures.publish(() => ({ projection: name, kind, failure, outcome }))
         failed(failure, outcome)
       },
       moved: (build) => {
