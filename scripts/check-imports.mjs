@@ -47,7 +47,7 @@ const layers = {
   },
   // What a program can import, and the tools that know nothing of events.
   http: { imports: [face, base], node: false, lazy: [] },
-  opentelemetry: { imports: [face, base, model, 'projections'], node: true, lazy: [] },
+  opentelemetry: { imports: [face, base, model, 'projections', 'reactions'], node: true, lazy: [] },
   [face]: { imports: [base, model, adapter, store, 'execution'], node: false, lazy: [] },
 }
 

@@ -29,7 +29,7 @@ export function runningHandle(): RunningHandle | undefined {
  * Runs a `handle`.
  *
  * An `AsyncLocalStorage` costs Node 20 some time for each promise of the whole process, so it is used only from the first
- * `handle` that returns a promise. Until then, and in the synchronous part of each `handle`, a variable is enough.
+ * `handle` that is async or returns a promise. Until then, and in the synchronous part of each `handle`, a variable is enough.
  */
 export function runHandle(handle: RunningHandle, call: () => unknown): unknown {
   const before = current

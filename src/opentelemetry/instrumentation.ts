@@ -15,6 +15,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { environment } from '../base/environment.ts'
 import type { AppendMessage, CallMessage, ExecuteMessage } from '../index.ts'
 import type { ProjectionBatchMessage, ProjectionFailedMessage } from '../projections/index.ts'
+import type { ReactionTimersMessage } from '../reactions/index.ts'
 import { attributes, categoriesOf, errorType, fail } from './attributes.ts'
 import { LabelCache } from './labels.ts'
 import { linksToStored, traceparentOf } from './links.ts'
@@ -99,6 +100,14 @@ class Instrumentation implements MnemeInstrumentation {
     },
     'tracing:mneme.projection.batch:asyncEnd': (message: ProjectionBatchMessage) => {
       this.#batchEnds(message)
+    },
+    'tracing:mneme.reaction.timers:start': (message: ReactionTimersMessage) => {
+      const { reaction, timers } = message
+      const attributes = { 'mneme.projection': reaction, 'mneme.timers': timers.length }
+      this.#begin(message, `fire ${reaction}`, { kind: SpanKind.CONSUMER, root: true, attributes }, '')
+    },
+    'tracing:mneme.reaction.timers:asyncEnd': (message: ReactionTimersMessage) => {
+      this.#timersEnd(message)
     },
     'mneme.projection.failed': ({ projection, outcome, failure }: ProjectionFailedMessage) => {
       const type = failure.code ?? failure.name
@@ -247,7 +256,7 @@ class Instrumentation implements MnemeInstrumentation {
   }
 
   #batchStarts(message: ProjectionBatchMessage): void {
-    const { projection, version, build, events } = message
+    const { projection, kind, version, build, events } = message
     // Only the checkpoint moves.
     if (events.length === 0) return
     const options = {
@@ -257,7 +266,7 @@ class Instrumentation implements MnemeInstrumentation {
       links: linksToStored(events),
       attributes: { 'mneme.projection': projection, 'mneme.version': version, 'mneme.build': build },
     }
-    this.#begin(message, `project ${projection}`, options, '')
+    this.#begin(message, `${VERBS[kind]} ${projection}`, options, '')
   }
 
   #batchEnds(message: ProjectionBatchMessage): void {
@@ -277,6 +286,15 @@ class Instrumentation implements MnemeInstrumentation {
       if (outcome === 'failed') fail(span, thrown)
     }
     span.end()
+  }
+
+  #timersEnd(message: ReactionTimersMessage): void {
+    const started = this.#startedOf(message)
+    if (!started) return
+    const { outcome = 'failed', thrown } = message
+    started.span.setAttributes({ 'mneme.outcome': outcome })
+    if (outcome === 'failed') fail(started.span, thrown)
+    started.span.end()
   }
 
   /** Starts the span of a call, which is the active one in the call. */
@@ -337,3 +355,6 @@ function namesOf(streams: readonly string[]): string {
 function secondsSince({ at }: Started): number {
   return (environment.now() - at) / 1_000
 }
+
+/** What is done with the events of a batch. */
+const VERBS = { projection: 'project', reaction: 'react', relay: 'relay' }

@@ -1,5 +1,5 @@
 import { type Attributes, metrics, type MeterProvider } from '@opentelemetry/api'
-import type { ProjectionStatus, RunningProjections } from '../projections/index.ts'
+import type { ProjectionStatus } from '../projections/index.ts'
 import { VERSION } from './version.ts'
 
 /** Options of `observeProjections`. */
@@ -10,8 +10,11 @@ export interface ObserveProjectionsOptions {
   readonly attributes?: Attributes | undefined
 }
 
+/** The part of a status that is measured. */
+export type ObservedStatus = Pick<ProjectionStatus, 'name' | 'state' | 'lag' | 'parked'>
+
 /**
- * Measures where projections stand, each time metrics are collected: the lag in events and in seconds, whether they are
+ * Measures where projections stand, or reactions and relays, each time metrics are collected: the lag in events and in seconds, whether they are
  * blocked, and how many events are parked. To count the lag, the remaining events are read, up to 10,000.
  *
  * @returns a function that ends it. Call it before the projections are stopped.
@@ -24,7 +27,7 @@ export interface ObserveProjectionsOptions {
  * ```
  */
 export function observeProjections(
-  running: Pick<RunningProjections, 'status'>,
+  running: { status(): Promise<readonly ObservedStatus[]> },
   { meterProvider = metrics.getMeterProvider(), attributes = {} }: ObserveProjectionsOptions = {},
 ): () => void {
   const meter = meterProvider.getMeter('mneme', VERSION)
@@ -36,7 +39,7 @@ export function observeProjections(
   const parked = gauge('mneme.projection.parked', '{event}', 'Events that were set aside')
   const instruments = [events, seconds, blocked, parked]
   const observe: Parameters<typeof meter.addBatchObservableCallback>[0] = async (result) => {
-    let statuses: readonly ProjectionStatus[]
+    let statuses: readonly ObservedStatus[]
     try {
       statuses = await running.status()
     } catch {

@@ -201,6 +201,14 @@ export function* takeLease(build: Build, owner: string, lease: number): TargetSt
   return rows.length > 0
 }
 
+/** Takes the lease of the live build from its worker, for a while. */
+export function* holdBackLive(name: string, owner: string, milliseconds: number): TargetSteps<void> {
+  yield* ask(
+    "UPDATE PROJECTIONS SET owner = $1, lease_until = NOW + $2, lease_ms = $2 WHERE name = $3 AND role = 'live'",
+    ...[owner, milliseconds, name],
+  )
+}
+
 /** Gives a lease back. */
 export function* giveLease(build: Build, owner: string): TargetSteps<void> {
   yield* ask(

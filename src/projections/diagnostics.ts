@@ -2,11 +2,13 @@ import { type CallMessage, WatchedCalls, WatchedEvents } from '../base/diagnosti
 import type { Position } from '../base/revision.ts'
 import type { StoredEvent } from '../adapter/store-adapter.ts'
 import { HandlerFailure, LostRace } from './batch.ts'
-import type { Build, Failure } from './builds.ts'
+import type { Build, Failure, FollowerKind } from './builds.ts'
 
-/** The message of `tracing:mneme.projection.batch:*`: events that are handled in one transaction. */
+/** The message of `tracing:mneme.projection.batch:*`: events that are handled together, also by a reaction or a relay. */
 export interface ProjectionBatchMessage extends CallMessage {
+  /** Its name; also that of a reaction or a relay. */
   readonly projection: string
+  readonly kind: FollowerKind
   /** The version of its read model. */
   readonly version: number
   /** `'building'`: a rebuild beside the live read model. */
@@ -25,7 +27,9 @@ export interface ProjectionBatchMessage extends CallMessage {
 
 /** The message of `mneme.projection.failed`: a projection's handler, its target or its store failed. */
 export interface ProjectionFailedMessage {
+  /** Its name; also that of a reaction or a relay. */
   readonly projection: string
+  readonly kind: FollowerKind
   readonly failure: Failure
   readonly outcome: FailureOutcome
 }
@@ -41,13 +45,13 @@ export const failures = new WatchedEvents<ProjectionFailedMessage>('mneme.projec
 
 /** Handles a batch, watched if anything watches. */
 export function watchBatch(
-  { name, version, role, applied }: Build,
+  { kind, name, version, role, applied }: Build,
   events: readonly StoredEvent[],
   apply: () => Promise<Build>,
 ): Promise<Build> {
   if (!batches.isWatched) return apply()
   const build = role === 'building' ? 'building' : 'live'
-  const message: ProjectionBatchMessage = { projection: name, version, build, events }
+  const message: ProjectionBatchMessage = { projection: name, kind, version, build, events }
   return batches.trace(message, apply, {
     returned(_, moved) {
       message.outcome = 'ok'

@@ -7,7 +7,7 @@ export type {
   TargetStep,
   TargetSteps,
 } from '../adapter/projection-target.ts'
-export type { FailedEvent, Failure, FailureCause } from './builds.ts'
+export type { FailedEvent, Failure, FailureCause, FollowerKind } from './builds.ts'
 export type { FailureOutcome, ProjectionBatchMessage, ProjectionFailedMessage } from './diagnostics.ts'
 export type { NewVersionPolicy, ProjectionContext, ProjectionDefinition } from './define.ts'
 export type { ParkedEvent, Retried } from './parked.ts'

@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from '../base/errors.ts'
 import { ask, type ProjectionTarget, type TargetSteps } from '../adapter/projection-target.ts'
 import type { Position } from '../base/revision.ts'
-import { type Build, type Failure, findBuilds } from './builds.ts'
+import { type Build, type Failure, findBuilds, type FollowerKind } from './builds.ts'
 import { countParked } from './parked.ts'
 import { prepareTarget, versionOf } from './schema.ts'
 import { stateOf, type ProjectionStatus } from './status.ts'
@@ -9,7 +9,7 @@ import { stateOf, type ProjectionStatus } from './status.ts'
 /** A projection as a database holds it, whether or not this program defines it. */
 export interface StoredProjection extends StoredBuild {
   readonly name: string
-  readonly kind: 'projection' | 'reaction' | 'relay'
+  readonly kind: FollowerKind
   /** How many events were set aside. */
   readonly parked: number
   /** The build that will replace it, if one is under way. */

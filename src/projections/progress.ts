@@ -8,7 +8,7 @@ import {
 } from '../base/errors.ts'
 import type { Position } from '../base/revision.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
-import { findBuilds } from './builds.ts'
+import { findBuilds, type FollowerKind } from './builds.ts'
 import type { Followed } from './handling.ts'
 import { prepareTarget } from './schema.ts'
 
@@ -33,6 +33,10 @@ export class Progress {
 
   get name(): string {
     return this.#followed.name
+  }
+
+  get kind(): FollowerKind {
+    return this.#followed.kind
   }
 
   /** Wakes `reach`: a worker of this process has moved the checkpoint. */

@@ -1,3 +1,4 @@
+import { environment } from '../base/environment.ts'
 import { isMnemeError, ProjectionVersionError, StoreFailedError, UnsupportedError } from '../base/errors.ts'
 import {
   ask,
@@ -14,6 +15,7 @@ import {
   beginBuild,
   type Build,
   findBuilds,
+  holdBackLive,
   ofKind,
   promote,
   restart,
@@ -101,12 +103,19 @@ export async function finishBeside(
   { generation, ...task }: RebuildTask,
 ): Promise<void> {
   const { name, version, target } = definition
+  const owner = environment.uuid()
   const worker = new Worker({
     ...task,
     definition,
     handle: (holder) => projecting(definition, holder),
     choose: ({ building }) => (building?.generation === generation ? building : undefined),
-    caughtUp: async (build) => !(await replaceLive(definition, build, task.lease)),
+    caughtUp: async (build) => {
+      if (await replaceLive(definition, build, task.lease)) return false
+      // Beside a busy writer the live build may always be a little ahead: its worker rests until this one has caught up.
+      await target.transaction(() => holdBackLive(name, owner, HOLD_BACK_MS), task.lease)
+      NextLook.isChanged(name)
+      return true
+    },
   })
   await worker.run()
   if (task.signal.aborted) return
@@ -200,6 +209,9 @@ function isOfDependents(error: unknown): boolean {
 }
 
 const SQLITE_FOREIGN_KEY = 787
+
+/** How long the worker of the live build rests, so that the new one can replace it; readers see no later events meanwhile. */
+const HOLD_BACK_MS = 2_000
 
 /** The live build has handled events that this one has not. */
 class Behind extends Error {}

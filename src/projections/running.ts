@@ -106,7 +106,8 @@ export class Running {
     } catch (error) {
       this.#ended.get(each)!.abort(error)
       const failure = failureOf(error, 1)
-      failures.publish(() => ({ projection: progress.name, failure, outcome: 'ended' }))
+      const { name, kind } = progress
+      failures.publish(() => ({ projection: name, kind, failure, outcome: 'ended' }))
       failed(failure)
     } finally {
       // The end of the work, or another process, decides how long `caughtUp` waits.

@@ -56,7 +56,9 @@ const STEPS: readonly (readonly string[])[] = [
       failure TEXT,
       PRIMARY KEY (name, timer, event_id)
     )`,
-    'CREATE INDEX mneme_timers_by_due ON TIMERS (name, state, due, timer)',
+    // The state first: SQLite would also find a timer of a given name by an index that begins with the reaction's name.
+    'CREATE INDEX mneme_timers_by_due ON TIMERS (state, name, due, timer)',
+    'CREATE INDEX mneme_parked_by_sequence ON PARKED (name, generation, sequence, position)',
   ],
 ]
 

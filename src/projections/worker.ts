@@ -45,7 +45,8 @@ export class Worker {
       ...task,
       failed: (failure, outcome) => {
         this.#reported = JSON.stringify(failure)
-        failures.publish(() => ({ projection: definition.name, failure, outcome }))
+        const { name, kind } = definition
+        failures.publish(() => ({ projection: name, kind, failure, outcome }))
         failed(failure, outcome)
       },
       moved: (build) => {
@@ -191,7 +192,7 @@ export class Worker {
     } while (!signal.aborted)
   }
 
-  /** Ends the work on a build that was reset or replaced, although no event comes at which that would be noticed. */
+  /** Ends the work on a build that was reset or replaced, or whose lease another worker has, whether events come or not. */
   async #watch(build: Build, ending: AbortController): Promise<void> {
     const { definition, choose } = this.#task
     const { clock, name, target } = definition
@@ -199,15 +200,15 @@ export class Worker {
     let next = new NextLook(name, 'holder', signal)
     do {
       await pause(clock, LOOK_MS, next.signal)
-      const isWoken = next.signal.aborted
       next.end()
       // Before it looks: a change that comes just afterwards ends the pause.
       next = new NextLook(name, 'holder', signal)
-      // A batch that was committed meanwhile has shown that the build stands.
-      if (signal.aborted || (!isWoken && clock.now() - this.#renewedAt < LOOK_MS)) continue
+      if (signal.aborted) continue
       try {
         const found = choose(await target.read(() => findBuilds(name)))
-        if (found?.generation !== build.generation || found.version !== build.version) ending.abort()
+        const isTaken = found?.owner !== this.#holder.owner && (found?.leaseLeft ?? 0) > 0
+        const isSame = found?.generation === build.generation && found.version === build.version
+        if (isTaken || !isSame) ending.abort()
       } catch {
         // If the target is down, the work fails by itself.
       }

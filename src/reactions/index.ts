@@ -1,5 +1,6 @@
 export { after, at, cancelTimer } from './effects.ts'
 export type { CancelTimer, Delay, Effect, Effects, ReactionCall, SetTimer } from './effects.ts'
+export type { FiringTimer, ReactionTimersMessage } from './diagnostics.ts'
 export { defineReaction } from './reaction.ts'
 export type {
   CallableCommand,

@@ -20,6 +20,7 @@ import {
   type Note,
   type Parking,
 } from '../projections/handling.ts'
+import { watchTimers } from './diagnostics.ts'
 import { Nudge } from './nudge.ts'
 import {
   askedSequence,
@@ -383,13 +384,14 @@ export class Reacting implements Handling, Agenda {
 
   /** Fires the timers for which that was decided, in the order of their due time. */
   async #fireMarked(build: Build, note: Note): Promise<Build> {
-    const { target, signal } = this.#held
+    const { target, signal, spec } = this.#held
+    const { name } = spec
     let at = build
     while (!signal.aborted) {
       const from = at
       const timers = await target.read(() => findFiring(from, TIMERS_PER_PAGE))
       if (timers.length === 0) return at
-      at = await this.#fire(at, timers, note)
+      at = await watchTimers(name, timers, () => this.#fire(from, timers, note))
     }
     return at
   }

@@ -57,6 +57,37 @@ describe.each(places)('a rebuild, with $name', ({ open, problem }) => {
       await second.stop()
     })
 
+    test('a rebuild replaces a live read model that is ahead whenever it looks', async () => {
+      const { store, target, another } = await open()
+      const other = await another()
+      await deposit(store, 20)
+      const running = await runProjections(store, [balances(target)])
+      await running.caughtUp()
+      const live = async () => {
+        const [row] = await sql(
+          target,
+          "SELECT owner, position, version FROM PROJECTIONS WHERE role = 'live'",
+        )
+        return row as { owner: string | null; position: string; version: unknown }
+      }
+      const { owner } = await live()
+      let transactions = 0
+      // Before each transaction of the rebuild, the live one handles another event, as long as it works.
+      const before = async () => {
+        if (++transactions > 60) throw new Error('it chases the live one')
+        await deposit(store, 1)
+        const head = (await store.logHead())!
+        await until(async () => {
+          const now = await live()
+          return now.owner !== owner || now.position >= head
+        }, 'the live one is ahead, or rests')
+      }
+      const next = balances(faultyTarget(other.target, { before }), { version: 2 })
+      await next.rebuild(other.store)
+      expect(Number((await live()).version)).toBe(2)
+      await running.stop()
+    })
+
     test('a rebuild ends if the projection does not handle the last events', async () => {
       const { store, target, ...place } = await open()
       await deposit(store, 5)

@@ -1,4 +1,5 @@
 import { runReactions } from 'mneme/reactions'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { expect, test } from 'vitest'
 import { until } from '../projections/rig.ts'
 import { onTime, openPlace, typesOf, Wall } from './rig.ts'
@@ -54,4 +55,26 @@ test('a timer that was cancelled does not fire', async () => {
   await until(async () => (await typesOf(store, 'Order-2')).length === 2, 'the other timer fires')
   expect(await typesOf(store, 'Order-1')).toEqual(['Placed', 'Paid', 'Shipped'])
   await until(async () => (await fulfilment.in(state).timers()).length === 0, 'the timer is removed')
+})
+
+test('batches and timers are published on channels', async () => {
+  const { store, state } = openPlace()
+  const messages: object[] = []
+  const told = (message: unknown) => {
+    const { handled } = message as { readonly handled?: number }
+    if (handled !== 0) messages.push({ ...(message as object) })
+  }
+  const channels = ['tracing:mneme.projection.batch:asyncEnd', 'tracing:mneme.reaction.timers:asyncEnd']
+  for (const channel of channels) subscribe(channel, told)
+  const wall = new Wall()
+  await store.append({ stream: Order('1'), events: [Placed({ item: 'book' })] })
+  await using running = await runReactions(store, [onTime(fulfilment, { wall })], { state })
+  await running.caughtUp()
+  wall.forward(31 * minutes)
+  await until(() => messages.length > 1, 'the timer fires')
+  for (const channel of channels) unsubscribe(channel, told)
+  expect(messages).toMatchObject([
+    { projection: 'fulfilment', kind: 'reaction', outcome: 'ok', handled: 1 },
+    { reaction: 'fulfilment', outcome: 'ok', timers: [{ timer: 'unpaid:Order-1' }] },
+  ])
 })

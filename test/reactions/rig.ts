@@ -32,16 +32,25 @@ export function openPlace(): {
   return { ...another(), another }
 }
 
-/** The time that timers are due by, moved by hand. */
+/** The time of day of a computer, which a test sets ahead or back. */
 export class Wall {
-  now: number
+  #ahead: number
 
-  constructor(now = Date.now()) {
-    this.now = now
+  /** @param ahead milliseconds, of the computer that runs the test. */
+  constructor(ahead = 0) {
+    this.#ahead = ahead
+  }
+
+  get ahead(): number {
+    return this.#ahead
+  }
+
+  get now(): number {
+    return Date.now() + this.#ahead
   }
 
   forward(milliseconds: number): void {
-    this.now += milliseconds
+    this.#ahead += milliseconds
   }
 }
 

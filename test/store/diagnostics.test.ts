@@ -63,6 +63,7 @@ test('the names of the channels are those that the documentation lists, and stay
     'tracing:mneme.append:*',
     'tracing:mneme.read:*',
     'tracing:mneme.projection.batch:*',
+    'tracing:mneme.reaction.timers:*',
     'mneme.conflict',
     'mneme.subscription.page',
     'mneme.subscription.interrupted',
