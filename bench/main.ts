@@ -5,6 +5,7 @@ import { memoryFigures } from './memory.ts'
 import { observabilityFigures } from './observability.ts'
 import { postgresFigures } from './postgres.ts'
 import { projectionFigures } from './projections.ts'
+import { reactionFigures } from './reactions.ts'
 import { sharedPoolFigures } from './shared-pool.ts'
 import { sqliteFigures } from './sqlite.ts'
 import { subscriptionFigures } from './subscriptions.ts'
@@ -21,6 +22,7 @@ const groups: Readonly<Record<string, () => AsyncIterable<Figure> | Iterable<Fig
   kurrentdb: kurrentdbFigures,
   subscriptions: subscriptionFigures,
   projections: projectionFigures,
+  reactions: reactionFigures,
   tenants: tenantFigures,
 }
 

@@ -1,8 +1,8 @@
 import { builtinModule } from './builtin-module.ts'
 
 /** SHA-256 of a text. */
-export function sha256(text: string): string {
-  return crypto().createHash('sha256').update(text).digest('base64url')
+export function sha256(text: string, encoding: 'hex' | 'base64url'): string {
+  return crypto().createHash('sha256').update(text).digest(encoding)
 }
 
 /** HMAC-SHA-256 of a text. Hexadecimal, because names of streams must not differ only in case. */

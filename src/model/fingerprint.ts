@@ -8,7 +8,7 @@ import { isStream } from './stream.ts'
  * key, so that the same key with another input is an error; the input itself is not kept.
  */
 export function fingerprint(value: unknown): string {
-  return sha256(canonical(value, []))
+  return sha256(canonical(value, []), 'base64url')
 }
 
 function canonical(value: unknown, parents: readonly object[]): string {

@@ -1,5 +1,6 @@
 import { checkOptions, checkWhole } from '../base/arguments.ts'
 import { InvalidArgumentError } from '../base/errors.ts'
+import { checkFunction } from '../base/functions.ts'
 import { type RetryOptions, retryPolicy } from '../base/retry.ts'
 import { systemClock } from '../base/clock.ts'
 import { environment } from '../base/environment.ts'
@@ -236,9 +237,7 @@ export function checkCommon(
   if (typeof (startAt as unknown) !== 'string' || startAt === '') {
     throw new InvalidArgumentError('startAt', "'start', 'end' or a position: choose where it begins")
   }
-  if (typeof (sequence as unknown) !== 'function') {
-    throw new InvalidArgumentError('sequence', 'a function that returns a string')
-  }
+  checkFunction(sequence, 'sequence', 'a function that returns a string')
   if (!['block', 'park'].includes(onError)) throw new InvalidArgumentError('onError', "'block' or 'park'")
   return {
     name,
@@ -272,7 +271,7 @@ function typesOf(sources: readonly Source[]): string[] {
 function checkFunctions(given: unknown, argument: string): ReadonlyMap<string, (...args: never) => unknown> {
   const entries = Object.entries(Object(given ?? {}) as Record<string, unknown>)
   for (const [key, value] of entries) {
-    if (typeof value !== 'function') throw new InvalidArgumentError(`${argument}['${key}']`, 'a function')
+    checkFunction(value, `${argument}['${key}']`)
   }
   return new Map(entries as [string, (...args: never) => unknown][])
 }

@@ -1,5 +1,5 @@
 import { checkOptions, checkTimer } from '../base/arguments.ts'
-import { InvalidArgumentError } from '../base/errors.ts'
+import { checkFunction } from '../base/functions.ts'
 import { type RetryOptions, retryPolicy } from '../base/retry.ts'
 import type { ProjectionTarget } from '../adapter/projection-target.ts'
 import type { EventsFrom, Source } from '../projections/sources.ts'
@@ -103,7 +103,7 @@ const KNOWN_OPTIONS = [
 function checkRelay(given: RelayDefinition<readonly Source[]>): RelaySpec {
   checkOptions(given, 'relay', KNOWN_OPTIONS)
   const { send, batchSize = 100, sendTimeout = 30_000 } = given
-  if (typeof (send as unknown) !== 'function') throw new InvalidArgumentError('send', 'a function')
+  checkFunction(send, 'send')
   return {
     kind: 'relay',
     ...checkCommon(given as never, undefined),

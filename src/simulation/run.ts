@@ -4,22 +4,16 @@ import type { Boundary, Command } from '../model/command.ts'
 import type { AnyStream } from '../model/stream.ts'
 import { tryExecute } from '../execution/execute.ts'
 import { createStore } from '../store/create-store.ts'
-import type { ProjectionTarget, TargetRow, TargetValue } from '../adapter/projection-target.ts'
-import type { Position } from '../base/revision.ts'
-import type { Definition } from '../projections/define.ts'
-import { DefinedProjection } from '../projections/projection.ts'
-import { runProjections, type RunningProjections } from '../projections/run.ts'
+import type { TargetRow, TargetValue } from '../adapter/projection-target.ts'
 import type { Checkpoint, EventStore, Subscription } from '../store/event-store.ts'
-import type { SqliteDatabase } from '../stores/sqlite/driver.ts'
 import { type CallRecord, CALL, checkCalls, type Problem } from './check.ts'
 import { CommandClock, type SimulatedClock } from './clock.ts'
-import { SimulatedDatabase } from './database.ts'
 import { Contexts } from './contexts.ts'
 import { Draw } from './draw.ts'
 import type { FaultName, Faults } from './faults.ts'
 import { History } from './history.ts'
 import { Network } from './network.ts'
-import { ReadModels } from './read-models.ts'
+import { type PlannedReadModels, type Reader, ReadSide, type Target } from './read-side.ts'
 import { Scheduler, SimulatedProcess } from './scheduler.ts'
 import { SimulatedStore } from './store.ts'
 
@@ -81,14 +75,6 @@ export interface Planted {
   readonly outcome?: (outcome: AnyOutcome) => AnyOutcome
 }
 
-/** The projections of a run. */
-interface PlannedReadModels {
-  readonly definitions: readonly Definition[]
-  /** Opens an empty database. */
-  readonly open: () => SqliteDatabase
-}
-
-type Target = ProjectionTarget<SqliteDatabase>
 type AnyOutcome = NonNullable<CallRecord['outcome']>
 
 /** The outcome of a run. */
@@ -145,16 +131,7 @@ interface Disk {
   subscription: Subscription | undefined
   process: SimulatedProcess
   starts: number
-  running: RunningProjections | undefined
-  projections: readonly DefinedProjection[]
-}
-
-/** The read models of a run, and what compares them with the log. */
-interface ReadSide {
-  readonly definitions: readonly Definition[]
-  readonly database: SimulatedDatabase
-  readonly models: ReadModels
-  readonly close: () => void
+  reader: Reader | undefined
 }
 
 class Run {
@@ -198,7 +175,20 @@ class Run {
     })
     this.#history = new History(this.log)
     const tasks = this.#tasks()
-    if (plan.readModels) this.#readSide = this.#makeReadSide(plan.readModels)
+    this.#readSide =
+      plan.readModels &&
+      new ReadSide({
+        ...{ planned: plan.readModels, network: this.#network, log: this.log, plant: plan.planted?.target },
+        told: (process, what) => {
+          this.#tell(process.name, what)
+        },
+        found: ({ kind, message }) => {
+          this.#fail(kind, message)
+        },
+        committed: () => {
+          this.#check('always', plan.always)
+        },
+      })
     for (let i = 0; i < plan.processes; i++) {
       const name = `process ${String(i + 1)}`
       const process = new SimulatedProcess(name, this.#scheduler)
@@ -211,8 +201,7 @@ class Run {
         subscription: undefined,
         process,
         starts: 0,
-        running: undefined,
-        projections: [],
+        reader: undefined,
       })
     }
     this.#calm = () => {
@@ -230,23 +219,6 @@ class Run {
   close(): void {
     this.#contexts.close()
     this.#readSide?.close()
-  }
-
-  #makeReadSide({ definitions, open }: PlannedReadModels): ReadSide {
-    const file = open()
-    const database = new SimulatedDatabase(file, this.#network, (process) => {
-      const problem = models.check((what) => {
-        this.#tell(process.name, what)
-      })
-      if (problem) this.#fail(problem.kind, problem.message)
-      this.#check('always', this.#plan.always)
-    })
-    const models = new ReadModels(definitions, { database, open, log: this.log })
-    const close = () => {
-      models.close()
-      file.close()
-    }
-    return { definitions, database, models, close }
   }
 
   /** Runs to the end. @returns what went wrong. */
@@ -288,7 +260,7 @@ class Run {
       const adapter = this.#store.connect(process)
       const store = createStore(this.#plan.planted?.adapter?.(adapter) ?? adapter)
       void this.#follow(disk, store)
-      if (this.#readSide) void this.#project(disk, store, process, this.#readSide)
+      void this.#project(disk, process, store)
       for (const task of disk.tasks) void this.#execute(disk, store, task, process)
     })
   }
@@ -327,14 +299,11 @@ class Run {
       call.to = this.log.length
       const told = call.outcome?.ok === true ? (call.outcome.events as readonly { id: string }[]) : []
       if (this.#scheduler.draw.happens(0.2)) void this.#waitCaughtUp(disk, told.at(-1)?.id)
-      if (this.#readSide && this.#scheduler.draw.happens(0.2)) {
-        void this.#waitProjected(
-          disk,
-          this.#readSide,
-          call.outcome?.ok === true ? call.outcome.position : undefined,
-        )
+      if (this.#readSide && disk.reader) {
+        const position = call.outcome?.ok === true ? call.outcome.position : undefined
+        if (this.#scheduler.draw.happens(0.2)) void this.#readSide.waitCaughtUp(disk.reader, position)
+        void this.#readSide.rebuild(disk.reader)
       }
-      if (this.#readSide) void this.#rebuild(disk, store, process)
       this.#tell(disk.name, () => `is told of command ${String(number)}: ${answerOf(call)}`)
       const isUnknown =
         isMnemeError(call.error) && (call.error.isRetryable || call.error.code === 'OUTCOME_UNKNOWN')
@@ -372,71 +341,9 @@ class Run {
     }
   }
 
-  /** Runs the projections in one process. */
-  async #project(
-    disk: Disk,
-    store: EventStore,
-    process: SimulatedProcess,
-    { definitions, database }: ReadSide,
-  ): Promise<void> {
-    const connected: Target = database.connect(process)
-    const target = (this.#plan.planted?.target?.(connected) ?? connected) as ProjectionTarget<unknown>
-    const projections = definitions.map(
-      (definition) => new DefinedProjection({ ...definition, target, clock: process }),
-    )
-    for (;;) {
-      try {
-        const running = await runProjections(store, projections, { lease: LEASE_MS })
-        Object.assign(disk, { running, projections })
-        return
-      } catch (error) {
-        // As a program that ends and is started again.
-        if (!isMnemeError(error) || !(error.isRetryable || error.code === 'OUTCOME_UNKNOWN')) {
-          this.#fail('blocked', `the projections of ${disk.name} do not start: ${String(error)}`)
-          return
-        }
-      }
-      await this.#pause(process, 50)
-    }
-  }
-
-  /** Rebuilds a projection, if somebody does so now. */
-  async #rebuild({ name, projections }: Disk, store: EventStore, process: SimulatedProcess): Promise<void> {
-    const named = projections.filter(({ definition }) => definition.tables.length > 0)
-    if (named.length === 0 || !this.#network.strikes('rebuild', process)) return
-    const projection = this.#scheduler.draw.pick(named)
-    try {
-      await projection.rebuild(store)
-      this.#tell(name, `has rebuilt ${projection.name}`)
-    } catch (error) {
-      // It is given up, as by somebody who looks again later.
-      if (isMnemeError(error) && (error.isRetryable || error.code === 'OUTCOME_UNKNOWN')) return
-      this.#fail('rebuild', `the rebuild of '${projection.name}' in ${name} failed: ${String(error)}`)
-    }
-  }
-
-  /** A caller who was told of a position finds it in the read models, once they have caught up. */
-  async #waitProjected(
-    { name, running, projections }: Disk,
-    { models }: ReadSide,
-    position: Position | undefined,
-  ): Promise<void> {
-    const { draw } = this.#scheduler
-    const isOfOne = position !== undefined && draw.happens(0.5)
-    const length = isOfOne ? this.log.findIndex((event) => event.position === position) + 1 : this.log.length
-    try {
-      if (isOfOne) await Promise.all(projections.map((projection) => projection.caughtUpTo(position)))
-      else await running?.caughtUp()
-    } catch {
-      return // it takes longer, or is blocked, which is reported where it is found
-    }
-    if (projections.length === 0) return
-    const behind = models.behind(length)
-    if (behind === undefined) return
-    this.#fail(
-      'caught up',
-      `${name} was told that ${behind} has caught up, but it lacks one of ${String(length)} events`,
-    )
+  async #project(disk: Disk, process: SimulatedProcess, store: EventStore): Promise<void> {
+    disk.reader = undefined
+    disk.reader = await this.#readSide?.run(process, store)
   }
 
   /** A caller who was told of an event and then waits for `caughtUp()` finds that the subscriber was given it. */
@@ -464,7 +371,7 @@ class Run {
       for (const { process } of this.#disks) process.pausedUntil = 0
     }
     const isSeen = this.#disks.every(({ seen }) => seen.length >= this.log.length)
-    return isSeen && this.#readSide?.models.behind(this.log.length) === undefined
+    return isSeen && this.#readSide?.behind(this.log.length) === undefined
   }
 
   #checkSeen(): Problem | undefined {
@@ -479,7 +386,7 @@ class Run {
     const behind = this.#disks.filter(({ seen }) => seen.length < this.log.length).map(({ name }) => name)
     if (behind.length > 0)
       return { kind: 'subscription', message: `${behind.join(', ')} did not get every event` }
-    const projection = String(this.#readSide?.models.behind(this.log.length))
+    const projection = String(this.#readSide?.behind(this.log.length))
     return { kind: 'read model', message: `projection '${projection}' does not handle every event` }
   }
 
@@ -552,8 +459,6 @@ function answerOf({ outcome, error }: CallRecord): string {
 const MAX_STARTS = 20
 /** In how many of the runs the asynchronous contexts of callers are checked: on older runtimes they slow all promises down. */
 const CONTEXTS_CHECKED = 0.02
-/** The lease of the projections' workers: shorter than the longest pause. */
-const LEASE_MS = 1_000
 /** Commands begin within so many milliseconds. */
 const START_MS = 100
 /** Milliseconds of virtual time after which all commands must have ended. */

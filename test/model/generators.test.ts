@@ -1,5 +1,6 @@
 import { aggregateFromClass, defineAggregate, defineCommand, event, execute, type EventStore } from 'mneme'
 import { memoryStore } from 'mneme/memory'
+import { defineReaction, defineRelay } from 'mneme/reactions'
 import { expect, test } from 'vitest'
 import { BankAccount, Deposited } from '../support/bank.ts'
 
@@ -35,6 +36,37 @@ test.each([never, later])(
     for (const [argument, define] of Object.entries(definitions)) {
       expect(define, argument).toThrow(`${argument} ${runsNothing}`)
     }
+  },
+)
+
+test.each([never, later])(
+  'generators are refused in the definition of a reaction and of a relay',
+  (generator) => {
+    const deposit = defineCommand({
+      name: 'deposit',
+      reads: () => BankAccount('a'),
+      handle: () => Deposited({ amount: 1 }),
+    })
+    const common = { name: 'one', from: [BankAccount], startAt: 'start' } as const
+    const reaction = {
+      ...common,
+      commands: [deposit],
+      on: { 'BankAccount.Deposited': () => [] },
+      rejected: {},
+    }
+    const define = defineReaction as (definition: object) => unknown
+    const relay = defineRelay as (definition: object) => unknown
+    const definitions = {
+      "on['BankAccount.Deposited']": () =>
+        define({ ...reaction, on: { 'BankAccount.Deposited': generator } }),
+      "rejected['deposit']": () => define({ ...reaction, rejected: { deposit: generator } }),
+      sequence: () => define({ ...reaction, sequence: generator }),
+      send: () => relay({ ...common, send: generator }),
+    }
+    for (const [argument, make] of Object.entries(definitions)) {
+      expect(make, argument).toThrow(`${argument} ${runsNothing}`)
+    }
+    expect(() => define(reaction)).not.toThrow()
   },
 )
 

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { sha256 } from '../../base/hash.ts'
 import { placeEvents } from '../../adapter/append-rules.ts'
 import { StoreFailedError } from '../../base/errors.ts'
 import { RESERVED_STREAMS } from '../../model/names.ts'
@@ -35,7 +35,7 @@ const KEY_STREAMS = `${RESERVED_STREAMS}key-`
 
 /** The stream that keeps a key. Any text can be a key, and names of streams are not told apart by case alone. */
 export function markerStream(key: string): string {
-  return `${KEY_STREAMS}${createHash('sha256').update(key).digest('hex')}`
+  return `${KEY_STREAMS}${sha256(key, 'hex')}`
 }
 
 /** The marker of a key. */
