@@ -1,4 +1,4 @@
-import { anySignal } from '../base/abort.ts'
+import { endingWith } from '../base/abort.ts'
 import { environment } from '../base/environment.ts'
 import { isMnemeError } from '../base/errors.ts'
 import { type CommandOutcome, type Executor } from '../execution/executor.ts'
@@ -88,14 +88,13 @@ export class Performer {
         ),
       )
     }
-    const ending = new AbortController()
+    const { ending, stop } = endingWith(this.#signal)
     const cancel = environment.after(timeout, () => {
       ending.abort(new CallTimeoutError(name, timeout))
     })
-    const { signal, release } = anySignal(this.#signal, ending.signal)
     try {
       const command = type(input) as never
-      const options = { key: keyOf(reaction, id, path), metadata, signal }
+      const options = { key: keyOf(reaction, id, path), metadata, signal: ending.signal }
       const outcome = (await this.#execute(command, options)) as CommandOutcome
       return outcome.ok ? undefined : outcome.rejection
     } catch (error) {
@@ -106,7 +105,7 @@ export class Performer {
       throw new CallFailure(error)
     } finally {
       cancel()
-      release()
+      stop()
     }
   }
 

@@ -44,7 +44,7 @@ import {
   markDue,
   nextDue,
   parkTimer,
-  removeTimer,
+  removeTimers,
   type Step,
   type StoredTimer,
   takeStep,
@@ -247,15 +247,15 @@ export class Reacting implements Handling, Agenda {
     const count = items.filter(({ isBehind }) => !isBehind).length
     for (const { event } of items) this.#stored.delete(event.id)
     const moved = await this.#transaction(build, { to, count }, function* (at) {
-      for (const { isBehind, stored, sequence, plan } of items) {
-        if (!isBehind) yield* changeTimers(at, { plan, event: stored, sequence })
-        else
-          yield* setAside(at, {
-            event: stored,
-            sequence,
-            failure: waitsBehind(stored, sequence),
-            plan: undefined,
-          })
+      const handled = items.filter(({ isBehind }) => !isBehind)
+      yield* changeTimers(
+        at,
+        handled.map((item) => ({ ...item, event: item.stored })),
+      )
+      for (const { isBehind, stored, sequence } of items) {
+        if (!isBehind) continue
+        const failure = waitsBehind(stored, sequence)
+        yield* setAside(at, { event: stored, sequence, failure, plan: undefined })
       }
     })
     for (const { plan, isBehind, event } of items) {
@@ -437,11 +437,12 @@ export class Reacting implements Handling, Agenda {
       fired.length + parked.length === 0
         ? build
         : await this.#transaction(build, { count: 0 }, function* (at) {
-            for (const timer of fired) {
-              yield* removeTimer(at, timer)
-              const { plan, stream, revision, sequence } = timer
-              yield* changeTimers(at, { plan, event: { stream, revision }, sequence })
-            }
+            yield* removeTimers(at, fired)
+            // The answers to rejected calls may have timers.
+            yield* changeTimers(
+              at,
+              fired.map((timer) => ({ ...timer, event: timer })),
+            )
             for (const { timer, failure } of parked) yield* parkTimer(at, timer, failure)
           })
     for (const { plan } of fired) this.#earliest = Math.min(this.#earliest, earliestOf(plan.timers))
@@ -520,7 +521,7 @@ export class Reacting implements Handling, Agenda {
       }
       const done = plan
       at = await this.#transaction(at, { count: 1 }, function* (to) {
-        yield* changeTimers(to, { plan: done, event: stored, sequence })
+        yield* changeTimers(to, [{ plan: done, event: stored, sequence }])
         yield* removeParked(to, position)
       })
       this.#earliest = Math.min(this.#earliest, earliestOf(done.timers))
@@ -566,4 +567,4 @@ function* nothing(): TargetSteps<void> {
 const MAX_BATCH_MS = 100
 /** How long a worker sleeps at most before it looks at the computer's clock again. */
 const MAX_SLEEP_MS = 1_000
-const TIMERS_PER_PAGE = 100
+const TIMERS_PER_PAGE = 500

@@ -1,4 +1,4 @@
-import { ask, type TargetRow, type TargetSteps } from '../adapter/projection-target.ts'
+import { ask, type TargetRow, type TargetSteps, type TargetValue } from '../adapter/projection-target.ts'
 import type { StoredEvent } from '../adapter/store-adapter.ts'
 import type { Checkpoint } from '../store/event-store.ts'
 import { LostRace } from '../projections/batch.ts'
@@ -49,19 +49,55 @@ export interface SetBy {
   readonly sequence: string
 }
 
-/** Sets and cancels timers, in their order. A timer that is being fired is not touched. */
-export function* changeTimers({ name }: Build, { plan, event, sequence }: SetBy): TargetSteps<void> {
-  for (const change of plan.timers) {
-    const timer = 'cancel' in change ? change.cancel : change.timer
-    yield* ask("DELETE FROM TIMERS WHERE name = $1 AND timer = $2 AND state <> 'firing'", name, timer)
-    if ('cancel' in change) continue
+/** Sets and cancels timers: of each, what is said last counts. A timer that is being fired is not touched. */
+export function* changeTimers({ name }: Build, all: readonly SetBy[]): TargetSteps<void> {
+  const last = new Map<string, readonly TargetValue[] | undefined>()
+  for (const { plan, event, sequence } of all) {
+    for (const change of plan.timers) {
+      if ('cancel' in change) last.set(change.cancel, undefined)
+      else {
+        const { timer, due } = change
+        const planned = JSON.stringify(planOfTimer(change, plan))
+        last.set(timer, [timer, plan.id, Math.round(due), sequence, event.stream, event.revision, planned])
+      }
+    }
+  }
+  for (const names of partsOf([...last.keys()])) {
+    const list = names.map((_, i) => `$${String(i + 2)}`).join()
     yield* ask(
-      `INSERT INTO TIMERS (name, timer, event_id, state, due, sequence, stream, revision, plan)
-        VALUES ($1, $2, $3, 'waiting', $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
-      ...[name, timer, plan.id, Math.round(change.due), sequence, event.stream, event.revision],
-      JSON.stringify(planOfTimer(change, plan)),
+      `DELETE FROM TIMERS WHERE name = $1 AND timer IN (${list}) AND state <> 'firing'`,
+      ...[name, ...names],
     )
   }
+  for (const rows of partsOf([...last.values()].filter((row) => row !== undefined))) {
+    const list = rows.map((row, i) => `($1, 'waiting', ${parameters(row.length, 2 + i * row.length)})`).join()
+    yield* ask(
+      `INSERT INTO TIMERS (name, state, timer, event_id, due, sequence, stream, revision, plan) VALUES ${list}
+        ON CONFLICT DO NOTHING`,
+      ...[name, ...rows.flat()],
+    )
+  }
+}
+
+/** So many parameters of a query, the first of which has a number. */
+function parameters(count: number, first: number): string {
+  return Array.from({ length: count }, (_, i) => `$${String(first + i)}`).join()
+}
+
+/**
+ * A list in parts of 1, 10 or 100, for statements that treat all of a part alike: few statements have to be prepared. To fill
+ * a part, its last item is repeated.
+ */
+function partsOf<T>(items: readonly T[]): T[][] {
+  const parts: T[][] = []
+  for (let from = 0; from < items.length;) {
+    const left = items.length - from
+    const size = left > 10 ? 100 : left > 1 ? 10 : 1
+    const part = items.slice(from, from + size)
+    parts.push([...part, ...Array<T>(size - part.length).fill(part.at(-1)!)])
+    from += size
+  }
+  return parts
 }
 
 function planOfTimer({ path, command, input }: PlannedTimer, { id, version, metadata }: Plan): Plan {
@@ -144,9 +180,15 @@ export function* keepTimerPlan({ name }: Build, { timer, eventId, plan }: Stored
   )
 }
 
-/** Removes a timer that was fired. */
-export function* removeTimer({ name }: Build, { timer, eventId }: StoredTimer): TargetSteps<void> {
-  yield* ask('DELETE FROM TIMERS WHERE name = $1 AND timer = $2 AND event_id = $3', ...[name, timer, eventId])
+/** Removes timers that were fired. */
+export function* removeTimers({ name }: Build, timers: readonly StoredTimer[]): TargetSteps<void> {
+  for (const part of partsOf(timers)) {
+    const list = part.map((_, i) => `(${parameters(2, 2 + 2 * i)})`).join()
+    yield* ask(
+      `DELETE FROM TIMERS WHERE name = $1 AND (timer, event_id) IN (VALUES ${list})`,
+      ...[name, ...part.flatMap(({ timer, eventId }) => [timer, eventId])],
+    )
+  }
 }
 
 /** Sets a timer aside whose call fails. */
