@@ -116,7 +116,7 @@ async function* besideAct(): AsyncGenerator<Figure> {
   }
 }
 
-const ACT_EVENTS = 640
+const ACT_EVENTS = 2_560
 
 async function reactOnce(): Promise<number> {
   const { store, file, end } = await openFile()
