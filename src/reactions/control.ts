@@ -143,17 +143,17 @@ export class StateControl implements ReactionControl {
     const { failure } = live ?? {}
     if (live?.state !== 'blocked' || !failure) return false
     const holder = { owner: live.owner ?? '', lease: LEASE_MS }
+    const blocked = { target: this.#target, build: live, holder }
     const { timer } = failure
     try {
       if (timer !== undefined) {
-        await this.#target.transaction(function* () {
-          yield* takeStep(live, holder, { plan: live.plan })
+        await takeStep({ ...blocked, step: { plan: live.plan } }, function* () {
           yield* ask(
             "UPDATE TIMERS SET state = 'parked', failure = $1 WHERE name = $2 AND timer = $3 AND state = 'firing'",
             ...[JSON.stringify(failure), name, timer],
           )
           yield* clearBlock(name)
-        }, LEASE_MS)
+        })
         return true
       }
       if (!failure.event) return false
@@ -168,13 +168,10 @@ export class StateControl implements ReactionControl {
       } catch {
         // Then the stream is its sequence.
       }
-      await this.#target.transaction(function* () {
-        const at = yield* takeStep(live, holder, {
-          plan: rest.length > 0 ? JSON.stringify(rest) : undefined,
-          to: through,
-        })
-        yield* setAside(at, { event, sequence, failure, plan })
-      }, LEASE_MS)
+      const left = rest.length > 0 ? JSON.stringify(rest) : undefined
+      await takeStep({ ...blocked, step: { plan: left, to: through } }, (at) =>
+        setAside(at, { event, sequence, failure, plan }),
+      )
       return true
     } catch (error) {
       // It was unblocked or parked by another call meanwhile.

@@ -293,13 +293,9 @@ export class Reacting implements Handling, Agenda {
     work: (at: Build) => TargetSteps<unknown>,
   ): Promise<Build> {
     const { target, holder } = this.#held
-    const step = this.#step
     const plan = this.#stored.size > 0 ? JSON.stringify([...this.#stored.values()]) : undefined
-    const moved = await target.transaction(function* () {
-      const at = yield* takeStep({ ...build, step }, holder, { ...change, plan })
-      yield* work(at)
-      return at
-    }, holder.lease)
+    const at = { ...build, step: this.#step }
+    const moved = await takeStep({ target, build: at, holder, step: { ...change, plan } }, work)
     this.#step = moved.step
     return moved
   }

@@ -156,12 +156,8 @@ export class Relaying implements Handling, Agenda {
     work: (at: Build) => TargetSteps<unknown>,
   ): Promise<Build> {
     const { target, holder } = this.#held
-    const step = this.#step
-    const moved = await target.transaction(function* () {
-      const at = yield* takeStep({ ...build, step }, holder, { ...change, plan: undefined })
-      yield* work(at)
-      return at
-    }, holder.lease)
+    const at = { ...build, step: this.#step }
+    const moved = await takeStep({ target, build: at, holder, step: { ...change, plan: undefined } }, work)
     this.#step = moved.step
     return moved
   }

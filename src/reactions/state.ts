@@ -1,4 +1,11 @@
-import { ask, type TargetRow, type TargetSteps, type TargetValue } from '../adapter/projection-target.ts'
+import {
+  ask,
+  type ProjectionTarget,
+  type TargetQuery,
+  type TargetRow,
+  type TargetSteps,
+  type TargetValue,
+} from '../adapter/projection-target.ts'
 import type { StoredEvent } from '../adapter/store-adapter.ts'
 import type { Checkpoint } from '../store/event-store.ts'
 import { LostRace } from '../projections/batch.ts'
@@ -16,30 +23,50 @@ export interface Step {
   readonly count?: number | undefined
 }
 
+/** A transaction of a reaction. */
+export interface StepTransaction {
+  readonly target: ProjectionTarget<unknown>
+  readonly build: Build
+  readonly holder: Holder
+  readonly step: Step
+}
+
 /**
- * The fence of a reaction: counts its transactions, so that of two workers one is refused, whatever else the transaction does.
+ * Runs a transaction behind the fence of a reaction, which counts its transactions: of two workers one is refused, whatever
+ * else the transaction does. The fence is sent together with the beginning.
  *
  * @returns the build after it. @throws LostRace
  */
-export function* takeStep(
-  build: Build,
-  { owner, lease }: Holder,
-  { plan, to, count = 0 }: Step,
-): TargetSteps<Build> {
-  const { name, generation, version, step, checkpoint } = build
+export function takeStep(
+  { target, build, holder, step }: StepTransaction,
+  work: (at: Build) => TargetSteps<unknown>,
+): Promise<Build> {
+  const { plan, to, count = 0 } = step
+  const { name, generation, version, checkpoint } = build
   const place = to ?? checkpoint
-  const rows = yield* ask(
-    `UPDATE PROJECTIONS SET step = step + 1, plan = $1, store = $2, position = $3, event_id = $4, applied = applied + $5,
+  const fence: TargetQuery = {
+    sql: `UPDATE PROJECTIONS SET step = step + 1, plan = $1, store = $2, position = $3, event_id = $4, applied = applied + $5,
         ${to ? "state = 'running', failure = NULL," : ''}
         lease_until = CASE WHEN owner = $6 THEN NOW + $7 ELSE lease_until END
       WHERE name = $8 AND generation = $9 AND version = $10 AND role = 'live' AND step = $11
         AND position IS NOT DISTINCT FROM $12 AND event_id IS NOT DISTINCT FROM $13 RETURNING name`,
-    ...[plan ?? null, place?.store ?? null, place?.position ?? null, place?.id ?? null, count, owner, lease],
-    ...[name, generation, version, step, checkpoint?.position ?? null, checkpoint?.id ?? null],
+    values: [
+      ...[plan ?? null, place?.store ?? null, place?.position ?? null, place?.id ?? null, count],
+      ...[holder.owner, holder.lease, name, generation, version, build.step],
+      ...[checkpoint?.position ?? null, checkpoint?.id ?? null],
+    ],
+  }
+  const after = { ...build, step: build.step + 1, plan }
+  const at = to ? movedTo(after, to, count) : { ...after, applied: build.applied + count }
+  return target.transaction(
+    function* (_, rows) {
+      if (rows.length === 0) throw new LostRace()
+      yield* work(at)
+      return at
+    },
+    holder.lease,
+    fence,
   )
-  if (rows.length === 0) throw new LostRace()
-  const next = { ...build, step: step + 1, plan }
-  return to ? movedTo(next, to, count) : { ...next, applied: build.applied + count }
 }
 
 /** An event whose plan is carried out, as far as timers have to know it. */
