@@ -127,11 +127,10 @@ export class HandlerMisuse extends InvalidArgumentError {
  * writes later counts.
  */
 export class HandlerTimeoutError extends Error {
-  /** @param what the handler, in words. */
-  constructor(what: string, timeout: number) {
+  /** @param what the handler, in words. @param option what sets the time-out. */
+  constructor(what: string, timeout: number, option = "'handlerTimeout' of the projection") {
     super(
-      `${what} did not settle within ${String(timeout)} ms: give its work a time-out of its own, or set ` +
-        `'handlerTimeout' of the projection`,
+      `${what} did not settle within ${String(timeout)} ms: give its work a time-out of its own, or set ${option}`,
     )
     this.name = 'HandlerTimeoutError'
   }

@@ -1,7 +1,8 @@
 import type { JsonObject } from './json.ts'
 import type { NoData, RecordedFacts } from './event.ts'
 import { markMade, refuseOtherCopy } from '../base/copies.ts'
-import { checkFunction } from '../base/functions.ts'
+import { checkFunction, isAsyncFunction } from '../base/functions.ts'
+import { InvalidArgumentError } from '../base/errors.ts'
 import { checkEventType } from './names.ts'
 import { type InferInput, type InferOutput, passes, type StandardSchemaV1 } from '../base/standard-schema.ts'
 
@@ -64,6 +65,8 @@ function makeSpec(record: SpecRecord): StandardSchemaV1 {
     next: (...args: [Upcast] | [StandardSchemaV1, Upcast]) => {
       const [schema, upcast] = args.length === 1 ? [undefined, args[0]] : args
       checkFunction(upcast, 'upcast')
+      if (isAsyncFunction(upcast))
+        throw new InvalidArgumentError('upcast', 'synchronous: a fold does not wait')
       return makeSpec({ ...record, schema, upcasts: [...record.upcasts, upcast] })
     },
     formerly: (...types: string[]) => {

@@ -20,11 +20,21 @@ export function decode<E extends StreamEvent>(fold: KnownTypes, event: E, timeOf
   try {
     const facts = factsOf(event, timeOf)
     let data: unknown = event.data
-    for (const upcast of known.upcasts.slice(event.version - 1)) data = upcast(data, facts)
+    for (const upcast of known.upcasts.slice(event.version - 1)) data = checkUpcast(upcast(data, facts))
     return { ...event, type: known.type, version: known.version, data }
   } catch (error) {
     throw new FoldError(event, error, 'an upcast')
   }
+}
+
+/** @throws TypeError if it is no data: `apply` would take it for an event without any. */
+function checkUpcast(data: unknown): unknown {
+  const isPromise = typeof (data as Partial<PromiseLike<unknown>> | undefined)?.then === 'function'
+  if (typeof data === 'object' && data !== null && !isPromise) return data
+  // Its rejection must not become an unhandled one.
+  if (isPromise) Promise.resolve(data).catch(() => undefined)
+  const what = isPromise ? 'a promise' : data === null ? 'null' : typeof data
+  throw new TypeError(`it must return the data of the next version, an object, but it returned ${what}`)
 }
 
 function factsOf(event: StreamEvent & Partial<Recorded>, timeOf: TimeOf | undefined): RecordedFacts {

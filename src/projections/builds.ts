@@ -1,5 +1,6 @@
 import {
   ask,
+  type ProjectionTarget,
   transactionEnded,
   type TargetQuery,
   type TargetRow,
@@ -105,6 +106,16 @@ export function ofKind(build: Build, kind: FollowerKind): Build {
   if (build.kind === kind) return build
   const message = `'${build.name}' is the name of a ${build.kind} in this database; give the ${kind} another name`
   throw new InvalidArgumentError('name', { message })
+}
+
+/** @throws InvalidArgumentError if a name is that of something else in a database. */
+export async function checkKind(
+  target: ProjectionTarget<unknown>,
+  name: string,
+  kind: FollowerKind,
+): Promise<void> {
+  const { live } = await target.read(() => findBuilds(name))
+  if (live) ofKind(live, kind)
 }
 
 /** Begins a build, unless there is one of that role, or a later one. Returns whether it was begun. */

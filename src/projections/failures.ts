@@ -53,10 +53,12 @@ export function isOfDatabase(error: unknown): boolean {
 
 /** Whether the checkpoint is not part of the store's history: a person has to decide. */
 export function isOfHistory(error: unknown): boolean {
-  return (
-    isMnemeError(error) &&
-    (error.code === 'HISTORY_REWOUND' || error.code === 'CHECKPOINT_FROM_ANOTHER_STORE')
-  )
+  return isMnemeError(error) && isHistoryCode(error.code)
+}
+
+/** The same of the code of a stored failure. */
+export function isHistoryCode(code: string | undefined): boolean {
+  return code === 'HISTORY_REWOUND' || code === 'CHECKPOINT_FROM_ANOTHER_STORE'
 }
 
 /** In UTF-16 units. */

@@ -8,7 +8,8 @@ import {
 } from '../base/errors.ts'
 import type { Position } from '../base/revision.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
-import { findBuilds, type FollowerKind } from './builds.ts'
+import { type Build, findBuilds, type FollowerKind } from './builds.ts'
+import { isHistoryCode } from './failures.ts'
 import type { Followed } from './handling.ts'
 import { prepareTarget } from './schema.ts'
 
@@ -64,7 +65,7 @@ export class Progress {
           if (isBuilt) return
         } else {
           checkFormat(position, live?.checkpoint?.position, kind)
-          if (isBuilt && live?.checkpoint && live.checkpoint.position >= position) return
+          if (isBuilt && (await this.#isAt(live, position))) return
           if (!isAsked) await this.#askStore(position)
           isAsked = true
         }
@@ -81,6 +82,15 @@ export class Progress {
       if (waited >= timeout) throw new NotCaughtUpError(name, waited, { cause: outage }, kind)
       await moved
     }
+  }
+
+  /** Whether a build has handled everything up to a position; not if its checkpoint is of another store or history. */
+  async #isAt(live: Build | undefined, position: Position): Promise<boolean> {
+    if (live?.checkpoint === undefined || live.checkpoint.position < position) return false
+    if (live.state === 'blocked' && isHistoryCode(live.failure?.code)) return false
+    // A store that this process has closed says nothing: another process may run it.
+    const store = await this.core?.identity().catch(() => undefined)
+    return store === undefined || store === live.checkpoint.store
   }
 
   async #builds() {

@@ -6,7 +6,7 @@ import type { ProjectionTarget } from '../adapter/projection-target.ts'
 import { checkText } from '../model/names.ts'
 import type { Position } from '../base/revision.ts'
 import type { EventStore } from '../store/event-store.ts'
-import { type Build, clearBlock, type Failure } from './builds.ts'
+import { type Build, checkKind, clearBlock, type Failure } from './builds.ts'
 import { checkDefinition, type Definition, type ProjectionDefinition } from './define.ts'
 import {
   discardParked,
@@ -247,9 +247,12 @@ export class DefinedProjection implements Projection {
     if (ending.signal.aborted) throw new StoreClosedError()
   }
 
+  /** @throws InvalidArgumentError if its name is that of a reaction or a relay. */
   async #target(): Promise<ProjectionTarget<unknown>> {
-    await prepareTarget(this.definition.target)
-    return this.definition.target
+    const { target, kind } = this.definition
+    await prepareTarget(target)
+    await checkKind(target, this.name, kind)
+    return target
   }
 }
 

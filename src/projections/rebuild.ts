@@ -164,7 +164,7 @@ export async function continueLive(definition: Definition, lease: number, from: 
 async function replaceLive(definition: Definition, build: Build, lease: number): Promise<boolean> {
   const { name, target } = definition
   try {
-    await target.transaction(function* () {
+    await target.transaction(function* (tx) {
       const { live } = yield* findBuilds(name)
       if (live) {
         // From here on, the live build does not move.
@@ -178,7 +178,10 @@ async function replaceLive(definition: Definition, build: Build, lease: number):
       for (const [table, built] of Object.entries(contextOf(definition, build).tables)) {
         yield* ask(`ALTER TABLE ${quoted(built)} RENAME TO ${quoted(table.split('.').at(-1)!)}`)
       }
-      if (target.dialect === 'sqlite') yield* ask(AFTER_SQLITE_SWAP)
+      if (target.dialect === 'sqlite') {
+        yield* renameWithin(tx as SqliteTx, contextOf(definition, build).tables)
+        yield* ask(AFTER_SQLITE_SWAP)
+      }
       if (!(yield* promote(build))) throw new LostRace()
     }, lease)
     NextLook.isChanged(name)
@@ -188,6 +191,26 @@ async function replaceLive(definition: Definition, build: Build, lease: number):
     // The events that the live build has handled already come next.
     if (error instanceof Behind) return false
     throw explained(error, name)
+  }
+}
+
+/** What is needed of SQLite's handle to run a statement as it stands. */
+interface SqliteTx {
+  exec(sql: string): unknown
+}
+
+/** SQLite then renames a table, but not where triggers and views name it: those that `setup` made are made again. */
+function* renameWithin(tx: SqliteTx, tables: Readonly<Record<string, string>>): TargetSteps<void> {
+  const rows = yield* ask("SELECT type, name, sql FROM sqlite_master WHERE type IN ('trigger', 'view')")
+  for (const row of rows) {
+    const { type, name, sql } = row as { readonly type: string; readonly name: string; readonly sql: string }
+    let renamed = sql
+    for (const [table, built] of Object.entries(tables)) {
+      renamed = renamed.replace(new RegExp(`\\b${built}\\b`, 'g'), table)
+    }
+    if (renamed === sql) continue
+    tx.exec(`DROP ${type} "${name.replaceAll('"', '""')}"`)
+    tx.exec(renamed)
   }
 }
 

@@ -1,4 +1,5 @@
 import { checkOptions, checkWhole } from '../base/arguments.ts'
+import { checkFunction } from '../base/functions.ts'
 import { coreOf } from '../store/create-store.ts'
 import { InvalidArgumentError, isTransient, ProjectionVersionError } from '../base/errors.ts'
 import type { EventStore } from '../store/event-store.ts'
@@ -79,6 +80,7 @@ export async function runProjections(
   } = checkOptions(options, 'options', ['onNewVersion', 'lease', 'onFailure'])
   checkPolicy(onNewVersion, 'options.onNewVersion')
   checkWhole(lease, 'options.lease', 100)
+  checkFunction(onFailure, 'options.onFailure')
   const core = coreOf(store)
   const defined = checkProjections(projections)
   const begun: Begun[] = []
@@ -88,9 +90,7 @@ export async function runProjections(
   const all = begun.map((each) => ({
     progress: each.projection.progress,
     work: (task: CommonTask) => work(each, task),
-    failed: (failure: Failure) => {
-      onFailure(failure, each.projection)
-    },
+    failed: (failure: Failure): unknown => onFailure(failure, each.projection),
   }))
   const running = new Running(store, all, { core, lease })
   const stop = () => running.stop()

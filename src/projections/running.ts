@@ -21,7 +21,7 @@ export interface Startable {
   /** Works until it is told to stop. */
   readonly work: (task: CommonTask) => Promise<void>
   /** Called with each failure. */
-  readonly failed: (failure: Failure) => void
+  readonly failed: (failure: Failure) => unknown
 }
 
 /** Work that follows the log of a store, in the background. */
@@ -89,11 +89,10 @@ export class Running {
   async #run(each: Startable, core: StoreCore, lease: number): Promise<void> {
     const { progress } = each
     const failed = (failure: Failure) => {
-      try {
-        each.failed(failure)
-      } catch {
-        // A listener that fails must not end the work.
-      }
+      // A listener that fails must not end the work, whether it throws or rejects.
+      void (async () => {
+        await each.failed(failure)
+      })().catch(() => undefined)
     }
     const moved = () => {
       progress.moved()

@@ -6,7 +6,7 @@ import { checkText } from '../model/names.ts'
 import type { EventStore } from '../store/event-store.ts'
 import { coreOf } from '../store/create-store.ts'
 import { LostRace } from '../projections/batch.ts'
-import { checkpointAt, clearBlock, type Failure, findBuilds } from '../projections/builds.ts'
+import { checkKind, checkpointAt, clearBlock, type Failure, findBuilds } from '../projections/builds.ts'
 import { eventAt, findParked, type ParkedEvent } from '../projections/parked.ts'
 import { Progress } from '../projections/progress.ts'
 import { type CaughtUpOptions, LEASE_MS } from '../projections/projection.ts'
@@ -248,8 +248,11 @@ export class StateControl implements ReactionControl {
     return changed
   }
 
-  #prepare(): Promise<void> {
-    return prepareTarget(this.#target)
+  /** @throws InvalidArgumentError if its name is that of something else. */
+  async #prepare(): Promise<void> {
+    const { name, kind } = this.#spec
+    await prepareTarget(this.#target)
+    await checkKind(this.#target, name, kind)
   }
 }
 

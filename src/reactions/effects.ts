@@ -39,7 +39,8 @@ export type Delay =
 
 /**
  * A command that is executed some time after the event was recorded, unless the timer is cancelled or set again before. The
- * time counts from the event's recorded time, whenever the event is handled.
+ * time counts from the event's recorded time, whenever the event is handled; in an answer to the rejection of a timer's
+ * command, from the time at which that timer was due.
  *
  * @param options `timer` names the timer within the reaction. Setting a timer of the same name again replaces it.
  * @throws InvalidArgumentError
@@ -88,10 +89,18 @@ export function cancelTimer(timer: string): CancelTimer {
 /** @throws InvalidArgumentError */
 export function checkTimerName(options: { readonly timer: string }): string {
   const { timer } = Object(options) as { readonly timer?: unknown }
-  if (typeof timer !== 'string' || timer === '' || timer.length > MAX_TIMER_NAME || timer.includes('\0')) {
-    throw new InvalidArgumentError('timer', `a name of 1 to ${String(MAX_TIMER_NAME)} characters`)
+  if (typeof timer !== 'string' || timer === '' || timer.length > MAX_TIMER_NAME || !isStorable(timer)) {
+    throw new InvalidArgumentError(
+      'timer',
+      `a name of 1 to ${String(MAX_TIMER_NAME)} characters, without NUL and half surrogates`,
+    )
   }
   return timer
+}
+
+/** Whether every database keeps a text as it is. */
+export function isStorable(text: string): boolean {
+  return !/[\0\p{Surrogate}]/u.test(text)
 }
 
 /** @throws InvalidArgumentError */
@@ -116,6 +125,6 @@ function wrongDelay(): InvalidArgumentError {
 
 const UNITS = { milliseconds: 1, seconds: 1_000, minutes: 60_000, hours: 3_600_000, days: 86_400_000 }
 /** The last time that a `Date` can hold. */
-const MAX_DATE_MS = 8.64e15
+export const MAX_DATE_MS = 8.64e15
 /** In UTF-16 units. */
 const MAX_TIMER_NAME = 500

@@ -125,12 +125,14 @@ export class Performer {
       const returned = answer(rejection as never, await event())
       if (returned === 'ignore') return
       if (returned === 'block' || returned === 'park') throw new CallFailure(new Error(told), returned)
-      const depth = call.path.split('.').length
-      if (depth > MAX_DEPTH) {
-        throw new Error(`${told}; its answers were rejected ${String(depth)} times in a row`)
+      const answers = (call.answers ?? 0) + 1
+      if (answers > MAX_ANSWERS) {
+        throw new Error(
+          `${told}; its answers were rejected ${String(answers)} times in a row: answer by a timer, to ask again later`,
+        )
       }
       const asked = `what 'rejected' of ${kind} '${name}' returns for '${call.command}' (${where})`
-      effects = effectsOf(this.#spec, returned, { where: asked, from, parent: `${call.path}.` })
+      effects = effectsOf(this.#spec, returned, { where: asked, from, parent: call.path, answers })
     } catch (error) {
       if (error instanceof CallFailure || isOfDatabase(error)) throw error
       throw new CallFailure(error)
@@ -153,5 +155,5 @@ class CallTimeoutError extends Error {
   }
 }
 
-/** How many answers to answers there may be. */
-const MAX_DEPTH = 10
+/** How many answers to answers there may be at once. */
+const MAX_ANSWERS = 10

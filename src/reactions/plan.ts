@@ -6,7 +6,7 @@ import type { Recorded } from '../model/event.ts'
 import { fingerprint } from '../model/fingerprint.ts'
 import { copyEventData, type PlainData } from '../model/json.ts'
 import type { Metadata } from '../model/metadata.ts'
-import type { Effect, SetTimer } from './effects.ts'
+import { type Effect, MAX_DATE_MS, type SetTimer } from './effects.ts'
 import type { ReactionSpec } from './spec.ts'
 
 /** A call of a command as data. */
@@ -16,6 +16,8 @@ export interface PlannedCall {
   readonly command: string
   /** Left out if the command has none. */
   readonly input?: PlainData | undefined
+  /** How many rejections in a row it answers, each at once. Default: 0. */
+  readonly answers?: number | undefined
   /** Whether it was executed, of a plan that failed. */
   isDone?: boolean | undefined
 }
@@ -57,7 +59,7 @@ export function planOf(spec: ReactionSpec, event: Recorded): Plan {
     id,
     version: spec.version,
     metadata: { causation: id, ...(correlation !== undefined && { correlation }) },
-    ...effectsOf(spec, returned, { where, from: Date.parse(time), parent: '' }),
+    ...effectsOf(spec, returned, { where, from: Date.parse(time) }),
   }
 }
 
@@ -82,7 +84,7 @@ export function replanned(failed: Plan, plan: Plan): Plan {
 }
 
 function contentOf({ command, input }: PlannedCall): string {
-  return JSON.stringify([command, input])
+  return fingerprint([command, input])
 }
 
 /** Where effects come from. */
@@ -91,15 +93,17 @@ export interface Origin {
   readonly where: string
   /** The time from which delays count, in milliseconds since 1970. */
   readonly from: number
-  /** The path of the call that they answer, with a dot behind it; empty for those of an event. */
-  readonly parent: string
+  /** The path of the call that they answer; `undefined` for those of an event. */
+  readonly parent?: string | undefined
+  /** How many rejections in a row they answer. */
+  readonly answers?: number | undefined
 }
 
 /** Effects as data. @throws InvalidArgumentError, InvalidDataError */
 export function effectsOf(
   spec: ReactionSpec,
   returned: unknown,
-  { where, from, parent }: Origin,
+  { where, from, parent, answers }: Origin,
 ): Pick<Plan, 'calls' | 'timers'> {
   if (isThenable(returned)) {
     // Its rejection must not become an unhandled one.
@@ -113,21 +117,29 @@ export function effectsOf(
     if (typeof (effect as unknown) !== 'object' || (effect as unknown) === null) {
       throw wrongEffect(where, 'calls of commands, timers, or [] for nothing')
     }
-    const path = `${parent}${String(i)}`
+    const path = pathOf(parent, i)
     if ('cancel' in effect) timers.push({ cancel: effect.cancel })
     else if ('timer' in effect) {
       timers.push({
         ...callOf(spec, effect.call, where, path),
         timer: effect.timer,
-        due: dueOf(effect, from),
+        due: dueOf(effect, from, where),
       })
-    } else calls.push(callOf(spec, effect, where, path))
+    } else calls.push({ ...callOf(spec, effect, where, path), ...(answers !== undefined && { answers }) })
   }
   return { calls, timers }
 }
 
-function dueOf({ due }: SetTimer, from: number): number {
-  return typeof due === 'number' ? from + due : Date.parse(due)
+/** The path of an effect. That of an answer is made of the path before it; answers by timers may go on for years. */
+function pathOf(parent: string | undefined, index: number): string {
+  if (parent === undefined) return String(index)
+  return `${parent.length > MAX_PATH ? fingerprint(parent) : parent}.${String(index)}`
+}
+
+function dueOf({ due, timer }: SetTimer, from: number, where: string): number {
+  const time = typeof due === 'number' ? from + due : Date.parse(due)
+  if (Math.abs(time) <= MAX_DATE_MS) return time
+  throw wrongEffect(where, `timers that are due at a time that a Date can hold, unlike '${timer}'`)
 }
 
 function callOf(spec: ReactionSpec, call: unknown, where: string, path: string): PlannedCall {
@@ -154,3 +166,6 @@ export function keyOf(reaction: string, event: string, path: string): string {
   const key = `reaction/${reaction}/${event}/${path}`
   return key.length * 3 <= limits.keyBytes ? key : `reaction/${fingerprint(key)}`
 }
+
+/** Longer paths are made shorter; in characters. */
+const MAX_PATH = 100

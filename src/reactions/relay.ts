@@ -1,4 +1,4 @@
-import { checkOptions, checkTimer } from '../base/arguments.ts'
+import { checkOptions, checkTimer, checkWhole } from '../base/arguments.ts'
 import { checkFunction } from '../base/functions.ts'
 import { type RetryOptions, retryPolicy } from '../base/retry.ts'
 import type { ProjectionTarget } from '../adapter/projection-target.ts'
@@ -113,7 +113,7 @@ function checkRelay(given: RelayDefinition<readonly Source[]>): RelaySpec {
       ...(given.retry?.maxRetries === undefined && WITHOUT_END_ALONE),
     },
     send: send as RelaySpec['send'],
-    batchSize: checkTimer(batchSize, 'batchSize', 1),
+    batchSize: checkWhole(batchSize, 'batchSize', 1),
   }
 }
 

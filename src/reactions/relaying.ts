@@ -118,7 +118,11 @@ export class Relaying implements Handling, Agenda {
     let cancel: (() => void) | undefined
     const late = new Promise<never>((_, reject) => {
       cancel = environment.after(spec.timeout, () => {
-        const error = new HandlerTimeoutError(`'send' of relay '${spec.name}'`, spec.timeout)
+        const error = new HandlerTimeoutError(
+          `'send' of relay '${spec.name}'`,
+          spec.timeout,
+          "its 'sendTimeout'",
+        )
         ending.abort(error)
         reject(error)
       })

@@ -1,4 +1,5 @@
-import { checkOptions, checkTimer, checkWhole } from '../base/arguments.ts'
+import { checkOptions, checkWhole } from '../base/arguments.ts'
+import { checkFunction } from '../base/functions.ts'
 import { InvalidArgumentError, ProjectionVersionError } from '../base/errors.ts'
 import type { ProjectionTarget } from '../adapter/projection-target.ts'
 import { coreOf } from '../store/create-store.ts'
@@ -118,7 +119,8 @@ export async function runReactions<const R extends readonly (Reaction<never> | R
   if (typeof (state as Partial<typeof state> | undefined)?.transaction !== 'function') {
     throw new InvalidArgumentError('options.state', 'a target, like sqliteTarget(...) or postgresTarget(...)')
   }
-  checkTimer(concurrency, 'options.concurrency', 1)
+  checkWhole(concurrency, 'options.concurrency', 1)
+  checkFunction(onFailure, 'options.onFailure')
   checkWhole(lease, 'options.lease', 100)
   const core = coreOf(store)
   const defined = checkReactions(reactions)
@@ -135,9 +137,7 @@ export async function runReactions<const R extends readonly (Reaction<never> | R
     return {
       progress: new Progress(followed),
       work: (task: CommonTask) => work(each, followed, { task, tryExecute, concurrency }),
-      failed: (failure: Failure) => {
-        onFailure(failure, each)
-      },
+      failed: (failure: Failure): unknown => onFailure(failure, each),
     }
   })
   const running = new Running(store, all, { core, lease })

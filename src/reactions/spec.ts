@@ -3,6 +3,7 @@ import type { RetryPolicy } from '../base/retry.ts'
 import type { Position } from '../base/revision.ts'
 import type { ProjectionTarget } from '../adapter/projection-target.ts'
 import type { Recorded } from '../model/event.ts'
+import { isStorable } from './effects.ts'
 import type { Followed } from '../projections/handling.ts'
 import type { Selection } from '../projections/sources.ts'
 
@@ -66,7 +67,12 @@ export function followedIn(spec: FollowerSpec, target: ProjectionTarget<unknown>
 /** The sequence of an event. @throws what `sequence` throws, and TypeError if it returned no text. */
 export function sequenceOf({ sequence }: FollowerSpec, event: Recorded): string {
   const value = sequence(event)
-  if (typeof value === 'string') return value
+  if (typeof value === 'string' && isStorable(value)) return value
+  if (typeof value === 'string') {
+    throw new TypeError(
+      `'sequence' must return a string without NUL and half surrogates, not ${JSON.stringify(value)}`,
+    )
+  }
   throw new TypeError(
     `'sequence' must return a string, but it returned ${value === null ? 'null' : typeof value}`,
   )

@@ -230,6 +230,36 @@ describe.each(places)('a rebuild, with $name', ({ open, problem }) => {
       expect(await place.balances()).toEqual(await folded(store, 100))
     })
 
+    test('a trigger and a view that setup makes go on with the table after a rebuild', async ({ skip }) => {
+      const { store, target } = await open()
+      if (target.dialect === 'postgres')
+        skip('what a trigger runs there is a function, which names tables as text')
+      await deposit(store, 5)
+      const setup = (tx: unknown, table: string) => {
+        makeBalances(tx, table)
+        run(tx, `CREATE VIEW ${table}_rich AS SELECT * FROM ${table} WHERE balance > 1`)
+        run(tx, 'CREATE TABLE IF NOT EXISTS changes (account TEXT)')
+        run(
+          tx,
+          `CREATE TRIGGER ${table}_noted AFTER INSERT ON ${table} BEGIN
+            INSERT INTO changes SELECT account FROM ${table} WHERE account = new.account; END`,
+        )
+      }
+      for (const version of [1, 2, 3]) {
+        const projection = balances(target, { version, setup })
+        if (version > 1) await projection.rebuild(store)
+        const running = await runProjections(store, [projection])
+        await deposit(store, 1)
+        await running.caughtUp()
+        await running.stop()
+      }
+      const rich = await sql(target, 'SELECT * FROM balances WHERE balance > 1')
+      for (const { name } of await sql(target, "SELECT name FROM sqlite_master WHERE type = 'view'")) {
+        expect(await sql(target, `SELECT * FROM "${String(name)}"`)).toEqual(rich)
+      }
+      expect((await sql(target, 'SELECT * FROM changes')).length).toBeGreaterThan(0)
+    })
+
     test('each rebuild creates its indexes', async () => {
       const { store, target, ...place } = await open()
       await deposit(store, 20)
