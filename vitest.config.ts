@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** Tests that compile: `npm run check` runs them. */
 const check = [
@@ -36,6 +37,16 @@ const withPostgres = {
   setupFiles: 'test/stores/postgres/after-file.ts',
 }
 
+/** The files that take longest go first: at the end, one of them would run while the other processors wait. */
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files)
+    const isLongest = ({ moduleId }: TestSpecification) =>
+      /contract\/(?:kurrentdb|postgres)\.test/.test(moduleId)
+    return [...sorted.filter(isLongest), ...sorted.filter((file) => !isLongest(file))]
+  }
+}
+
 export default defineConfig({
   // `mneme` and its subpaths resolve to src: the tests need no build.
   // Not by the condition `module`, which Node does not know: for bundlers, it may lead to files that Node cannot load.
@@ -45,6 +56,7 @@ export default defineConfig({
   test: {
     pool: 'forks',
     maxWorkers: '100%',
+    sequence: { sequencer: LongestFirst },
     testTimeout: 120_000,
     hookTimeout: 120_000,
     projects: [

@@ -46,6 +46,11 @@ export function reacted(
     throw new InvalidArgumentError('reaction', 'made by defineReaction')
   }
   const { spec } = reaction
+  for (const name of Object.keys(rejected)) {
+    if (spec.commands.has(name)) continue
+    const known = [...spec.commands.keys()].join(', ')
+    throw new InvalidArgumentError(`rejected['${name}']`, `the name of a command of the reaction: ${known}`)
+  }
   const rejections = new Map(
     Object.entries(rejected).map(([name, why]) => [name, typeof why === 'string' ? { reason: why } : why]),
   )
@@ -64,6 +69,7 @@ function expecting(spec: ReactionSpec, trial: Trial): Reacted {
   const run = () => (running ??= courseOf(spec, trial))
   return {
     async thenCalls(calls) {
+      if (!Array.isArray(calls)) throw new InvalidArgumentError('calls', 'a list of calls, or [] for none')
       compare('calls', (await run()).calls.map(shownOf), calls.map(callOf))
     },
     async thenTimers(timers) {

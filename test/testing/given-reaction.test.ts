@@ -40,3 +40,12 @@ test('a call that is rejected is followed by its answers', async () => {
     .later({ hours: 1 })
     .thenThrows(/command 'order.expire' was rejected: strange; 'rejected' does not say what to do/)
 })
+
+test('a rejection of an unknown command, and calls that are no list, are refused', async () => {
+  expect(() => placed.react(fulfilment, { rejected: { 'order.shp': 'closed' } })).toThrow(
+    "rejected['order.shp'] must be the name of a command of the reaction: order.ship, order.refund, order.expire",
+  )
+  await expect(placed.react(fulfilment).thenCalls(ship({ order: '1' }) as never)).rejects.toThrow(
+    'calls must be a list of calls, or [] for none',
+  )
+})
