@@ -36,6 +36,8 @@ const settingsOfTests = {
   shared_buffers: '128MB',
   // Tests kill processes, never the machine: what a killed server wrote is still in the system's page cache.
   fsync: 'off',
+  // A session that stops in the middle of its authentication keeps DROP DATABASE waiting for as long, 60 s by default.
+  authentication_timeout: '10s',
 }
 
 const external = process.env.MNEME_TEST_POSTGRES
