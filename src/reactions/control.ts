@@ -17,7 +17,7 @@ import { checkTimerName } from './effects.ts'
 import { Nudge } from './nudge.ts'
 import { askFor, setAside } from './parking.ts'
 import type { Plan } from './plan.ts'
-import { followedIn, type FollowerSpec, sequenceOf } from './spec.ts'
+import { followedIn, type FollowerSpec, sequenceToPark } from './spec.ts'
 import { type StoredTimer, takeStep, TIMER_COLUMNS, timerOf } from './state.ts'
 
 /** Where a reaction or a relay stands. */
@@ -162,12 +162,7 @@ export class StateControl implements ReactionControl {
       const plans = live.plan === undefined ? [] : (JSON.parse(live.plan) as Plan[])
       const rest = plans.filter(({ id }) => id !== event.id)
       const plan = plans.find(({ id }) => id === event.id)
-      let sequence = event.stream
-      try {
-        sequence = sequenceOf(this.#spec, this.#spec.selection.decode(event))
-      } catch {
-        // Then the stream is its sequence.
-      }
+      const sequence = sequenceToPark(this.#spec, event)
       const left = rest.length > 0 ? JSON.stringify(rest) : undefined
       await takeStep({ ...blocked, step: { plan: left, to: through } }, (at) =>
         setAside(at, { event, sequence, failure, plan }),

@@ -1,14 +1,51 @@
-/** Tells the workers of this process that there is work besides events: a timer to fire, a parked event to retry. */
+import { endingWith } from '../base/abort.ts'
+import { type Clock, pause } from '../base/clock.ts'
+
+/**
+ * Tells a worker when to look for work besides events: timers, parked events to retry. At once if it was asked for in this
+ * process, and at intervals, because other processes ask, too.
+ */
 export class Nudge {
   readonly #name: string
-  readonly #call: () => void
+  readonly #clock: Clock
+  readonly #interval: number
+  #isNudged = false
+  #lookedAt = -Infinity
+  #wake: () => void = () => undefined
 
-  constructor(name: string, call: () => void) {
+  /** @param interval in milliseconds. */
+  constructor(name: string, clock: Clock, interval: number) {
     this.#name = name
-    this.#call = call
+    this.#clock = clock
+    this.#interval = interval
     const others = nudges.get(name)
     if (others) others.add(this)
     else nudges.set(name, new Set([this]))
+  }
+
+  /** Whether to look now. */
+  get isDue(): boolean {
+    return this.#isNudged || this.#left <= 0
+  }
+
+  get #left(): number {
+    return this.#lookedAt + this.#interval - this.#clock.now()
+  }
+
+  /** The worker looks: what is asked for from here on makes another look due. */
+  look(): void {
+    this.#isNudged = false
+    this.#lookedAt = this.#clock.now()
+  }
+
+  /** Waits until a look is due, or so many milliseconds, or until the signal is aborted. */
+  async wait(milliseconds: number, signal: AbortSignal): Promise<void> {
+    const { ending, stop } = endingWith(signal)
+    this.#wake = () => {
+      ending.abort()
+    }
+    await pause(this.#clock, Math.min(milliseconds, this.#left), ending.signal)
+    stop()
   }
 
   end(): void {
@@ -18,7 +55,10 @@ export class Nudge {
 
   /** Nudges the workers of a reaction; in another database, it may be one of the same name that finds nothing new. */
   static wake(name: string): void {
-    for (const nudge of nudges.get(name) ?? []) nudge.#call()
+    for (const nudge of nudges.get(name) ?? []) {
+      nudge.#isNudged = true
+      nudge.#wake()
+    }
   }
 }
 

@@ -26,8 +26,19 @@ export function* setAside(
   )
 }
 
+/** Sets events aside behind a parked event of their sequence. */
+export function* setAsideBehind(
+  build: Build,
+  behind: readonly { readonly stored: StoredEvent; readonly sequence: string }[],
+): TargetSteps<void> {
+  for (const { stored, sequence } of behind) {
+    const failure = waitsBehind(stored, sequence)
+    yield* setAside(build, { event: stored, sequence, failure, plan: undefined })
+  }
+}
+
 /** Why an event is set aside behind another one. */
-export function waitsBehind(event: StoredEvent, sequence: string): Failure {
+function waitsBehind(event: StoredEvent, sequence: string): Failure {
   const error = new Error(`it waits behind a parked event of its sequence '${sequence}'`)
   error.name = 'WaitsBehind'
   delete error.stack

@@ -22,20 +22,11 @@ import {
 } from '../projections/handling.ts'
 import { watchTimers } from './diagnostics.ts'
 import { Nudge } from './nudge.ts'
-import {
-  askedSequence,
-  firstParked,
-  keepParked,
-  keepParkedPlan,
-  parkedSequences,
-  removeDiscarded,
-  removeParked,
-  setAside,
-  waitsBehind,
-} from './parking.ts'
+import { type Handled, ParkedSequences } from './parked-sequences.ts'
+import { keepParkedPlan, type ParkedRow, setAside, setAsideBehind } from './parking.ts'
 import { CallFailure, Interrupted, type Performer } from './perform.ts'
 import { type Plan, planOf, replanned } from './plan.ts'
-import { type ReactionSpec, sequenceOf } from './spec.ts'
+import { type ReactionSpec, sequenceOf, sequenceToPark } from './spec.ts'
 import {
   changeTimers,
   earliestOf,
@@ -43,11 +34,12 @@ import {
   keepTimerPlan,
   markDue,
   nextDue,
+  nothing,
   parkTimer,
   removeTimers,
   type Step,
+  Steps,
   type StoredTimer,
-  takeStep,
 } from './state.ts'
 
 /** What a reaction's worker has, while it has the lease. */
@@ -84,28 +76,28 @@ interface Item {
 export class Reacting implements Handling, Agenda {
   readonly #held: Held
   readonly #nudge: Nudge
-  #step = 0
+  readonly #steps: Steps
+  readonly #parked: ParkedSequences
   /** The plans that are stored, by the ids of their events. */
   #stored = new Map<string, Plan>()
   /** The events whose calls were executed, and whose checkpoint is still to come. */
   readonly #done = new Set<string>()
-  #parked = new Set<string>()
   /** When the next timer is due, in milliseconds since 1970. */
   #earliest = Infinity
   /** Which timers are to be fired, once the log is handled up to the head of that time. */
   #aim: { readonly until: number; readonly head: Position | undefined; isReached: boolean } | undefined
-  /** Whether to look for what other processes have asked for. */
-  #isNudged = false
-  #wake: () => void = () => undefined
-  #lookedAt = -Infinity
   /** Stored plans are written one after the other. */
   #saving: Promise<unknown> = Promise.resolve()
 
   constructor(held: Held) {
     this.#held = held
-    this.#nudge = new Nudge(held.spec.name, () => {
-      this.#isNudged = true
-      this.#wake()
+    const { spec, target, holder, signal } = held
+    this.#nudge = new Nudge(spec.name, spec.clock, holder.lease / 3)
+    this.#steps = new Steps(target, holder)
+    this.#parked = new ParkedSequences({
+      ...{ target, signal },
+      transaction: (...step) => this.#transaction(...step),
+      handle: (...parked) => this.#retryParked(...parked),
     })
   }
 
@@ -175,21 +167,15 @@ export class Reacting implements Handling, Agenda {
   }
 
   /** Stores the plans as they are now. Calls that come together are stored together. */
-  #save(build: Build): Promise<void> {
-    const saving = this.#saving.then(() => this.#transaction(build, {}, () => nothing()))
+  #save(build: Build, work: (at: Build) => TargetSteps<unknown> = nothing): Promise<void> {
+    const saving = this.#saving.then(() => this.#transaction(build, {}, work))
     this.#saving = saving.catch(() => undefined)
     return saving.then(() => undefined)
   }
 
   /** Executes the calls of events: those of one sequence in order, several sequences side by side. */
   async #performAll(build: Build, items: readonly Item[]): Promise<void> {
-    const sequences = new Map<string, Item[]>()
-    for (const item of items) {
-      if (item.isBehind || item.isDone) continue
-      const sequence = sequences.get(item.sequence)
-      if (sequence) sequence.push(item)
-      else sequences.set(item.sequence, [item])
-    }
+    const open = items.filter(({ isBehind, isDone }) => !isBehind && !isDone)
     const started = environment.now()
     let isFirst = true
     const perform = async (sequence: readonly Item[]) => {
@@ -200,7 +186,7 @@ export class Reacting implements Handling, Agenda {
         if (!(await this.#performItem(build, item))) return
       }
     }
-    await this.#sideBySide([...sequences.values()], perform)
+    await this.#sideBySide(bySequence(open), perform)
   }
 
   /** Executes the calls of an event. Returns whether its sequence may go on. */
@@ -244,29 +230,25 @@ export class Reacting implements Handling, Agenda {
 
   /** Moves the checkpoint, sets and cancels timers, and sets events aside, all in one transaction. */
   async #finish(build: Build, items: readonly Item[], to: Checkpoint): Promise<Build> {
-    const count = items.filter(({ isBehind }) => !isBehind).length
+    const handled = items.filter(({ isBehind }) => !isBehind)
+    const behind = items.filter(({ isBehind }) => isBehind)
     for (const { event } of items) this.#stored.delete(event.id)
-    const moved = await this.#transaction(build, { to, count }, function* (at) {
-      const handled = items.filter(({ isBehind }) => !isBehind)
+    const moved = await this.#transaction(build, { to, count: handled.length }, function* (at) {
       yield* changeTimers(
         at,
         handled.map((item) => ({ ...item, event: item.stored })),
       )
-      for (const { isBehind, stored, sequence } of items) {
-        if (!isBehind) continue
-        const failure = waitsBehind(stored, sequence)
-        yield* setAside(at, { event: stored, sequence, failure, plan: undefined })
-      }
+      yield* setAsideBehind(at, behind)
     })
-    for (const { plan, isBehind, event } of items) {
-      this.#done.delete(event.id)
-      if (!isBehind) this.#earliest = Math.min(this.#earliest, earliestOf(plan.timers))
+    for (const { event } of items) this.#done.delete(event.id)
+    for (const { plan } of handled) {
+      this.#earliest = Math.min(this.#earliest, earliestOf(plan.timers))
     }
     return moved
   }
 
   async park(build: Build, { event, through, failure }: Parking): Promise<Build> {
-    const sequence = this.#sequenceOf(event)
+    const sequence = sequenceToPark(this.#held.spec, event)
     const plan = this.#stored.get(event.id)
     this.#stored.delete(event.id)
     const moved = await this.#transaction(build, { to: through }, (at) =>
@@ -276,81 +258,52 @@ export class Reacting implements Handling, Agenda {
     return moved
   }
 
-  /** The sequence of an event; its stream, if it cannot be told. */
-  #sequenceOf(stored: StoredEvent): string {
-    const { spec } = this.#held
-    try {
-      return sequenceOf(spec, spec.selection.decode(stored))
-    } catch {
-      return stored.stream
-    }
-  }
-
   /** One of this worker's transactions: all of it counts, or another worker had one meanwhile. @throws LostRace */
-  async #transaction(
+  #transaction(
     build: Build,
     change: Omit<Step, 'plan'>,
     work: (at: Build) => TargetSteps<unknown>,
   ): Promise<Build> {
-    const { target, holder } = this.#held
     const plan = this.#stored.size > 0 ? JSON.stringify([...this.#stored.values()]) : undefined
-    const at = { ...build, step: this.#step }
-    const moved = await takeStep({ target, build: at, holder, step: { ...change, plan } }, work)
-    this.#step = moved.step
-    return moved
+    return this.#steps.take(build, { ...change, plan }, work)
   }
 
   async begin(build: Build, note: Note): Promise<Build> {
-    this.#step = build.step
+    this.#steps.begin(build)
     const plans = build.plan === undefined ? [] : (JSON.parse(build.plan) as Plan[])
     this.#stored = new Map(plans.map((plan) => [plan.id, plan]))
-    this.#parked = await this.#held.target.read(() => parkedSequences(build))
+    await this.#parked.find(build)
+    this.#nudge.look()
     // Whatever a worker before this one has decided to fire comes before any event.
-    const fired = await this.#retryAsked(await this.#fireMarked(build, note))
-    await this.#look(fired)
-    return fired
+    return this.#look(await this.#fireMarked(build, note))
   }
 
   async due(signal: AbortSignal): Promise<void> {
-    const { clock, date } = this.#held.spec
+    const { date } = this.#held.spec
     while (!signal.aborted) {
       const isWaiting = this.#aim?.isReached === false
       const left = isWaiting ? Infinity : this.#earliest - date()
-      const look = this.#lookedAt + this.#lookInterval - clock.now()
-      if (this.#isNudged || left <= 0 || look <= 0) return
-      const ending = new AbortController()
-      const wake = () => {
-        ending.abort()
-      }
-      this.#wake = wake
-      signal.addEventListener('abort', wake, { once: true })
+      if (this.#nudge.isDue || left <= 0) return
       // Looks at the computer's clock every now and then, in case that it was set.
-      await pause(clock, Math.min(left, look, MAX_SLEEP_MS), ending.signal)
-      signal.removeEventListener('abort', wake)
+      await this.#nudge.wait(Math.min(left, MAX_SLEEP_MS), signal)
     }
-  }
-
-  get #lookInterval(): number {
-    return this.#held.holder.lease / 3
   }
 
   async work(build: Build, read: Position | undefined, note: Note): Promise<Build> {
-    const { clock, date } = this.#held.spec
     let at = build
-    if (this.#isNudged || clock.now() - this.#lookedAt >= this.#lookInterval) {
-      this.#isNudged = false
-      at = await this.#fireMarked(at, note)
-      at = await this.#retryAsked(at)
-      await this.#look(at)
+    if (this.#nudge.isDue) {
+      this.#nudge.look()
+      at = await this.#look(await this.#fireMarked(at, note))
     }
-    if (this.#aim === undefined && this.#earliest > date()) return at
+    if (this.#aim === undefined && this.#earliest > this.#held.spec.date()) return at
     return this.#fireDue(at, read, note)
   }
 
-  /** Looks for timers, also those that another process has changed. */
-  async #look(build: Build): Promise<void> {
-    this.#lookedAt = this.#held.spec.clock.now()
-    this.#earliest = await this.#held.target.read(() => nextDue(build))
+  /** Does what the worker is asked for, and looks for timers, also those that another process has changed. */
+  async #look(build: Build): Promise<Build> {
+    const at = await this.#parked.retryAsked(build)
+    this.#earliest = await this.#held.target.read(() => nextDue(at))
+    return at
   }
 
   /** Fires some of the timers that are due, once every event that was stored before is handled. */
@@ -396,12 +349,6 @@ export class Reacting implements Handling, Agenda {
     const { spec, signal } = this.#held
     const fired: StoredTimer[] = []
     const parked: { readonly timer: StoredTimer; readonly failure: Failure }[] = []
-    const sequences = new Map<string, StoredTimer[]>()
-    for (const timer of timers) {
-      const sequence = sequences.get(timer.sequence)
-      if (sequence) sequence.push(timer)
-      else sequences.set(timer.sequence, [timer])
-    }
     let blocked: { readonly failure: Failure } | undefined
     const fireSequence = async (sequence: readonly StoredTimer[]) => {
       for (const timer of sequence) {
@@ -428,7 +375,7 @@ export class Reacting implements Handling, Agenda {
         }
       }
     }
-    await this.#sideBySide([...sequences.values()], fireSequence)
+    await this.#sideBySide(bySequence(timers), fireSequence)
     const moved =
       fired.length + parked.length === 0
         ? build
@@ -456,11 +403,7 @@ export class Reacting implements Handling, Agenda {
       where: `timer '${timer.timer}'`,
       from: due,
       event: () => this.#eventOf(timer),
-      save: () => {
-        const saving = this.#saving.then(() => this.#transaction(build, {}, (at) => keepTimerPlan(at, timer)))
-        this.#saving = saving.catch(() => undefined)
-        return saving.then(() => undefined)
-      },
+      save: () => this.#save(build, (at) => keepTimerPlan(at, timer)),
     })
   }
 
@@ -479,57 +422,18 @@ export class Reacting implements Handling, Agenda {
     )
   }
 
-  /** Handles parked events of which the worker is asked for something: those of a sequence in order. */
-  async #retryAsked(build: Build): Promise<Build> {
-    const { target, signal } = this.#held
-    let at = build
-    while (!signal.aborted) {
-      const from = at
-      const sequence = await target.read(() => askedSequence(from))
-      if (sequence === undefined) return at
-      at = await this.#retrySequence(at, sequence)
+  async #retryParked(build: Build, row: ParkedRow, sequence: string): Promise<Handled | undefined> {
+    try {
+      const plan = await this.#retryOne(build, row, sequence)
+      return { finish: (at) => changeTimers(at, [{ plan, event: row.event, sequence }]) }
+    } catch (error) {
+      if (error instanceof Interrupted) return undefined
+      if (!(error instanceof CallFailure)) throw error
+      return { cause: error.cause }
     }
-    return at
   }
 
-  async #retrySequence(build: Build, sequence: string): Promise<Build> {
-    const { target, signal } = this.#held
-    let at = build
-    while (!signal.aborted) {
-      at = await this.#transaction(at, {}, (from) => removeDiscarded(from, sequence))
-      const from = at
-      const row = await target.read(() => firstParked(from, sequence))
-      if (!row) {
-        this.#parked.delete(sequence)
-        return at
-      }
-      const { event: stored } = row
-      const { position } = stored
-      let plan: Plan | undefined
-      try {
-        plan = await this.#retryOne(at, row, sequence)
-      } catch (error) {
-        if (error instanceof Interrupted) return at
-        if (!(error instanceof CallFailure)) throw error
-        const failure = failureOf(error.cause, row.failure.attempts + 1, stored)
-        const kept = row.plan
-        return this.#transaction(at, {}, (to) => keepParked(to, sequence, { position, failure, plan: kept }))
-      }
-      const done = plan
-      at = await this.#transaction(at, { count: 1 }, function* (to) {
-        yield* changeTimers(to, [{ plan: done, event: stored, sequence }])
-        yield* removeParked(to, position)
-      })
-      this.#earliest = Math.min(this.#earliest, earliestOf(done.timers))
-    }
-    return at
-  }
-
-  async #retryOne(
-    build: Build,
-    row: { readonly event: StoredEvent; readonly plan: Plan | undefined },
-    sequence: string,
-  ): Promise<Plan> {
+  async #retryOne(build: Build, row: ParkedRow, sequence: string): Promise<Plan> {
     const { spec, performer } = this.#held
     const { event: stored } = row
     let event: Recorded
@@ -555,8 +459,15 @@ export class Reacting implements Handling, Agenda {
   }
 }
 
-function* nothing(): TargetSteps<void> {
-  // The fence is all there is.
+/** What belongs to one sequence, in order, for each of them. */
+function bySequence<T extends { readonly sequence: string }>(all: readonly T[]): T[][] {
+  const sequences = new Map<string, T[]>()
+  for (const one of all) {
+    const same = sequences.get(one.sequence)
+    if (same) same.push(one)
+    else sequences.set(one.sequence, [one])
+  }
+  return [...sequences.values()]
 }
 
 /** Milliseconds after which a batch ends early. */

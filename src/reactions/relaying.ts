@@ -1,12 +1,10 @@
 import { HandlerTimeoutError, type ProjectionTarget, type TargetSteps } from '../adapter/projection-target.ts'
 import type { StoredEvent } from '../adapter/store-adapter.ts'
 import { environment } from '../base/environment.ts'
-import type { Position } from '../base/revision.ts'
 import { anySignal } from '../base/abort.ts'
 import type { Recorded } from '../model/event.ts'
 import { HandlerFailure } from '../projections/batch.ts'
 import { type Build, checkpointAt } from '../projections/builds.ts'
-import { failureOf } from '../projections/failures.ts'
 import {
   type Agenda,
   type Batch,
@@ -16,19 +14,10 @@ import {
   type Parking,
 } from '../projections/handling.ts'
 import { Nudge } from './nudge.ts'
-import {
-  askedSequence,
-  firstParked,
-  keepParked,
-  parkedSequences,
-  removeDiscarded,
-  removeParked,
-  setAside,
-  waitsBehind,
-} from './parking.ts'
-import { type RelaySpec, sequenceOf } from './spec.ts'
-import { type Step, takeStep } from './state.ts'
-import { pause } from '../base/clock.ts'
+import { type Handled, ParkedSequences } from './parked-sequences.ts'
+import { type ParkedRow, setAside, setAsideBehind } from './parking.ts'
+import { type RelaySpec, sequenceOf, sequenceToPark } from './spec.ts'
+import { nothing, type Step, Steps } from './state.ts'
 
 /** What a relay's worker has, while it has the lease. */
 export interface RelayHeld {
@@ -49,17 +38,18 @@ interface Item {
 export class Relaying implements Handling, Agenda {
   readonly #held: RelayHeld
   readonly #nudge: Nudge
-  #step = 0
-  #parked = new Set<string>()
-  #isNudged = true
-  #wake: () => void = () => undefined
-  #lookedAt = -Infinity
+  readonly #steps: Steps
+  readonly #parked: ParkedSequences
 
   constructor(held: RelayHeld) {
     this.#held = held
-    this.#nudge = new Nudge(held.spec.name, () => {
-      this.#isNudged = true
-      this.#wake()
+    const { spec, target, holder, signal } = held
+    this.#nudge = new Nudge(spec.name, spec.clock, holder.lease / 3)
+    this.#steps = new Steps(target, holder)
+    this.#parked = new ParkedSequences({
+      ...{ target, signal },
+      transaction: (...step) => this.#transaction(...step),
+      handle: (_, row) => this.#sendParked(row),
     })
   }
 
@@ -95,17 +85,8 @@ export class Relaying implements Handling, Agenda {
     if (sent.length > 0) await this.#send(sent, taken >> 1)
     const last = events[taken - 1]
     const to = taken < events.length && last ? checkpointAt(through.store, last) : through
-    return this.#transaction(build, { to, count: sent.length }, function* (at) {
-      for (const { isBehind, stored, sequence } of items) {
-        if (!isBehind) continue
-        yield* setAside(at, {
-          event: stored,
-          sequence,
-          failure: waitsBehind(stored, sequence),
-          plan: undefined,
-        })
-      }
-    })
+    const behind = items.filter(({ isBehind }) => isBehind)
+    return this.#transaction(build, { to, count: sent.length }, (at) => setAsideBehind(at, behind))
   }
 
   /**
@@ -140,13 +121,7 @@ export class Relaying implements Handling, Agenda {
   }
 
   async park(build: Build, { event, through, failure }: Parking): Promise<Build> {
-    const { spec } = this.#held
-    let sequence = event.stream
-    try {
-      sequence = sequenceOf(spec, spec.selection.decode(event))
-    } catch {
-      // Then the stream is its sequence.
-    }
+    const sequence = sequenceToPark(this.#held.spec, event)
     const moved = await this.#transaction(build, { to: through }, (at) =>
       setAside(at, { event, sequence, failure, plan: undefined }),
     )
@@ -154,79 +129,37 @@ export class Relaying implements Handling, Agenda {
     return moved
   }
 
-  async #transaction(
+  #transaction(
     build: Build,
     change: Omit<Step, 'plan'>,
     work: (at: Build) => TargetSteps<unknown>,
   ): Promise<Build> {
-    const { target, holder } = this.#held
-    const at = { ...build, step: this.#step }
-    const moved = await takeStep({ target, build: at, holder, step: { ...change, plan: undefined } }, work)
-    this.#step = moved.step
-    return moved
+    return this.#steps.take(build, { ...change, plan: undefined }, work)
   }
 
   async begin(build: Build): Promise<Build> {
-    this.#step = build.step
-    this.#parked = await this.#held.target.read(() => parkedSequences(build))
+    this.#steps.begin(build)
+    await this.#parked.find(build)
     return build
   }
 
   async due(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#held.spec
-    while (!signal.aborted) {
-      const look = this.#lookedAt + this.#held.holder.lease / 3 - clock.now()
-      if (this.#isNudged || look <= 0) return
-      const ending = new AbortController()
-      const wake = () => {
-        ending.abort()
-      }
-      this.#wake = wake
-      signal.addEventListener('abort', wake, { once: true })
-      await pause(clock, look, ending.signal)
-      signal.removeEventListener('abort', wake)
-    }
+    while (!signal.aborted && !this.#nudge.isDue) await this.#nudge.wait(Infinity, signal)
   }
 
-  async work(build: Build, _read: Position | undefined): Promise<Build> {
-    const { spec, holder, target, signal } = this.#held
-    if (!this.#isNudged && spec.clock.now() - this.#lookedAt < holder.lease / 3) return build
-    this.#isNudged = false
-    this.#lookedAt = spec.clock.now()
-    let at = build
-    while (!signal.aborted) {
-      const from = at
-      const sequence = await target.read(() => askedSequence(from))
-      if (sequence === undefined) return at
-      at = await this.#retrySequence(at, sequence)
-    }
-    return at
+  async work(build: Build): Promise<Build> {
+    if (!this.#nudge.isDue) return build
+    this.#nudge.look()
+    return this.#parked.retryAsked(build)
   }
 
-  async #retrySequence(build: Build, sequence: string): Promise<Build> {
-    const { target, spec, signal } = this.#held
-    let at = build
-    while (!signal.aborted) {
-      at = await this.#transaction(at, {}, (from) => removeDiscarded(from, sequence))
-      const from = at
-      const row = await target.read(() => firstParked(from, sequence))
-      if (!row) {
-        this.#parked.delete(sequence)
-        return at
-      }
-      const { position } = row.event
-      try {
-        await this.#send([spec.selection.decode(row.event)], 0)
-      } catch (error) {
-        if (error instanceof Ended) throw error
-        const cause = error instanceof HandlerFailure ? error.cause : error
-        const failure = failureOf(cause, row.failure.attempts + 1, row.event)
-        return this.#transaction(at, {}, (to) =>
-          keepParked(to, sequence, { position, failure, plan: undefined }),
-        )
-      }
-      at = await this.#transaction(at, { count: 1 }, (to) => removeParked(to, position))
+  async #sendParked({ event }: ParkedRow): Promise<Handled> {
+    try {
+      await this.#send([this.#held.spec.selection.decode(event)], 0)
+      return { finish: nothing }
+    } catch (error) {
+      if (error instanceof Ended) throw error
+      return { cause: error instanceof HandlerFailure ? error.cause : error }
     }
-    return at
   }
 }

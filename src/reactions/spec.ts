@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.ts'
 import type { RetryPolicy } from '../base/retry.ts'
 import type { Position } from '../base/revision.ts'
 import type { ProjectionTarget } from '../adapter/projection-target.ts'
+import type { StoredEvent } from '../adapter/store-adapter.ts'
 import type { Recorded } from '../model/event.ts'
 import { isStorable } from './effects.ts'
 import type { Followed } from '../projections/handling.ts'
@@ -76,4 +77,13 @@ export function sequenceOf({ sequence }: FollowerSpec, event: Recorded): string 
   throw new TypeError(
     `'sequence' must return a string, but it returned ${value === null ? 'null' : typeof value}`,
   )
+}
+
+/** The sequence of an event that is set aside: its stream, if it cannot be told. */
+export function sequenceToPark(spec: FollowerSpec, stored: StoredEvent): string {
+  try {
+    return sequenceOf(spec, spec.selection.decode(stored))
+  } catch {
+    return stored.stream
+  }
 }

@@ -69,6 +69,36 @@ export function takeStep(
   )
 }
 
+/** No work: the fence is all there is. */
+export function* nothing(): TargetSteps<void> {
+  // Nothing to ask.
+}
+
+/** The transactions of a worker, one after the other: each is refused if another worker had one meanwhile. */
+export class Steps {
+  readonly #target: ProjectionTarget<unknown>
+  readonly #holder: Holder
+  #step = 0
+
+  constructor(target: ProjectionTarget<unknown>, holder: Holder) {
+    this.#target = target
+    this.#holder = holder
+  }
+
+  /** The worker has taken the lease. */
+  begin({ step }: Build): void {
+    this.#step = step
+  }
+
+  /** @returns the build after it. @throws LostRace */
+  async take(build: Build, step: Step, work: (at: Build) => TargetSteps<unknown>): Promise<Build> {
+    const at = { ...build, step: this.#step }
+    const moved = await takeStep({ target: this.#target, build: at, holder: this.#holder, step }, work)
+    this.#step = moved.step
+    return moved
+  }
+}
+
 /** An event whose plan is carried out, as far as timers have to know it. */
 export interface SetBy {
   readonly plan: Plan
