@@ -57,7 +57,7 @@ export async function streamByStream(
     })
     last.set(event.stream, published)
   }
-  // What is sent again must not meet what is still under way.
+  // The relay sends a failed batch again, so no event of it may still be in flight.
   const outcomes = await Promise.allSettled(last.values())
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
 }

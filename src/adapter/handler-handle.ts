@@ -1,4 +1,5 @@
-import { HandlerMisuse, isThenable } from './projection-target.ts'
+import { isThenable } from '../base/functions.ts'
+import { HandlerMisuse } from './projection-target.ts'
 
 /**
  * A driver's object as handlers are given it, which can be used only while it is open: what a handler does after it has

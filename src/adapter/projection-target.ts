@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from '../base/errors.ts'
-import { isGenerator } from '../base/functions.ts'
+import { isGenerator, isThenable } from '../base/functions.ts'
 
 /**
  * A database for read models: what a projection's handlers write, and its checkpoint, are committed there together. Made
@@ -157,12 +157,4 @@ const MAX_CAUSES = 8
 export function refusedQuery(database: string, said: string, cause: unknown): InvalidArgumentError {
   const message = `${database} refused the query: ${said}; correct its SQL or its values`
   return new InvalidArgumentError('sql', { message }, { cause })
-}
-
-/** Whether a value has to be awaited. */
-export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return (
-    ((typeof value === 'object' && value !== null) || typeof value === 'function') &&
-    typeof (value as Partial<PromiseLike<unknown>>).then === 'function'
-  )
 }

@@ -82,7 +82,7 @@ export class RejectedError<R = { readonly reason: string }> extends MnemeError {
 /** Event data, metadata, a command's input or the value of a claim is invalid. Nothing was written. */
 export class InvalidDataError extends MnemeError {
   readonly code = 'INVALID_DATA'
-  /** What is invalid: an event's type, `metadata`, `input`, or a claim, as in `claim Email`. */
+  /** The invalid part: an event's type, `metadata`, `input`, or a claim by its name (`claim Email`). */
   readonly subject: string
   /** What is wrong, and where: paths like `data.items[3].at`. The message has the first five, with long paths shortened. */
   readonly issues: readonly DataIssue[]

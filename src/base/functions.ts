@@ -23,6 +23,14 @@ function isGeneratorFunction(value: object): boolean {
   return /^\[object (?:Async)?GeneratorFunction\]$/.test(Object.prototype.toString.call(value))
 }
 
+/** Whether a value has to be awaited. */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    ((typeof value === 'object' && value !== null) || typeof value === 'function') &&
+    typeof (value as Partial<PromiseLike<unknown>>).then === 'function'
+  )
+}
+
 /** Whether a value is what a generator function returns, of which nothing has run. */
 export function isGenerator(value: unknown): boolean {
   if (

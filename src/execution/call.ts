@@ -5,7 +5,7 @@ import { holds } from '../adapter/append-rules.ts'
 import { checkStreamName } from '../model/names.ts'
 import { type EncodedEvent, encodeEvent } from '../store/encode.ts'
 import { ConflictError, InvalidArgumentError, quote } from '../base/errors.ts'
-import { checkFunction } from '../base/functions.ts'
+import { checkFunction, isThenable } from '../base/functions.ts'
 import type { Event, Recorded } from '../model/event.ts'
 import { fingerprint } from '../model/fingerprint.ts'
 import { checkMetadata, type Metadata } from '../model/metadata.ts'
@@ -21,7 +21,6 @@ import { checkNotNested, runHandle, type RunningHandle, runningHandle } from './
 import type { AnyStream } from '../model/stream.ts'
 import { fromVerdict } from '../store/decode.ts'
 import { environment } from '../base/environment.ts'
-import { isThenable } from '../adapter/projection-target.ts'
 
 /** Options of `execute`. */
 export interface ExecuteOptions {

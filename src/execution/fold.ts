@@ -99,7 +99,7 @@ class Folding {
   #state: unknown
   #revision: Revision = 'none'
   #lastId: string | undefined
-  /** Of the event that is being added. */
+  /** The time of the event that is being folded. */
   #time = ''
   readonly #timeOf = () => this.#time
 

@@ -1,9 +1,8 @@
 import { asyncHooks, type AsyncStorage } from '../base/caller-context.ts'
 import { InvalidArgumentError, quote } from '../base/errors.ts'
-import { isAsyncFunction } from '../base/functions.ts'
+import { isAsyncFunction, isThenable } from '../base/functions.ts'
 import type { Boundary, Command } from '../model/command.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
-import { isThenable } from '../adapter/projection-target.ts'
 
 type AnyCommand = Command<Boundary, unknown, unknown>
 

@@ -1,4 +1,5 @@
 import { type DataIssue, InvalidArgumentError, InvalidDataError } from '../base/errors.ts'
+import { isThenable } from '../base/functions.ts'
 import type { Event, NoData } from './event.ts'
 import { markMade, otherCopy, refuseOtherCopy } from '../base/copies.ts'
 import { specRecord, type SpecRecord } from './event-spec.ts'
@@ -201,10 +202,6 @@ function refuseForeign(definition: unknown, argument: string): void {
 
 function ignore(): void {
   // The promise was refused, so its outcome does not matter.
-}
-
-function isThenable(value: object): value is PromiseLike<unknown> {
-  return 'then' in value && typeof value.then === 'function'
 }
 
 function isEventType(definition: object): definition is AnyEventType {

@@ -1,4 +1,5 @@
 import { FoldError, UnknownEventError } from '../base/errors.ts'
+import { isThenable } from '../base/functions.ts'
 import type { Event, Recorded, RecordedFacts, StreamEvent } from './event.ts'
 import type { EventTypeRecord } from './event-type.ts'
 import type { Fold } from './stream.ts'
@@ -29,7 +30,7 @@ export function decode<E extends StreamEvent>(fold: KnownTypes, event: E, timeOf
 
 /** @throws TypeError if it is no data: `apply` would take it for an event without any. */
 function checkUpcast(data: unknown): unknown {
-  const isPromise = typeof (data as Partial<PromiseLike<unknown>> | undefined)?.then === 'function'
+  const isPromise = isThenable(data)
   if (typeof data === 'object' && data !== null && !isPromise) return data
   // Its rejection must not become an unhandled one.
   if (isPromise) Promise.resolve(data).catch(() => undefined)

@@ -2,7 +2,6 @@ import { isMnemeError, quote } from '../base/errors.ts'
 import {
   checkRun,
   HandlerMisuse,
-  isThenable,
   type TargetQuery,
   type TargetRow,
   type TargetSteps,
@@ -11,6 +10,7 @@ import { advance, checkpointAt, movedTo, pinOf, suffixOf, type Build } from './b
 import { Deadline } from './deadline.ts'
 import { tableNames, type Definition, type ProjectionContext } from './define.ts'
 import type { Batch, Holder } from './handling.ts'
+import { isThenable } from '../base/functions.ts'
 import { environment } from '../base/environment.ts'
 
 /** A handler failed. */

@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import { isThenable } from '../adapter/projection-target.ts'
+import { isThenable } from '../base/functions.ts'
 import { givenInput } from '../model/command.ts'
 import type { Recorded } from '../model/event.ts'
 import { fingerprint } from '../model/fingerprint.ts'

@@ -10,7 +10,7 @@ import { cloudEvent } from '../../examples/relays/cloud-event.ts'
 import type { Sender } from '../../examples/relays/sender.ts'
 import { testFolder } from '../stores/sqlite/folder.ts'
 import { startProxy } from '../support/proxy.ts'
-import { brokers, openNats, openRabbitmq, type Received, source } from './brokers.ts'
+import { type Broker, brokers, openNats, openRabbitmq, type Received, source } from './brokers.ts'
 
 const Order = defineAggregate({
   name: 'Order',
@@ -54,6 +54,15 @@ async function relayTo(sender: Sender) {
   })
   const failed = () => attempts.filter(({ isConfirmed }) => !isConfirmed).length
   return { store, running, attempts, failed }
+}
+
+/** The same through a proxy, when so many changes have arrived. */
+async function relayThrough(broker: Broker, times: number) {
+  const proxy = await startProxy(broker.port)
+  const relay = await relayTo(broker.sender(proxy.port))
+  await change(relay.store, times)
+  await relay.running.caughtUp()
+  return { proxy, ...relay }
 }
 
 /** Changes four orders, one after the other, so often. */
@@ -113,10 +122,7 @@ describe.each(brokers)('$name', ({ problem, isIdempotent, open }) => {
 
     test('gets an event again if its acknowledgement was lost, under the same id', async () => {
       const broker = await open()
-      const proxy = await startProxy(broker.port)
-      const { store, running, attempts, failed } = await relayTo(broker.sender(proxy.port))
-      await change(store, 10)
-      await running.caughtUp()
+      const { proxy, store, running, attempts, failed } = await relayThrough(broker, 10)
       const before = failed()
       proxy.mute()
       await change(store, 20)
@@ -129,10 +135,7 @@ describe.each(brokers)('$name', ({ problem, isIdempotent, open }) => {
 
     test('gets everything in order though it answers after the time-out for a while', async () => {
       const broker = await open()
-      const proxy = await startProxy(broker.port)
-      const { store, running, attempts, failed } = await relayTo(broker.sender(proxy.port))
-      await change(store, 10)
-      await running.caughtUp()
+      const { proxy, store, running, attempts, failed } = await relayThrough(broker, 10)
       const before = failed()
       proxy.latency = 2 * SEND_TIMEOUT_MS
       await change(store, 20)
@@ -151,10 +154,7 @@ test.skipIf(nats?.problem)(
   'JetStream stores an event again that comes again after the duplicate window',
   async () => {
     const broker = await openNats(100)
-    const proxy = await startProxy(broker.port)
-    const { store, running, attempts, failed } = await relayTo(broker.sender(proxy.port))
-    await change(store, 4)
-    await running.caughtUp()
+    const { proxy, store, running, attempts, failed } = await relayThrough(broker, 4)
     const before = failed()
     proxy.mute()
     await change(store, 4)

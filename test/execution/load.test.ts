@@ -118,7 +118,7 @@ describe('several streams', () => {
     )
   })
 
-  test('that change before every reading are read once, as they stood at one moment', async () => {
+  test('streams that change before every reading are read once, as they stood at one moment', async () => {
     const store = observedStore()
     store.beforeRead = () =>
       store.stranger.append([a, b].map((stream) => ({ stream, events: [Deposited({ amount: 1 })] })))
@@ -128,7 +128,7 @@ describe('several streams', () => {
     expect(store.reads.length).toBeLessThanOrEqual(2)
   })
 
-  test('of which one ends before the head that it had is read again, and a conflict in the end', async () => {
+  test('streams are read again if one of them ends before its head, and are a conflict in the end', async () => {
     const store = observedStore()
     await store.append([a, b].map((stream) => ({ stream, events: times(2, () => Deposited({ amount: 1 })) })))
     let cuts = 1

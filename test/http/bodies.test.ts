@@ -185,30 +185,19 @@ test.each(Object.entries(servers))(
   },
 )
 
-test('a body that cannot be read to its end although its client is there is 400', async () => {
-  const body = new ReadableStream<Uint8Array>({
-    pull: (controller) => controller.error(new Error('a broken encoding')),
-  })
+/** The answer to a request whose body throws when it is read. */
+function echoUnreadable(error: Error): Promise<Response> {
+  const body = new ReadableStream<Uint8Array>({ pull: (controller) => controller.error(error) })
   const headers = { 'Content-Type': 'application/json' }
-  const request = new Request('http://shop/', {
-    method: 'POST',
-    body,
-    headers,
-    duplex: 'half',
-  })
-  expect(await codeOf(await echo(request))).toEqual([400, 'BODY_INCOMPLETE'])
+  return echo(new Request('http://shop/', { method: 'POST', body, headers, duplex: 'half' }))
+}
+
+test('a body that cannot be read to its end although its client is there is 400', async () => {
+  const answer = await echoUnreadable(new Error('a broken encoding'))
+  expect(await codeOf(answer)).toEqual([400, 'BODY_INCOMPLETE'])
 })
 
 test('what a body throws as an HttpError is answered as such', async () => {
-  const body = new ReadableStream<Uint8Array>({
-    pull: (controller) => controller.error(new HttpError(413, { code: 'BODY_TOO_LARGE' })),
-  })
-  const headers = { 'Content-Type': 'application/json' }
-  const request = new Request('http://shop/', {
-    method: 'POST',
-    body,
-    headers,
-    duplex: 'half',
-  })
-  expect(await codeOf(await echo(request))).toEqual([413, 'BODY_TOO_LARGE'])
+  const answer = await echoUnreadable(new HttpError(413, { code: 'BODY_TOO_LARGE' }))
+  expect(await codeOf(answer)).toEqual([413, 'BODY_TOO_LARGE'])
 })

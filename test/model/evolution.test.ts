@@ -86,7 +86,7 @@ describe('an event that changed over the years', () => {
     ])
   })
 
-  test('is upcast with what else was recorded of it, wherever it is read', async () => {
+  test('an old event is upcast with what else was recorded of it, wherever it is read', async () => {
     const facts: RecordedFacts[] = []
     const Dated = defineAggregate({
       name: 'Person',
@@ -124,23 +124,26 @@ describe('an event that changed over the years', () => {
     ['null', () => null],
     ['a promise', () => Promise.resolve({ name: 'Ada' })],
     ['number', () => 5],
-  ])('whose upcast returns %s fails, rather than be folded as if it had no data', async (what, upcast) => {
-    const Wrong = defineAggregate({
-      name: 'Person',
-      events: { Named: event<{ name: string }>().next(upcast as never) },
-      initial: () => ({ isNamed: false }),
-      apply: { Named: () => ({ isNamed: true }) },
-    })
-    const store = observedStore()
-    await store.append({ stream: 'Person-p', events: [First.events.Named({ name: 'Ada' })] })
-    const failed = execute(store, { reads: Wrong('p'), handle: () => [] })
-    await expect(failed).rejects.toThrow(FoldError)
-    await expect(failed).rejects.toMatchObject({
-      cause: { message: expect.stringContaining(what) as string },
-    })
-  })
+  ])(
+    'an event whose upcast returns %s fails, rather than be folded as if it had no data',
+    async (what, upcast) => {
+      const Wrong = defineAggregate({
+        name: 'Person',
+        events: { Named: event<{ name: string }>().next(upcast as never) },
+        initial: () => ({ isNamed: false }),
+        apply: { Named: () => ({ isNamed: true }) },
+      })
+      const store = observedStore()
+      await store.append({ stream: 'Person-p', events: [First.events.Named({ name: 'Ada' })] })
+      const failed = execute(store, { reads: Wrong('p'), handle: () => [] })
+      await expect(failed).rejects.toThrow(FoldError)
+      await expect(failed).rejects.toMatchObject({
+        cause: { message: expect.stringContaining(what) as string },
+      })
+    },
+  )
 
-  test('that a decision makes in an older version has no time yet', async () => {
+  test('an event that a decision makes in an older version has no time yet', async () => {
     const Dated = defineAggregate({
       name: 'Person',
       events: { Named: event<{ name: string }>().next((old, { time }) => ({ ...old, time })) },

@@ -288,7 +288,7 @@ test('it is an Instrumentation of OpenTelemetry: registered, enabled and disable
   await store.close()
 })
 
-test('of two instrumentations the first records, once, and the second says that it does not', async () => {
+test('the first of two instrumentations records, once, and the second says that it does not', async () => {
   const { spans, instrumentation, measured } = instrumented()
   const warnings: string[] = []
   diag.setLogger({ ...silent, warn: (text) => warnings.push(text) })
