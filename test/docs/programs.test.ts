@@ -8,6 +8,7 @@ const programs = [
   'docs/guide.md',
   'docs/observability.md',
   'docs/tenants.md',
+  'docs/years-later.md',
   'docs/durable-execution.md',
   'docs/coming-from.md',
 ].flatMap((path) => programsOf(readMarkdown(path)))
