@@ -17,6 +17,8 @@ export type {
   PostgresPool,
   PostgresQuery,
 } from './driver.ts'
+export { postgresKeys } from './keys.ts'
+export type { PostgresKeys, PostgresKeysOptions } from './keys.ts'
 export type { Migration } from './migrate.ts'
 export { postgresTarget } from './projection-target.ts'
 export type { PostgresTargetOptions, PostgresTransaction } from './projection-target.ts'
