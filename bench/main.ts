@@ -3,6 +3,7 @@ import { kurrentdbFigures } from './kurrentdb.ts'
 import type { Figure } from './measure.ts'
 import { memoryFigures } from './memory.ts'
 import { observabilityFigures } from './observability.ts'
+import { personalFigures } from './personal.ts'
 import { postgresFigures } from './postgres.ts'
 import { projectionFigures } from './projections.ts'
 import { reactionFigures } from './reactions.ts'
@@ -20,6 +21,7 @@ const groups: Readonly<Record<string, () => AsyncIterable<Figure> | Iterable<Fig
   observability: observabilityFigures,
   'shared-pool': sharedPoolFigures,
   kurrentdb: kurrentdbFigures,
+  personal: personalFigures,
   subscriptions: subscriptionFigures,
   projections: projectionFigures,
   reactions: reactionFigures,

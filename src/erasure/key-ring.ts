@@ -4,7 +4,7 @@ import { InvalidArgumentError, SealBrokenError } from '../base/errors.ts'
 import { keyedHash } from '../base/hash.ts'
 import type { Destroyed, KeyRing, Opened, ToSeal } from '../store/key-ring.ts'
 import { checkSubject, type Subject } from '../model/sealed.ts'
-import { openText, partsOf, sealText, SUBJECT_BYTES } from './seal-text.ts'
+import { openText, partsOf, type SealParts, sealText, SUBJECT_BYTES } from './seal-text.ts'
 import { SubjectKeys } from './subject-keys.ts'
 import type { WrappingKey } from './wrapping.ts'
 
@@ -53,6 +53,17 @@ export function keyRing(options: KeyRingOptions): KeyRing {
   return new Ring(keys, checkWrapping(options.wrap), checkSecret(options.secret))
 }
 
+/** @throws SealBrokenError */
+function checkedParts(text: string): SealParts {
+  const found = partsOf(text)
+  if (found) return found
+  throw new SealBrokenError(
+    text.startsWith('new:')
+      ? 'this value is of an event that was not stored, and was copied: reveal the value of the event itself'
+      : 'this is no sealed value of Mneme, or it was cut off',
+  )
+}
+
 class Ring implements KeyRing {
   readonly #store: KeyStore
   readonly #keys: SubjectKeys
@@ -74,6 +85,10 @@ class Ring implements KeyRing {
     return keyedHash(this.#secret, text).slice(0, SUBJECT_BYTES * 2)
   }
 
+  subjectOf(text: string): string {
+    return checkedParts(text).subject
+  }
+
   hash(text: string): string {
     return keyedHash(this.#secret, JSON.stringify(['text', text]))
   }
@@ -88,15 +103,7 @@ class Ring implements KeyRing {
   }
 
   async open(texts: readonly string[]): Promise<Opened[]> {
-    const parts = texts.map((text) => {
-      const found = partsOf(text)
-      if (found) return found
-      throw new SealBrokenError(
-        text.startsWith('new:')
-          ? 'this value is of an event that was not stored, and was copied: reveal the value of the event itself'
-          : 'this is no sealed value of Mneme, or it was cut off',
-      )
-    })
+    const parts = texts.map(checkedParts)
     const keys = await this.#keys.toOpen([...new Set(parts.map(({ subject }) => subject))])
     return parts.map((part) => {
       const key = keys.get(part.subject)!

@@ -1,5 +1,5 @@
 import { type DataIssue, InvalidDataError } from '../base/errors.ts'
-import { copySealed, isSealed, type SealedAt } from './sealed.ts'
+import { copySealed, isSealed, isUnsealed, type SealedAt } from './sealed.ts'
 
 /** JSON values. */
 export type PlainData =
@@ -82,7 +82,11 @@ function copyObject(object: object, { key, parent }: Place, found: Found): Plain
   }
   if (isPlain(object)) {
     if (isSealed(object)) {
-      const value = copySealed(object)
+      const value = isUnsealed(object)
+        ? Object.freeze({
+            $unsealed: copy(object.$unsealed, { key: '$unsealed', parent: place, object: undefined }, found),
+          })
+        : copySealed(object)
       found.sealed.push({ path: pathOf(place).slice(ROOT.length), value })
       return value as unknown as PlainData
     }

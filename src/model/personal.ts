@@ -9,6 +9,7 @@ import {
   type Sealed,
   type SealedAt,
   sealLater,
+  type SealedText,
   type Subject,
 } from './sealed.ts'
 
@@ -61,6 +62,8 @@ type Plain<T> = T extends Sealed<infer Value> ? Value : T
 /** A personal field at run time. */
 export interface PersonalField {
   readonly key: string
+  /** Its path, if it is not nested. */
+  readonly path: string
   readonly subjectOf: SubjectOf<unknown, unknown> | undefined
   /** The fields of the nested object. */
   readonly fields: readonly PersonalField[]
@@ -78,10 +81,12 @@ export function personalFields(given: unknown, argument = 'personal'): readonly 
   if (entries.length === 0) throw new InvalidArgumentError(argument, 'an object that names a field')
   return entries.map(([key, field]: [string, unknown]) => {
     const name = `${argument}${pathStep(key)}`
-    if (typeof field !== 'function') return { key, subjectOf: undefined, fields: personalFields(field, name) }
+    const path = PLAIN_KEY.test(key) ? key : pathStep(key)
+    if (typeof field !== 'function')
+      return { key, path, subjectOf: undefined, fields: personalFields(field, name) }
     checkFunction(field, name)
     if (isAsyncFunction(field)) throw new InvalidArgumentError(name, 'synchronous')
-    return { key, subjectOf: field as SubjectOf<unknown, unknown>, fields: [] }
+    return { key, path, subjectOf: field as SubjectOf<unknown, unknown>, fields: [] }
   })
 }
 
@@ -99,7 +104,7 @@ export function mapPersonal<T extends object>(
   for (const field of fields) {
     const value = (data as Readonly<Record<string, unknown>>)[field.key]
     if (value === undefined || !Object.hasOwn(data, field.key)) continue
-    const path = before + (before === '' && PLAIN_KEY.test(field.key) ? field.key : pathStep(field.key))
+    const path = before === '' ? field.path : before + pathStep(field.key)
     const mapped = field.subjectOf
       ? map(value, path, field, data)
       : mapNested(value, (item, step) => mapPersonal(item, field.fields, map, path + step))
@@ -160,6 +165,7 @@ export function subjectIn(field: PersonalField, data: object, holder: object, pa
  * @throws SealBrokenError if a sealed value was sealed for another event or field.
  */
 export function checkedPersonal<E extends StreamEvent>(event: E, fields: readonly PersonalField[]): E {
+  if (fields.length === 0 || isInPlace(event, fields)) return event
   return mapEvent(event, fields, (value, path) => {
     if (!isSealedText(value)) return boxed(value)
     if (isSealedFor(value.$sealed, event.id, path)) return value
@@ -167,6 +173,18 @@ export function checkedPersonal<E extends StreamEvent>(event: E, fields: readonl
       `the sealed value at ${path} of ${event.type} belongs to another event or field: it was moved there by hand`,
     )
   })
+}
+
+/** Whether all values are sealed for the event, found out fast: it is asked for every event that is read. */
+function isInPlace({ id, data }: StreamEvent, fields: readonly PersonalField[]): boolean {
+  for (const field of fields) {
+    const value = (data as Readonly<Record<string, Partial<SealedText> | null | undefined>>)[field.key]
+    if (value === undefined) continue
+    const text = value?.$sealed
+    if (field.subjectOf === undefined || typeof text !== 'string' || !isSealedFor(text, id, field.path))
+      return false
+  }
+  return true
 }
 
 /** An event after upcasts, which may have moved sealed values, and may have made personal ones. */
@@ -186,6 +204,8 @@ function mapEvent<E extends StreamEvent>(event: E, fields: readonly PersonalFiel
 
 /** Whether a text was sealed for this event and path. */
 export function isSealedFor(text: string, id: string, path: string): boolean {
-  const end = id.length + 1 + path.length
-  return text.startsWith(id) && text.startsWith(path, id.length + 1) && text[end] === ':'
+  const start = id.length + 1
+  return text.charCodeAt(start + path.length) === COLON && text.startsWith(id) && text.startsWith(path, start)
 }
+
+const COLON = 0x3a

@@ -81,9 +81,8 @@ function isObject(value: unknown): value is object {
 }
 
 /** A frozen copy. A new value is not copied: it holds what no copy has. */
-export function copySealed(value: SealedText | Unsealed): SealedText | Unsealed {
-  if (newValueOf(value)) return value
-  return Object.freeze(isSealedText(value) ? { $sealed: value.$sealed } : { $unsealed: value.$unsealed })
+export function copySealed(value: SealedText): SealedText {
+  return newValueOf(value) ? value : Object.freeze({ $sealed: value.$sealed })
 }
 
 /** A new personal value, which is in the memory of this process only until it is encrypted. */

@@ -7,6 +7,8 @@ export interface KeyRing {
   readonly place: string | undefined
   /** The keyed hash of a subject, under which it stands in events and in the key store. */
   hashOf(subject: Subject): string
+  /** The keyed hash of the subject of a sealed text. @throws SealBrokenError if the text is none. */
+  subjectOf(text: string): string
   /** The keyed hash of a text. */
   hash(text: string): string
   /**

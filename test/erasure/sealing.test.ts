@@ -118,6 +118,23 @@ test('a sealed value that goes on into another event is sealed anew for it', asy
   expect(await reveal(store, email)).toBe(MARKER)
 })
 
+test('a sealed value does not go on into an event of another subject, also if it came by an input', async () => {
+  const store = open()
+  const { state } = await execute(store, register(ada))
+  const stolen = JSON.parse(JSON.stringify(state.email)) as string
+  for (const append of [
+    () => execute(store, register({ id: 'c-2', plan: 'a', email: stolen })),
+    () =>
+      store.append({
+        stream: Customer('c-2'),
+        events: [Registered({ ...ada, id: 'c-2', email: state.email! })],
+      }),
+  ]) {
+    await expect(append()).rejects.toThrow('data.email: holds a sealed value of another subject')
+  }
+  expect(await store.head(Customer('c-2'))).toBe('none')
+})
+
 test('sealed values survive JSON, structuredClone and spreading, and can be kept anywhere', async () => {
   const store = open()
   const { state } = await execute(store, register(ada))
@@ -326,4 +343,23 @@ test.each([
   ],
 ] as const)('a wrong definition has one clear error (%#)', (define, message) => {
   expect(define).toThrow(message)
+})
+
+test('what an input pretends to be a sealed value is refused, or stored as the plain value that it is', async () => {
+  const store = open()
+  for (const [value, message] of [
+    [{ $sealed: 'x' }, 'this is no sealed value of Mneme'],
+    [{ $sealed: 3 }, undefined],
+    [{ $unsealed: undefined }, 'data.email.$unsealed: undefined is not JSON'],
+    [{ $unsealed: new Date(0) }, 'data.email.$unsealed: a Date is not JSON'],
+    [{ $unsealed: 'plain' }, undefined],
+  ] as const) {
+    const appending = execute(store, register({ ...ada, email: value as never }))
+    if (message !== undefined) await expect(appending).rejects.toThrow(message)
+    else {
+      const { events } = await appending
+      const expected = '$unsealed' in value ? 'plain' : value
+      expect(await reveal(store, events[0]!.data.email)).toEqual(expected)
+    }
+  }
 })
