@@ -232,7 +232,14 @@ export async function checkSimulation(
     ...{ runs, seed, processes, commands, workload, always, eventually },
     faults: checkFaults(options.faults),
     readModels: await checkProjections(options.projections),
-    capabilities: { severalStreams, keys, settlesAny, truncation: false, listsStreams: true },
+    capabilities: {
+      severalStreams,
+      keys,
+      settlesAny,
+      truncation: false,
+      listsStreams: true,
+      snapshots: true,
+    },
     without: new Set(),
   }
 }

@@ -30,6 +30,7 @@ export async function kurrentdbAdapter(
       settlesAny: false,
       truncation: true,
       listsStreams: false,
+      snapshots: false,
     }
     const capabilities = isModern ? common : { ...common, needed: NEEDS_SERVER_26_1 }
     const reader = new Reader(calls)
