@@ -30,6 +30,19 @@ interface Found {
   readonly sealed: SealedAt[]
 }
 
+/**
+ * A copy of any value as plain JSON data, as {@link copyEventData} makes it of an event's data.
+ *
+ * @throws InvalidDataError with the path of each refused value.
+ */
+export function copyPlainData(value: unknown, subject: string): PlainData {
+  const issues: DataIssue[] = []
+  const place = { key: 'state', parent: undefined, object: undefined }
+  const copied = copy(value, place, { issues, sealed: [] })
+  if (issues.length > 0) throw new InvalidDataError(subject, issues)
+  return copied
+}
+
 function copyRoot(value: unknown, found: Found): Record<string, PlainData> {
   const root = { key: 'data', parent: undefined, object: undefined }
   if (typeof value === 'object' && value !== null && isPlain(value)) {

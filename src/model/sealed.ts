@@ -69,11 +69,15 @@ export function isSealed(value: unknown): value is SealedText | Unsealed {
 }
 
 export function isSealedText(value: unknown): value is SealedText {
-  return isObject(value) && typeof (value as Partial<SealedText>).$sealed === 'string'
+  return isObject(value) && typeof (value as Partial<SealedText>).$sealed === 'string' && isAlone(value)
 }
 
 export function isUnsealed(value: unknown): value is Unsealed {
-  return isObject(value) && Object.hasOwn(value, '$unsealed')
+  return isObject(value) && Object.hasOwn(value, '$unsealed') && isAlone(value)
+}
+
+function isAlone(value: object): boolean {
+  return Object.keys(value).length === 1
 }
 
 function isObject(value: unknown): value is object {
