@@ -2,12 +2,14 @@ import { checkList, checkOptions, checkSignal, checkWhole } from '../base/argume
 import { InvalidArgumentError, isMnemeError } from '../base/errors.ts'
 import { checkFunction, isThenable } from '../base/functions.ts'
 import type { Position } from '../base/revision.ts'
-import type { StandardSchemaV1 } from '../base/standard-schema.ts'
+import type { SchemaIssue, StandardSchemaV1 } from '../base/standard-schema.ts'
 import { freezeState, freezeStep } from '../execution/freeze.ts'
 import type { AnyAggregate } from '../model/aggregate.ts'
-import { type AnyEventType, eventTypeRecord, type EventTypeRecord } from '../model/event-type.ts'
+import { type AnyEventType, eventTypeRecord, type EventTypeRecord, personalOf } from '../model/event-type.ts'
 import type { Recorded } from '../model/event.ts'
 import { categoryOf } from '../model/names.ts'
+import { unboxedPersonal } from '../model/personal.ts'
+import { isSealed } from '../model/sealed.ts'
 import { decode } from '../model/upcast.ts'
 import { coreOf } from '../store/create-store.ts'
 import type { EventStore } from '../store/event-store.ts'
@@ -244,7 +246,7 @@ class HistoryCheck {
     } catch (error) {
       if (isMnemeError(error) && error.code === 'UNKNOWN_EVENT') {
         this.#find(fold.eventTypes.has(event.type) ? 'newer-version' : 'unknown-type', event, held)
-      } else this.#find('upcast-failed', event, held, { thrown: (error as Error).cause })
+      } else this.#find('upcast-failed', event, held, { thrown: (error as Error).cause ?? error })
       return undefined
     }
   }
@@ -262,8 +264,10 @@ class HistoryCheck {
     const record = held.fold.eventTypes.get(type)!
     if (!record.schema || this.#unchecked.has(record)) return
     try {
-      const issues = issuesOf(record.schema, data, type)
-      if (!issues) return
+      const plain = unboxedPersonal(data as object, personalOf(record))
+      // A schema is for plain values: what it says of a sealed one means nothing.
+      const issues = issuesOf(record.schema, plain, type)?.filter(({ path }) => !isSealedAt(plain, path))
+      if (!issues || issues.length === 0) return
       this.#find('schema-refused', event, held, { issues, dictionaries: this.#dictionaries.get(event.type) })
     } catch (thrown) {
       if (isMnemeError(thrown)) throw thrown
@@ -325,6 +329,16 @@ function foldQuietly(held: FoldedStream, event: Recorded): boolean {
   } catch {
     return false
   }
+}
+
+/** Whether a path leads to a sealed value, or into one. */
+function isSealedAt(data: unknown, path: SchemaIssue['path'] = []): boolean {
+  let value = data
+  for (const part of path) {
+    value = Object(value)[typeof part === 'object' ? part.key : part] as unknown
+    if (isSealed(value)) return true
+  }
+  return false
 }
 
 /** What a schema refuses in data. @throws what the schema throws; InvalidArgumentError if it is asynchronous */

@@ -16,7 +16,9 @@ export function missingFields(schema: StandardSchemaV1, fields: Fields): string[
   const missing = new Set<string>()
   for (const path of refusedBy(schema, sampleOf(shape))) {
     const parent = nodeAt(shape, path.slice(0, -1))
-    const isAbsent = parent?.types.has('object') === true && !parent.keys.has(path.at(-1)!)
+    // What lies in a sealed value is not known.
+    const isOpen = parent?.types.has('object') === true && !parent.keys.has('$sealed')
+    const isAbsent = isOpen && !parent.keys.has(path.at(-1)!)
     if (isAbsent) missing.add(textOf(path))
   }
   for (const optional of optionalIn(shape)) {
