@@ -335,7 +335,9 @@ function foldQuietly(held: FoldedStream, event: Recorded): boolean {
 function isSealedAt(data: unknown, path: SchemaIssue['path'] = []): boolean {
   let value = data
   for (const part of path) {
-    value = Object(value)[typeof part === 'object' ? part.key : part] as unknown
+    value = (Object(value) as Readonly<Record<PropertyKey, unknown>>)[
+      typeof part === 'object' ? part.key : part
+    ]
     if (isSealed(value)) return true
   }
   return false
