@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import * as z from 'zod'
-import { defineAggregate, event, type EventStore, InvalidArgumentError } from 'mneme'
+import { defineAggregate, event, type EventStore, HistoryRewoundError, InvalidArgumentError } from 'mneme'
 import { checkHistory, type CheckProgress } from 'mneme/history'
 import { memoryStore } from 'mneme/memory'
 import { eventsOf, observedStore } from '../support/observed-store.ts'
@@ -135,6 +135,15 @@ test('a stream whose beginning was truncated is counted, and its events are upca
   expect(report).toMatchObject({ events: 2, unfolded: 2, findings: [{ kind: 'unknown-type' }] })
 })
 
+test('a stream that is truncated while it is checked is counted, and no finding', async () => {
+  store = storeWithout(
+    ({ revision }) => revision === 1,
+    ({ revision }) => revision < 2,
+  )
+  await record(store, 'Person-1', counted(), counted(), counted(), counted())
+  expect(await check()).toMatchObject({ findings: [], truncated: { streams: 1 }, events: 3, unfolded: 2 })
+})
+
 test('an event type whose schema refuses its own output can be left out', async () => {
   const Scale = defineAggregate({
     name: 'Scale',
@@ -266,7 +275,16 @@ describe('a check is resumed', () => {
     expect(await check({ after })).toMatchObject({ truncated: { streams: 0 }, unfolded: 1 })
   })
 
-  test('at a position behind the end: nothing is checked', async () => {
+  test('but not if the log was restored to an earlier point', async () => {
+    await many()
+    const position = await store.logHead()
+    store = memoryStore()
+    await expect(check({ after: position })).rejects.toThrow(HistoryRewoundError)
+    await record(store, 'Person-0', counted())
+    await expect(check({ after: position })).rejects.toThrow(HistoryRewoundError)
+  })
+
+  test('at the position of the end: nothing is checked', async () => {
     await many()
     const position = await store.logHead()
     expect(await check({ after: position })).toMatchObject({ finished: true, position, events: 0 })
