@@ -43,7 +43,10 @@ const layers = {
     lazy: [],
   },
   simulation: {
-    imports: [base, model, adapter, store, 'execution', 'projections', 'stores/memory', 'stores/sqlite'],
+    imports: [
+      ...[base, model, adapter, store, 'execution', 'projections', 'reactions'],
+      ...['stores/memory', 'stores/sqlite'],
+    ],
     node: true,
     lazy: [],
   },
