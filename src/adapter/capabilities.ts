@@ -7,4 +7,5 @@ export const ALL_CAPABILITIES: Capabilities = Object.freeze({
   settlesAny: true,
   truncation: false,
   listsStreams: true,
+  snapshots: true,
 })

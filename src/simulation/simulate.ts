@@ -1,4 +1,5 @@
 import { systemEnvironment } from '../base/environment.ts'
+import { ALL_CAPABILITIES } from '../adapter/capabilities.ts'
 import type { Capabilities } from '../adapter/store-adapter.ts'
 import { checkOptions, checkWhole } from '../base/arguments.ts'
 import { InvalidArgumentError, isMnemeError } from '../base/errors.ts'
@@ -245,7 +246,7 @@ export async function checkSimulation(
     ...{ runs, seed, processes, commands, workload, always, eventually },
     faults: checkFaults(options.faults),
     readSide: await checkReadSide(options),
-    capabilities: { severalStreams, keys, settlesAny, truncation: false, listsStreams: true },
+    capabilities: { ...ALL_CAPABILITIES, severalStreams, keys, settlesAny, truncation: false },
     without: new Set(),
   }
 }

@@ -58,6 +58,11 @@ export class SimulatedStore {
         scan: (request) => pages(() => source.scan(request)),
         watch: (changed) => this.#watch(process, changed),
       }),
+      snapshots: {
+        get: (stream, name) => call(() => store.snapshots!.get(stream, name)),
+        put: (snapshot) => call(() => store.snapshots!.put(snapshot)),
+        delete: (stream) => call(() => store.snapshots!.delete(stream)),
+      },
       close: () => Promise.resolve(),
     }
   }

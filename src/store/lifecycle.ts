@@ -7,6 +7,7 @@ import type {
   Capabilities,
   ReadAllRequest,
   ReadRequest,
+  SnapshotKeeper,
   StoreAdapter,
   StoredEvent,
   StreamsRequest,
@@ -45,6 +46,11 @@ export class StoreCore {
 
   get capabilities(): Capabilities {
     return this.adapter.capabilities
+  }
+
+  /** Where snapshots are kept, if the store keeps any. */
+  get snapshots(): SnapshotKeeper | undefined {
+    return this.capabilities.snapshots ? this.adapter.snapshots : undefined
   }
 
   /**

@@ -8,6 +8,7 @@ import { knowsAppendRecords, readIdentity } from './server.ts'
 import { Locator } from './locate.ts'
 import { parseLogPosition } from './position.ts'
 import { Reader } from './read.ts'
+import { Snapshots } from './snapshots.ts'
 import { subscriptionsTo } from './subscribe.ts'
 
 /**
@@ -30,6 +31,7 @@ export async function kurrentdbAdapter(
       settlesAny: false,
       truncation: true,
       listsStreams: false,
+      snapshots: true,
     }
     const capabilities = isModern ? common : { ...common, needed: NEEDS_SERVER_26_1 }
     const reader = new Reader(calls)
@@ -52,6 +54,7 @@ export async function kurrentdbAdapter(
       logHead: () => reader.logHead(),
       idAt: (position) => locator.idAt(parseLogPosition(position, 'from')),
       subscribe: subscriptionsTo(calls, reader, locator),
+      snapshots: new Snapshots(calls, reader),
       close: () => calls.close(),
     }
   } catch (error) {

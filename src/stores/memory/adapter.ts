@@ -14,6 +14,8 @@ import type {
   ReadAllRequest,
   ReadRequest,
   Repeated,
+  Snapshot,
+  SnapshotKeeper,
   StoreAdapter,
   StoredEvent,
   StreamsRequest,
@@ -28,6 +30,8 @@ export class MemoryData {
   readonly log: StoredEvent[] = []
   readonly streams = new Map<string, StoredEvent[]>()
   readonly keys = new Map<string, KeyUse>()
+  /** The snapshots of each stream, by their names. */
+  readonly snapshots = new Map<string, Map<string, Snapshot>>()
   /** Called after each append. */
   readonly watchers = new Set<() => void>()
 }
@@ -49,7 +53,33 @@ export function memoryAdapter(data = new MemoryData()): StoreAdapter {
     logHead: () => Promise.resolve(data.log.at(-1)?.position),
     idAt: (position) => Promise.resolve(idAt(data, position)),
     subscribe: tailLog(sourceOf(data)),
+    snapshots: snapshotsIn(data),
     close: () => Promise.resolve(),
+  }
+}
+
+function snapshotsIn({ streams, snapshots }: MemoryData): Required<SnapshotKeeper> {
+  return {
+    get: (stream, name) => Promise.resolve(snapshots.get(stream)?.get(name)),
+    put: ({ stream, name, revision, id, content }) => {
+      const isThere =
+        streams.get(stream)?.some((event) => event.revision === revision && event.id === id) ?? false
+      if (isThere) {
+        const named = snapshots.get(stream) ?? new Map<string, Snapshot>()
+        snapshots.set(stream, named.set(name, { revision, id, content }))
+      }
+      return Promise.resolve(isThere)
+    },
+    delete: (stream) => {
+      snapshots.delete(stream)
+      return Promise.resolve()
+    },
+    list: ({ name, after = '', limit }) => {
+      const names = [...snapshots].flatMap(([stream, named]) =>
+        named.has(name) && compareNames(stream, after) > 0 ? [stream] : [],
+      )
+      return Promise.resolve(names.sort(compareNames).slice(0, limit))
+    },
   }
 }
 

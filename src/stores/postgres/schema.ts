@@ -54,6 +54,19 @@ const STEPS: readonly (readonly string[])[] = [
     `SELECT nextval('POSITIONS')`,
     ...[HORIZON, NOTE_HORIZON, REVISION_AFTER, APPEND_ONE, APPEND],
   ],
+  [
+    // A snapshot goes with its event, whoever deletes that, also while the snapshot is being put.
+    `CREATE TABLE SCHEMA.snapshots (
+  stream text COLLATE "C" NOT NULL,
+  name text COLLATE "C" NOT NULL,
+  revision bigint NOT NULL,
+  id uuid NOT NULL,
+  content text NOT NULL,
+  PRIMARY KEY (stream, name),
+  CONSTRAINT snapshots_event FOREIGN KEY (stream, revision)
+    REFERENCES SCHEMA.events (stream, revision) ON DELETE CASCADE
+)`,
+  ],
 ]
 
 /** The version of the schema that this code brings about. */

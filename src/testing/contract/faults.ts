@@ -9,6 +9,7 @@ export function changed(adapter: StoreAdapter, changes: Partial<StoreAdapter>): 
     append: (request, signal) => adapter.append(request, signal),
     read: (request) => adapter.read(request),
     readAll: (request) => adapter.readAll(request),
+    ...(adapter.snapshots && { snapshots: adapter.snapshots }),
     ...(adapter.streams && { streams: (request) => adapter.streams!(request) }),
     heads: (streams) => adapter.heads(streams),
     logHead: () => adapter.logHead(),

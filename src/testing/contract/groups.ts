@@ -23,6 +23,7 @@ import { reading } from './reading.ts'
 import { readingAll } from './reading-all.ts'
 import { repeating } from './repeating.ts'
 import { severalStreams } from './several-streams.ts'
+import { snapshots } from './snapshots.ts'
 import { standing } from './standing.ts'
 import { stopping } from './stopping.ts'
 import { subscribing } from './subscribing.ts'
@@ -45,6 +46,7 @@ export const groups: Readonly<Record<string, Group>> = {
   'where a store stands': standing,
   'listing streams': listing,
   'loading states': loading,
+  snapshots,
   'stopping a reader': stopping,
   subscribing,
   overload,

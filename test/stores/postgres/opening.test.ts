@@ -291,15 +291,15 @@ describe.skipIf(serverProblem)('opening', () => {
   })
 
   test('the dump of the newest schema version is what the migration makes', async () => {
-    const dump = readFileSync(new URL('schemas/v1.sql', import.meta.url), 'utf8')
+    const dump = readFileSync(new URL('schemas/v2.sql', import.meta.url), 'utf8')
     const { statements } = await migrate((await testDatabase()).url, { dryRun: true })
     for (const statement of statements)
       if (!statement.includes('gen_random_uuid')) expect(dump).toContain(statement)
   })
 
-  test('a dump of schema version 1 opens with all that is in it', async () => {
+  test.each([1, 2])('a dump of schema version %i opens with all that is in it', async (version) => {
     const database = await testDatabase()
-    await database.query(readFileSync(new URL('schemas/v1.sql', import.meta.url), 'utf8'))
+    await database.query(readFileSync(new URL(`schemas/v${version}.sql`, import.meta.url), 'utf8'))
     const store = await database.open()
     expect(await store.identity()).toBe('11111111-1111-4111-8111-111111111111')
     const history = await historyOf(store)
