@@ -308,7 +308,20 @@ test('only so many states are held: a stream that goes on after its state was dr
   expect([all.reread, observed.reads.length]).toEqual([0, 0])
   const few = await check({ maxStates: 3 })
   expect(few.reread).toBeGreaterThan(0)
+  expect(few.reread).toBeLessThan(all.events) // each stream once, not once an event
   expect(few).toEqual({ ...all, reread: few.reread })
+})
+
+test('what is appended during the check is not folded ahead', async () => {
+  const bad = { type: 'Person.Moved', data: { to: 'throw' } }
+  for (let round = 0; round < 2; round++) {
+    for (const id of [1, 2, 3]) await record(store, `Person-${id}`, counted())
+  }
+  const { next } = await store.readAllPage({ limit: 5 })
+  await record(store, 'Person-1', bad)
+  await record(store, 'Person-3', bad)
+  expect(await check({ to: next, maxStates: 1 })).toMatchObject({ events: 5, findings: [], unfolded: 0 })
+  expect(await check({ maxStates: 1 })).toMatchObject({ events: 8, findings: [{ events: 2 }] })
 })
 
 test('progress is told with counts', async () => {
