@@ -13,6 +13,7 @@ import { coreOf } from '../store/create-store.ts'
 import type { EventStore } from '../store/event-store.ts'
 import { className, type EventPlace, Findings, type HistoryFinding, placeOf } from './findings.ts'
 import { checkDictionaries, type Dictionaries } from './paths.ts'
+import { isSealedAt } from './sealed.ts'
 import { checkAggregates, type Checked, FoldedStream, HeldStreams } from './streams.ts'
 
 /** Options of `checkHistory`. */
@@ -290,8 +291,8 @@ class HistoryCheck {
     const record = held.fold.eventTypes.get(type)!
     if (!record.schema || this.#unchecked.has(record)) return
     try {
-      const issues = issuesOf(record.schema, data, type)
-      if (!issues) return
+      const issues = issuesOf(record.schema, data, type)?.filter(({ path }) => !isSealedAt(data, path ?? []))
+      if (!issues || issues.length === 0) return
       this.#find('schema-refused', event, held, { issues, dictionaries: this.#dictionaries.get(event.type) })
     } catch (thrown) {
       if (isMnemeError(thrown)) throw thrown
