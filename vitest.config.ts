@@ -12,9 +12,11 @@ const check = [
  * takes several CPU seconds; `npm run test:long` runs them, and so does `.ci/run`.
  */
 const long = [
+  'test/catalogue/tools.test.ts',
   'test/contract/{broken,kurrentdb-older,properties}.test.ts',
   'test/examples/{bank,relays}.test.ts',
   'test/execution/decisions-under-contention.test.ts',
+  'test/history/bank.test.ts',
   'test/projections/paused.test.ts',
   'test/simulation/planted.test.ts',
   'test/stores/*/claims.test.ts',

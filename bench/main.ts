@@ -1,3 +1,4 @@
+import { historyFigures } from './history.ts'
 import { importFigures } from './importing.ts'
 import { kurrentdbFigures } from './kurrentdb.ts'
 import { longStreamFigures } from './long-streams.ts'
@@ -22,6 +23,7 @@ const groups: Readonly<Record<string, () => AsyncIterable<Figure> | Iterable<Fig
   observability: observabilityFigures,
   'shared-pool': sharedPoolFigures,
   kurrentdb: kurrentdbFigures,
+  history: historyFigures,
   subscriptions: subscriptionFigures,
   projections: projectionFigures,
   reactions: reactionFigures,

@@ -64,7 +64,7 @@ export async function verifySnapshots(
   const sample = checkWhole(options.sample ?? 100, 'sample', 1)
   const given = checkList(options.streams, 'streams', streamName)
   const signal = checkSignal(options.signal)
-  const fold = foldOf(aggregate)
+  const fold = foldOf(aggregate, 'aggregate')
   const plan = fold.snapshot
   if (!plan) {
     const message = `${aggregate.category} has no snapshots: give defineAggregate the option snapshot`

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '../base/errors.ts'
+import { refuseOtherCopy } from '../base/copies.ts'
 import { checkFunction } from '../base/functions.ts'
 import {
   type AnyEventType,
@@ -318,11 +319,13 @@ function makeAggregate(
 
 const folds = new WeakMap<object, Fold<unknown>>()
 
-/** The fold of an aggregate. @throws InvalidArgumentError */
-export function foldOf(aggregate: AnyAggregate): Fold<unknown> {
-  const fold = folds.get(aggregate)
+/** How the state of an aggregate's streams follows from their events. @throws InvalidArgumentError */
+export function foldOf(aggregate: AnyAggregate, argument: string): Fold<unknown> {
+  const fold = folds.get(Object(aggregate) as object)
   if (fold) return fold
-  throw new InvalidArgumentError('aggregate', 'an aggregate, made by defineAggregate or aggregateFromClass')
+  const { events } = Object(aggregate) as { readonly events?: Readonly<Record<string, unknown>> }
+  for (const one of Object.values(Object(events) as object)) refuseOtherCopy(one, argument, argument)
+  throw new InvalidArgumentError(argument, 'an aggregate, made by defineAggregate or aggregateFromClass')
 }
 
 /** The id in the name of a stream of the category. */
