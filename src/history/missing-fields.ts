@@ -16,9 +16,7 @@ export function missingFields(schema: StandardSchemaV1, fields: Fields): string[
   const missing = new Set<string>()
   for (const path of refusedBy(schema, sampleOf(shape))) {
     const parent = nodeAt(shape, path.slice(0, -1))
-    // What lies in a sealed value is not known.
-    const isOpen = parent?.types.has('object') === true && !parent.keys.has('$sealed')
-    const isAbsent = isOpen && !parent.keys.has(path.at(-1)!)
+    const isAbsent = parent?.types.has('object') === true && !parent.keys.has(path.at(-1)!)
     if (isAbsent) missing.add(textOf(path))
   }
   for (const optional of optionalIn(shape)) {
@@ -99,7 +97,8 @@ function sampleOf(node: ShapeNode, without?: string, path: readonly string[] = [
     return Object.fromEntries(inner.map(([key, child]) => [key, sampleOf(child, without, [...path, key])]))
   }
   if (node.types.has('array')) return node.items ? [sampleOf(node.items, without, [...path, '[]'])] : []
-  if (node.types.has('string')) return 'x'
+  // The type of a sealed value is not known; what a schema says of a value that is there does not count.
+  if (node.types.has('string') || node.types.has('sealed')) return 'x'
   if (node.types.has('number')) return 1
   return node.types.has('boolean') ? true : null
 }
