@@ -18,6 +18,12 @@ export function freezeState(state: unknown): string | undefined {
  */
 export function freezeStep(state: unknown): void {
   if (typeof state !== 'object' || state === null || Object.isFrozen(state)) return
+  if (Object.getPrototypeOf(state) === Object.prototype) {
+    // Most states. Looking for what cannot be frozen, as the end of the fold does, takes several times as long.
+    Object.freeze(state)
+    for (const key in state) freezeStep((state as Readonly<Record<string, unknown>>)[key])
+    return
+  }
   if (Array.isArray(state) && state.length > MAX_ITEMS_PER_STEP) return
   const items = lock(state)
   if (!items) return
