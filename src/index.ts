@@ -57,6 +57,7 @@ export {
   InvalidDataError,
   isMnemeError,
   KeyReusedError,
+  KeyStoreError,
   LimitError,
   MnemeError,
   NotCaughtUpError,
@@ -66,6 +67,7 @@ export {
   ProjectionBlockedError,
   ProjectionVersionError,
   RejectedError,
+  SealBrokenError,
   StoreBusyError,
   StoreClosedError,
   StoreFailedError,
@@ -74,6 +76,7 @@ export {
   StoreUnavailableError,
   StreamDeletedError,
   StreamTruncatedError,
+  SubjectErasedError,
   UnknownEventError,
   UnsupportedError,
 } from './base/errors.ts'
@@ -106,6 +109,10 @@ export type { Json, JsonObject } from './model/json.ts'
 export { limits } from './base/limits.ts'
 export type { Limits } from './base/limits.ts'
 export type { Metadata } from './model/metadata.ts'
+export { subject } from './model/sealed.ts'
+export type { Sealed, Subject } from './model/sealed.ts'
+export type { PersonalFields, WithPersonal, WithSealed } from './model/personal.ts'
+export type { KeyRing } from './store/key-ring.ts'
 export { openStore } from './open-store.ts'
 export { reject } from './model/command.ts'
 export type { Rejection } from './model/command.ts'

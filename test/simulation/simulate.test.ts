@@ -163,6 +163,17 @@ describe('a correct program', () => {
     expect(report.faults.crash).toBeGreaterThan(20)
   })
 
+  test('a rule that asks the read models holds until they are set up', async () => {
+    let asked = 0
+    const always: SimulateOptions['always'] = (world) => {
+      const overdrawn = world.query('SELECT 1 FROM balances WHERE balance < -1000')
+      asked++
+      return overdrawn.length === 0
+    }
+    await simulate({ ...bank, projections: [balances], always, runs: 3, seed: 1 })
+    expect(asked).toBeGreaterThan(20)
+  })
+
   test('every fault strikes', async () => {
     const often = Object.fromEntries(FAULT_NAMES.map((name) => [name, 0.05]))
     const { faults } = await simulate({ ...bank, projections: [balances], faults: often, runs: 8, seed: 2 })
@@ -250,7 +261,9 @@ describe('a failure', () => {
       'return true',
     )
     const late = () => Promise.resolve(deposit({ to: 'a', amount: 1 })) as never
-    await expect(simulate({ workload: late, seed: 6 })).rejects.toThrow('something else than a command')
+    for (const workload of [late, () => undefined as never, () => 5 as never]) {
+      await expect(simulate({ workload, seed: 6 })).rejects.toThrow('something else than a command')
+    }
     await expect(simulate({ workload: broken, seed: 6 })).rejects.toThrow(/^the workload threw [^]*seed 6,/)
   })
 
