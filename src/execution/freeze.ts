@@ -1,5 +1,4 @@
 import { isPlain } from '../model/json.ts'
-import { isSealedText } from '../model/sealed.ts'
 
 /**
  * Freezes a state deeply, so that it can be cached and shared: plain objects, arrays, Maps, Sets and Dates.
@@ -26,11 +25,6 @@ export function freezeStep(state: unknown): void {
     return
   }
   if (Array.isArray(state) && state.length > MAX_ITEMS_PER_STEP) return
-  // Of which there is one in each event with personal data; it holds nothing but a text.
-  if (isSealedText(state)) {
-    Object.freeze(state)
-    return
-  }
   const items = lock(state)
   if (!items) return
   Object.freeze(state)
