@@ -36,8 +36,10 @@ export interface StoreAdapter {
    * come later, any prefix. A page is asked for when the one before it is consumed; between pages nothing is
    * held open. `return()` frees what is held at once (R4).
    *
-   * If `truncation` is declared, a stream whose events were all erased differs from one that never existed: read forwards
-   * from its beginning, it gives one empty page.
+   * A stream whose events were all erased differs from one that never existed: read forwards from its beginning, it gives
+   * one empty page. So does a stream of which the rest was erased while it was read forwards.
+   *
+   * @throws StreamDeletedError
    */
   read(request: ReadRequest): AsyncIterable<readonly StoredEvent[]>
 
@@ -50,8 +52,20 @@ export interface StoreAdapter {
    */
   streams?(request: StreamsRequest): AsyncIterable<readonly StreamSummary[]>
 
-  /** The revision of the last event of each stream, all as of one moment during the call. */
+  /** The revision of the last event of each stream, all as of one moment during the call. @throws StreamDeletedError */
   heads(streams: readonly string[]): Promise<readonly Revision[]>
+
+  /**
+   * Erases the first events of a stream, or deletes the stream for good, and appends the notice, in one commit; afterwards no
+   * read of the stream gives an erased event (E4), and no call does if `erasesAtOnce` is declared. Only if `truncation` is declared.
+   *
+   * - Truncated, a stream stands where it stood. Deleted, it is deleted by every call that names it, whatever it expects, and
+   *   no append of any process comes after the deletion (E3).
+   * - Positions and ids of erased events stay known to `idAt`. A repeat of an append, or a used key, of which an event was
+   *   erased is `erased`, or is answered as before; it is never appended again.
+   * - Judged in this order: `erased` if it is deleted already, then the expected revision, then `beyond`, then `unchanged`.
+   */
+  erase?(request: EraseRequest, signal?: AbortSignal): Promise<EraseVerdict>
 
   /** The position of the last event of the store; `undefined` if it has none. */
   logHead(): Promise<Position | undefined>
@@ -86,8 +100,10 @@ export interface Capabilities {
   readonly keys: boolean
   /** Whether an append with `'any'` or `'exists'` whose commit was in doubt is settled. */
   readonly settlesAny: boolean
-  /** Whether a stream's beginning can be missing. */
+  /** Whether it truncates and deletes streams. */
   readonly truncation: boolean
+  /** Whether erased events are gone from the log at once; if not, only from their streams until the server tidies up. */
+  readonly erasesAtOnce: boolean
   /** Whether it lists its streams. */
   readonly listsStreams: boolean
   /** What would provide the missing features, for the error that says they are missing. */
@@ -144,7 +160,7 @@ export interface StoredEvent extends NewEvent {
 }
 
 /** The outcome of an append. */
-export type AppendVerdict = Appended | Repeated | Conflict | KeyUsed
+export type AppendVerdict = Appended | Repeated | Conflict | KeyUsed | Erased
 
 /** It was appended. */
 export interface Appended {
@@ -184,6 +200,35 @@ export interface KeyUsed {
   readonly kind: 'used'
   readonly uses: readonly KeyUse[]
 }
+
+/** It names a deleted stream, or it repeats an append of which an event was erased. Nothing was written. */
+export interface Erased {
+  readonly kind: 'erased'
+  readonly stream: string
+  /** The first revision that the stream still has, or that comes next; `undefined` if the stream was deleted for good. */
+  readonly firstRevision: number | undefined
+}
+
+/** What to erase of a stream. */
+export interface EraseRequest {
+  readonly stream: string
+  readonly expected: ExpectedRevision
+  /** Erase the events before this revision; `undefined`: delete the stream for good. */
+  readonly before: number | undefined
+  /** The event that tells of it, for a stream of its own, where it stands under any expectation. */
+  readonly notice: NewEvent
+}
+
+/** The outcome of an erasure; nothing was written unless it is `done`. */
+export type EraseVerdict =
+  /** Erased; the position of the notice. */
+  | { readonly kind: 'done'; readonly position: Position }
+  /** Nothing to do: the stream had begun at that revision, or behind it. */
+  | { readonly kind: 'unchanged' }
+  /** The stream does not reach the revision before which it is to be truncated. */
+  | { readonly kind: 'beyond'; readonly head: Revision }
+  | Conflict
+  | Erased
 
 /** What an earlier append with this key gave. */
 export interface KeyUse {

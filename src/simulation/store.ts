@@ -48,6 +48,7 @@ export class SimulatedStore {
       capabilities: this.#settings.capabilities,
       identity: () => call(() => store.identity()),
       append: (request) => this.#append(process, request),
+      erase: (request) => call(() => store.erase!(request)),
       read: (request) => pages(() => store.read(request)),
       readAll: (request) => pages(() => store.readAll(request)),
       streams: (request) => pages(() => store.streams!(request)),

@@ -3,6 +3,7 @@ import { Appender } from './append.ts'
 import { Calls, type CallSettings } from './connection.ts'
 import type { KurrentClient } from './driver.ts'
 import { loadDriverParts } from './driver-internals.ts'
+import { Eraser } from './erase.ts'
 import { NEEDS_SERVER_26_1 } from './errors.ts'
 import { knowsAppendRecords, readIdentity } from './server.ts'
 import { Locator } from './locate.ts'
@@ -29,12 +30,14 @@ export async function kurrentdbAdapter(
       keys: isModern,
       settlesAny: false,
       truncation: true,
+      erasesAtOnce: false,
       listsStreams: false,
     }
     const capabilities = isModern ? common : { ...common, needed: NEEDS_SERVER_26_1 }
     const reader = new Reader(calls)
     const locator = new Locator(calls, reader)
     const appender = new Appender(calls, reader, capabilities)
+    const eraser = new Eraser(calls, reader, capabilities)
     let identity: Promise<string> | undefined
     return {
       capabilities,
@@ -46,6 +49,8 @@ export async function kurrentdbAdapter(
         return identity
       },
       append: (request, signal) => appender.append(request, signal),
+      erase: (request, signal) =>
+        signal?.aborted ? Promise.reject(signal.reason as Error) : eraser.erase(request),
       read: (request) => reader.stream(request),
       readAll: (request) => reader.all(request),
       heads: (streams) => reader.heads(streams),

@@ -1,6 +1,11 @@
 import { pause, systemClock } from '../../base/clock.ts'
 import { environment } from '../../base/environment.ts'
-import { historyRewound, StoreBusyError, StoreUnavailableError } from '../../base/errors.ts'
+import {
+  historyRewound,
+  StoreBusyError,
+  StoreUnavailableError,
+  StreamDeletedError,
+} from '../../base/errors.ts'
 import { isBehind, type ScannedPage, type ScanRequest } from '../../adapter/subscription-hub.ts'
 import { streamPages } from '../../adapter/name-ranges.ts'
 import type { Position, Revision } from '../../base/revision.ts'
@@ -23,7 +28,9 @@ import {
   HORIZON,
   HORIZON_BEHIND,
   ID_AT,
+  isDeleted,
   LAST_UP_TO,
+  NOT_ERASED,
   page,
   type Statements,
   streamsFrom,
@@ -66,7 +73,11 @@ export class Reader {
   /** The heads of streams as of the snapshot of one statement. */
   async heads(streams: readonly string[]): Promise<Revision[]> {
     const rows = await this.#ask(HEADS, [texts(streams)])
-    return rows.map(([revision]) => (revision === null ? 'none' : Number(revision)))
+    return rows.map(([revision], i) => {
+      const head = revision === null ? 'none' : Number(revision)
+      if (isDeleted(head)) throw new StreamDeletedError(streams[i]!)
+      return head
+    })
   }
 
   async logHead(): Promise<Position | undefined> {
@@ -86,7 +97,7 @@ export class Reader {
     const order = isForwards ? 'revision' : 'revision DESC'
     const [first, last] = isForwards ? ['>=', '<='] : ['<=', '>=']
     const rows = `SELECT * FROM SCHEMA.events
-      WHERE stream = $1 AND revision ${first} $2 AND revision ${last} $3 ORDER BY ${order} LIMIT $4`
+      WHERE stream = $1 AND revision ${first} $2 AND revision ${last} $3 AND ${NOT_ERASED} ORDER BY ${order} LIMIT $4`
     const statements = page(rows, order)
     const pager = new Pager((sql, values) => this.#ask(sql, values), this.#history)
     let next = from ?? (isForwards ? 0 : Number.MAX_SAFE_INTEGER)
@@ -97,6 +108,11 @@ export class Reader {
       const { events, isCut } = await pager.next(statements, [stream, ...[next, end, wanted].map(String)])
       const last = events.at(-1)
       if (last) yield events
+      else {
+        // It may have been deleted, or erased, before reading began or meanwhile.
+        const [head] = await this.heads([stream])
+        if (isForwards && head !== 'none' && head! >= next) yield []
+      }
       if (!last || (events.length < wanted && !isCut)) return undefined
       left -= events.length
       next = last.revision + (isForwards ? 1 : -1)
@@ -109,8 +125,9 @@ export class Reader {
     return streamPages(request, MAX_STREAMS_PER_PAGE, async ({ from, before }, wanted) => {
       const values = [from, String(wanted), ...(before === undefined ? [] : [before])]
       const rows = await this.#ask(streamsFrom(before !== undefined), values)
-      return rows.map(([stream, revision]) => {
-        return { stream: stream!, revision: Number(revision), events: Number(revision) + 1 }
+      return rows.map(([stream, revision, first]) => {
+        const events = first === null ? 0 : Number(revision) + 1 - Number(first)
+        return { stream: stream!, revision: Number(revision), events, isErased: events === 0 }
       })
     })
   }

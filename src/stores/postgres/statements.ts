@@ -1,6 +1,8 @@
 import { fingerprint } from '../../model/fingerprint.ts'
+import { TOMBSTONE } from './functions.ts'
 import { inSchema } from './schema.ts'
 import type { Row, Statement } from './wire.ts'
+import type { Revision } from '../../base/revision.ts'
 import { timeOf } from '../../base/clock.ts'
 import type { StoredEvent } from '../../adapter/store-adapter.ts'
 import { formatNumber } from './position.ts'
@@ -34,6 +36,11 @@ export const APPEND_ONE = 'SELECT SCHEMA.append_one($1, $2, $3, $4, $5, $6, $7, 
 
 export const APPEND = `SELECT verdict, heads, number, milliseconds, there FROM SCHEMA.append(
   $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`
+
+export const ERASE = 'SELECT verdict, head, number FROM SCHEMA.erase($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)'
+
+/** The first revision that a stream ($1) has below its head ($2), or that comes next. */
+export const FIRST_REVISION = 'SELECT SCHEMA.first_revision($1, $2)'
 
 export const HORIZON = 'SELECT reached, drawn, standby FROM SCHEMA.horizon()'
 
@@ -101,7 +108,9 @@ export function streamsFrom(before: boolean): string {
       UNION ALL
       SELECT f.stream, p.n + 1 FROM names p CROSS JOIN LATERAL (${first('> p.stream')}) f WHERE p.n < $2
     )
-    SELECT names.stream, h.revision FROM names CROSS JOIN LATERAL (
+    SELECT names.stream, h.revision,
+        CASE WHEN h.revision < ${TOMBSTONE} THEN SCHEMA.first_revision(names.stream, h.revision) END
+      FROM names CROSS JOIN LATERAL (
       SELECT e.revision FROM SCHEMA.events e WHERE e.stream = names.stream ORDER BY e.revision DESC LIMIT 1) h
     ORDER BY names.n`
 }
@@ -164,6 +173,14 @@ export function eventOf(row: Row): StoredEvent {
     metadata,
   }
 }
+
+/** Whether a stream with this head was deleted: its last row is no event, and its number far above those of events. */
+export function isDeleted(head: Revision): boolean {
+  return head !== 'none' && head > Number.MAX_SAFE_INTEGER
+}
+
+/** What is left of an erased event is none. */
+export const NOT_ERASED = 'version > 0'
 
 /** The items of an array of numbers, as PostgreSQL writes it: `{1,2,NULL}`. */
 export function numbersIn(array: string): (number | undefined)[] {

@@ -32,6 +32,8 @@ const STEPS = [
     heads TEXT NOT NULL
   ) STRICT, WITHOUT ROWID;
   `,
+  // An event may be erased: see erase.ts. Older programs would take what is left of it for an event.
+  '-- no new tables',
 ]
 
 /**

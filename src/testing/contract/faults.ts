@@ -7,6 +7,7 @@ export function changed(adapter: StoreAdapter, changes: Partial<StoreAdapter>): 
     capabilities: adapter.capabilities,
     identity: () => adapter.identity(),
     append: (request, signal) => adapter.append(request, signal),
+    ...(adapter.erase && { erase: (request, signal) => adapter.erase!(request, signal) }),
     read: (request) => adapter.read(request),
     readAll: (request) => adapter.readAll(request),
     ...(adapter.streams && { streams: (request) => adapter.streams!(request) }),

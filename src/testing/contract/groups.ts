@@ -4,6 +4,7 @@ import { claims } from './claims.ts'
 import { closing } from './closing.ts'
 import { deciding } from './deciding.ts'
 import { decidingTogether } from './deciding-together.ts'
+import { erasing } from './erasing.ts'
 import { executingKeys } from './executing-keys.ts'
 import { expectations } from './expectations.ts'
 import { handling } from './handling.ts'
@@ -45,6 +46,7 @@ export const groups: Readonly<Record<string, Group>> = {
   'where a store stands': standing,
   'listing streams': listing,
   'loading states': loading,
+  'truncating and deleting streams': erasing,
   'stopping a reader': stopping,
   subscribing,
   overload,

@@ -14,6 +14,7 @@ describe.each(['24.10.0', '22.10.0'])('a server of version %s, on the stand-in',
       keys: false,
       settlesAny: false,
       truncation: true,
+      erasesAtOnce: false,
       listsStreams: false,
     })
     const [a, b] = [unique('a'), unique('b')]
