@@ -27,6 +27,9 @@ export interface ProjectionTarget<Tx> {
     first?: TargetQuery,
   ): Promise<T>
 
+  /** Runs one of Mneme's own statements as a transaction of its own, in one round trip. @throws as `transaction` */
+  change(query: TargetQuery): Promise<readonly TargetRow[]>
+
   /**
    * Runs your own query, in the database's own SQL, to read what projections have written. On SQLite, a
    * statement that writes is refused; on PostgreSQL, nothing but the rights of the role keeps it from writing.

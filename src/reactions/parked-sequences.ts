@@ -27,7 +27,7 @@ export interface Retrying {
 }
 
 /** What became of a parked event: why it failed again, or what to write down for it. */
-export type Handled = { readonly cause: unknown } | { readonly finish: (at: Build) => TargetSteps<unknown> }
+export type Handled = { readonly cause: unknown } | { readonly finish?: (at: Build) => TargetSteps<unknown> }
 
 /** The sequences of which events are set aside, as the worker that has the lease knows them. */
 export class ParkedSequences {
@@ -83,7 +83,7 @@ export class ParkedSequences {
         return transaction(at, {}, (to) => keepParked(to, sequence, { position, failure, plan: row.plan }))
       }
       at = await transaction(at, { count: 1 }, function* (to) {
-        yield* handled.finish(to)
+        if (handled.finish) yield* handled.finish(to)
         yield* removeParked(to, position)
       })
     }

@@ -34,7 +34,6 @@ import {
   keepTimerPlan,
   markDue,
   nextDue,
-  nothing,
   parkTimer,
   removeTimers,
   type Step,
@@ -167,7 +166,7 @@ export class Reacting implements Handling, Agenda {
   }
 
   /** Stores the plans as they are now. Calls that come together are stored together. */
-  #save(build: Build, work: (at: Build) => TargetSteps<unknown> = nothing): Promise<void> {
+  #save(build: Build, work?: (at: Build) => TargetSteps<unknown>): Promise<void> {
     const saving = this.#saving.then(() => this.#transaction(build, {}, work))
     this.#saving = saving.catch(() => undefined)
     return saving.then(() => undefined)
@@ -233,13 +232,17 @@ export class Reacting implements Handling, Agenda {
     const handled = items.filter(({ isBehind }) => !isBehind)
     const behind = items.filter(({ isBehind }) => isBehind)
     for (const { event } of items) this.#stored.delete(event.id)
-    const moved = await this.#transaction(build, { to, count: handled.length }, function* (at) {
+    const setBy = handled.filter(({ plan }) => plan.timers.length > 0)
+    const changes = function* (at: Build) {
       yield* changeTimers(
         at,
-        handled.map((item) => ({ ...item, event: item.stored })),
+        setBy.map((item) => ({ ...item, event: item.stored })),
       )
       yield* setAsideBehind(at, behind)
-    })
+    }
+    const hasChanges = setBy.length + behind.length > 0
+    const step = { to, count: handled.length }
+    const moved = await this.#transaction(build, step, hasChanges ? changes : undefined)
     for (const { event } of items) this.#done.delete(event.id)
     for (const { plan } of handled) {
       this.#earliest = Math.min(this.#earliest, earliestOf(plan.timers))
@@ -262,7 +265,7 @@ export class Reacting implements Handling, Agenda {
   #transaction(
     build: Build,
     change: Omit<Step, 'plan'>,
-    work: (at: Build) => TargetSteps<unknown>,
+    work?: (at: Build) => TargetSteps<unknown>,
   ): Promise<Build> {
     const plan = this.#stored.size > 0 ? JSON.stringify([...this.#stored.values()]) : undefined
     return this.#steps.take(build, { ...change, plan }, work)

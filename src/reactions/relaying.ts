@@ -17,7 +17,7 @@ import { Nudge } from './nudge.ts'
 import { type Handled, ParkedSequences } from './parked-sequences.ts'
 import { type ParkedRow, setAside, setAsideBehind } from './parking.ts'
 import { type RelaySpec, sequenceOf, sequenceToPark } from './spec.ts'
-import { nothing, type Step, Steps } from './state.ts'
+import { type Step, Steps } from './state.ts'
 
 /** What a relay's worker has, while it has the lease. */
 export interface RelayHeld {
@@ -86,7 +86,9 @@ export class Relaying implements Handling, Agenda {
     const last = events[taken - 1]
     const to = taken < events.length && last ? checkpointAt(through.store, last) : through
     const behind = items.filter(({ isBehind }) => isBehind)
-    return this.#transaction(build, { to, count: sent.length }, (at) => setAsideBehind(at, behind))
+    const step = { to, count: sent.length }
+    if (behind.length === 0) return this.#transaction(build, step)
+    return this.#transaction(build, step, (at) => setAsideBehind(at, behind))
   }
 
   /**
@@ -132,7 +134,7 @@ export class Relaying implements Handling, Agenda {
   #transaction(
     build: Build,
     change: Omit<Step, 'plan'>,
-    work: (at: Build) => TargetSteps<unknown>,
+    work?: (at: Build) => TargetSteps<unknown>,
   ): Promise<Build> {
     return this.#steps.take(build, { ...change, plan: undefined }, work)
   }
@@ -156,7 +158,7 @@ export class Relaying implements Handling, Agenda {
   async #sendParked({ event }: ParkedRow): Promise<Handled> {
     try {
       await this.#send([this.#held.spec.selection.decode(event)], 0)
-      return { finish: nothing }
+      return {}
     } catch (error) {
       if (error instanceof Ended) throw error
       return { cause: error instanceof HandlerFailure ? error.cause : error }

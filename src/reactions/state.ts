@@ -33,13 +33,13 @@ export interface StepTransaction {
 
 /**
  * Runs a transaction behind the fence of a reaction, which counts its transactions: of two workers one is refused, whatever
- * else the transaction does. The fence is sent together with the beginning.
+ * else the transaction does. The fence is sent together with the beginning; without work, it is all there is.
  *
  * @returns the build after it. @throws LostRace
  */
-export function takeStep(
+export async function takeStep(
   { target, build, holder, step }: StepTransaction,
-  work: (at: Build) => TargetSteps<unknown>,
+  work?: (at: Build) => TargetSteps<unknown>,
 ): Promise<Build> {
   const { plan, to, count = 0 } = step
   const { name, generation, version, checkpoint } = build
@@ -58,20 +58,22 @@ export function takeStep(
   }
   const after = { ...build, step: build.step + 1, plan }
   const at = to ? movedTo(after, to, count) : { ...after, applied: build.applied + count }
-  return target.transaction(
-    function* (_, rows) {
-      if (rows.length === 0) throw new LostRace()
-      yield* work(at)
-      return at
-    },
-    holder.lease,
-    fence,
-  )
+  if (work) {
+    await target.transaction(
+      function* (_, rows) {
+        checkStood(rows)
+        yield* work(at)
+      },
+      holder.lease,
+      fence,
+    )
+  } else checkStood(await target.change(fence))
+  return at
 }
 
-/** No work: the fence is all there is. */
-export function* nothing(): TargetSteps<void> {
-  // Nothing to ask.
+/** @throws LostRace if the fence has changed no row. */
+function checkStood(rows: readonly TargetRow[]): void {
+  if (rows.length === 0) throw new LostRace()
 }
 
 /** The transactions of a worker, one after the other: each is refused if another worker had one meanwhile. */
@@ -91,7 +93,7 @@ export class Steps {
   }
 
   /** @returns the build after it. @throws LostRace */
-  async take(build: Build, step: Step, work: (at: Build) => TargetSteps<unknown>): Promise<Build> {
+  async take(build: Build, step: Step, work?: (at: Build) => TargetSteps<unknown>): Promise<Build> {
     const at = { ...build, step: this.#step }
     const moved = await takeStep({ target: this.#target, build: at, holder: this.#holder, step }, work)
     this.#step = moved.step

@@ -1,9 +1,10 @@
-import type {
-  ProjectionTarget,
-  TargetQuery,
-  TargetRow,
-  TargetSteps,
-  TargetValue,
+import {
+  ask,
+  type ProjectionTarget,
+  type TargetQuery,
+  type TargetRow,
+  type TargetSteps,
+  type TargetValue,
 } from '../adapter/projection-target.ts'
 import { HandlerHandle } from '../adapter/handler-handle.ts'
 import { OutcomeUnknownError, StoreFailedError, StoreFullError } from '../base/errors.ts'
@@ -45,6 +46,7 @@ export class SimulatedDatabase {
     return {
       dialect: 'sqlite',
       transaction: (work, _idleTimeout, first) => this.#transaction(process, handler, work, first),
+      change: ({ sql, values }) => this.#transaction(process, handler, () => ask(sql, ...values), undefined),
       read: (work) => call(() => runAll(work(), this.#queryBy(process))),
       query: <Row extends object>(sql: string, values: readonly TargetValue[] = []) =>
         call(() => this.rows(sql, values) as unknown as readonly Row[]),

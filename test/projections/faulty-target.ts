@@ -1,9 +1,10 @@
-import type {
-  ProjectionTarget,
-  TargetQuery,
-  TargetRow,
-  TargetStep,
-  TargetSteps,
+import {
+  ask,
+  type ProjectionTarget,
+  type TargetQuery,
+  type TargetRow,
+  type TargetStep,
+  type TargetSteps,
 } from '../../src/adapter/projection-target.ts'
 
 /** Where something is done to a transaction of a target. */
@@ -26,7 +27,7 @@ export function faultyTarget<Tx>(
   { before, step, commit, after, rewrite = (query) => query }: Interference,
 ): ProjectionTarget<Tx> {
   const rewritten = (each: TargetStep) => ('sql' in each ? rewrite(each) : each)
-  return {
+  const faulty: ProjectionTarget<Tx> = {
     dialect: target.dialect,
     async transaction<T>(
       work: (tx: Tx, rows: readonly TargetRow[]) => TargetSteps<T>,
@@ -60,6 +61,7 @@ export function faultyTarget<Tx>(
       await after?.()
       return value
     },
+    change: ({ sql, values }) => faulty.transaction(() => ask(sql, ...values), 0),
     query: (sql, values) => target.query(sql, values),
     read: (work) =>
       target.read(function* () {
@@ -71,4 +73,5 @@ export function faultyTarget<Tx>(
     close: () => target.close(),
     [Symbol.asyncDispose]: () => target.close(),
   }
+  return faulty
 }

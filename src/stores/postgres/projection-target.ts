@@ -130,6 +130,10 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
     })
   }
 
+  change(query: TargetQuery): Promise<readonly TargetRow[]> {
+    return this.#use((_, ask) => this.#rowsOf(ask, query))
+  }
+
   async query<Row extends object = TargetRow>(
     sql: string,
     values: readonly TargetValue[] = [],

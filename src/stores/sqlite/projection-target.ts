@@ -83,6 +83,11 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
     }, this.#settings.busyTimeout)
   }
 
+  async change(query: TargetQuery): Promise<readonly TargetRow[]> {
+    const { connection, queue } = await this.#open()
+    return queue.write(() => rowsOf(connection, query), this.#settings.busyTimeout)
+  }
+
   /** One for all transactions, so that a handler can keep statements from one call to the next. */
   #handlerOf({ database }: Connection): HandlerHandle<Database> {
     if (this.#handler?.of !== database) {
