@@ -1,3 +1,4 @@
+import { historyFigures } from './history.ts'
 import { importFigures } from './importing.ts'
 import { kurrentdbFigures } from './kurrentdb.ts'
 import type { Figure } from './measure.ts'
@@ -20,6 +21,7 @@ const groups: Readonly<Record<string, () => AsyncIterable<Figure> | Iterable<Fig
   observability: observabilityFigures,
   'shared-pool': sharedPoolFigures,
   kurrentdb: kurrentdbFigures,
+  history: historyFigures,
   subscriptions: subscriptionFigures,
   projections: projectionFigures,
   reactions: reactionFigures,

@@ -23,6 +23,7 @@ const layers = {
   execution: { imports: [base, model, adapter, store], node: false, lazy: [] },
   projections: { imports: [base, model, adapter, store], node: false, lazy: [] },
   reactions: { imports: [base, model, adapter, store, 'execution', 'projections'], node: false, lazy: [] },
+  history: { imports: [base, model, adapter, store, 'execution'], node: false, lazy: [] },
   'stores/memory': { imports: [base, model, adapter, store], node: false, lazy: [] },
   'stores/sqlite': {
     imports: [base, model, adapter, store],

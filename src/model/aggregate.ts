@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '../base/errors.ts'
+import { refuseOtherCopy } from '../base/copies.ts'
 import { checkFunction } from '../base/functions.ts'
 import {
   type AnyEventType,
@@ -270,6 +271,7 @@ function makeAggregate(
   const idOf = idReader(name, id)
   const aggregate = (value: unknown) =>
     Object.freeze({ stream: `${name}-${idOf(value)}`, fold: complete, types })
+  folds.set(aggregate, complete)
   return Object.assign(aggregate, {
     category: name,
     events,
@@ -279,6 +281,17 @@ function makeAggregate(
       eventTypes.has(event.type) || categoryOf(event.stream) === name ? decode(complete, event) : undefined,
     evolve: (state: unknown, event: StreamEvent) => complete.evolve(state as never, decode(complete, event)),
   })
+}
+
+const folds = new WeakMap<object, Fold<unknown>>()
+
+/** How the state of an aggregate's streams follows from their events. @throws InvalidArgumentError */
+export function foldOf(aggregate: AnyAggregate, argument: string): Fold<unknown> {
+  const fold = folds.get(Object(aggregate) as object)
+  if (fold) return fold
+  const { events } = Object(aggregate) as { readonly events?: Readonly<Record<string, unknown>> }
+  for (const one of Object.values(Object(events) as object)) refuseOtherCopy(one, argument, argument)
+  throw new InvalidArgumentError(argument, 'an aggregate, made by defineAggregate or aggregateFromClass')
 }
 
 /** The id in the name of a stream of the category. */
