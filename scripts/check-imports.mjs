@@ -37,7 +37,7 @@ const layers = {
     lazy: ['@kurrent/kurrentdb-client'],
   },
   testing: {
-    imports: [base, model, adapter, store, 'execution', 'projections', 'reactions', 'stores/memory'],
+    imports: [base, model, adapter, store, 'execution', 'projections', 'reactions', 'history', 'stores/memory'],
     node: true,
     lazy: [],
   },

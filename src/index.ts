@@ -52,6 +52,7 @@ export {
   ConflictError,
   FoldError,
   HistoryRewoundError,
+  ImportConflictError,
   InvalidArgumentError,
   InvalidDataError,
   isMnemeError,

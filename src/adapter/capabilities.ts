@@ -8,4 +8,5 @@ export const ALL_CAPABILITIES: Capabilities = Object.freeze({
   truncation: true,
   erasesAtOnce: true,
   listsStreams: true,
+  imports: true,
 })

@@ -11,6 +11,7 @@ export type {
   Erased,
   EraseRequest,
   EraseVerdict,
+  KeptKey,
   KeyClaim,
   KeyUse,
   KeyUsed,

@@ -67,6 +67,14 @@ export interface StoreAdapter {
    */
   erase?(request: EraseRequest, signal?: AbortSignal): Promise<EraseVerdict>
 
+  /**
+   * The idempotency keys that are kept, in the order of their events, in pages as `read`: at least those up to where the log
+   * stood when the first page was asked for. Only if `keys` and `imports` are declared.
+   *
+   * @param after only keys whose first event comes after this position.
+   */
+  keys?(after: Position | undefined): AsyncIterable<readonly KeptKey[]>
+
   /** The position of the last event of the store; `undefined` if it has none. */
   logHead(): Promise<Position | undefined>
 
@@ -106,6 +114,8 @@ export interface Capabilities {
   readonly erasesAtOnce: boolean
   /** Whether it lists its streams. */
   readonly listsStreams: boolean
+  /** Whether imported events keep the time at which they were recorded. */
+  readonly imports: boolean
   /** What would provide the missing features, for the error that says they are missing. */
   readonly needed?: string
 }
@@ -141,6 +151,8 @@ export interface NewEvent {
   readonly data: string
   /** JSON text of an object of strings. */
   readonly metadata: string
+  /** When it was recorded, if it is imported: it keeps this time. Only if `imports` is declared. ISO 8601, UTC, milliseconds. */
+  readonly time?: string
 }
 
 /** An idempotency key, kept with the events `first` to `first + count - 1` of its append; none keep no key. */
@@ -150,6 +162,17 @@ export interface KeyClaim {
   readonly fingerprint: string
   readonly first: number
   readonly count: number
+}
+
+/** An idempotency key, with the events that it covers. */
+export interface KeptKey {
+  readonly key: string
+  readonly fingerprint: string
+  /** The positions of its first and of its last event. */
+  readonly from: Position
+  readonly through: Position
+  /** The streams of its append's conditions. */
+  readonly streams: readonly string[]
 }
 
 /** An event as the store keeps it. The public face changes nothing of it. */

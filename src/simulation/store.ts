@@ -53,6 +53,7 @@ export class SimulatedStore {
       readAll: (request) => pages(() => store.readAll(request)),
       streams: (request) => pages(() => store.streams!(request)),
       heads: (streams) => call(() => store.heads(streams)),
+      keys: (after) => pages(() => store.keys!(after)),
       logHead: () => call(() => store.logHead()),
       idAt: (position) => call(() => store.idAt(position)),
       subscribe: tailLog({

@@ -9,6 +9,7 @@ import type {
   Capabilities,
   EraseRequest,
   EraseVerdict,
+  KeptKey,
   ReadAllRequest,
   ReadRequest,
   StoreAdapter,
@@ -18,6 +19,10 @@ import type {
   SubscribedPage,
   SubscribeRequest,
 } from '../adapter/store-adapter.ts'
+
+const NO_KEYS: AsyncIterable<never> = {
+  [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve({ done: true, value: undefined }) }),
+}
 
 type Pages<Page> = AsyncIterableIterator<Page, undefined>
 
@@ -124,6 +129,11 @@ export class StoreCore {
   /** Pages of the store's streams for a user; the store declares that it lists them. */
   streamsForUser(request: StreamsRequest): Pages<readonly StreamSummary[]> {
     return this.#whileOpen(this.adapter.streams!(request))
+  }
+
+  /** Pages of the store's idempotency keys for a user; none, if it cannot give them. */
+  keysForUser(after: Position | undefined): Pages<readonly KeptKey[]> {
+    return this.#whileOpen(this.adapter.keys?.(after) ?? NO_KEYS)
   }
 
   identity(): Promise<string> {

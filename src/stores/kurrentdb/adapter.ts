@@ -6,6 +6,7 @@ import { loadDriverParts } from './driver-internals.ts'
 import { Eraser } from './erase.ts'
 import { NEEDS_SERVER_26_1 } from './errors.ts'
 import { knowsAppendRecords, readIdentity } from './server.ts'
+import { keysPages } from './idempotency.ts'
 import { Locator } from './locate.ts'
 import { parseLogPosition } from './position.ts'
 import { Reader } from './read.ts'
@@ -32,6 +33,7 @@ export async function kurrentdbAdapter(
       truncation: true,
       erasesAtOnce: false,
       listsStreams: false,
+      imports: true,
     }
     const capabilities = isModern ? common : { ...common, needed: NEEDS_SERVER_26_1 }
     const reader = new Reader(calls)
@@ -53,6 +55,7 @@ export async function kurrentdbAdapter(
         signal?.aborted ? Promise.reject(signal.reason as Error) : eraser.erase(request),
       read: (request) => reader.stream(request),
       readAll: (request) => reader.all(request),
+      ...(isModern && { keys: (after) => keysPages(reader, after) }),
       heads: (streams) => reader.heads(streams),
       logHead: () => reader.logHead(),
       idAt: (position) => locator.idAt(parseLogPosition(position, 'from')),

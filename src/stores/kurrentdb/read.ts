@@ -267,6 +267,13 @@ export class Reader {
     return undefined
   }
 
+  /** Records of streams whose names begin with a prefix, from a position on, in one call. */
+  recordsOf(prefix: string, fromPosition: LogPosition | 'start', count: number): Promise<Page> {
+    const filter = { filterOn: 'streamName', regex: `\\A${prefix}` } as const
+    const part = { direction: 'forwards', fromPosition, filter } as const
+    return this.#call(() => this.#calls.readAll({ ...part, maxCount: BigInt(count) }))
+  }
+
   /** Records of the log from a position on, in one call, also those that the store keeps for itself. */
   recordsFrom(position: LogPosition, count: number): Promise<Page> {
     const part = { direction: 'forwards', fromPosition: position, filter: USERS_AND_STORE } as const

@@ -13,6 +13,7 @@ import type {
   Erased,
   EraseRequest,
   EraseVerdict,
+  KeptKey,
   KeyClaim,
   KeyUse,
   ReadAllRequest,
@@ -31,14 +32,14 @@ export class MemoryData {
   /** Every event; position n is at index n - 1. Of an erased event, its place and its id are left, and version 0. */
   readonly log: StoredEvent[] = []
   readonly streams = new Map<string, StoredEvent[]>()
-  readonly keys = new Map<string, KeptKey>()
+  readonly keys = new Map<string, KeptClaim>()
   readonly deleted = new Set<string>()
   /** Called after each append. */
   readonly watchers = new Set<() => void>()
 }
 
 /** An idempotency key, with the index of the first of its events in the log. */
-interface KeptKey extends KeyClaim {
+interface KeptClaim extends KeyClaim {
   readonly heads: KeyUse['heads']
 }
 
@@ -60,6 +61,7 @@ export function memoryAdapter(data = new MemoryData()): StoreAdapter {
     read: (request) => pagesOfStream(data, request),
     readAll: (request) => pagesOfAll(data, request),
     streams: (request) => pagesOfStreams(data, request),
+    keys: (after) => pagesOfKeys(data, after),
     // eslint-disable-next-line @typescript-eslint/require-await -- so that it rejects rather than throws
     heads: async (streams) => streams.map((stream) => headOf(data, ensureThere(data, stream))),
     logHead: () => Promise.resolve(data.log.at(-1)?.position),
@@ -89,14 +91,14 @@ function append(data: MemoryData, request: AppendRequest): AppendVerdict {
   const { revisions, heads } = placeEvents(request, before)
   const time = currentTime()
   const stored = request.events.map(
-    ({ stream, id, type, version, data: json, metadata }, i): StoredEvent => ({
+    ({ stream, id, type, version, data: json, metadata, time: recorded = time }, i): StoredEvent => ({
       stream,
       id,
       type,
       version,
       data: json,
       metadata,
-      time,
+      time: recorded,
       revision: revisions[i]!,
       position: formatPosition(data.log.length + i + 1),
     }),
@@ -283,6 +285,21 @@ async function* pagesOfStreams(
       return { stream, revision: length - 1, events: length - firstOf(data, stream) }
     })
   }
+  return undefined
+}
+
+// eslint-disable-next-line @typescript-eslint/require-await -- as above
+async function* pagesOfKeys(
+  { keys }: MemoryData,
+  after: Position = '',
+): AsyncGenerator<KeptKey[], undefined> {
+  yield [...keys.values()]
+    .sort((a, b) => a.first - b.first)
+    .map(({ key, fingerprint, first, count, heads }) => ({
+      ...{ key, fingerprint, streams: heads.map(([stream]) => stream) },
+      ...{ from: formatPosition(first + 1), through: formatPosition(first + count) },
+    }))
+    .filter(({ from }) => from > after)
   return undefined
 }
 

@@ -65,6 +65,7 @@ export async function postgresAdapter(
     read: (request) => reader.stream(request),
     readAll: (request) => reader.all(request),
     streams: (request) => reader.streams(request),
+    keys: (after) => reader.keys(after),
     heads: (streams) => reader.heads(streams),
     logHead: () => reader.logHead(),
     idAt: (position) => reader.idAt(position),

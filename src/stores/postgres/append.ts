@@ -39,7 +39,14 @@ export interface CallOptions {
 
 /** Whether an append fits the short statement. */
 export function isSimple({ conditions, events, keys }: AppendRequest): boolean {
-  return conditions.length === 1 && events.length === 1 && keys.length === 0
+  return conditions.length === 1 && events.length === 1 && keys.length === 0 && events[0]!.time === undefined
+}
+
+/** The times of the events of these appends, for the statement that takes them; `undefined` if none is imported. */
+export function recordedTimes(requests: readonly AppendRequest[]): Parameter | undefined {
+  if (!requests.some(({ events }) => events.some(({ time }) => time !== undefined))) return undefined
+  const times = requests.flatMap(({ events }) => events.map(({ time }) => time))
+  return int8s(times.map((time) => (time === undefined ? Number.MIN_SAFE_INTEGER : Date.parse(time))))
 }
 
 /** Whether a repeat of it is recognised by the revisions that it expects. */

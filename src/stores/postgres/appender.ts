@@ -21,6 +21,7 @@ import {
   type Known,
   type Lookup,
   parameters,
+  recordedTimes,
   revisionOf,
   simpleVerdict,
   simpleParameters,
@@ -30,7 +31,7 @@ import { cancelledWait, type Session } from './session.ts'
 import { asMnemeError, causeOf, type Fault, faultOf } from './errors.ts'
 import type { History } from './history.ts'
 import { EVENTS_PER_NUMBER, FIRST, positionOf } from './position.ts'
-import { APPEND, APPEND_ONE, ERASE, type Statements } from './statements.ts'
+import { APPEND, APPEND_AT, APPEND_ONE, ERASE, type Statements } from './statements.ts'
 import { type Parameter, type Row, type Statement, texts } from './wire.ts'
 
 /** How long an append waits. */
@@ -93,6 +94,7 @@ export class Appender {
         String(wait),
       ],
       ...[notice.stream, notice.id, notice.type, notice.data, notice.metadata],
+      notice.time === undefined ? null : String(Date.parse(notice.time)),
     ]
     try {
       const row = await this.#resending(() =>
@@ -197,7 +199,11 @@ export class Appender {
         if (verdict) return [verdict]
       }
     }
-    const row = await this.#commit(session, this.#statements.of(APPEND), parameters(requests, options))
+    const times = recordedTimes(requests)
+    const values = parameters(requests, options)
+    const row = times
+      ? await this.#commit(session, this.#statements.of(APPEND_AT), [...values, times])
+      : await this.#commit(session, this.#statements.of(APPEND), values)
     return serverVerdicts(requests, row)
   }
 

@@ -102,15 +102,15 @@ END $mneme$`
  * 3 its events may be others of this call, which can be told when those are committed, 4 a key was used, 5 a stream or
  * a key is not free, 6 it was settled before. heads: where the stream of each condition stood.
  */
-export const APPEND = `
-CREATE OR REPLACE FUNCTION SCHEMA.append(
+const appendFunction = (name: string, more: string, time: string) => `
+CREATE OR REPLACE FUNCTION SCHEMA.${name}(
   p_stream text[], p_write boolean[], p_key text[], p_call uuid, p_wait integer, p_after bigint,
   c_last integer[], c_stream integer[], c_expected bigint[],
   e_last integer[], e_stream integer[],
   e_id uuid[], e_type text[], e_version bigint[], e_type_run integer[], e_category_run integer[],
   e_data text[], e_metadata text[],
   a_event integer[], a_revision bigint[],
-  k_append integer[], k_fingerprint text[], k_first integer[], k_count integer[],
+  k_append integer[], k_fingerprint text[], k_first integer[], k_count integer[],${more}
   OUT verdict integer[], OUT heads bigint[], OUT number bigint, OUT milliseconds bigint, OUT there bigint[]
 ) LANGUAGE plpgsql VOLATILE AS $mneme$
 DECLARE
@@ -231,7 +231,7 @@ BEGIN${CHECK_SESSION}
   END LOOP;
   IF is_dirty THEN${DRAW_NUMBER}
     INSERT INTO SCHEMA.events
-      SELECT (number << 16) | (t.o - 1), p_stream[t.s], t.r, t.i, t.ty, t.v, to_timestamp(milliseconds / 1000.0::float8),
+      SELECT (number << 16) | (t.o - 1), p_stream[t.s], t.r, t.i, t.ty, t.v, to_timestamp(${time} / 1000.0::float8),
           t.tr, t.cr, t.d, t.m
         FROM unnest(e_stream, revision, e_id, e_type, e_version, e_type_run, e_category_run, e_data, e_metadata)
           WITH ORDINALITY t(s, r, i, ty, v, tr, cr, d, m, o)
@@ -253,6 +253,15 @@ BEGIN${CHECK_SESSION}
     ignored := pg_logical_emit_message(true, 'mneme', ''::text);
   END IF;
 END $mneme$`
+
+export const APPEND = appendFunction('append', '', 'milliseconds')
+
+/** The same with the times at which imported events were recorded, in milliseconds; the least number that JavaScript has exactly: now. */
+export const APPEND_AT = appendFunction(
+  'append_at',
+  '\n  e_time bigint[],',
+  `coalesce(nullif(e_time[t.o], ${String(Number.MIN_SAFE_INTEGER)}), milliseconds)`,
+)
 
 /**
  * The last position up to which the log is complete, to be read with a later snapshot: below every append in flight.
@@ -346,14 +355,14 @@ END $mneme$`
  * Erases the events of a stream before a revision, or deletes the stream, and appends the notice.
  *
  * - p_streams: the stream and that of the notice, in the order in which appends take them. p_before: null: delete.
- *   p_expected, p_wait: as above.
+ *   p_expected, p_wait: as above. p_time: of an imported notice.
  * - Verdicts: 1 done, 0 the stream is not where it was expected, 2 it does not reach so far, 3 nothing to do, 4 it was
  *   deleted. head: where it stood.
  */
 export const ERASE = `
 CREATE OR REPLACE FUNCTION SCHEMA.erase(
   p_streams text[], p_stream text, p_before bigint, p_expected bigint, p_wait integer,
-  p_notice text, p_id uuid, p_type text, p_data text, p_metadata text,
+  p_notice text, p_id uuid, p_type text, p_data text, p_metadata text, p_time bigint,
   OUT verdict integer, OUT head bigint, OUT number bigint
 ) LANGUAGE plpgsql VOLATILE AS $mneme$
 DECLARE
@@ -384,7 +393,7 @@ ${DRAW_NUMBER}
   END IF;
   INSERT INTO SCHEMA.events
     SELECT (number << 16) | 1, p_notice, coalesce(max(x.revision), -1) + 1, p_id, p_type, 1,
-        to_timestamp(milliseconds / 1000.0::float8), 1, 1, p_data, p_metadata
+        to_timestamp(coalesce(p_time, milliseconds) / 1000.0::float8), 1, 1, p_data, p_metadata
       FROM (SELECT e.revision FROM SCHEMA.events e WHERE e.stream = p_notice ORDER BY e.revision DESC LIMIT 1) x;
   verdict := 1;
 END $mneme$`

@@ -11,6 +11,7 @@ import { streamPages } from '../../adapter/name-ranges.ts'
 import type { Position, Revision } from '../../base/revision.ts'
 import type {
   Direction,
+  KeptKey,
   LogFilter,
   LogPlace,
   ReadAllRequest,
@@ -29,6 +30,7 @@ import {
   HORIZON_BEHIND,
   ID_AT,
   isDeleted,
+  KEYS_BEHIND,
   LAST_UP_TO,
   NOT_ERASED,
   page,
@@ -130,6 +132,21 @@ export class Reader {
         return { stream: stream!, revision: Number(revision), events, isErased: events === 0 }
       })
     })
+  }
+
+  /** The idempotency keys that are kept, in pages. There is no index of their positions, so a page looks at all keys. */
+  async *keys(after: Position | undefined): AsyncGenerator<KeptKey[], undefined> {
+    let last: readonly [position: string, key: string] = [after === undefined ? FIRST : checkPosition(after), LAST_KEY]
+    for (;;) {
+      const rows = await this.#ask(KEYS_BEHIND, [...last, String(MAX_KEYS_PER_PAGE)])
+      const end = rows.at(-1)
+      if (!end) return undefined
+      yield rows.map(([key, fingerprint, from, through, streams]) => ({
+        ...{ key: key!, fingerprint: fingerprint!, streams: JSON.parse(streams!) as string[] },
+        ...{ from: formatNumber(from!), through: formatNumber(through!) },
+      }))
+      last = [end[2]!, end[0]!]
+    }
   }
 
   /** The store's events in pages: those below the appends that were under way when reading began. */
@@ -358,6 +375,9 @@ function earlier(a: Position | undefined, b: Position): Position {
 const NOT_NOTED =
   'this standby does not know how far the log is complete: open a store that writes on the primary with standbys: true'
 const NOT_YET = 'the standby has not replayed the log up to that position yet: retry later'
+/** Behind all keys of a position. */
+const LAST_KEY = '\u{10FFFF}'
+const MAX_KEYS_PER_PAGE = 10_000
 /** Streams in a page of a list. */
 const MAX_STREAMS_PER_PAGE = 1_000
 /** Events in a page. */

@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from '../../base/errors.ts'
 import {
   APPEND,
+  APPEND_AT,
   APPEND_ONE,
   ERASE,
   FIRST_REVISION,
@@ -65,7 +66,7 @@ const STEPS: readonly (readonly string[])[] = [
   ],
   // Events may be erased, and streams deleted: then the functions that append refuse, also for older code that has the
   // store open.
-  [REVISION_AFTER, APPEND_ONE, APPEND, FIRST_REVISION, ERASE],
+  [REVISION_AFTER, APPEND_ONE, APPEND, APPEND_AT, FIRST_REVISION, ERASE],
 ]
 
 /** The version of the schema that this code brings about. */

@@ -34,10 +34,16 @@ export class Statements {
 
 export const APPEND_ONE = 'SELECT SCHEMA.append_one($1, $2, $3, $4, $5, $6, $7, $8, $9)'
 
-export const APPEND = `SELECT verdict, heads, number, milliseconds, there FROM SCHEMA.append(
-  $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`
+const append = (name: string, parameters: number) =>
+  `SELECT verdict, heads, number, milliseconds, there FROM SCHEMA.${name}(
+    ${Array.from({ length: parameters }, (_, i) => `$${String(i + 1)}`).join(', ')})`
 
-export const ERASE = 'SELECT verdict, head, number FROM SCHEMA.erase($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)'
+export const APPEND = append('append', 24)
+
+/** The same with one more parameter: the times of imported events. */
+export const APPEND_AT = append('append_at', 25)
+
+export const ERASE = 'SELECT verdict, head, number FROM SCHEMA.erase($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)'
 
 /** The first revision that a stream ($1) has below its head ($2), or that comes next. */
 export const FIRST_REVISION = 'SELECT SCHEMA.first_revision($1, $2)'
@@ -121,6 +127,11 @@ export const STORED = `SELECT ${COLUMNS} FROM unnest($1::bigint[], $2::bigint[])
 
 export const KEYS = `SELECT key, fingerprint, position, first, count, array_to_json(streams), heads
   FROM SCHEMA.keys WHERE key = ANY ($1)`
+
+/** Keys behind a place ($1: position, $2: key), in the order of their events; $3: how many at most. */
+export const KEYS_BEHIND = `SELECT key, fingerprint, (position + first)::text, (position + first + count - 1)::text,
+    array_to_json(streams)
+  FROM SCHEMA.keys WHERE (position + first, key) > ($1::bigint, $2::text) ORDER BY position + first, key LIMIT $3`
 
 /** Whether an event that was seen exists; a standby may lag behind, and is not asked. */
 export const IS_THERE = `SELECT pg_is_in_recovery() OR EXISTS (

@@ -5,6 +5,7 @@ import type { StoreAdapter } from '../../adapter/store-adapter.ts'
 import { headOf } from './append.ts'
 import { erase } from './erase.ts'
 import { ensureNotDeleted } from './erased.ts'
+import { keysPages } from './keys.ts'
 import { retryBusy } from './errors.ts'
 import type { Statements } from './connection.ts'
 import { nextTurn } from '../../base/clock.ts'
@@ -31,6 +32,7 @@ export function sqliteAdapter(file: SharedFile, busyTimeout: number): StoreAdapt
     read: (request) => streamPages(connection, request, busyTimeout),
     readAll: (request) => allPages(connection, request, busyTimeout),
     streams: (request) => streamsPages(connection, request, busyTimeout),
+    keys: (after) => keysPages(connection, after, busyTimeout),
     heads: (streams) =>
       reading((sql) => streams.map((stream) => ensureNotDeleted(stream, headOf(sql, stream)))),
     logHead: async () => {

@@ -38,9 +38,10 @@ export function append(sql: Statements, request: AppendRequest): AppendVerdict {
   if (conflict) return conflict
   const { revisions, heads } = placeEvents(request, before)
   const time = currentTime()
-  const positions = request.events.map(({ stream, id, type, version, data, metadata }, i) => {
+  const positions = request.events.map(({ stream, id, type, version, data, metadata, ...imported }, i) => {
     const revision = revisions[i]!
-    const { lastInsertRowid } = sql.insert.run(stream, revision, id, type, version, time, data, metadata)
+    const recorded = imported.time ?? time
+    const { lastInsertRowid } = sql.insert.run(stream, revision, id, type, version, recorded, data, metadata)
     return Number(lastInsertRowid)
   })
   keepKeys(sql, request, { before, revisions, positions })
@@ -236,8 +237,7 @@ function appendAlone(
   if (expected === 'any' || expected === 'exists') return undefined
   if (expected !== 'none' && !((knownHeads.get(stream) ?? -1) >= expected)) return undefined
   const revision = nextRevision(expected)
-  const time = currentTime()
-  const { id, type, version, data, metadata } = event
+  const { id, type, version, data, metadata, time = currentTime() } = event
   const verdict = { kind: 'appended', revisions: [revision], positions: [], time, heads: [revision] } as const
   try {
     const { last } = history

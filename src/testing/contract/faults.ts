@@ -12,6 +12,7 @@ export function changed(adapter: StoreAdapter, changes: Partial<StoreAdapter>): 
     readAll: (request) => adapter.readAll(request),
     ...(adapter.streams && { streams: (request) => adapter.streams!(request) }),
     heads: (streams) => adapter.heads(streams),
+    ...(adapter.keys && { keys: (after) => adapter.keys!(after) }),
     logHead: () => adapter.logHead(),
     idAt: (position) => adapter.idAt(position),
     subscribe: (request) => adapter.subscribe(request),

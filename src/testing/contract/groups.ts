@@ -8,6 +8,7 @@ import { erasing } from './erasing.ts'
 import { executingKeys } from './executing-keys.ts'
 import { expectations } from './expectations.ts'
 import { handling } from './handling.ts'
+import { importing } from './importing.ts'
 import { interrupted } from './interrupted.ts'
 import { isolation } from './isolation.ts'
 import { keys } from './keys.ts'
@@ -47,6 +48,7 @@ export const groups: Readonly<Record<string, Group>> = {
   'listing streams': listing,
   'loading states': loading,
   'truncating and deleting streams': erasing,
+  'importing and archiving': importing,
   'stopping a reader': stopping,
   subscribing,
   overload,

@@ -118,6 +118,13 @@ export function setApart(adapter: StoreAdapter, { prefix, floor: floorPlace }: A
     },
     readAll: all,
     heads: (streams) => naming(() => adapter.heads(streams.map(outside))),
+    async *keys(after) {
+      for await (const page of adapter.keys!(after ?? floor)) {
+        const kept = page.filter(({ key }) => key.startsWith(prefix))
+        if (kept.length > 0)
+          yield kept.map((one) => ({ ...one, key: inside(one.key), streams: one.streams.map(inside) }))
+      }
+    },
     logHead: async () => {
       const head = await adapter.logHead()
       return head !== undefined && isAbove(head) ? head : undefined
