@@ -12,6 +12,7 @@ const check = [
  * takes several CPU seconds; `npm run test:long` runs them, and so does `.ci/run`.
  */
 const long = [
+  'test/catalogue/tools.test.ts',
   'test/contract/{broken,kurrentdb-older,properties}.test.ts',
   'test/examples/{bank,relays}.test.ts',
   'test/execution/decisions-under-contention.test.ts',

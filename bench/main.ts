@@ -1,6 +1,7 @@
 import { historyFigures } from './history.ts'
 import { importFigures } from './importing.ts'
 import { kurrentdbFigures } from './kurrentdb.ts'
+import { longStreamFigures } from './long-streams.ts'
 import type { Figure } from './measure.ts'
 import { memoryFigures } from './memory.ts'
 import { observabilityFigures } from './observability.ts'
@@ -18,6 +19,7 @@ const groups: Readonly<Record<string, () => AsyncIterable<Figure> | Iterable<Fig
   memory: memoryFigures,
   sqlite: sqliteFigures,
   postgres: postgresFigures,
+  'long-streams': longStreamFigures,
   observability: observabilityFigures,
   'shared-pool': sharedPoolFigures,
   kurrentdb: kurrentdbFigures,

@@ -104,7 +104,7 @@ export class RawSqlite {
 }
 
 /** The driver that the store takes by itself. */
-function openDatabase(file: string): Database {
+export function openDatabase(file: string): Database {
   const require = createRequire(import.meta.url)
   try {
     const { DatabaseSync } = require('node:sqlite') as { DatabaseSync: new (file: string) => Database }

@@ -23,6 +23,7 @@ const layers = {
   execution: { imports: [base, model, adapter, store], node: false, lazy: [] },
   projections: { imports: [base, model, adapter, store], node: false, lazy: [] },
   reactions: { imports: [base, model, adapter, store, 'execution', 'projections'], node: false, lazy: [] },
+  catalogue: { imports: [base, model, 'projections', 'reactions'], node: false, lazy: [] },
   history: { imports: [base, model, adapter, store, 'execution'], node: false, lazy: [] },
   'stores/memory': { imports: [base, model, adapter, store], node: false, lazy: [] },
   'stores/sqlite': {
@@ -37,12 +38,25 @@ const layers = {
     lazy: ['@kurrent/kurrentdb-client'],
   },
   testing: {
-    imports: [base, model, adapter, store, 'execution', 'projections', 'reactions', 'history', 'stores/memory'],
+    imports: [
+      base,
+      model,
+      adapter,
+      store,
+      'execution',
+      'projections',
+      'reactions',
+      'history',
+      'stores/memory',
+    ],
     node: true,
     lazy: [],
   },
   simulation: {
-    imports: [base, model, adapter, store, 'execution', 'projections', 'stores/memory', 'stores/sqlite'],
+    imports: [
+      ...[base, model, adapter, store, 'execution', 'projections', 'reactions'],
+      ...['stores/memory', 'stores/sqlite'],
+    ],
     node: true,
     lazy: [],
   },

@@ -43,6 +43,7 @@ export type {
   ConflictMessage,
   ExecuteMessage,
   ReadMessage,
+  SnapshotMessage,
   SubscriptionInterruptedMessage,
   SubscriptionPageMessage,
 } from './store/diagnostics.ts'
@@ -143,4 +144,11 @@ export type {
 export { storePool } from './store/store-pool.ts'
 export type { LeaseOptions, StoreLease, StorePool, StorePoolOptions } from './store/store-pool.ts'
 export type { Capabilities, Direction, StreamSummary } from './adapter/store-adapter.ts'
-export type { AnyStream, Fold, Stream } from './model/stream.ts'
+export type { ConvertedSnapshots, PlainSnapshots, SnapshotOptions } from './model/snapshot.ts'
+export type { AnyStream, Fold, SnapshotPlan, Stream } from './model/stream.ts'
+export { verifySnapshots } from './execution/verify-snapshots.ts'
+export type {
+  SnapshotDifference,
+  VerifiedSnapshots,
+  VerifySnapshotsOptions,
+} from './execution/verify-snapshots.ts'

@@ -9,4 +9,5 @@ export const ALL_CAPABILITIES: Capabilities = Object.freeze({
   erasesAtOnce: true,
   listsStreams: true,
   imports: true,
+  snapshots: true,
 })

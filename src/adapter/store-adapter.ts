@@ -96,6 +96,9 @@ export interface StoreAdapter {
    */
   subscribe(request: SubscribeRequest): AsyncIterable<SubscribedPage>
 
+  /** States of streams, kept beside the log. Only if `snapshots` is declared. */
+  readonly snapshots?: SnapshotKeeper
+
   /** Waits for calls in flight, then frees everything, so that a process can end by itself. Called once. */
   close(): Promise<void>
 }
@@ -116,6 +119,8 @@ export interface Capabilities {
   readonly listsStreams: boolean
   /** Whether imported events keep the time at which they were recorded. */
   readonly imports: boolean
+  /** Whether it keeps snapshots of states. */
+  readonly snapshots: boolean
   /** What would provide the missing features, for the error that says they are missing. */
   readonly needed?: string
 }
@@ -295,6 +300,55 @@ export interface ReadAllRequest extends LogFilter {
    */
   readonly to: Position | undefined
   readonly limit: number | undefined
+}
+
+/**
+ * Keeps snapshots beside the log (H1): they are in no stream that can be read, and have no position. Mneme uses a snapshot
+ * only after it found its event in the stream, and can do without any: a snapshot may be lost, old, or unreadable.
+ */
+export interface SnapshotKeeper {
+  /** The snapshot of a stream that was kept last under a name. */
+  get(stream: string, name: string): Promise<Snapshot | undefined>
+
+  /**
+   * Keeps a snapshot in place of the one before it, unless its event is no longer in the stream at its revision. It needs
+   * not be durable, and holds up no append.
+   *
+   * @returns whether it was kept.
+   */
+  put(snapshot: NamedSnapshot): Promise<boolean>
+
+  /**
+   * Removes all snapshots of a stream. A snapshot whose event is removed from its stream must be removed with it, also one
+   * that is being put at the same time.
+   */
+  delete(stream: string): Promise<void>
+
+  /** The streams that have a snapshot of a name, in the order of their names, if the store can list them. */
+  list?(request: SnapshotsRequest): Promise<readonly string[]>
+}
+
+/** A state, kept with the last of the events that it was folded from. */
+export interface Snapshot {
+  readonly revision: number
+  /** The id of the event at that revision. */
+  readonly id: string
+  /** A text of the public face's, at most as long as the data of an event may be. */
+  readonly content: string
+}
+
+/** A snapshot with its place. */
+export interface NamedSnapshot extends Snapshot {
+  readonly stream: string
+  readonly name: string
+}
+
+/** Which streams with snapshots to list. */
+export interface SnapshotsRequest {
+  readonly name: string
+  /** Only streams behind this one; `undefined`: from the first. */
+  readonly after: string | undefined
+  readonly limit: number
 }
 
 /** Which streams to list. */

@@ -61,9 +61,14 @@ export const environment: Environment = {
   nextTurn: (callback) => current.nextTurn(callback),
 }
 
-/** The environment at this moment: a simulation has one for each of its processes. What all of a process shares is kept by it. */
-export function currentEnvironment(): Environment {
-  return current
+/** Keeps a value for each environment: processes that are simulated in one process must not share it. */
+export function keptByEnvironment<T>(make: () => T): () => T {
+  const kept = new WeakMap<Environment, T>()
+  return () => {
+    let value = kept.get(current)
+    if (value === undefined) kept.set(current, (value = make()))
+    return value
+  }
 }
 
 /** Replaces the environment of this program; `undefined`: the computer's own again. For `mneme/simulation`. */

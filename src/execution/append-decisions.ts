@@ -70,7 +70,7 @@ export async function appendDecisions<C extends Candidate>(
       cache.delete(verdict.stream)
       return { again: candidates, conflict: verdict }
     case 'used': {
-      for (const base of bases) if (!base.cached) cache.set(base)
+      for (const base of bases) if (!base.cached) context.keep(base)
       const uses = new Map(verdict.uses.map((use) => [use.key, use]))
       const useOf = ({ call: { key } }: C) => (key === undefined ? undefined : uses.get(key))
       for (const candidate of candidates) {
@@ -92,8 +92,8 @@ export async function appendDecisions<C extends Candidate>(
 }
 
 /** Keeps the states with all events of a group. */
-function keep({ cache }: ExecutionContext, candidates: readonly Candidate[]): void {
-  for (const folded of candidates.at(-1)?.states ?? []) cache.set(folded)
+function keep(context: ExecutionContext, candidates: readonly Candidate[]): void {
+  for (const folded of candidates.at(-1)?.states ?? []) context.keep(folded)
 }
 
 /** Expects each stream at the revision of its state. */

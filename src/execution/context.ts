@@ -4,6 +4,8 @@ import { watchCommit } from '../store/diagnostics.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import type { Call } from './call.ts'
 import { RepeatedCalls } from './replay.ts'
+import type { FoldedState } from './fold.ts'
+import { SnapshotWriter } from './snapshots.ts'
 import { StateCache } from './state-cache.ts'
 import { StreamLocks } from './stream-lock.ts'
 
@@ -16,6 +18,7 @@ export class ExecutionContext {
   readonly cache: StateCache
   readonly locks = new StreamLocks()
   readonly repeated: RepeatedCalls
+  readonly #snapshots: SnapshotWriter
 
   constructor(core: StoreCore) {
     this.core = core
@@ -24,6 +27,12 @@ export class ExecutionContext {
     core.atDelete((stream) => {
       this.cache.delete(stream)
     })
+    this.#snapshots = new SnapshotWriter(core)
+  }
+
+  /** Caches a state that the store confirmed, and keeps a snapshot of it if one is due. */
+  keep(folded: FoldedState): void {
+    this.cache.set(this.#snapshots.offer(folded))
   }
 
   /** Appends for calls, which cannot be aborted while the append is in flight. A single call can until it is sent. */

@@ -10,6 +10,7 @@ import {
 import type { StreamEvent } from '../model/event.ts'
 import { freezeState, freezeStep } from './freeze.ts'
 import { streamEventOf } from '../store/decode.ts'
+import { findSnapshot, tellerOf } from './snapshots.ts'
 import type { Revision } from '../base/revision.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import type { StoredEvent } from '../adapter/store-adapter.ts'
@@ -25,6 +26,8 @@ export interface FoldedState {
   readonly state: unknown
   /** Whether it comes from the cache, so that it may be out of date. */
   readonly cached: boolean
+  /** The revision of the last snapshot of its stream that is known. */
+  readonly snapshotAt: Revision
 }
 
 /** A state for one decision or one caller, who cannot change the state itself: it is frozen, or a copy. */
@@ -37,10 +40,11 @@ interface Cloneable {
 }
 
 /**
- * Folds a stream's state from its events, up to a revision if one is given.
+ * Folds a stream's state from its events, up to a revision if one is given: from its snapshot on, if it has one that the
+ * stream continues.
  *
  * @param options `upTo`: the last revision. `known`: an earlier state, to which only later events are added; if the stream does not continue it, the
- *   whole stream is read. `signal`: stops it between two pages.
+ *   whole stream is read. `signal`: stops it between two pages. `fromBeginning`: without a snapshot.
  * @throws the signal's reason; StreamTruncatedError, UnknownEventError, FoldError
  */
 export async function foldStream(
@@ -50,14 +54,17 @@ export async function foldStream(
     known?: FoldedState | undefined
     upTo?: Revision | undefined
     signal?: AbortSignal | undefined
+    fromBeginning?: boolean
   } = {},
 ): Promise<FoldedState> {
-  const { known, upTo, signal } = options
+  const { known, upTo, signal, fromBeginning = false } = options
   if (known?.stream.fold === stream.fold) {
     const continued = await readOn(core, known, upTo, signal)
     if (continued) return continued
   }
-  const folding = new Folding(stream)
+  const kept = fromBeginning ? {} : await foldSnapshot(core, stream, upTo, signal)
+  if (kept.folded) return kept.folded
+  const folding = new Folding(stream, kept.later)
   if (upTo === 'none') return folding.result()
   const limit = upTo === undefined ? undefined : upTo + 1
   const request = {
@@ -79,6 +86,40 @@ export async function foldStream(
 }
 
 /**
+ * The state that a stream's snapshot and the events after it give.
+ *
+ * @returns no state if there is no snapshot of use; `later`: the revision of a snapshot that is later than the events asked
+ *   for, and must not be replaced by an earlier one.
+ */
+async function foldSnapshot(
+  core: StoreCore,
+  stream: AnyStream,
+  upTo: Revision | undefined,
+  signal: AbortSignal | undefined,
+): Promise<{ readonly folded?: FoldedState | undefined; readonly later?: number }> {
+  const found = await findSnapshot(core, stream)
+  if (!found) return {}
+  const { revision, id } = found
+  const tell = tellerOf(stream, stream.fold.snapshot!, 'read')
+  if (upTo !== undefined && nextRevision(upTo) <= revision) {
+    tell({ outcome: 'unusable', reason: 'later', revision })
+    return { later: revision }
+  }
+  try {
+    const state = isolated(stream, found.state)
+    const known = { stream, revision, lastId: id, state, cached: false, snapshotAt: revision }
+    const folded = await readOn(core, known, upTo, signal)
+    tell(folded ? { outcome: 'used', revision } : { outcome: 'unusable', reason: 'history', revision })
+    return { folded }
+  } catch (error) {
+    // The state may be of another `apply` than this one, although its version says otherwise.
+    if (!(error instanceof FoldError || error instanceof InvalidArgumentError)) throw error
+    tell({ outcome: 'unusable', reason: 'fold', revision, error })
+    return {}
+  }
+}
+
+/**
  * The state after further events.
  *
  * @param timeOf their time, if they are stored.
@@ -87,10 +128,11 @@ export async function foldStream(
 export function evolve(folded: FoldedState, events: readonly StreamEvent[], timeOf?: TimeOf): FoldedState {
   const last = events.at(-1)
   if (!last) return folded
-  const { stream } = folded
+  const { stream, snapshotAt } = folded
   let state = see(folded)
   for (const event of events) state = step(stream.fold, state, event, timeOf)
-  return { stream, revision: last.revision, lastId: last.id, state: isolated(stream, state), cached: false }
+  const { revision, id: lastId } = last
+  return { stream, revision, lastId, state: isolated(stream, state), cached: false, snapshotAt }
 }
 
 /** A state that is folded event by event. */
@@ -102,9 +144,11 @@ class Folding {
   /** The time of the event that is being folded. */
   #time = ''
   readonly #timeOf = () => this.#time
+  readonly #snapshotAt: Revision
 
-  constructor(stream: AnyStream) {
+  constructor(stream: AnyStream, snapshotAt: Revision = 'none') {
     this.#stream = stream
+    this.#snapshotAt = snapshotAt
     this.#state = stream.fold.initial()
     if (stream.fold.isolation === 'freeze') freezeStep(this.#state)
   }
@@ -127,7 +171,14 @@ class Folding {
 
   result(): FoldedState {
     const state = isolated(this.#stream, this.#state)
-    return { stream: this.#stream, revision: this.#revision, lastId: this.#lastId, state, cached: false }
+    return {
+      stream: this.#stream,
+      revision: this.#revision,
+      lastId: this.#lastId,
+      state,
+      cached: false,
+      snapshotAt: this.#snapshotAt,
+    }
   }
 }
 

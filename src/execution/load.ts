@@ -7,11 +7,10 @@ import type { ReadonlyState, StatesOf, Streams } from '../model/command.ts'
 import { type AnyStream, isStream, type Stream } from '../model/stream.ts'
 import { coreOf } from '../store/create-store.ts'
 import type { EventStore } from '../store/event-store.ts'
-import type { StoreCore } from '../store/lifecycle.ts'
 import { checkBoundary, listStreams, StateSet } from './boundary.ts'
 import { routerOf } from './execute.ts'
 import { type FoldedState, foldStream, see } from './fold.ts'
-import type { StateCache } from './state-cache.ts'
+import type { ExecutionContext } from './context.ts'
 
 /** Options of `load`. */
 export interface LoadOptions {
@@ -69,7 +68,7 @@ export async function load(
   const named = isStream(boundary) ? [boundary] : listStreams(boundary, 'streams')
   checkLimit('load', 'appendStreams', new Set(named.map(({ stream }) => stream)).size)
   core.enter()
-  const loading = loadStates(core, routerOf(core).context.cache, named, signal).finally(() => {
+  const loading = loadStates(routerOf(core).context, named, signal).finally(() => {
     core.leave()
   })
   const states = await unlessAborted(loading, signal)
@@ -85,11 +84,11 @@ export async function load(
  * this is what was there at that moment. A single stream is read to its end.
  */
 async function loadStates(
-  core: StoreCore,
-  cache: StateCache,
+  context: ExecutionContext,
   streams: readonly AnyStream[],
   signal: AbortSignal | undefined,
 ): Promise<StateSet> {
+  const { core, cache } = context
   const distinct = streams.filter(
     (stream, i) => streams.findIndex((other) => isSameFold(stream, other)) === i,
   )
@@ -105,7 +104,7 @@ async function loadStates(
     )
     const states = new StateSet()
     for (const folded of await Promise.all(folding)) {
-      keep(cache, folded)
+      keep(context, folded)
       states.add(folded)
     }
     const changed = [...headOf].find(([name, head]) => states.revisions().get(name) !== head)
@@ -124,8 +123,8 @@ function isSameFold(a: AnyStream, b: AnyStream): boolean {
 }
 
 /** Caches a state, unless a command has cached a later one meanwhile. */
-function keep(cache: StateCache, folded: FoldedState): void {
-  const cached = cache.get(folded.stream)
+function keep(context: ExecutionContext, folded: FoldedState): void {
+  const cached = context.cache.get(folded.stream)
   if (cached === undefined || nextRevision(cached.revision) <= nextRevision(folded.revision))
-    cache.set(folded)
+    context.keep(folded)
 }

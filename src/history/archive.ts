@@ -90,12 +90,14 @@ export async function* eventsInArchive(
   let rest = ''
   let number = 0
   for await (const chunk of chunks) {
-    const lines = (rest + (typeof chunk === 'string' ? chunk : decoder.decode(chunk, { stream: true }))).split('\n')
+    const lines = (
+      rest + (typeof chunk === 'string' ? chunk : decoder.decode(chunk, { stream: true }))
+    ).split('\n')
     rest = lines.pop()!
     for (const line of lines) yield eventIn(line, ++number)
   }
   rest += decoder.decode()
-  if (rest.trim() !== '') yield eventIn(rest, ++number)
+  if (rest.trim() !== '') yield eventIn(rest, number + 1)
   return undefined
 }
 

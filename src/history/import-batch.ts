@@ -31,8 +31,7 @@ export class ImportBatch {
     const { events } = this
     const last = events.at(-1)
     if (!last) return false
-    const isTooLarge =
-      events.length >= limits.appendEvents || this.#bytes + event.bytes > limits.appendBytes
+    const isTooLarge = events.length >= limits.appendEvents || this.#bytes + event.bytes > limits.appendBytes
     if (isTooLarge) return true
     if (!this.#heads.has(event.stream)) {
       const streams = this.#heads.size + this.#read.length

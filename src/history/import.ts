@@ -167,7 +167,8 @@ class Importing {
         throw keyOfOthers(verdict.uses[0]!, events)
       case 'conflict': {
         const event = missing.find(({ stream }) => stream === verdict.stream)!
-        const head = verdict.actual === 'none' ? 'has no events' : `ends at revision ${String(verdict.actual)}`
+        const head =
+          verdict.actual === 'none' ? 'has no events' : `ends at revision ${String(verdict.actual)}`
         throw new ImportConflictError(verdict.stream, event.revision, `the stream ${head} in the store`)
       }
       case 'erased':
@@ -229,7 +230,9 @@ class Importing {
   /** Truncates or deletes a stream as in the store that the events come from. */
   async #erase(notice: Imported): Promise<void> {
     const { stream, before } = JSON.parse(notice.data) as { stream: string; before?: number }
-    const isKnown = [erasures.StreamDeleted.type, erasures.StreamTruncated.type].includes(notice.type as never)
+    const isKnown = [erasures.StreamDeleted.type, erasures.StreamTruncated.type].includes(
+      notice.type as never,
+    )
     if (!isKnown || !this.#core.capabilities.truncation) {
       throw new UnsupportedError(
         isKnown
@@ -279,5 +282,9 @@ function withoutKey({ key }: KeyClaim, [first]: readonly Imported[]): ImportConf
 
 function keyOfOthers({ key }: KeyUse, [first]: readonly Imported[]): ImportConflictError {
   const { stream, revision } = first!
-  return new ImportConflictError(stream, revision, `the store has the idempotency key '${key}' for other events`)
+  return new ImportConflictError(
+    stream,
+    revision,
+    `the store has the idempotency key '${key}' for other events`,
+  )
 }

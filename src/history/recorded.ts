@@ -40,7 +40,10 @@ export interface Imported extends NewEvent {
 export function checkImported(given: ExportedEvent, index: number): Imported {
   const at = `events[${String(index)}]`
   if (typeof (given as unknown) !== 'object' || (given as unknown) === null) {
-    throw new InvalidArgumentError(at, 'a recorded event, as readAll, exportEvents or eventsInArchive give it')
+    throw new InvalidArgumentError(
+      at,
+      'a recorded event, as readAll, exportEvents or eventsInArchive give it',
+    )
   }
   const { stream, id, type, version, revision, time, metadata, data, position, keys = [] } = given
   checkStreamName(stream, `${at}.stream`)

@@ -19,7 +19,8 @@ import type { Recorded, StreamEvent } from './event.ts'
 import { categoryOf, checkDefinitionName } from './names.ts'
 import { decode } from './upcast.ts'
 import type { StandardSchemaV1 } from '../base/standard-schema.ts'
-import type { AnyStream, Fold, Stream } from './stream.ts'
+import type { AnyStream, Fold, SnapshotPlan, Stream } from './stream.ts'
+import { type ConvertedSnapshots, type PlainSnapshots, snapshotPlan } from './snapshot.ts'
 
 /**
  * A kind of entity, each with a stream of its own: its events, and how its state follows from them. Called with an id, it
@@ -127,7 +128,13 @@ interface AggregateBase<Name extends string, D, Id> {
 }
 
 /** What `defineAggregate` takes. */
-export interface AggregateDefinition<Name extends string, D, State, Id> extends AggregateBase<Name, D, Id> {
+export interface AggregateDefinition<
+  Name extends string,
+  D,
+  State,
+  Id,
+  SnapshotJson = unknown,
+> extends AggregateBase<Name, D, Id> {
   /** The state before the first event. */
   readonly initial: () => State
   /**
@@ -142,6 +149,11 @@ export interface AggregateDefinition<Name extends string, D, State, Id> extends 
       event: StreamEvent<TypeOf<Name, K, D[K]>, DataOf<Payload<D[K]>>>,
     ) => NoInfer<State> | KeepLiterals
   }
+  /**
+   * Keeps a state of a long stream beside the log from time to time, so that a later load folds only the events after it.
+   * Default: no snapshots.
+   */
+  readonly snapshot?: PlainSnapshots | ConvertedSnapshots<NoInfer<State>, SnapshotJson> | undefined
 }
 
 /**
@@ -159,8 +171,14 @@ export interface AggregateDefinition<Name extends string, D, State, Id> extends 
  * const front = Door('front') // the stream 'Door-front'
  * ```
  */
-export function defineAggregate<const Name extends string, D extends EventDefinitions, State, Id = string>(
-  definition: AggregateDefinition<Name, D, State, Id>,
+export function defineAggregate<
+  const Name extends string,
+  D extends EventDefinitions,
+  State,
+  Id = string,
+  SnapshotJson = unknown,
+>(
+  definition: AggregateDefinition<Name, D, State, Id, SnapshotJson>,
 ): Aggregate<Name, State, { [K in keyof D]: Payload<D[K]> }, Id> {
   const { initial } = definition
   const apply = definition.apply as unknown as Readonly<Record<string, Step>>
@@ -188,6 +206,7 @@ export function defineAggregate<const Name extends string, D extends EventDefini
       return next
     },
     isolation: 'freeze',
+    snapshot: planOf(definition, initial, false),
   }) as never
 }
 
@@ -201,13 +220,17 @@ export interface MutableState<Event> {
 }
 
 /** What `aggregateFromClass` takes. */
-export interface ClassAggregateDefinition<Name extends string, D, State, Id> extends AggregateBase<
-  Name,
+export interface ClassAggregateDefinition<
+  Name extends string,
   D,
-  Id
-> {
+  State,
+  Id,
+  SnapshotJson = unknown,
+> extends AggregateBase<Name, D, Id> {
   /** A class whose `apply(event)` changes the instance. */
   readonly state: new () => State
+  /** As in `defineAggregate`; `toJson` and `fromJson` say what of an instance is kept. */
+  readonly snapshot?: ConvertedSnapshots<NoInfer<State>, SnapshotJson> | undefined
 }
 
 /**
@@ -220,8 +243,9 @@ export function aggregateFromClass<
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- refined below: `D` is inferred first
   State extends MutableState<any>,
   Id = string,
+  SnapshotJson = unknown,
 >(
-  definition: ClassAggregateDefinition<Name, D, State, Id> & {
+  definition: ClassAggregateDefinition<Name, D, State, Id, SnapshotJson> & {
     readonly state: new () => MutableState<StreamEventIn<Name, { [K in keyof D]: Payload<D[K]> }>>
   },
 ): Aggregate<Name, State, { [K in keyof D]: Payload<D[K]> }, Id> {
@@ -229,14 +253,24 @@ export function aggregateFromClass<
   if (typeof (State as unknown) !== 'function') {
     throw new InvalidArgumentError('state', 'a class with apply(event) and clone()')
   }
+  const initial = () => checkedState(new State(), definition.name)
   return makeAggregate(definition, ownEvents(definition), {
-    initial: () => checkedState(new State(), definition.name),
+    initial,
     evolve: (state: MutableState<StreamEvent>, event) => {
       state.apply(event)
       return state
     },
     isolation: 'copy',
+    snapshot: planOf(definition, initial, true),
   }) as never
+}
+
+function planOf(
+  { name, snapshot }: { readonly name: string; readonly snapshot?: unknown },
+  initial: () => unknown,
+  isClass: boolean,
+): SnapshotPlan<unknown> | undefined {
+  return snapshot === undefined ? undefined : snapshotPlan(name, snapshot as never, { initial, isClass })
 }
 
 function checkedState(state: MutableState<StreamEvent>, name: string): MutableState<StreamEvent> {

@@ -41,6 +41,8 @@ export interface CommandType<Input, B, Ret, Needs = {}, Name extends string = st
   (input: Input): Command<B, Ret, Needs, Name>
   /** The command's name, if its definition gave it one. */
   readonly commandName: Name | undefined
+  /** The schema of its input, if its definition gave it one. */
+  readonly inputSchema: StandardSchemaV1 | undefined
   /** Narrows what `execute` throws to the rejections of this command. */
   rejected(error: unknown): error is RejectedError<RejectionsIn<Ret>>
 }
@@ -154,6 +156,7 @@ export function defineCommand<
   }
   return Object.assign(make, {
     commandName: name,
+    inputSchema: schema,
     rejected: (error: unknown): error is RejectedError<RejectionsIn<Ret>> =>
       isMnemeError(error) && error.code === 'REJECTED' && error.isOneOf(commands),
   }) as never

@@ -26,6 +26,8 @@ export interface EventTypeBase<Type extends string, Data> {
   readonly type: Type
   /** The version of the data's shape that this program writes: the number of upcasts plus 1. */
   readonly version: number
+  /** The schema that checks its data in this version; `undefined` if the data is given as a type only. */
+  readonly schema: StandardSchemaV1 | undefined
   /** Whether an event is of this type, in its current version. */
   is<E extends Event>(event: E): event is E & Event<Type, Data>
 }
@@ -216,6 +218,7 @@ function makeEventType(type: string, definition: StandardSchemaV1): AnyEventType
   const eventType = Object.assign((data: unknown = {}) => makeEvent(record, data), {
     type,
     version: record.version,
+    schema: record.schema,
     is: (event: Event) => event.type === type && (event.version ?? 1) === record.version,
   })
   records.set(markMade(eventType), record)

@@ -18,6 +18,18 @@ export function copyEventData(value: unknown, eventType: string): Record<string,
   return data
 }
 
+/**
+ * A copy of any value as plain JSON data, as {@link copyEventData} makes it of an event's data.
+ *
+ * @throws InvalidDataError with the path of each refused value.
+ */
+export function copyPlainData(value: unknown, subject: string): PlainData {
+  const issues: DataIssue[] = []
+  const copied = copy(value, { key: 'state', parent: undefined, object: undefined }, issues)
+  if (issues.length > 0) throw new InvalidDataError(subject, issues)
+  return copied
+}
+
 function copyRoot(value: unknown, issues: DataIssue[]): Record<string, PlainData> {
   const root = { key: 'data', parent: undefined, object: undefined }
   if (typeof value === 'object' && value !== null && isPlain(value)) {

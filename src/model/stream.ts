@@ -25,6 +25,19 @@ export interface Fold<State> {
    * How a state is protected from changes by a decision: `freeze` it, or `copy` it by its own `clone()`.
    */
   readonly isolation: 'freeze' | 'copy'
+  /** How its states are kept beside the log, if they are. */
+  readonly snapshot?: SnapshotPlan<State> | undefined
+}
+
+/** How the states of a fold are kept beside the log. */
+export interface SnapshotPlan<State> {
+  readonly name: string
+  readonly version: number
+  /** How many events come between two snapshots of a stream. */
+  readonly every: number
+  /** A copy of a state as JSON. @throws InvalidDataError if it is none */
+  encode(state: never): unknown
+  decode(json: unknown): State
 }
 
 export function isStream(value: object): value is AnyStream {

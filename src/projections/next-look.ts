@@ -1,5 +1,5 @@
 import { endingWith } from '../base/abort.ts'
-import { currentEnvironment, type Environment } from '../base/environment.ts'
+import { keptByEnvironment } from '../base/environment.ts'
 
 /** A worker that stands by, for a lease or for `unblock`, or one that holds the lease. */
 type Role = 'standby' | 'holder'
@@ -49,14 +49,7 @@ export class NextLook {
 }
 
 /**
- * Those of this process, by the projection's name, whatever target it goes by: two targets may lead to one database. In another database, it may be
- * one of the same name that finds nothing new.
+ * Those of this process, by the projection's name, whatever target it goes by: two targets may lead to one database. In
+ * another database, it may be one of the same name that finds nothing new.
  */
-function waitingHere(): Map<string, Set<NextLook>> {
-  const process = currentEnvironment()
-  let looks = waiting.get(process)
-  if (!looks) waiting.set(process, (looks = new Map<string, Set<NextLook>>()))
-  return looks
-}
-
-const waiting = new WeakMap<Environment, Map<string, Set<NextLook>>>()
+const waitingHere = keptByEnvironment(() => new Map<string, Set<NextLook>>())

@@ -1,5 +1,6 @@
 import { endingWith } from '../base/abort.ts'
 import { type Clock, pause } from '../base/clock.ts'
+import { keptByEnvironment } from '../base/environment.ts'
 
 /**
  * Tells a worker when to look for work besides events: timers, parked events to retry. At once if it was asked for in this
@@ -10,6 +11,7 @@ export class Nudge {
   readonly #clock: Clock
   readonly #interval: number
   #isNudged = false
+  readonly #nudges = nudgesHere()
   #lookedAt = -Infinity
   #wake: () => void = () => undefined
 
@@ -18,9 +20,9 @@ export class Nudge {
     this.#name = name
     this.#clock = clock
     this.#interval = interval
-    const others = nudges.get(name)
+    const others = this.#nudges.get(name)
     if (others) others.add(this)
-    else nudges.set(name, new Set([this]))
+    else this.#nudges.set(name, new Set([this]))
   }
 
   /** Whether to look now. */
@@ -49,17 +51,18 @@ export class Nudge {
   }
 
   end(): void {
-    const others = nudges.get(this.#name)
-    if (others?.delete(this) === true && others.size === 0) nudges.delete(this.#name)
+    const others = this.#nudges.get(this.#name)
+    if (others?.delete(this) === true && others.size === 0) this.#nudges.delete(this.#name)
   }
 
   /** Nudges the workers of a reaction; in another database, it may be one of the same name that finds nothing new. */
   static wake(name: string): void {
-    for (const nudge of nudges.get(name) ?? []) {
+    for (const nudge of nudgesHere().get(name) ?? []) {
       nudge.#isNudged = true
       nudge.#wake()
     }
   }
 }
 
-const nudges = new Map<string, Set<Nudge>>()
+/** Those of this process, by the reaction's name. */
+const nudgesHere = keptByEnvironment(() => new Map<string, Set<Nudge>>())

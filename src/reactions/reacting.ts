@@ -275,10 +275,12 @@ export class Reacting implements Handling, Agenda {
     this.#steps.begin(build)
     const plans = build.plan === undefined ? [] : (JSON.parse(build.plan) as Plan[])
     this.#stored = new Map(plans.map((plan) => [plan.id, plan]))
-    await this.#parked.find(build)
+    // The fence first: a worker before this one, which may still go on, changes no plan that this one carries out.
+    const own = await this.#transaction(build, {})
+    await this.#parked.find(own)
     this.#nudge.look()
     // Whatever a worker before this one has decided to fire comes before any event.
-    return this.#look(await this.#fireMarked(build, note))
+    return this.#look(await this.#fireMarked(own, note))
   }
 
   async due(signal: AbortSignal): Promise<void> {

@@ -220,7 +220,8 @@ async function checkpointFor(core: StoreCore, startAt: StartAt) {
   return place && checkpointAt(await core.identity(), place)
 }
 
-function checkReactions(given: readonly unknown[]): readonly (DefinedReaction | DefinedRelay)[] {
+/** @throws InvalidArgumentError */
+export function checkReactions(given: readonly unknown[]): readonly (DefinedReaction | DefinedRelay)[] {
   if (!Array.isArray(given)) {
     throw new InvalidArgumentError('reactions', 'a list of what defineReaction and defineRelay made')
   }

@@ -76,6 +76,7 @@ function eventsByCall({ log }: History): Map<number, number[]> {
   const places = new Map<number, number[]>()
   for (const [place, { metadata }] of log.entries()) {
     const number = Number((JSON.parse(metadata) as Record<string, string>)[CALL])
+    if (Number.isNaN(number)) continue // of a reaction
     const own = places.get(number)
     if (own) own.push(place)
     else places.set(number, [place])

@@ -111,7 +111,14 @@ export class History {
 
   #folded(stream: AnyStream, length: number): FoldedState {
     const revision = this.revisionAt(stream.stream, length)
-    return { stream, revision, lastId: undefined, state: this.stateAt(stream, length), cached: false }
+    return {
+      stream,
+      revision,
+      lastId: undefined,
+      state: this.stateAt(stream, length),
+      cached: false,
+      snapshotAt: 'none',
+    }
   }
 
   #stateOf(stream: AnyStream, count: number): unknown {

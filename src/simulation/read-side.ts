@@ -5,16 +5,19 @@ import type { Position } from '../base/revision.ts'
 import type { Definition } from '../projections/define.ts'
 import { DefinedProjection } from '../projections/projection.ts'
 import { runProjections, type RunningProjections } from '../projections/run.ts'
+import type { RelayControl } from '../reactions/control.ts'
+import { runReactions } from '../reactions/run.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { SqliteDatabase } from '../stores/sqlite/driver.ts'
 import type { Problem } from './check.ts'
 import { SimulatedDatabase } from './database.ts'
 import type { Network } from './network.ts'
+import { type PlannedReactions, ReactionSide, type ReactionSideSettings } from './reaction-side.ts'
 import { ReadModels } from './read-models.ts'
 import type { SimulatedProcess } from './scheduler.ts'
 
-/** The projections of a run. */
-export interface PlannedReadModels {
+/** The projections and reactions of a run. */
+export interface PlannedReadSide extends PlannedReactions {
   readonly definitions: readonly Definition[]
   /** Opens an empty database. */
   readonly open: () => SqliteDatabase
@@ -25,42 +28,53 @@ export type Target = ProjectionTarget<SqliteDatabase>
 
 /** What the read side of a run is made of, and whom it tells. */
 export interface ReadSideSettings {
-  readonly planned: PlannedReadModels
+  readonly planned: PlannedReadSide
   readonly network: Network
   readonly log: readonly StoredEvent[]
-  /** Changes the target of each process: to plant a fault. */
-  readonly plant: ((target: Target) => Target) | undefined
+  /** What is changed in each process, to plant a fault. */
+  readonly plant: {
+    readonly target?: (target: Target) => Target
+    readonly reaction?: ReactionSideSettings['plant']
+  }
   readonly told: (process: SimulatedProcess, what: string) => void
   readonly found: (problem: Problem) => void
   /** Called after each commit. */
   readonly committed: () => void
 }
 
-/** The projections that a process runs. */
+/** The projections and reactions that a process runs. */
 export interface Reader {
   readonly process: SimulatedProcess
   readonly store: EventStore
   readonly projections: readonly DefinedProjection[]
-  readonly running: RunningProjections
+  /** All of them, as somebody waits for one. */
+  readonly followers: readonly Pick<RelayControl, 'caughtUpTo'>[]
+  readonly running: readonly Pick<RunningProjections, 'caughtUp'>[]
 }
 
-/** The read models of a run: they are run by each process, waited for, rebuilt, and compared with the log. */
+/** The read side of a run: it is run by each process, waited for, rebuilt, and compared with the log. */
 export class ReadSide {
   readonly #settings: ReadSideSettings
   readonly #file: SqliteDatabase
   readonly #database: SimulatedDatabase
   readonly #models: ReadModels
+  readonly reactions: ReactionSide
 
   constructor(settings: ReadSideSettings) {
-    const { planned, network, log, told, found, committed } = settings
+    const { planned, network, log, plant, told, found, committed } = settings
     this.#settings = settings
     this.#file = planned.open()
     this.#database = new SimulatedDatabase(this.#file, network, (process) => {
       const problem = this.#models.check((what) => {
         told(process, what)
       })
-      if (problem) found(problem)
+      const wrong = problem ?? this.reactions.blocked()
+      if (wrong) found(wrong)
       committed()
+    })
+    this.reactions = new ReactionSide({
+      ...{ planned, network, log, plant: plant.reaction },
+      database: this.#database,
     })
     this.#models = new ReadModels(planned.definitions, { database: this.#database, open: planned.open, log })
   }
@@ -70,9 +84,9 @@ export class ReadSide {
     return this.#database
   }
 
-  /** The first projection, if any, that has not handled all that it handles of so many events. */
+  /** The first projection or reaction, if any, that has not handled all that it handles of so many events. */
   behind(length: number): string | undefined {
-    return this.#models.behind(length)
+    return this.#models.behind(length) ?? this.reactions.behind(length)
   }
 
   close(): void {
@@ -80,22 +94,36 @@ export class ReadSide {
     this.#file.close()
   }
 
-  /** Runs the projections in one process. */
+  /** Runs the projections and reactions in one process. */
   async run(process: SimulatedProcess, store: EventStore): Promise<Reader | undefined> {
-    const { planned, network, plant, found } = this.#settings
+    const { planned, plant } = this.#settings
     const connected: Target = this.#database.connect(process)
-    const target = (plant?.(connected) ?? connected) as ProjectionTarget<unknown>
+    const target = (plant.target?.(connected) ?? connected) as ProjectionTarget<unknown>
     const projections = planned.definitions.map(
       (definition) => new DefinedProjection({ ...definition, target, clock: process }),
     )
+    const reactions = this.reactions.of(process)
+    const options = { ...this.reactions.options(), state: target, lease: LEASE_MS }
+    const started = [
+      projections.length > 0 &&
+        this.#start(process, () => runProjections(store, projections, { lease: LEASE_MS })),
+      reactions.length > 0 && this.#start(process, () => runReactions(store, reactions, options)),
+    ]
+    const running = await Promise.all(started.filter((each) => each !== false))
+    if (running.includes(undefined)) return undefined
+    const followers = [...projections, ...reactions.map((each) => each.in(target))]
+    return { process, store, projections, followers, running: running.filter((each) => each !== undefined) }
+  }
+
+  /** Starts something as a program does that ends if it does not succeed, and is started again. */
+  async #start<T>(process: SimulatedProcess, start: () => Promise<T>): Promise<T | undefined> {
+    const { network, found } = this.#settings
     for (;;) {
       try {
-        const running = await runProjections(store, projections, { lease: LEASE_MS })
-        return { process, store, projections, running }
+        return await start()
       } catch (error) {
-        // As a program that ends and is started again.
         if (!isOfServer(error)) {
-          const message = `the projections of ${process.name} do not start: ${String(error)}`
+          const message = `what ${process.name} runs beside its commands does not start: ${String(error)}`
           found({ kind: 'blocked', message })
           return undefined
         }
@@ -124,16 +152,13 @@ export class ReadSide {
   }
 
   /** A caller who was told of a position finds it in the read models, once they have caught up. */
-  async waitCaughtUp(
-    { process, running, projections }: Reader,
-    position: Position | undefined,
-  ): Promise<void> {
+  async waitCaughtUp({ process, running, followers }: Reader, position: Position | undefined): Promise<void> {
     const { network, log, found } = this.#settings
     const isOfOne = position !== undefined && network.scheduler.draw.happens(0.5)
     const length = isOfOne ? log.findIndex((event) => event.position === position) + 1 : log.length
     try {
-      if (isOfOne) await Promise.all(projections.map((projection) => projection.caughtUpTo(position)))
-      else await running.caughtUp()
+      if (isOfOne) await Promise.all(followers.map((each) => each.caughtUpTo(position)))
+      else await Promise.all(running.map((each) => each.caughtUp()))
     } catch {
       return // it takes longer, or is blocked, which is reported where it is found
     }
@@ -151,7 +176,7 @@ function isOfServer(error: unknown): boolean {
   return isMnemeError(error) && (error.isRetryable || error.code === 'OUTCOME_UNKNOWN')
 }
 
-/** The lease of the projections' workers: shorter than the longest pause. */
+/** The lease of the workers: shorter than the longest pause. */
 const LEASE_MS = 1_000
-/** Milliseconds after which a process that could not start its projections tries again. */
+/** Milliseconds after which a process that could not start them tries again. */
 const RESTART_MS = 50

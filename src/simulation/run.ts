@@ -3,6 +3,7 @@ import { isMnemeError } from '../base/errors.ts'
 import type { Boundary, Command } from '../model/command.ts'
 import type { AnyStream } from '../model/stream.ts'
 import { tryExecute } from '../execution/execute.ts'
+import type { ReactionSpec, RelaySpec } from '../reactions/spec.ts'
 import { createStore } from '../store/create-store.ts'
 import type { TargetRow, TargetValue } from '../adapter/projection-target.ts'
 import type { Checkpoint, EventStore, Subscription } from '../store/event-store.ts'
@@ -13,7 +14,7 @@ import { Draw } from './draw.ts'
 import type { FaultName, Faults } from './faults.ts'
 import { History } from './history.ts'
 import { Network } from './network.ts'
-import { type PlannedReadModels, type Reader, ReadSide, type Target } from './read-side.ts'
+import { type PlannedReadSide, type Reader, ReadSide, type Target } from './read-side.ts'
 import { Scheduler, SimulatedProcess } from './scheduler.ts'
 import { SimulatedStore } from './store.ts'
 
@@ -57,7 +58,7 @@ export interface RunPlan {
   readonly workload: (draw: Draw, clock: SimulatedClock) => DrawnCommand
   readonly faults: Required<Faults>
   readonly capabilities: Capabilities
-  readonly readModels: PlannedReadModels | undefined
+  readonly readSide: PlannedReadSide | undefined
   readonly always: Property | undefined
   readonly eventually: Property | undefined
   /** Commands that are left out, by number: to shrink a failure. */
@@ -73,6 +74,7 @@ export interface Planted {
   readonly adapter?: (adapter: StoreAdapter) => StoreAdapter
   readonly target?: (target: Target) => Target
   readonly outcome?: (outcome: AnyOutcome) => AnyOutcome
+  readonly reaction?: (spec: ReactionSpec | RelaySpec) => ReactionSpec | RelaySpec
 }
 
 type AnyOutcome = NonNullable<CallRecord['outcome']>
@@ -148,6 +150,9 @@ class Run {
   #problem: Problem | undefined
   /** Whether there are no faults any more. */
   #isCalm = false
+  /** How often the clocks were set to the next timer, and the latest time to which; Infinity once no timer waits. */
+  #advances = 0
+  #latest = -Infinity
   /** The virtual time at which the run must have ended. */
   #endsAt = END_MS
 
@@ -176,9 +181,9 @@ class Run {
     this.#history = new History(this.log)
     const tasks = this.#tasks()
     this.#readSide =
-      plan.readModels &&
+      plan.readSide &&
       new ReadSide({
-        ...{ planned: plan.readModels, network: this.#network, log: this.log, plant: plan.planted?.target },
+        ...{ planned: plan.readSide, network: this.#network, log: this.log, plant: plan.planted ?? {} },
         told: (process, what) => {
           this.#tell(process.name, what)
         },
@@ -231,6 +236,7 @@ class Run {
     return (
       this.#checkSeen() ??
       (await checkCalls(this.#history, this.calls)) ??
+      (await this.#checkReactions()) ??
       (this.#check('eventually', this.#plan.eventually), this.#problem)
     )
   }
@@ -371,7 +377,27 @@ class Run {
       for (const { process } of this.#disks) process.pausedUntil = 0
     }
     const isSeen = this.#disks.every(({ seen }) => seen.length >= this.log.length)
-    return isSeen && this.#readSide?.behind(this.log.length) === undefined
+    return isSeen && this.#readSide?.behind(this.log.length) === undefined && this.#areTimersDone()
+  }
+
+  /** Whether no timer is to be fired. If one waits, the clocks are set to its time, some times. */
+  #areTimersDone(): boolean {
+    const due = this.#readSide?.reactions.nextTimer()
+    if (due === undefined) this.#latest = Infinity
+    if (due === undefined) return true
+    if (due <= this.#latest) return false
+    if (this.#advances++ >= MAX_ADVANCES) return true
+    for (const { process } of this.#disks) process.clockOffset += Math.max(0, due - process.date())
+    this.#latest = Math.max(...this.#disks.map(({ process }) => process.date()))
+    this.#endsAt = this.#scheduler.time + CALM_MS
+    return false
+  }
+
+  #checkReactions(): Promise<Problem | undefined> | undefined {
+    return this.#readSide?.reactions.check({
+      ...{ history: this.#history, keys: this.#store.usedKeys(), until: this.#latest },
+      isPunctual: !this.struck.has('clockJump'),
+    })
   }
 
   #checkSeen(): Problem | undefined {
@@ -386,8 +412,9 @@ class Run {
     const behind = this.#disks.filter(({ seen }) => seen.length < this.log.length).map(({ name }) => name)
     if (behind.length > 0)
       return { kind: 'subscription', message: `${behind.join(', ')} did not get every event` }
-    const projection = String(this.#readSide?.behind(this.log.length))
-    return { kind: 'read model', message: `projection '${projection}' does not handle every event` }
+    const follower = this.#readSide?.behind(this.log.length)
+    if (follower === undefined) return { kind: 'effect', message: 'a timer that is due is not fired' }
+    return { kind: 'read model', message: `'${follower}' does not handle every event` }
   }
 
   #check(kind: string, property: Property | undefined): void {
@@ -465,5 +492,7 @@ const START_MS = 100
 const END_MS = 120_000
 /** Milliseconds of virtual time, without faults, after which everything must have arrived. */
 const CALM_MS = 15_000
+/** How many times of timers the clocks are set to at the end of a run: some set themselves again for ever. */
+const MAX_ADVANCES = 50
 /** How often a command with a key is executed while it is not known whether it happened. */
 const MAX_ATTEMPTS = 5

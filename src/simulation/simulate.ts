@@ -4,7 +4,11 @@ import type { Capabilities } from '../adapter/store-adapter.ts'
 import { checkOptions, checkWhole } from '../base/arguments.ts'
 import { InvalidArgumentError, isMnemeError } from '../base/errors.ts'
 import type { CommandContext } from '../model/command.ts'
+import type { Definition } from '../projections/define.ts'
 import { definedProjection, type Projection } from '../projections/projection.ts'
+import type { Reaction } from '../reactions/reaction.ts'
+import type { Relay } from '../reactions/relay.ts'
+import { checkReactions } from '../reactions/run.ts'
 import { defaultDriver } from '../stores/sqlite/driver.ts'
 import { driverOf } from '../stores/sqlite/projection-target.ts'
 import type { Problem } from './check.ts'
@@ -43,6 +47,15 @@ export interface SimulateOptions<Drawn extends DrawnCommand = DrawnCommand> {
    * After each commit they must hold what their handlers make of the log, one event after the other, up to where they stand.
    */
   readonly projections?: readonly Projection[] | undefined
+  /**
+   * Reactions and relays that all processes run, by leases, with their state in the same database. They begin at the start.
+   * What they did is compared with the log at the end: each call took effect once, or was rejected; each timer fired once, or
+   * was cancelled. At the end of a run the clocks are set to one timer after the other. Relays send to a simulated receiver;
+   * their `send` is not called.
+   */
+  readonly reactions?: readonly (Reaction<never> | Relay)[] | undefined
+  /** What the commands of the reactions need; must be pure. */
+  readonly needs?: object | undefined
   /** Must hold after each append, and after each commit of a projection. */
   readonly always?: Property | undefined
   /** Must hold when all commands are done and everything has arrived. */
@@ -209,7 +222,7 @@ export async function checkSimulation(
   options: SimulateOptions,
 ): Promise<RunPlan & { readonly runs: number }> {
   const known = ['workload', 'runs', 'seed', 'processes', 'commands', 'faults', 'store'] as const
-  checkOptions(options, 'options', [...known, 'projections', 'always', 'eventually'])
+  checkOptions(options, 'options', [...known, 'projections', 'reactions', 'needs', 'always', 'eventually'])
   const { workload, always, eventually, store = {} } = options
   const {
     runs = 1_000,
@@ -232,13 +245,26 @@ export async function checkSimulation(
   return {
     ...{ runs, seed, processes, commands, workload, always, eventually },
     faults: checkFaults(options.faults),
-    readModels: await checkProjections(options.projections),
+    readSide: await checkReadSide(options),
     capabilities: { ...ALL_CAPABILITIES, severalStreams, keys, settlesAny },
     without: new Set(),
   }
 }
 
-async function checkProjections(projections: readonly Projection[] = []): Promise<RunPlan['readModels']> {
+async function checkReadSide({
+  projections = [],
+  reactions = [],
+  needs = {},
+}: SimulateOptions): Promise<RunPlan['readSide']> {
+  const definitions = checkProjections(projections)
+  const specs = checkReactions(reactions).map(({ spec }) => spec)
+  if (definitions.length + specs.length === 0) return undefined
+  const [first] = definitions
+  const driver = (first && driverOf(first.target)) ?? (await defaultDriver())
+  return { definitions, specs, needs, open: () => driver(':memory:') }
+}
+
+function checkProjections(projections: readonly Projection[]): readonly Definition[] {
   if (!Array.isArray(projections)) throw new InvalidArgumentError('projections', 'a list of projections')
   const definitions = (projections as readonly Projection[]).map((projection, i) => {
     const definition = definedProjection(projection)?.definition
@@ -252,16 +278,13 @@ async function checkProjections(projections: readonly Projection[] = []): Promis
     }
     return definition
   })
-  const [first] = definitions
-  if (!first) return undefined
   if (new Set(definitions.map(({ name }) => name)).size < definitions.length) {
     throw new InvalidArgumentError(
       'projections',
       'of different names: all are kept in one simulated database',
     )
   }
-  const driver = driverOf(first.target) ?? (await defaultDriver())
-  return { definitions, open: () => driver(':memory:') }
+  return definitions
 }
 
 const SEEDS = 2 ** 32

@@ -5,6 +5,7 @@ import type {
   AppendVerdict,
   Capabilities,
   StoreAdapter,
+  StoredEvent,
 } from '../adapter/store-adapter.ts'
 import { tailLog } from '../adapter/subscription-hub.ts'
 import { OutcomeUnknownError, StoreFullError } from '../base/errors.ts'
@@ -60,8 +61,21 @@ export class SimulatedStore {
         scan: (request) => pages(() => source.scan(request)),
         watch: (changed) => this.#watch(process, changed),
       }),
+      snapshots: {
+        get: (stream, name) => call(() => store.snapshots!.get(stream, name)),
+        put: (snapshot) => call(() => store.snapshots!.put(snapshot)),
+        delete: (stream) => call(() => store.snapshots!.delete(stream)),
+      },
       close: () => Promise.resolve(),
     }
+  }
+
+  /** The events that each idempotency key covers. */
+  usedKeys(): ReadonlyMap<string, { readonly events: readonly StoredEvent[] }> {
+    const { keys, log } = this.data
+    return new Map(
+      [...keys].map(([key, { first, count }]) => [key, { events: log.slice(first, first + count) }]),
+    )
   }
 
   async #append(process: SimulatedProcess, request: AppendRequest): Promise<AppendVerdict> {

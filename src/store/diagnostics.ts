@@ -82,12 +82,36 @@ export interface SubscriptionInterruptedMessage {
   readonly error: MnemeError
 }
 
+/** The message of `mneme.snapshot`: a snapshot was looked for, used or not, or written or not. */
+export interface SnapshotMessage {
+  readonly action: 'read' | 'write'
+  readonly stream: string
+  /** The name of the aggregate's snapshots. */
+  readonly name: string
+  /**
+   * Of reading: `used`; `missing`; `unusable`, for the `reason`; `failed`: the store did not give it. If it was not used, the
+   * stream was folded from its beginning. Of writing: `written`; `refused`: its event is no longer in the stream; `skipped`:
+   * too many wait, or the store is being closed; `failed`.
+   */
+  readonly outcome: 'used' | 'missing' | 'unusable' | 'written' | 'refused' | 'skipped' | 'failed'
+  /**
+   * Why it is unusable. `version`: of another version of the fold; `history`: its event is not in the stream; `later`: it is
+   * of a later event than was asked for; `fold`: `apply` threw on it; `unreadable`: it is damaged, or in an unknown format.
+   */
+  readonly reason?: 'version' | 'history' | 'later' | 'fold' | 'unreadable'
+  /** The revision of the snapshot, if there is one. */
+  readonly revision?: number
+  readonly error?: unknown
+}
+
 export const executions = new WatchedCalls<ExecuteMessage>('mneme.execute')
 const appends = new WatchedCalls<AppendMessage>('mneme.append')
 const reads = new WatchedCalls<ReadMessage>('mneme.read')
 export const conflicts = new WatchedEvents<ConflictMessage>('mneme.conflict')
 const pages = new WatchedEvents<SubscriptionPageMessage>('mneme.subscription.page')
 const interruptions = new WatchedEvents<SubscriptionInterruptedMessage>('mneme.subscription.interrupted')
+
+const snapshots = new WatchedEvents<SnapshotMessage>('mneme.snapshot')
 
 /** What options of a call are handed on, once subscribers may have added to their metadata. */
 export function withMetadata<Options extends { readonly metadata?: Metadata | undefined }>(
@@ -201,4 +225,9 @@ export function tellPage({ events, through, isCaughtUp }: SubscribedPage): void 
 /** Tells of an interruption of a subscription. */
 export function tellInterrupted(error: MnemeError): void {
   interruptions.publish(() => ({ error }))
+}
+
+/** Tells what became of a snapshot. */
+export function tellSnapshot(message: () => SnapshotMessage): void {
+  snapshots.publish(message)
 }

@@ -12,6 +12,7 @@ import type {
   KeptKey,
   ReadAllRequest,
   ReadRequest,
+  SnapshotKeeper,
   StoreAdapter,
   StoredEvent,
   StreamsRequest,
@@ -55,6 +56,11 @@ export class StoreCore {
 
   get capabilities(): Capabilities {
     return this.adapter.capabilities
+  }
+
+  /** Where snapshots are kept, if the store keeps any. */
+  get snapshots(): SnapshotKeeper | undefined {
+    return this.capabilities.snapshots ? this.adapter.snapshots : undefined
   }
 
   /**

@@ -18,6 +18,7 @@ const groupsOfOlderServer = [
   'interrupted appends',
   'idempotency keys',
   'where a store stands',
+  'snapshots',
   'deciding on current state',
   'commands under a key',
 ]

@@ -59,6 +59,7 @@ declare const doors: Projection
 export const entryPoints: Readonly<Record<string, string>> = {
   mneme: 'src/index.ts',
   'mneme/adapter': 'src/adapter/index.ts',
+  'mneme/catalogue': 'src/catalogue/index.ts',
   'mneme/history': 'src/history/index.ts',
   'mneme/http': 'src/http/index.ts',
   'mneme/memory': 'src/stores/memory/index.ts',

@@ -113,7 +113,7 @@ async function live(mortal: Mortal, data: MemoryData, reaction: Reaction<never>)
 }
 
 /** The same reaction under a name of its own, an hour later. */
-function renamed(reaction: Reaction<never>, name: string): Reaction<never> {
+function renamed(reaction: Reaction<never>, name: string): DefinedReaction {
   const { spec } = reaction as unknown as { readonly spec: ReactionSpec }
   return new DefinedReaction({ ...spec, name, clock: fastClock, date: () => Date.now() + HOUR })
 }
@@ -250,4 +250,64 @@ test('halted at any step while a later version takes over, no command takes effe
       )
     }
   }
+})
+
+test('a worker that is halted after a rejection writes no answer down once another worker carries the plan out', async () => {
+  const data = new MemoryData()
+  const observer = createStore(memoryAdapter(data))
+  const order = Order('1')
+  await observer.append({ stream: order, events: [Paid({ amount: 2 }), Cancelled()] })
+  const { spec } = renamed(fulfilment, `rejected-${String(runs++)}`)
+  const reaction = new DefinedReaction(spec)
+  // Its clock stands still, as that of a process does that is paused: it does not notice that its lease has expired.
+  const paused = new DefinedReaction({
+    ...spec,
+    clock: { now: () => 0, after: () => () => undefined },
+  })
+  /** A worker that is halted when it has verified a rejection, or before it reads. */
+  const worker = (run: DefinedReaction, at: 'rejection' | 'read') => {
+    const [halted, goesOn] = [gate(), gate()]
+    const halt = async () => {
+      halted.open()
+      await goesOn.opened
+    }
+    const adapter = memoryAdapter(data)
+    let transactions = 0
+    const before = () => {
+      transactions++
+    }
+    const state = faultyTarget(target, { before })
+    const store = createStore({
+      ...adapter,
+      async *read(request) {
+        if (at === 'read') await halt()
+        yield* adapter.read(request)
+      },
+      append: async (request, signal) => {
+        const verdict = await adapter.append(request, signal)
+        if (at === 'rejection' && request.events.length === 0) await halt()
+        return verdict
+      },
+    })
+    const begun = () => transactions
+    return { store, halted, goesOn, begun, started: runReactions(store, [run], { state }) }
+  }
+  const first = worker(paused, 'rejection')
+  await first.halted.opened
+  await expireLease(reaction.name)
+  const second = worker(reaction, 'read')
+  await second.halted.opened
+  const before = first.begun()
+  first.goesOn.open()
+  // Its first transaction would write the answer down, and the second one comes after the answer.
+  await until(() => first.begun() >= before + 2, 'the first worker goes on')
+  await observer.append({ stream: order, events: [Paid({ amount: 3 })] })
+  second.goesOn.open()
+  await (await second.started).caughtUp()
+  expect(await typesOf(observer, order)).toEqual(['Paid', 'Cancelled', 'Paid', 'Shipped', 'Shipped'])
+  for (const { started, store } of [first, second]) {
+    await (await started).stop()
+    await store.close()
+  }
+  await observer.close()
 })

@@ -20,6 +20,7 @@ import {
 import type { SqliteDatabase } from '../../src/stores/sqlite/driver.ts'
 import { changed } from '../../src/testing/contract/faults.ts'
 import { balances, bank } from './bank.ts'
+import { shop } from './shop.ts'
 
 // The checks can fail: each fault that is planted is found, and named.
 
@@ -256,6 +257,51 @@ const targetPlants: readonly [string, readonly string[], (target: Target) => Tar
   ],
 ]
 
+const reactionPlants: readonly [string, Planted][] = [
+  ['the calls of a reaction have no keys', { adapter: sending((request) => ({ ...request, keys: [] })) }],
+  [
+    'the calls of a reaction have another key each time',
+    {
+      adapter: sending((request) => ({
+        ...request,
+        keys: request.keys.map((key) => ({ ...key, key: crypto.randomUUID() })),
+      })),
+    },
+  ],
+  [
+    'a reaction goes on without its calls',
+    {
+      reaction: (spec) =>
+        spec.kind === 'reaction'
+          ? { ...spec, on: new Map([...spec.on].map(([type]) => [type, () => []])) }
+          : spec,
+    },
+  ],
+  [
+    'a timer is removed before it is fired',
+    { target: asking(rewrite(/UPDATE TIMERS SET state = 'firing' WHERE/, 'DELETE FROM TIMERS WHERE')) },
+  ],
+  [
+    'a timer is not cancelled',
+    { target: asking(rewrite(/DELETE FROM TIMERS WHERE name = \$1 AND timer IN/, '$& (0) AND timer IN')) },
+  ],
+  [
+    'a relay leaves an event out',
+    {
+      reaction: (spec) =>
+        spec.kind === 'relay'
+          ? {
+              ...spec,
+              selection: {
+                ...spec.selection,
+                typeOf: (event) => (event.revision === 1 ? undefined : spec.selection.typeOf(event)),
+              },
+            }
+          : spec,
+    },
+  ],
+]
+
 async function find(planted: Planted, options: Partial<SimulateOptions> = {}): Promise<SimulationError> {
   const plan = await checkSimulation({ ...bank, always: undefined, seed: 5, ...options })
   const error = await simulateRuns({ ...plan, planted }, 10_000).catch((thrown: unknown) => thrown)
@@ -270,6 +316,11 @@ describe('a planted fault is found', () => {
 
   test.each(targetPlants)('%s', async (_, kinds, target) => {
     expect(kinds).toContain((await find({ target }, { projections: [balances], commands: 6 })).kind)
+  })
+
+  test.each(reactionPlants)('%s', async (_, planted) => {
+    const options = { ...shop, commands: 6, faults: { crash: 0.02, lostAnswer: 0.1, lostLease: 0.1 } }
+    expect((await find(planted, options)).kind).toBe('effect')
   })
 
   test('a repeated append is reported as the first', async () => {

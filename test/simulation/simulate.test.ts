@@ -8,6 +8,7 @@ import { simulate, SimulationError, type SimulateOptions } from 'mneme/simulatio
 import { DefinedProjection, definedProjection } from '../../src/projections/projection.ts'
 import { FAULT_NAMES } from '../../src/simulation/faults.ts'
 import { Account, balances, bank, deposit } from './bank.ts'
+import { shop } from './shop.ts'
 
 /** Sets aside every deposit of a round amount. */
 const fussy = defineProjection({
@@ -31,6 +32,7 @@ describe('a correct program', () => {
     ['on a store that does not settle every append', { store: { settlesAny: false } }],
     ['without faults', { faults: {} }],
     ['in one process', { processes: 1 }],
+    ['with reactions, timers and a relay', shop],
   ])('passes %s', async (_, options) => {
     const report = await simulate({ ...bank, runs: 20, seed: 1, ...options })
     expect(report.executed).toBeGreaterThan(20 * 19)

@@ -65,6 +65,7 @@ test('the names of the channels are those that the documentation lists, and stay
     'tracing:mneme.projection.batch:*',
     'tracing:mneme.reaction.timers:*',
     'mneme.conflict',
+    'mneme.snapshot',
     'mneme.subscription.page',
     'mneme.subscription.interrupted',
     'mneme.projection.failed',

@@ -10,6 +10,7 @@ import { keysPages } from './idempotency.ts'
 import { Locator } from './locate.ts'
 import { parseLogPosition } from './position.ts'
 import { Reader } from './read.ts'
+import { Snapshots } from './snapshots.ts'
 import { subscriptionsTo } from './subscribe.ts'
 
 /**
@@ -34,12 +35,14 @@ export async function kurrentdbAdapter(
       erasesAtOnce: false,
       listsStreams: false,
       imports: true,
+      snapshots: true,
     }
     const capabilities = isModern ? common : { ...common, needed: NEEDS_SERVER_26_1 }
     const reader = new Reader(calls)
     const locator = new Locator(calls, reader)
     const appender = new Appender(calls, reader, capabilities)
-    const eraser = new Eraser(calls, reader, capabilities)
+    const snapshots = new Snapshots(calls, reader)
+    const eraser = new Eraser(calls, reader, snapshots, capabilities)
     let identity: Promise<string> | undefined
     return {
       capabilities,
@@ -60,6 +63,7 @@ export async function kurrentdbAdapter(
       logHead: () => reader.logHead(),
       idAt: (position) => locator.idAt(parseLogPosition(position, 'from')),
       subscribe: subscriptionsTo(calls, reader, locator),
+      snapshots,
       close: () => calls.close(),
     }
   } catch (error) {

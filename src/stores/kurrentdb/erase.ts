@@ -10,6 +10,7 @@ import { formatLogPosition } from './position.ts'
 import { retryDelays } from './retry.ts'
 import type { Reader } from './read.ts'
 import { toKurrent, toStored } from './rows.ts'
+import type { Snapshots } from './snapshots.ts'
 
 /**
  * Truncates and deletes streams by the server's own means: `$tb` in the stream's metadata, and tombstones.
@@ -22,8 +23,15 @@ export class Eraser {
   readonly #calls: Calls
   readonly #reader: Reader
   readonly #isModern: boolean
+  readonly #snapshots: Snapshots
 
-  constructor(calls: Calls, reader: Reader, { severalStreams }: Capabilities) {
+  constructor(
+    calls: Calls,
+    reader: Reader,
+    snapshots: Snapshots,
+    { severalStreams }: Pick<Capabilities, 'severalStreams'>,
+  ) {
+    this.#snapshots = snapshots
     this.#calls = calls
     this.#reader = reader
     this.#isModern = severalStreams
@@ -31,6 +39,14 @@ export class Eraser {
 
   /** @throws OutcomeUnknownError if the connection was lost: it may be called again. */
   async erase(request: EraseRequest): Promise<EraseVerdict> {
+    const verdict = await this.#eraseEvents(request)
+    // A snapshot goes with its event. An earlier call may have been interrupted before that.
+    const isErased = verdict.kind !== 'conflict' && verdict.kind !== 'beyond'
+    if (isErased) await this.#snapshots.deleteBefore(request.stream, request.before ?? Infinity)
+    return verdict
+  }
+
+  async #eraseEvents(request: EraseRequest): Promise<EraseVerdict> {
     const { stream } = request
     const giveUpAt = this.#calls.clock.now() + this.#calls.deadline
     for (const delay of retryDelays()) {

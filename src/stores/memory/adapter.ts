@@ -19,6 +19,8 @@ import type {
   ReadAllRequest,
   ReadRequest,
   Repeated,
+  Snapshot,
+  SnapshotKeeper,
   StoreAdapter,
   StoredEvent,
   StreamsRequest,
@@ -34,6 +36,8 @@ export class MemoryData {
   readonly streams = new Map<string, StoredEvent[]>()
   readonly keys = new Map<string, KeptClaim>()
   readonly deleted = new Set<string>()
+  /** The snapshots of each stream, by their names. */
+  readonly snapshots = new Map<string, Map<string, Snapshot>>()
   /** Called after each append. */
   readonly watchers = new Set<() => void>()
 }
@@ -67,7 +71,35 @@ export function memoryAdapter(data = new MemoryData()): StoreAdapter {
     logHead: () => Promise.resolve(data.log.at(-1)?.position),
     idAt: (position) => Promise.resolve(idAt(data, position)),
     subscribe: tailLog(sourceOf(data)),
+    snapshots: snapshotsIn(data),
     close: () => Promise.resolve(),
+  }
+}
+
+function snapshotsIn({ streams, snapshots }: MemoryData): Required<SnapshotKeeper> {
+  return {
+    get: (stream, name) => Promise.resolve(snapshots.get(stream)?.get(name)),
+    put: ({ stream, name, revision, id, content }) => {
+      const isThere =
+        streams
+          .get(stream)
+          ?.some((event) => event.revision === revision && event.id === id && !isErased(event)) ?? false
+      if (isThere) {
+        const named = snapshots.get(stream) ?? new Map<string, Snapshot>()
+        snapshots.set(stream, named.set(name, { revision, id, content }))
+      }
+      return Promise.resolve(isThere)
+    },
+    delete: (stream) => {
+      snapshots.delete(stream)
+      return Promise.resolve()
+    },
+    list: ({ name, after = '', limit }) => {
+      const names = [...snapshots].flatMap(([stream, named]) =>
+        named.has(name) && compareNames(stream, after) > 0 ? [stream] : [],
+      )
+      return Promise.resolve(names.sort(compareNames).slice(0, limit))
+    },
   }
 }
 
@@ -135,6 +167,9 @@ function erase(data: MemoryData, request: EraseRequest): EraseVerdict {
     events[revision] = data.log[parsePosition(event.position) - 1] = left
   }
   if (before === Infinity) data.deleted.add(stream)
+  // A snapshot goes with its event.
+  for (const [name, { revision }] of data.snapshots.get(stream) ?? [])
+    if (revision < before) data.snapshots.get(stream)!.delete(name)
   const conditions = [{ stream: notice.stream, expected: 'any' }] as const
   const noted = append(data, { conditions, events: [notice], keys: [], ids: 'made' })
   return { kind: 'done', position: (noted as Extract<typeof noted, { kind: 'appended' }>).positions[0]! }

@@ -10,6 +10,7 @@ import { LogWatch, type PollIntervals } from './subscribe.ts'
 import { openSchema } from './migrate.ts'
 import { Reader } from './read.ts'
 import { quoteSchema } from './schema.ts'
+import { snapshotsIn } from './snapshots.ts'
 import { Statements } from './statements.ts'
 
 /** How a store is kept in a database. */
@@ -77,6 +78,7 @@ export async function postgresAdapter(
       watch: log.watch,
       isSparing: true,
     }),
+    snapshots: snapshotsIn(connections, statements),
     close: async () => {
       await Promise.all([horizon?.close(), log.close()])
       connections.close()

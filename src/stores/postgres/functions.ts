@@ -386,7 +386,8 @@ BEGIN${CHECK_SESSION}
   IF p_before <= SCHEMA.first_revision(p_stream, head) THEN verdict := 3; RETURN; END IF;
   UPDATE SCHEMA.events e SET version = 0, data = '', metadata = ''
     WHERE e.stream = p_stream AND e.revision < coalesce(p_before, ${TOMBSTONE}) AND e.version > 0;
-${DRAW_NUMBER}
+  -- A snapshot goes with its event.
+  DELETE FROM SCHEMA.snapshots s WHERE s.stream = p_stream AND s.revision < coalesce(p_before, ${TOMBSTONE});${DRAW_NUMBER}
   IF p_before IS NULL THEN
     INSERT INTO SCHEMA.events VALUES (number << 16, p_stream, ${TOMBSTONE}, gen_random_uuid(), '', 0,
       to_timestamp(milliseconds / 1000.0::float8), 0, 0, '', '');

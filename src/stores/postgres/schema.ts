@@ -62,7 +62,20 @@ const STEPS: readonly (readonly string[])[] = [
     // A new sequence would say 1 before it has given it out.
     `SELECT nextval('POSITIONS')`,
     ...[HORIZON, NOTE_HORIZON],
-    // Version 1 had the functions that step 2 makes, in an earlier form.
+    // Version 1 had some of the functions that step 3 makes, in an earlier form.
+  ],
+  [
+    // A snapshot goes with its event, whoever deletes that, also while the snapshot is being put.
+    `CREATE TABLE SCHEMA.snapshots (
+  stream text COLLATE "C" NOT NULL,
+  name text COLLATE "C" NOT NULL,
+  revision bigint NOT NULL,
+  id uuid NOT NULL,
+  content text NOT NULL,
+  PRIMARY KEY (stream, name),
+  CONSTRAINT snapshots_event FOREIGN KEY (stream, revision)
+    REFERENCES SCHEMA.events (stream, revision) ON DELETE CASCADE
+)`,
   ],
   // Events may be erased, and streams deleted: then the functions that append refuse, also for older code that has the
   // store open.
@@ -72,8 +85,8 @@ const STEPS: readonly (readonly string[])[] = [
 /** The version of the schema that this code brings about. */
 export const VERSION = STEPS.length
 
-/** The oldest code that can use that schema, by the version that it knows: before 2, what is left of an erased event was one. */
-const COMPATIBLE = 2
+/** The oldest code that can use that schema, by the version that it knows: before 3, what is left of an erased event was one. */
+const COMPATIBLE = 3
 
 /** A schema's quoted name. @throws InvalidArgumentError */
 export function quoteSchema(schema: string): string {

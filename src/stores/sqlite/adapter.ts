@@ -12,6 +12,7 @@ import { nextTurn } from '../../base/clock.ts'
 import { isTurnDue } from './event-loop.ts'
 import { allPages, idAt, logHeadOf, scanPages, streamPages } from './read.ts'
 import { streamsPages } from './streams.ts'
+import { snapshotsIn } from './snapshots.ts'
 import type { SharedFile } from './shared-file.ts'
 
 /** A store's adapter on an open file, which it may share. Waits up to `busyTimeout` ms for other processes. */
@@ -47,6 +48,7 @@ export function sqliteAdapter(file: SharedFile, busyTimeout: number): StoreAdapt
       scan: (request) => scanPages(connection, recent, request, busyTimeout),
       watch: (changed) => signal.watch(changed),
     }),
+    snapshots: snapshotsIn(file, reading, busyTimeout),
     close: () => file.release(),
   }
 }

@@ -133,6 +133,15 @@ const SQL = {
     "INSERT INTO mneme_meta (name, value) VALUES ('superseded', '1') " +
     'ON CONFLICT (name) DO UPDATE SET value = CAST(value AS INTEGER) + 1',
   insertKey: 'INSERT INTO mneme_keys (key, fingerprint, position, count, heads) VALUES (?, ?, ?, ?, ?)',
+  snapshot: 'SELECT revision, id, content FROM mneme_snapshots WHERE stream = ? AND name = ?',
+  putSnapshot:
+    'INSERT INTO mneme_snapshots (stream, name, revision, id, content) ' +
+    'SELECT stream, ?, revision, id, ? FROM mneme_events ' +
+    'WHERE stream = ? AND revision = ? AND id = ? AND version > 0 ' +
+    'ON CONFLICT (stream, name) DO UPDATE SET ' +
+    'revision = excluded.revision, id = excluded.id, content = excluded.content',
+  deleteSnapshots: 'DELETE FROM mneme_snapshots WHERE stream = ?',
+  listSnapshots: 'SELECT stream FROM mneme_snapshots WHERE name = ? AND stream > ? ORDER BY stream LIMIT ?',
   stored: `${SELECT_EVENTS} WHERE position >= ? AND position < ? ORDER BY position`,
 }
 

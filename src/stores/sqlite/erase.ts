@@ -6,7 +6,7 @@ import { parsePosition } from '../../adapter/position.ts'
 import type { Appended, EraseRequest, EraseVerdict } from '../../adapter/store-adapter.ts'
 import { append, headOf } from './append.ts'
 import type { Connection } from './connection.ts'
-import { firstRevisionOf, isDeleted, TOMBSTONE_REVISION } from './erased.ts'
+import { firstRevisionOf, isDeleted, overwriting, TOMBSTONE_REVISION } from './erased.ts'
 import { BUSY_RETRY_MS, faultOf, isBusy } from './errors.ts'
 import type { SharedFile } from './shared-file.ts'
 
@@ -42,11 +42,11 @@ function eraseRows(connection: Connection, request: EraseRequest): EraseVerdict 
   if (isDeleted(head)) return { kind: 'erased', stream, firstRevision: undefined }
   const unneeded = unneededErasure(request, head, firstRevisionOf(sql, stream, head))
   if (unneeded) return unneeded
-  const { secure_delete: usual } = database.prepare('PRAGMA secure_delete').get() as { secure_delete: number }
-  // What was there is overwritten with zeros, in freed pages, too.
-  database.exec('PRAGMA secure_delete = ON')
-  try {
-    connection.prepare(ERASE).run(stream, before ?? TOMBSTONE_REVISION)
+  return overwriting(database, () => {
+    const end = before ?? TOMBSTONE_REVISION
+    connection.prepare(ERASE).run(stream, end)
+    // A snapshot goes with its event.
+    connection.prepare(ERASE_SNAPSHOTS).run(stream, end)
     if (before === undefined) {
       const time = currentTime()
       for (const revision of [nextRevision(head), TOMBSTONE_REVISION])
@@ -55,13 +55,12 @@ function eraseRows(connection: Connection, request: EraseRequest): EraseVerdict 
     const conditions = [{ stream: notice.stream, expected: 'any' }] as const
     const noted = append(sql, { conditions, events: [notice], keys: [], ids: 'made' }) as Appended
     return { kind: 'done', position: noted.positions[0]! }
-  } finally {
-    database.exec(`PRAGMA secure_delete = ${usual === 1 ? 'ON' : usual === 2 ? 'FAST' : 'OFF'}`)
-  }
+  })
 }
 
 const ERASE =
   "UPDATE mneme_events SET type = '', version = 0, data = '', metadata = '' WHERE stream = ? AND revision < ? AND version > 0"
+const ERASE_SNAPSHOTS = 'DELETE FROM mneme_snapshots WHERE stream = ? AND revision < ?'
 
 /**
  * Copies the write-ahead log into the file and empties it: it holds pages as they were before. Another process that reads

@@ -2,6 +2,7 @@ import type { Erased, StoredEvent } from '../../adapter/store-adapter.ts'
 import { StreamDeletedError } from '../../base/errors.ts'
 import type { Revision } from '../../base/revision.ts'
 import type { Statements } from './connection.ts'
+import type { SqliteDatabase } from './driver.ts'
 
 /**
  * What is left of erased events. An erased event keeps its row, with its position, revision and id, so that positions stay
@@ -22,6 +23,17 @@ export function isDeleted(head: Revision): boolean {
 export function ensureNotDeleted(stream: string, head: Revision): Revision {
   if (isDeleted(head)) throw new StreamDeletedError(stream)
   return head
+}
+
+/** Does work in a transaction such that what it frees or replaces is overwritten with zeros. */
+export function overwriting<T>(database: SqliteDatabase, work: () => T): T {
+  const { secure_delete: usual } = database.prepare('PRAGMA secure_delete').get() as { secure_delete: number }
+  database.exec('PRAGMA secure_delete = ON')
+  try {
+    return work()
+  } finally {
+    database.exec(`PRAGMA secure_delete = ${usual === 1 ? 'ON' : usual === 2 ? 'FAST' : 'OFF'}`)
+  }
 }
 
 /** The first revision that a stream has, or that comes next: found by halving. */

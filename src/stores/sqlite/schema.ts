@@ -6,6 +6,8 @@ import type { SqliteDatabase } from './driver.ts'
  * Step n takes a file from version n to n + 1. A step that was published never changes: a change is a new step.
  * The file may hold tables of the user's own, so the version is kept in a table rather than in `user_version`.
  *
+ * A snapshot goes with its event, whoever deletes that: a trigger, because drivers differ in whether they heed foreign keys.
+ *
  * Of an event, the long columns come last: what is filtered by lies in the first page of its row. There is no
  * index of event ids; a repeated append is found by the revisions that it expects.
  */
@@ -31,6 +33,19 @@ const STEPS = [
     count INTEGER NOT NULL,
     heads TEXT NOT NULL
   ) STRICT, WITHOUT ROWID;
+  `,
+  `
+  CREATE TABLE mneme_snapshots (
+    stream TEXT NOT NULL,
+    name TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    content TEXT NOT NULL,
+    PRIMARY KEY (stream, name)
+  ) STRICT;
+  CREATE TRIGGER mneme_event_deleted AFTER DELETE ON mneme_events BEGIN
+    DELETE FROM mneme_snapshots WHERE stream = old.stream AND revision = old.revision;
+  END;
   `,
   // An event may be erased: see erase.ts. Older programs would take what is left of it for an event.
   '-- no new tables',

@@ -9,7 +9,10 @@ import {
 } from '../../base/errors.ts'
 import { execute, tryExecute } from '../../execution/execute.ts'
 import { load } from '../../execution/load.ts'
+import { defineAggregate } from '../../model/aggregate.ts'
+import { defineCommand } from '../../model/command.ts'
 import { erasures } from '../../model/erasures.ts'
+import { event } from '../../model/event-spec.ts'
 import type { EventStore } from '../../store/event-store.ts'
 import { Account, deposit, depositDirectly, transfer, withdraw } from './accounts.ts'
 import { changed, watchPages, type Watched } from './faults.ts'
@@ -341,6 +344,46 @@ export function erasing(prove: Prove): void {
   )
 
   prove(
+    'E4: a snapshot goes with its event, and none is kept of an event that was erased',
+    { needs: ['truncation', 'snapshots'] },
+    async (store, realm) => {
+      const { events } = await store.append({ stream: 'a', events: happenings(6) })
+      const adapter = await realm.connect()
+      try {
+        const keeper = adapter.snapshots!
+        const put = (revision: number) =>
+          keeper.put({ stream: 'a', name: 'n', revision, id: events[revision]!.id, content: '{}' })
+        const kept = async () => (await keeper.get('a', 'n'))?.revision
+        assert.equal(await put(2), true)
+        await store.truncate('a', { before: 3 })
+        assert.deepEqual([await kept(), await put(2), await kept()], [undefined, false, undefined])
+        assert.equal(await put(4), true)
+        await store.truncate('a', { before: 4 })
+        assert.equal(await kept(), 4)
+        await store.delete('a')
+        assert.deepEqual([await kept(), await put(4), await kept()], [undefined, false, undefined])
+      } finally {
+        await adapter.close()
+      }
+    },
+  )
+
+  prove(
+    'E4: a truncated stream is loaded from a snapshot of what is left',
+    { needs: ['truncation', 'snapshots'] },
+    async (store, realm) => {
+      for (const amount of [1, 2, 3, 4, 5]) await execute(store, saveSome({ saving: 'a', amount }))
+      const restarted = await realm.restart()
+      await restarted.truncate(Saving('a'), { before: 3 })
+      for (const each of [restarted, await realm.open()]) {
+        assert.deepEqual((await load(each, Saving('a'))).state, { total: 15 })
+      }
+      const { state } = await execute(await realm.open(), saveSome({ saving: 'a', amount: 6 }))
+      assert.equal(state.total, 21)
+    },
+  )
+
+  prove(
     'R6: streams of which nothing is left are not listed, and of others what is left is counted',
     { needs: ['truncation', 'listsStreams'] },
     async (store, realm) => {
@@ -379,6 +422,19 @@ export function erasing(prove: Prove): void {
     await failureOf(UnsupportedError, () => store.delete('a'))
   })
 }
+
+/** An aggregate with snapshots. */
+const Saving = defineAggregate({
+  name: 'Saving',
+  events: { Saved: event<{ amount: number }>() },
+  initial: () => ({ total: 0 }),
+  apply: { Saved: ({ total }, { amount }) => ({ total: total + amount }) },
+  snapshot: { version: 1, every: 4 },
+})
+const saveSome = defineCommand({
+  reads: (input: { saving: string; amount: number }) => Saving(input.saving),
+  handle: (_, { amount }) => Saving.events.Saved({ amount }),
+})
 
 /** Every call that names a deleted account fails, and writes nothing. */
 async function isDeleted(store: EventStore, account: string): Promise<void> {

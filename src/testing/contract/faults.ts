@@ -10,6 +10,7 @@ export function changed(adapter: StoreAdapter, changes: Partial<StoreAdapter>): 
     ...(adapter.erase && { erase: (request, signal) => adapter.erase!(request, signal) }),
     read: (request) => adapter.read(request),
     readAll: (request) => adapter.readAll(request),
+    ...(adapter.snapshots && { snapshots: adapter.snapshots }),
     ...(adapter.streams && { streams: (request) => adapter.streams!(request) }),
     heads: (streams) => adapter.heads(streams),
     ...(adapter.keys && { keys: (after) => adapter.keys!(after) }),

@@ -25,6 +25,7 @@ import { reading } from './reading.ts'
 import { readingAll } from './reading-all.ts'
 import { repeating } from './repeating.ts'
 import { severalStreams } from './several-streams.ts'
+import { snapshots } from './snapshots.ts'
 import { standing } from './standing.ts'
 import { stopping } from './stopping.ts'
 import { subscribing } from './subscribing.ts'
@@ -49,6 +50,7 @@ export const groups: Readonly<Record<string, Group>> = {
   'loading states': loading,
   'truncating and deleting streams': erasing,
   'importing and archiving': importing,
+  snapshots,
   'stopping a reader': stopping,
   subscribing,
   overload,

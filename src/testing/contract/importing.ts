@@ -1,5 +1,10 @@
 import assert from 'node:assert/strict'
-import { ImportConflictError, InvalidArgumentError, KeyReusedError, UnsupportedError } from '../../base/errors.ts'
+import {
+  ImportConflictError,
+  InvalidArgumentError,
+  KeyReusedError,
+  UnsupportedError,
+} from '../../base/errors.ts'
 import { execute } from '../../execution/execute.ts'
 import { archiveStream, eventsInArchive } from '../../history/archive.ts'
 import { exportEvents } from '../../history/export.ts'
@@ -25,7 +30,13 @@ export function importing(prove: Prove): void {
     async (store, realm) => {
       const input = await recordedBefore()
       const report = await importEvents(store, input)
-      assert.deepEqual(report, { appended: 12, present: 0, keys: 4, erasures: 0, position: input.at(-1)!.position })
+      assert.deepEqual(report, {
+        appended: 12,
+        present: 0,
+        keys: 4,
+        erasures: 0,
+        position: input.at(-1)!.position,
+      })
       const other = await realm.open()
       for (const each of [store, other]) assert.deepEqual(await recordedIn(each), recordedOf(input))
       await nothingWritten(store, async () => {
@@ -99,7 +110,9 @@ export function importing(prove: Prove): void {
         await failureOf(ImportConflictError, () => importEvents(store, [{ ...input[0]!, keys: [key] }]))
       })
       const gap = await failureOf(ImportConflictError, () =>
-        importEvents(store, [{ ...input[0]!, id: crypto.randomUUID(), stream: 'new', revision: 3, keys: [] }]),
+        importEvents(store, [
+          { ...input[0]!, id: crypto.randomUUID(), stream: 'new', revision: 3, keys: [] },
+        ]),
       )
       assert.match(gap.message, /has no events/)
       await failureOf(ImportConflictError, () =>
@@ -108,49 +121,60 @@ export function importing(prove: Prove): void {
     },
   )
 
-  prove('H2: an event that cannot be imported is named, and the batch is not written', needs, async (store) => {
-    const [event] = await recordedBefore()
-    await nothingWritten(store, async () => {
-      for (const wrong of [
-        ...[{ id: 'x' }, { time: 'yesterday' }, { revision: -1 }, { version: 0 }, { stream: '$s' }],
-        ...[{ type: '' }, { metadata: { n: 1 } }, { data: undefined }, { keys: [{ key: 'k' }] }],
-      ]) {
-        const error: unknown = await importEvents(store, [event!, { ...event!, ...wrong } as never]).catch(
-          (cause: unknown) => cause,
-        )
-        const { code } = error as { readonly code?: string }
-        assert.ok(code === 'INVALID_ARGUMENT' || code === 'INVALID_DATA', String(error))
-      }
-      const covers = { key: 'k', fingerprint: 'f', through: 'z', streams: [] }
-      await failureOf(InvalidArgumentError, () => importEvents(store, [{ ...event!, keys: [covers] }]))
-      await failureOf(InvalidArgumentError, () => importEvents(store, [null as never]))
-    })
-  })
+  prove(
+    'H2: an event that cannot be imported is named, and the batch is not written',
+    needs,
+    async (store) => {
+      const [event] = await recordedBefore()
+      await nothingWritten(store, async () => {
+        for (const wrong of [
+          ...[{ id: 'x' }, { time: 'yesterday' }, { revision: -1 }, { version: 0 }, { stream: '$s' }],
+          ...[{ type: '' }, { metadata: { n: 1 } }, { data: undefined }, { keys: [{ key: 'k' }] }],
+        ]) {
+          const error: unknown = await importEvents(store, [event!, { ...event!, ...wrong } as never]).catch(
+            (cause: unknown) => cause,
+          )
+          const { code } = error as { readonly code?: string }
+          assert.ok(code === 'INVALID_ARGUMENT' || code === 'INVALID_DATA', String(error))
+        }
+        const covers = { key: 'k', fingerprint: 'f', through: 'z', streams: [] }
+        await failureOf(InvalidArgumentError, () => importEvents(store, [{ ...event!, keys: [covers] }]))
+        await failureOf(InvalidArgumentError, () => importEvents(store, [null as never]))
+      })
+    },
+  )
 
-  prove('H2: an import repeats truncations and deletions', { needs: [...needs.needs!, 'truncation'] }, async (store) => {
-    const source = memoryStore()
-    await source.append({ stream: 'a', events: happenings(4) })
-    await source.append({ stream: 'b', events: happenings(2) })
-    const before = await drain(exportEvents(source))
-    await source.truncate('a', { before: 3, metadata: { actor: 'eve' } })
-    await source.delete('b')
-    await source.append({ stream: 'a', events: happenings(1, 4) })
-    const after = await drain(exportEvents(source, { after: before.at(-1)!.position }))
-    for (const [appended, present] of [
-      [7, 0],
-      [0, 7],
-    ]) {
-      const report = await importEvents(store, [...before, ...after])
-      assert.deepEqual([report.appended, report.present, report.erasures], [appended, present, 2])
-      assert.deepEqual(
-        (await drain(store.read('a'))).map(({ revision }) => revision),
-        [3, 4],
-      )
-      await assert.rejects(store.head('b'))
-      const told = await drain(store.readAll({ types: Object.values(erasures) }))
-      assert.deepEqual(told.map(recorded), after.filter(({ stream }) => stream === 'mneme-erasures').map(recorded))
-    }
-  })
+  prove(
+    'H2: an import repeats truncations and deletions',
+    { needs: [...needs.needs!, 'truncation'] },
+    async (store) => {
+      const source = memoryStore()
+      await source.append({ stream: 'a', events: happenings(4) })
+      await source.append({ stream: 'b', events: happenings(2) })
+      const before = await drain(exportEvents(source))
+      await source.truncate('a', { before: 3, metadata: { actor: 'eve' } })
+      await source.delete('b')
+      await source.append({ stream: 'a', events: happenings(1, 4) })
+      const after = await drain(exportEvents(source, { after: before.at(-1)!.position }))
+      for (const [appended, present] of [
+        [7, 0],
+        [0, 7],
+      ]) {
+        const report = await importEvents(store, [...before, ...after])
+        assert.deepEqual([report.appended, report.present, report.erasures], [appended, present, 2])
+        assert.deepEqual(
+          (await drain(store.read('a'))).map(({ revision }) => revision),
+          [3, 4],
+        )
+        await assert.rejects(store.head('b'))
+        const told = await drain(store.readAll({ types: Object.values(erasures) }))
+        assert.deepEqual(
+          told.map(recorded),
+          after.filter(({ stream }) => stream === 'mneme-erasures').map(recorded),
+        )
+      }
+    },
+  )
 
   prove('H2: what a store exports, another store imports, with its keys', needs, async (store) => {
     await history(store)
@@ -230,12 +254,18 @@ async function history(store: EventStore): Promise<void> {
   await execute(store, deposit({ account: 'a', amount: 1 }))
   await execute(store, transfer({ from: 'a', to: 'b', amount: 3 }), { key: 'moved' })
   await store.append([
-    { stream: 'Thing-1', events: [{ type: 'Thing.Made', version: 3, data: { text: 'é😀', list: [1, { b: 1, a: null }] } }] },
+    {
+      stream: 'Thing-1',
+      events: [{ type: 'Thing.Made', version: 3, data: { text: 'é😀', list: [1, { b: 1, a: null }] } }],
+    },
     { stream: Account('a'), events: [Account.events.Noted({ text: 'between' })] },
     { stream: 'Thing-1', events: happenings(1) },
   ])
   await execute(store, withdrawCovered({ account: 'b', cover: 'a', amount: 4 }), { key: 'covered' })
-  await store.append({ stream: 'Thing-1', events: happenings(1) }, { key: 'thing', metadata: { correlation: 'c' } })
+  await store.append(
+    { stream: 'Thing-1', events: happenings(1) },
+    { key: 'thing', metadata: { correlation: 'c' } },
+  )
   await store.append({ stream: Account('a'), events: [Account.events.Noted({ text: 'late' })] })
   await store.append({ stream: 'Thing 2', events: happenings(2) })
 }

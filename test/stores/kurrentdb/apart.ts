@@ -131,6 +131,11 @@ export function setApart(adapter: StoreAdapter, { prefix, floor: floorPlace }: A
     },
     idAt: (position) => adapter.idAt(position),
     subscribe: subscribed,
+    snapshots: {
+      get: (stream, name) => adapter.snapshots!.get(outside(stream), name),
+      put: (snapshot) => adapter.snapshots!.put({ ...snapshot, stream: outside(snapshot.stream) }),
+      delete: (stream) => adapter.snapshots!.delete(outside(stream)),
+    },
     close: () => adapter.close(),
   }
 }

@@ -54,7 +54,7 @@ export class ContractRealms {
 
 /** Makes a store's schema what it was when it was made, but for its identity. */
 function emptied(schema: string): string {
-  return `TRUNCATE ${schema}.events, ${schema}.keys, ${schema}.settled, ${schema}.horizon;
+  return `TRUNCATE ${schema}.events, ${schema}.keys, ${schema}.settled, ${schema}.horizon, ${schema}.snapshots;
     INSERT INTO ${schema}.horizon VALUES (-1);
     SELECT setval('${schema}.positions', 1);
     UPDATE ${schema}.meta SET value = gen_random_uuid() WHERE name = 'identity'`

@@ -1,3 +1,5 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { defineAggregate, event, load, type SnapshotMessage } from 'mneme'
 import { migrate, postgresStore } from 'mneme/postgres'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
@@ -15,7 +17,9 @@ const GRANTS = {
     'GRANT USAGE ON SEQUENCE mneme.positions TO role',
   ],
   // The writer as well, if it truncates and deletes streams:
-  eraser: ['GRANT UPDATE ON mneme.events TO role'],
+  eraser: ['GRANT UPDATE ON mneme.events TO role', 'GRANT SELECT, DELETE ON mneme.snapshots TO role'],
+  // With snapshots, the writer as well:
+  snapshots: ['GRANT SELECT, INSERT, UPDATE, DELETE ON mneme.snapshots TO role'],
   // With `standbys: true`, the writer as well:
   standbys: ['GRANT SELECT, UPDATE ON mneme.horizon TO role'],
   reader: [
@@ -170,6 +174,38 @@ describe.skipIf(serverProblem)('grants', () => {
     await store.close()
     const [row] = await database.query('SELECT position > 0 AS noted FROM mneme.horizon')
     expect(row).toEqual({ noted: true })
+  })
+
+  test('a writer without the rights on snapshots folds, and with them keeps snapshots', async () => {
+    const { database } = await migrated()
+    const Lamp = defineAggregate({
+      name: 'Lamp',
+      events: { Switched: event() },
+      initial: () => ({ times: 0 }),
+      apply: { Switched: ({ times }) => ({ times: times + 1 }) },
+      snapshot: { version: 1, every: 3 },
+    })
+    const events = [0, 1, 2, 3].map(() => Lamp.events.Switched())
+    const outcomes = async (grants: readonly string[]) => {
+      const messages: string[] = []
+      const note = (message: unknown) => {
+        const { action, outcome } = message as SnapshotMessage
+        messages.push(`${action} ${outcome}`)
+      }
+      subscribe('mneme.snapshot', note)
+      const store = await postgresStore((await roleWith(database, grants)).url, { migrate: false })
+      expect((await load(store, Lamp('a'))).state).toEqual({ times: 4 })
+      await store.close()
+      unsubscribe('mneme.snapshot', note)
+      return messages
+    }
+    const owner = await database.open({ migrate: false })
+    await owner.append({ stream: Lamp('a'), events })
+    const select = ['GRANT SELECT ON mneme.snapshots TO role']
+    expect(await outcomes(GRANTS.writer)).toEqual(['read failed', 'write failed'])
+    expect(await outcomes([...GRANTS.reader, ...select])).toEqual(['read missing', 'write failed'])
+    expect(await outcomes([...GRANTS.writer, ...GRANTS.snapshots])).toEqual(['read missing', 'write written'])
+    expect(await outcomes([...GRANTS.reader, ...select])).toEqual(['read used'])
   })
 
   test('a reader reads, and its append is refused', async () => {

@@ -117,7 +117,7 @@ defineAggregate({
   events: happened,
   initial: () => ({ n: 0 }),
   apply: { Happened: (state) => state },
-  snapshot: true,
+  memoise: true,
 })
 
 // an id function that gives no string
@@ -193,3 +193,29 @@ aggregateFromClass({
 
 // an event that the aggregate does not have
 Counter.events.Count({ by: 1 })
+
+// snapshots with toJson, but without fromJson
+defineAggregate({
+  name: 'A',
+  events: happened,
+  initial: () => ({ at: new Map<string, number>() }),
+  apply: { Happened: (state) => state },
+  snapshot: { version: 1, every: 500, toJson: ({ at }) => [...at] },
+})
+
+// snapshots whose fromJson gives another state
+defineAggregate({
+  name: 'A',
+  events: happened,
+  initial: () => ({ n: 0 }),
+  apply: { Happened: (state) => state },
+  snapshot: { version: 1, every: 500, toJson: ({ n }) => n, fromJson: (n) => ({ m: n }) },
+})
+
+// snapshots of a class without toJson and fromJson
+aggregateFromClass({
+  name: 'Counter',
+  state: CounterState,
+  events: { Counted: event<{ by: number }>() },
+  snapshot: { version: 1, every: 500 },
+})

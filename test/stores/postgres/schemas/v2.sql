@@ -43,7 +43,7 @@ CREATE SEQUENCE "mneme".positions AS bigint CACHE 1 NO CYCLE;
 
 SELECT nextval('"mneme".positions');
 
-CREATE OR REPLACE FUNCTION "mneme".horizon(OUT reached bigint, OUT drawn bigint, OUT standby boolean)
+CREATE FUNCTION "mneme".horizon(OUT reached bigint, OUT drawn bigint, OUT standby boolean)
 LANGUAGE plpgsql VOLATILE AS $mneme$
 DECLARE
   behind bigint;
@@ -68,7 +68,7 @@ BEGIN
   reached := coalesce(reached, 0);
 END $mneme$;
 
-CREATE OR REPLACE FUNCTION "mneme".note_horizon() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $mneme$
+CREATE FUNCTION "mneme".note_horizon() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $mneme$
 DECLARE
   ignored text := set_config('synchronous_commit', 'off', true);
   reached bigint := ("mneme".horizon()).reached;
@@ -78,7 +78,7 @@ BEGIN
   RETURN (SELECT h.position FROM "mneme".horizon h);
 END $mneme$;
 
-CREATE OR REPLACE FUNCTION "mneme".revision_after(p_stream text, p_position bigint) RETURNS bigint
+CREATE FUNCTION "mneme".revision_after(p_stream text, p_position bigint) RETURNS bigint
 LANGUAGE plpgsql STABLE AS $mneme$
 DECLARE
   low bigint := 0;
@@ -86,8 +86,7 @@ DECLARE
   middle bigint;
   at bigint;
 BEGIN
-  SELECT e.revision + 1 INTO high FROM "mneme".events e WHERE e.stream = p_stream AND e.revision < 9223372036854775807
-    ORDER BY e.revision DESC LIMIT 1;
+  SELECT e.revision + 1 INTO high FROM "mneme".events e WHERE e.stream = p_stream ORDER BY e.revision DESC LIMIT 1;
   WHILE low < high LOOP
     middle := (low + high) / 2;
     SELECT e.position INTO at FROM "mneme".events e WHERE e.stream = p_stream AND e.revision = middle;
@@ -96,7 +95,7 @@ BEGIN
   RETURN low;
 END $mneme$;
 
-CREATE OR REPLACE FUNCTION "mneme".append_one(
+CREATE FUNCTION "mneme".append_one(
   p_stream text, p_expected bigint, p_call uuid, p_wait integer,
   p_id uuid, p_type text, p_version bigint, p_data text, p_metadata text
 ) RETURNS bigint[] LANGUAGE plpgsql VOLATILE AS $mneme$
@@ -136,8 +135,7 @@ BEGIN
         p_data, p_metadata
       FROM (SELECT coalesce((SELECT e.revision FROM "mneme".events e WHERE e.stream = p_stream
                                ORDER BY e.revision DESC LIMIT 1), -1) AS head OFFSET 0) h
-      WHERE CASE p_expected WHEN -3 THEN h.head < 9223372036854775807 WHEN -2 THEN h.head >= 0 AND h.head < 9223372036854775807
-              ELSE h.head = p_expected END
+      WHERE CASE p_expected WHEN -3 THEN true WHEN -2 THEN h.head >= 0 ELSE h.head = p_expected END
     RETURNING revision INTO head;
   IF head IS NOT NULL THEN RETURN ARRAY[number, head, milliseconds]; END IF;
   SELECT e.revision INTO head FROM "mneme".events e WHERE e.stream = p_stream ORDER BY e.revision DESC LIMIT 1;
@@ -147,7 +145,7 @@ BEGIN
   RETURN ARRAY[0, coalesce(head, -1)];
 END $mneme$;
 
-CREATE OR REPLACE FUNCTION "mneme".append(
+CREATE FUNCTION "mneme".append(
   p_stream text[], p_write boolean[], p_key text[], p_call uuid, p_wait integer, p_after bigint,
   c_last integer[], c_stream integer[], c_expected bigint[],
   e_last integer[], e_stream integer[],
@@ -220,7 +218,7 @@ BEGIN
       s := c_stream[c];
       heads[c] := head[s];
       IF NOT stream_free[s] THEN good := 5;
-      ELSIF good = 1 AND (head[s] = 9223372036854775807 OR CASE c_expected[c] WHEN -3 THEN false WHEN -2 THEN head[s] < 0
+      ELSIF good = 1 AND (CASE c_expected[c] WHEN -3 THEN false WHEN -2 THEN head[s] < 0
                               ELSE head[s] <> c_expected[c] END) THEN good := 0;
       END IF;
       c := c + 1;
@@ -312,79 +310,20 @@ BEGIN
   END IF;
 END $mneme$;
 
-CREATE OR REPLACE FUNCTION "mneme".first_revision(p_stream text, p_head bigint) RETURNS bigint
-LANGUAGE plpgsql STABLE AS $mneme$
-DECLARE
-  low bigint := 1;
-  high bigint := p_head + 1;
-  middle bigint;
-  is_erased boolean;
-BEGIN
-  SELECT e.version = 0 INTO is_erased FROM "mneme".events e WHERE e.stream = p_stream AND e.revision = 0;
-  IF is_erased IS NOT TRUE THEN RETURN 0; END IF;
-  WHILE low < high LOOP
-    middle := (low + high) / 2;
-    SELECT e.version = 0 INTO is_erased FROM "mneme".events e WHERE e.stream = p_stream AND e.revision = middle;
-    IF is_erased THEN low := middle + 1; ELSE high := middle; END IF;
-  END LOOP;
-  RETURN low;
-END $mneme$;
-
-CREATE OR REPLACE FUNCTION "mneme".erase(
-  p_streams text[], p_stream text, p_before bigint, p_expected bigint, p_wait integer,
-  p_notice text, p_id uuid, p_type text, p_data text, p_metadata text,
-  OUT verdict integer, OUT head bigint, OUT number bigint
-) LANGUAGE plpgsql VOLATILE AS $mneme$
-DECLARE
-  ignored text;
-  seed bigint := '"mneme".positions'::regclass::oid::bigint;
-  last bigint;
-  milliseconds bigint;
-BEGIN
-  IF current_setting('transaction_isolation') <> 'read committed' THEN
-    RAISE EXCEPTION 'an append needs READ COMMITTED' USING ERRCODE = '25001';
-  END IF;
-  IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
-    ignored := set_config('synchronous_commit', 'on', true);
-  END IF;
-  ignored := set_config('lock_timeout', p_wait || 'ms', true);
-  FOR i IN 1..cardinality(p_streams) LOOP
-    ignored := pg_advisory_xact_lock(hashtextextended(p_streams[i], seed));
-  END LOOP;
-  SELECT e.revision INTO head FROM "mneme".events e WHERE e.stream = p_stream ORDER BY e.revision DESC LIMIT 1;
-  head := coalesce(head, -1);
-  IF head = 9223372036854775807 THEN verdict := 4; RETURN; END IF;
-  IF (CASE p_expected WHEN -3 THEN false WHEN -2 THEN head < 0 ELSE head <> p_expected END) THEN
-    verdict := 0;
-    RETURN;
-  END IF;
-  IF p_before > head + 1 THEN verdict := 2; RETURN; END IF;
-  IF p_before <= "mneme".first_revision(p_stream, head) THEN verdict := 3; RETURN; END IF;
-  UPDATE "mneme".events e SET version = 0, data = '', metadata = ''
-    WHERE e.stream = p_stream AND e.revision < coalesce(p_before, 9223372036854775807) AND e.version > 0;
-
-    last := pg_sequence_last_value('"mneme".positions');
-    ignored := pg_advisory_xact_lock_shared('"mneme".positions'::regclass::oid::bigint::bit(32)::int4, last::bit(32)::int4);
-    number := nextval('"mneme".positions');
-    IF number > last THEN NULL; ELSE
-      RAISE EXCEPTION 'the sequence of positions was set back, or is cached (% after %)', number, last
-        USING ERRCODE = '55000';
-    END IF;
-    milliseconds := floor(date_part('epoch', clock_timestamp()) * 1000);
-  IF p_before IS NULL THEN
-    INSERT INTO "mneme".events VALUES (number << 16, p_stream, 9223372036854775807, gen_random_uuid(), '', 0,
-      to_timestamp(milliseconds / 1000.0::float8), 0, 0, '', '');
-  END IF;
-  INSERT INTO "mneme".events
-    SELECT (number << 16) | 1, p_notice, coalesce(max(x.revision), -1) + 1, p_id, p_type, 1,
-        to_timestamp(milliseconds / 1000.0::float8), 1, 1, p_data, p_metadata
-      FROM (SELECT e.revision FROM "mneme".events e WHERE e.stream = p_notice ORDER BY e.revision DESC LIMIT 1) x;
-  verdict := 1;
-END $mneme$;
+CREATE TABLE "mneme".snapshots (
+  stream text COLLATE "C" NOT NULL,
+  name text COLLATE "C" NOT NULL,
+  revision bigint NOT NULL,
+  id uuid NOT NULL,
+  content text NOT NULL,
+  PRIMARY KEY (stream, name),
+  CONSTRAINT snapshots_event FOREIGN KEY (stream, revision)
+    REFERENCES "mneme".events (stream, revision) ON DELETE CASCADE
+);
 
 INSERT INTO "mneme".meta VALUES ('identity', '11111111-1111-4111-8111-111111111111');
 
-INSERT INTO "mneme".meta VALUES ('schema', '2'), ('compatible', '2') ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value;
+INSERT INTO "mneme".meta VALUES ('schema', '2'), ('compatible', '1') ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value;
 
 INSERT INTO "mneme".events (position, stream, revision, id, type, version, time, data, metadata, type_run, category_run) VALUES
   (131072, 'account-ann', 0, '00000000-0000-4000-8000-000000000001', 'Opened', 1, '2026-01-02T03:04:05.006Z', '{"name":"Ann"}', '{}', 1, 1),
@@ -392,5 +331,6 @@ INSERT INTO "mneme".events (position, stream, revision, id, type, version, time,
   (262144, 'account-ann', 1, '00000000-0000-4000-8000-000000000003', 'Withdrawn', 2, '2026-02-03T04:05:06.789Z', '{"amount":5,"note":"Größe \"\ud83d\ude00\""}', '{"by":"ann"}', 1, 2),
   (262145, 'account-bob', 1, '00000000-0000-4000-8000-000000000004', 'Deposited', 1, '2026-02-03T04:05:06.789Z', '{"amount":5}', '{"by":"ann"}', 1, 0);
 INSERT INTO "mneme".keys VALUES ('transfer-1', 'a-fingerprint', 262144, 0, 2, '{account-ann,account-bob}', '{0,0}');
+INSERT INTO "mneme".snapshots VALUES ('account-ann', 'account', 1, '00000000-0000-4000-8000-000000000003', '{"format":1,"version":1,"state":5}');
 UPDATE "mneme".horizon SET position = 262145;
 SELECT setval('"mneme".positions', 4);
