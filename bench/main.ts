@@ -5,6 +5,7 @@ import { longStreamFigures } from './long-streams.ts'
 import type { Figure } from './measure.ts'
 import { memoryFigures } from './memory.ts'
 import { observabilityFigures } from './observability.ts'
+import { personalFigures } from './personal.ts'
 import { postgresFigures } from './postgres.ts'
 import { projectionFigures } from './projections.ts'
 import { reactionFigures } from './reactions.ts'
@@ -24,6 +25,7 @@ const groups: Readonly<Record<string, () => AsyncIterable<Figure> | Iterable<Fig
   'shared-pool': sharedPoolFigures,
   kurrentdb: kurrentdbFigures,
   history: historyFigures,
+  personal: personalFigures,
   subscriptions: subscriptionFigures,
   projections: projectionFigures,
   reactions: reactionFigures,

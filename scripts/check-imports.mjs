@@ -37,6 +37,7 @@ const layers = {
     node: true,
     lazy: ['@kurrent/kurrentdb-client'],
   },
+  erasure: { imports: [base, model, adapter, store], node: true, lazy: [] },
   testing: {
     imports: [
       base,
@@ -46,6 +47,7 @@ const layers = {
       'execution',
       'projections',
       'reactions',
+      'erasure',
       'history',
       'stores/memory',
     ],

@@ -58,6 +58,7 @@ export {
   InvalidDataError,
   isMnemeError,
   KeyReusedError,
+  KeyStoreError,
   LimitError,
   MnemeError,
   NotCaughtUpError,
@@ -67,6 +68,7 @@ export {
   ProjectionBlockedError,
   ProjectionVersionError,
   RejectedError,
+  SealBrokenError,
   StoreBusyError,
   StoreClosedError,
   StoreFailedError,
@@ -75,6 +77,7 @@ export {
   StoreUnavailableError,
   StreamDeletedError,
   StreamTruncatedError,
+  SubjectErasedError,
   UnknownEventError,
   UnsupportedError,
 } from './base/errors.ts'
@@ -108,6 +111,10 @@ export type { Json, JsonObject } from './model/json.ts'
 export { limits } from './base/limits.ts'
 export type { Limits } from './base/limits.ts'
 export type { Metadata } from './model/metadata.ts'
+export { subject } from './model/sealed.ts'
+export type { Sealed, Subject } from './model/sealed.ts'
+export type { PersonalFields, WithPersonal, WithSealed } from './model/personal.ts'
+export type { KeyRing } from './store/key-ring.ts'
 export { openStore } from './open-store.ts'
 export { reject } from './model/command.ts'
 export type { Rejection } from './model/command.ts'

@@ -1,6 +1,7 @@
 export { anchorOf, conflictOf, nextRevision, placeEvents, repeatOf } from './append-rules.ts'
 export { matcherOf } from './log-filter.ts'
 export { compareNames } from '../model/names.ts'
+export type { KeyEntry, KeyStore, Tombstone, WrappedKey } from './key-store.ts'
 export { formatPosition, parsePosition } from './position.ts'
 export type {
   Appended,
@@ -8,7 +9,7 @@ export type {
   AppendVerdict,
   Condition,
   Conflict,
-  Erased,
+  EventsErased,
   EraseRequest,
   EraseVerdict,
   KeptKey,

@@ -188,7 +188,7 @@ export interface StoredEvent extends NewEvent {
 }
 
 /** The outcome of an append. */
-export type AppendVerdict = Appended | Repeated | Conflict | KeyUsed | Erased
+export type AppendVerdict = Appended | Repeated | Conflict | KeyUsed | EventsErased
 
 /** It was appended. */
 export interface Appended {
@@ -230,7 +230,7 @@ export interface KeyUsed {
 }
 
 /** It names a deleted stream, or it repeats an append of which an event was erased. Nothing was written. */
-export interface Erased {
+export interface EventsErased {
   readonly kind: 'erased'
   readonly stream: string
   /** The first revision that the stream still has, or that comes next; `undefined` if the stream was deleted for good. */
@@ -256,7 +256,7 @@ export type EraseVerdict =
   /** The stream does not reach the revision before which it is to be truncated. */
   | { readonly kind: 'beyond'; readonly head: Revision }
   | Conflict
-  | Erased
+  | EventsErased
 
 /** What an earlier append with this key gave. */
 export interface KeyUse {

@@ -392,6 +392,35 @@ export class StoreClosedError extends MnemeError {
   }
 }
 
+/** The key store, or what wraps its keys, cannot be reached or failed. Nothing was written, and nothing counts as erased. */
+export class KeyStoreError extends MnemeError {
+  readonly code = 'KEY_STORE_FAILED'
+  override readonly isRetryable = true
+}
+
+/** The key of the subject was destroyed, so no personal data of this subject can be stored. Nothing was written. */
+export class SubjectErasedError extends MnemeError {
+  readonly code = 'SUBJECT_ERASED'
+  /** The keyed hash of the subject. */
+  readonly subject: string
+  /** When its key was destroyed: ISO 8601, UTC. */
+  readonly erasedAt: string
+
+  constructor(subject: string, erasedAt: string) {
+    super(
+      `the subject ${subject} was erased at ${erasedAt}, so no personal data of it is stored any more; leave the data out, or ` +
+        'use another id for the subject',
+    )
+    this.subject = subject
+    this.erasedAt = erasedAt
+  }
+}
+
+/** A sealed value does not open although its subject was not erased: it was changed, moved, or its key is not here. */
+export class SealBrokenError extends MnemeError {
+  readonly code = 'SEAL_BROKEN'
+}
+
 /** This store lacks a feature that the call needs: see `store.capabilities`. Nothing was written. */
 export class UnsupportedError extends MnemeError {
   readonly code = 'UNSUPPORTED'
@@ -441,6 +470,9 @@ export type AnyMnemeError =
   | OpenError
   | OutcomeUnknownError
   | StoreClosedError
+  | KeyStoreError
+  | SubjectErasedError
+  | SealBrokenError
   | UnsupportedError
   | InvalidArgumentError
 
@@ -455,6 +487,7 @@ export type ErrorCode =
   | 'INVALID_ARGUMENT'
   | 'INVALID_DATA'
   | 'KEY_REUSED'
+  | 'KEY_STORE_FAILED'
   | 'LIMIT_EXCEEDED'
   | 'NOT_CAUGHT_UP'
   | 'OUTCOME_UNKNOWN'
@@ -462,6 +495,7 @@ export type ErrorCode =
   | 'PROJECTION_BLOCKED'
   | 'PROJECTION_VERSION'
   | 'REJECTED'
+  | 'SEAL_BROKEN'
   | 'STORE_BUSY'
   | 'STORE_CLOSED'
   | 'STORE_FAILED'
@@ -470,6 +504,7 @@ export type ErrorCode =
   | 'STORE_UNAVAILABLE'
   | 'STREAM_DELETED'
   | 'STREAM_TRUNCATED'
+  | 'SUBJECT_ERASED'
   | 'UNKNOWN_EVENT'
   | 'UNSUPPORTED'
 

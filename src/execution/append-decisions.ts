@@ -44,7 +44,7 @@ export async function appendDecisions<C extends Candidate>(
     for (const { stream } of bases) cache.delete(stream.stream)
   }
   const events = candidates.flatMap((candidate) => candidate.events)
-  const keys = candidates.flatMap(claimOf)
+  const keys = candidates.flatMap((candidate) => claimOf(candidate, context))
   if (events.length === 0 && keys.length === 0 && bases.length < 2 && !bases.some(({ cached }) => cached)) {
     // The state was just read and no event is appended: reading it was the verification.
     for (const candidate of candidates) reportOne(candidate)
@@ -101,9 +101,10 @@ export function conditionsOf(states: readonly FoldedState[]): Condition[] {
   return states.map(({ stream, revision }) => ({ stream: stream.stream, expected: revision }))
 }
 
-function claimOf({ call, events, first }: Candidate): KeyClaim[] {
-  const { key, fingerprint } = call
-  return key === undefined ? [] : [{ key, fingerprint, first, count: events.length }]
+function claimOf({ call, events, first }: Candidate, { core }: ExecutionContext): KeyClaim[] {
+  const { key } = call
+  if (key === undefined) return []
+  return [{ key, fingerprint: core.keptFingerprint(call.fingerprint), first, count: events.length }]
 }
 
 function hasEvents({ events }: Candidate): boolean {

@@ -3,7 +3,8 @@ import { checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { checkUsableKey } from '../store/arguments.ts'
 import { holds } from '../adapter/append-rules.ts'
 import { checkStreamName } from '../model/names.ts'
-import { type EncodedEvent, encodeEvent } from '../store/encode.ts'
+import { checkEvent, type EncodedEvent, encodeEvent } from '../store/encode.ts'
+import { isToSeal, sealEvents } from '../store/sealing.ts'
 import { ConflictError, InvalidArgumentError, quote } from '../base/errors.ts'
 import { checkFunction, isThenable } from '../base/functions.ts'
 import type { Event, Recorded } from '../model/event.ts'
@@ -244,7 +245,10 @@ export class Call {
       const { command } = this
       const running = { core: this.#core, command, streams: revisions, within: this.#within, isOver: false }
       const returned = runHandle(running, () => command.handle(state as never, context as never))
-      if (!isThenable(returned)) return this.#decided(returned, place)
+      if (!isThenable(returned)) {
+        const decided = this.#decided(returned, place)
+        return decided instanceof Promise ? decided.catch(threw) : decided
+      }
       return Promise.race([returned, this.outcome])
         .then((value) => this.#decided(value, place))
         .catch(threw)
@@ -307,15 +311,21 @@ export class Call {
     return delay
   }
 
-  #decided(returned: unknown, place: Place): Decided {
+  /** A promise if there are personal values to seal. */
+  #decided(returned: unknown, place: Place): Decided | Promise<Decided> {
     if (isRejection(returned)) return { kind: 'rejected', rejection: returned.rejection }
     const items: readonly unknown[] = Array.isArray(returned) ? returned : [returned]
     const placed = place(items)
     if (isRejection(placed)) return { kind: 'rejected', rejection: placed.rejection }
     const events = placed.map(({ event, stream: { stream, fold } }) => {
-      return encodeEvent(event as Event, { stream, fold, argument: RETURNED }, this.metadataText)
+      return checkEvent(event as Event, { stream, fold, argument: RETURNED }, this.metadataText)
     })
-    return { kind: 'events', events }
+    if (!events.some(isToSeal)) return { kind: 'events', events: events.map(encodeEvent) }
+    const sealing = sealEvents(this.#core.options.personal, events)
+    // If the call is settled meanwhile, its decision does not matter.
+    return Promise.race([sealing, this.outcome.then(() => [])]).then((sealed) => {
+      return { kind: 'events', events: sealed.map(encodeEvent) }
+    })
   }
 
   readonly #abort = (): void => {

@@ -1,4 +1,4 @@
-import type { AppendRequest, AppendVerdict, Erased } from '../adapter/store-adapter.ts'
+import type { AppendRequest, AppendVerdict, EventsErased } from '../adapter/store-adapter.ts'
 import { erasedError } from '../store/erasing.ts'
 import { watchCommit } from '../store/diagnostics.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
@@ -10,7 +10,7 @@ import { StateCache } from './state-cache.ts'
 import { StreamLocks } from './stream-lock.ts'
 
 /** A verdict on an append that names no deleted stream. */
-export type SettledVerdict = Exclude<AppendVerdict, Erased>
+export type SettledVerdict = Exclude<AppendVerdict, EventsErased>
 
 /** What all commands of one store in this process share. */
 export class ExecutionContext {

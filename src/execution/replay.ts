@@ -29,7 +29,7 @@ export class RepeatedCalls {
    */
   async settle(call: Call, boundary: Boundary, use: KeyUse): Promise<void> {
     try {
-      if (use.fingerprint !== call.fingerprint) throw new KeyReusedError(use.key)
+      if (!this.#core.isFingerprint(use.fingerprint, call.fingerprint)) throw new KeyReusedError(use.key)
       const before = headsBefore(use)
       const first = call.command.keyedBy ? boundaryOfFirst(boundary, use) : boundary
       const reading = await readBoundary(call, first, async (stream) => {

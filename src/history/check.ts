@@ -1,5 +1,5 @@
 import { checkList, checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
-import { InvalidArgumentError, isMnemeError } from '../base/errors.ts'
+import { historyRewound, InvalidArgumentError, isMnemeError } from '../base/errors.ts'
 import { checkFunction, isThenable } from '../base/functions.ts'
 import type { Position } from '../base/revision.ts'
 import type { StandardSchemaV1 } from '../base/standard-schema.ts'
@@ -11,8 +11,9 @@ import { categoryOf } from '../model/names.ts'
 import { decode } from '../model/upcast.ts'
 import { coreOf } from '../store/create-store.ts'
 import type { EventStore } from '../store/event-store.ts'
-import { type EventPlace, Findings, type HistoryFinding, placeOf } from './findings.ts'
+import { className, type EventPlace, Findings, type HistoryFinding, placeOf } from './findings.ts'
 import { checkDictionaries, type Dictionaries } from './paths.ts'
+import { isSealedAt } from './sealed.ts'
 import { checkAggregates, type Checked, FoldedStream, HeldStreams } from './streams.ts'
 
 /** Options of `checkHistory`. */
@@ -30,7 +31,7 @@ export interface CheckOptions {
   /** How many findings are told apart at most. Default: 1,000. */
   readonly maxFindings?: number | undefined
   /**
-   * How many streams' states are held at once. If a stream whose state was dropped goes on, its beginning is read again.
+   * How many streams' states are held at once. If a stream whose state was dropped goes on, it is read again, as a whole.
    * Default: 100,000.
    */
   readonly maxStates?: number | undefined
@@ -86,7 +87,7 @@ export interface HistoryReport {
  *
  * Nothing is written. Neither the report nor an error holds a value of the events' data.
  *
- * @throws what the store throws if it fails; InvalidArgumentError
+ * @throws HistoryRewoundError if the log ends before `after`; what the store throws if it fails; InvalidArgumentError
  * @example
  * ```ts
  * const report = await checkHistory(store, [Door, BankAccount])
@@ -102,10 +103,15 @@ export async function checkHistory(
 ): Promise<HistoryReport> {
   coreOf(store)
   checkOptions(options, 'options', KNOWN_OPTIONS)
-  const { after, to = await store.logHead(), onProgress } = options
+  const { after, onProgress } = options
   const signal = checkSignal(options.signal)
   if (onProgress !== undefined) checkFunction(onProgress, 'onProgress')
-  const check = new HistoryCheck(store, checkAggregates(aggregates), options)
+  const checked = checkAggregates(aggregates)
+  const head = await store.logHead()
+  // What was checked is gone: the rest says nothing of what took its place.
+  if (after !== undefined && (head === undefined || head < after)) throw historyRewound(after)
+  const to = options.to ?? head
+  const check = new HistoryCheck(store, checked, options, to ?? '')
   if (to === undefined) return check.report(true)
   try {
     for await (const event of store.readAll({ after, to, signal })) {
@@ -132,6 +138,7 @@ class HistoryCheck {
   readonly #store: EventStore
   readonly #aggregates: ReadonlyMap<string, Checked>
   readonly #after: Position | undefined
+  readonly #to: Position
   readonly #signal: AbortSignal | undefined
   readonly #unchecked: ReadonlySet<EventTypeRecord>
   readonly #dictionaries: ReadonlyMap<string, ReadonlySet<string>>
@@ -146,11 +153,17 @@ class HistoryCheck {
   #firstTruncated: EventPlace | undefined
   last: Recorded | undefined
 
-  constructor(store: EventStore, aggregates: ReadonlyMap<string, Checked>, options: CheckOptions) {
+  constructor(
+    store: EventStore,
+    aggregates: ReadonlyMap<string, Checked>,
+    options: CheckOptions,
+    to: Position,
+  ) {
     const { maxFindings = 1_000, maxStates = 100_000, unchecked, dictionaries, after, signal } = options
     this.#store = store
     this.#aggregates = aggregates
     this.#after = after
+    this.#to = to
     this.#signal = signal
     this.#unchecked = new Set(checkList(unchecked, 'unchecked', eventTypeRecord))
     this.#dictionaries = checkDictionaries(dictionaries)
@@ -167,6 +180,11 @@ class HistoryCheck {
   add(event: Recorded): Promise<void> | undefined {
     const held = this.#streams.get(event.stream)
     if (held) {
+      if (!held.isBroken && event.revision !== held.next) {
+        return this.#explainGap(event, held).then(() => {
+          this.#check(event, held)
+        })
+      }
       this.#check(event, held)
       return undefined
     }
@@ -179,13 +197,14 @@ class HistoryCheck {
       return undefined
     }
     const begun = new FoldedStream(known)
-    this.#streams.hold(event.stream, begun)
     const mayBeKnown = this.#after !== undefined || this.#streams.hasDropped
     if (event.revision > 0 && mayBeKnown) {
       return this.#catchUp(event, begun).then(() => {
+        this.#streams.hold(event.stream, begun)
         this.#check(event, begun)
       })
     }
+    this.#streams.hold(event.stream, begun)
     if (event.revision > 0) this.#truncate(event, begun)
     this.#check(event, begun)
     return undefined
@@ -244,16 +263,26 @@ class HistoryCheck {
     } catch (error) {
       if (isMnemeError(error) && error.code === 'UNKNOWN_EVENT') {
         this.#find(fold.eventTypes.has(event.type) ? 'newer-version' : 'unknown-type', event, held)
-      } else this.#find('upcast-failed', event, held, { thrown: (error as Error).cause })
+      } else this.#find('upcast-failed', event, held, { error: className((error as Error).cause) })
       return undefined
     }
   }
 
   #fold(event: Recorded, current: Recorded, held: FoldedStream): void {
+    if (held.ahead) {
+      const { failedAt, error } = held.ahead
+      if (event.revision !== failedAt) {
+        held.next++
+        return
+      }
+      this.#find('fold-failed', event, held, { error })
+      held.break()
+      return
+    }
     try {
       foldNext(held, current)
     } catch (thrown) {
-      this.#find('fold-failed', event, held, { thrown })
+      this.#find('fold-failed', event, held, { error: className(thrown) })
       held.break()
     }
   }
@@ -262,12 +291,12 @@ class HistoryCheck {
     const record = held.fold.eventTypes.get(type)!
     if (!record.schema || this.#unchecked.has(record)) return
     try {
-      const issues = issuesOf(record.schema, data, type)
-      if (!issues) return
+      const issues = issuesOf(record.schema, data, type)?.filter(({ path }) => !isSealedAt(data, path ?? []))
+      if (!issues || issues.length === 0) return
       this.#find('schema-refused', event, held, { issues, dictionaries: this.#dictionaries.get(event.type) })
     } catch (thrown) {
       if (isMnemeError(thrown)) throw thrown
-      this.#find('schema-refused', event, held, { thrown })
+      this.#find('schema-refused', event, held, { error: className(thrown) })
     }
   }
 
@@ -280,22 +309,60 @@ class HistoryCheck {
     this.#findings.add(kind, category, event, reason)
   }
 
-  /** Folds what comes before an event of a stream whose state is not held. Its findings were told when it was checked. */
+  /**
+   * Folds what comes before an event of a stream whose state is not held; its findings were told when it was checked.
+   *
+   * If states had to be dropped, the stream is folded to its end at once: it may come back often, and would be read from its
+   * beginning each time.
+   */
   async #catchUp(event: Recorded, held: FoldedStream): Promise<void> {
     const { stream, revision } = event
+    const isAhead = this.#streams.hasDropped
+    let failedAt: number | undefined
+    let error: string | undefined
     let isFirst = true
     try {
-      for await (const earlier of this.#store.read(stream, { to: revision - 1, signal: this.#signal })) {
+      const to = isAhead ? undefined : revision - 1
+      for await (const one of this.#store.read(stream, { to, signal: this.#signal })) {
+        if (one.position > this.#to) break
         this.#reread++
-        isFirst = false
-        if (earlier.revision === held.next && foldQuietly(held, earlier)) continue
-        held.break()
+        if (one.revision < revision) isFirst = false
+        const thrown = one.revision === held.next ? thrownBy(held, one) : GAP
+        if (thrown === undefined) continue
+        // From here on, a gap and an event that cannot be decoded are found when it is their turn.
+        if (one.revision < revision) held.break()
+        else if (thrown.step === 'fold') [failedAt, error] = [one.revision, className(thrown.error)]
         break
       }
     } catch (error) {
       if (!isMnemeError(error) || error.code !== 'STREAM_DELETED') throw error
     }
     if (isFirst) this.#truncate(event, held)
+    else if (isAhead && !held.isBroken) {
+      held.ahead = { failedAt, error }
+      held.state = undefined
+      held.next = revision
+    }
+  }
+
+  /**
+   * A stream that is truncated while it is checked has a gap, too; and KurrentDB removes truncated events from its log late, and
+   * not all at once.
+   */
+  async #explainGap(event: Recorded, held: FoldedStream): Promise<void> {
+    const first = await this.#firstRevision(event.stream)
+    if (first === undefined || first > held.next) this.#truncate(event, held)
+  }
+
+  /** The first revision that a stream still has; `undefined` if it has no event left. */
+  async #firstRevision(stream: string): Promise<number | undefined> {
+    try {
+      for await (const { revision } of this.#store.read(stream, { limit: 1, signal: this.#signal }))
+        return revision
+    } catch (error) {
+      if (!isMnemeError(error) || error.code !== 'STREAM_DELETED') throw error
+    }
+    return undefined
   }
 
   #truncate(event: Recorded, held: FoldedStream): void {
@@ -318,12 +385,21 @@ function foldNext(held: FoldedStream, current: Recorded): void {
   held.next++
 }
 
-function foldQuietly(held: FoldedStream, event: Recorded): boolean {
+const GAP = { step: 'read', error: undefined } as const
+
+/** What is thrown when the next event of a stream is folded; `undefined` if nothing is. */
+function thrownBy(
+  held: FoldedStream,
+  event: Recorded,
+): { readonly step: 'read' | 'decode' | 'fold'; readonly error: unknown } | undefined {
+  let step: 'decode' | 'fold' = 'decode'
   try {
-    foldNext(held, decode(held.fold, event))
-    return true
-  } catch {
-    return false
+    const current = decode(held.fold, event)
+    step = 'fold'
+    foldNext(held, current)
+    return undefined
+  } catch (error) {
+    return { step, error }
   }
 }
 

@@ -1,10 +1,11 @@
 import { isFieldName, MAX_DEPTH, MAX_KEYS, pathTo } from './paths.ts'
+import { isSealed } from './sealed.ts'
 
 /** The types of JSON values. */
-export type JsonType = 'string' | 'number' | 'boolean' | 'null' | 'object' | 'array'
+type JsonType = 'string' | 'number' | 'boolean' | 'null' | 'object' | 'array' | 'sealed'
 
 /** The order in which types are listed. */
-const JSON_TYPES: readonly JsonType[] = ['string', 'number', 'boolean', 'object', 'array', 'null']
+const JSON_TYPES: readonly JsonType[] = ['string', 'number', 'boolean', 'object', 'array', 'sealed', 'null']
 
 /** The values that were found at one place of many events' data. */
 export class FieldNode {
@@ -92,5 +93,6 @@ export class FieldNode {
 function typeOf(value: unknown): JsonType {
   if (value === null) return 'null'
   if (Array.isArray(value)) return 'array'
+  if (isSealed(value)) return 'sealed'
   return typeof value as JsonType
 }

@@ -70,12 +70,12 @@ export class Findings {
     category: string,
     event: Recorded,
     reason: {
-      thrown?: unknown
+      error?: string | undefined
       issues?: readonly SchemaIssue[]
       dictionaries?: ReadonlySet<string> | undefined
     } = {},
   ): void {
-    const error = 'thrown' in reason ? className(reason.thrown) : undefined
+    const { error } = reason
     const key = JSON.stringify([kind, category, event.type, event.version, error])
     let group = this.#groups.get(key)
     if (!group) {
@@ -114,7 +114,7 @@ export function placeOf({ stream, revision, position, time }: Recorded): EventPl
 }
 
 /** The name of the class of what was thrown. Not its `name`, which is a value like any other. */
-function className(thrown: unknown): string {
+export function className(thrown: unknown): string {
   if (typeof thrown !== 'object' || thrown === null) return typeof thrown
   const { name } = Object(thrown.constructor) as { readonly name?: unknown }
   return typeof name === 'string' && isFieldName(name) ? name : 'Error'

@@ -40,6 +40,8 @@ export class FoldedStream {
   isBroken = false
   /** Whether an event came since it was last passed over. */
   isUsed = true
+  /** Set if all of it was folded ahead, so that no state is held: the event at which that failed, if it did. */
+  ahead: { readonly failedAt: number | undefined; readonly error: string | undefined } | undefined
 
   constructor({ category, fold }: Checked) {
     this.category = category
@@ -54,9 +56,13 @@ export class FoldedStream {
   }
 }
 
-/** The streams whose states are held: so many at most. Those that have not been used for long are dropped. */
+/**
+ * The streams whose states are held: so many at most. Those that have not been used for long are dropped. Of streams that were
+ * folded ahead, which need no state, ten times as many are held.
+ */
 export class HeldStreams {
-  readonly #streams = new Map<string, FoldedStream>()
+  readonly #states = new Map<string, FoldedStream>()
+  readonly #ahead = new Map<string, FoldedStream>()
   readonly #max: number
   #hasDropped = false
 
@@ -70,22 +76,23 @@ export class HeldStreams {
   }
 
   get(stream: string): FoldedStream | undefined {
-    return this.#streams.get(stream)
+    return this.#states.get(stream) ?? (this.#hasDropped ? this.#ahead.get(stream) : undefined)
   }
 
   hold(stream: string, folded: FoldedStream): void {
-    if (this.#streams.size >= this.#max) this.#drop()
-    this.#streams.set(stream, folded)
+    const [held, max] = folded.ahead ? [this.#ahead, this.#max * 10] : [this.#states, this.#max]
+    if (held.size >= max) this.#drop(held)
+    held.set(stream, folded)
   }
 
   /** Drops the first stream that was not used since it was last looked at: a second chance costs nothing per event. */
-  #drop(): void {
+  #drop(held: Map<string, FoldedStream>): void {
     this.#hasDropped = true
-    for (const [name, folded] of this.#streams) {
-      this.#streams.delete(name)
+    for (const [name, folded] of held) {
+      held.delete(name)
       if (!folded.isUsed) return
       folded.isUsed = false
-      this.#streams.set(name, folded)
+      held.set(name, folded)
     }
   }
 }

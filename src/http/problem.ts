@@ -71,6 +71,7 @@ const ANSWERS: {
   STORE_FAILED: tryAgain,
   STORE_UNAVAILABLE: tryAgain,
   STORE_TIMEOUT: tryAgain,
+  KEY_STORE_FAILED: tryAgain,
   NOT_CAUGHT_UP: () => ({ status: 503, detail: 'the read model is behind; send the request again' }),
   // Another process of the service answers.
   STORE_CLOSED: () => ({ status: 503, isRetryable: true, detail: 'the service is ending; send it again' }),
@@ -83,6 +84,7 @@ const ANSWERS: {
   },
   STREAM_DELETED: gone,
   STREAM_TRUNCATED: gone,
+  SUBJECT_ERASED: () => ({ status: 410, detail: 'the personal data was erased' }),
   CANNOT_OPEN: internal,
   CHECKPOINT_FROM_ANOTHER_STORE: internal,
   FOLD_FAILED: internal,
@@ -91,6 +93,7 @@ const ANSWERS: {
   INVALID_ARGUMENT: internal,
   PROJECTION_BLOCKED: internal,
   PROJECTION_VERSION: internal,
+  SEAL_BROKEN: internal,
   UNKNOWN_EVENT: internal,
   UNSUPPORTED: internal,
 }

@@ -4,6 +4,13 @@ import { markMade, refuseOtherCopy } from '../base/copies.ts'
 import { checkFunction, isAsyncFunction } from '../base/functions.ts'
 import { InvalidArgumentError } from '../base/errors.ts'
 import { checkEventType } from './names.ts'
+import {
+  type PersonalField,
+  type PersonalFields,
+  personalFields,
+  type WithPersonal,
+  type WithSealed,
+} from './personal.ts'
 import { type InferInput, type InferOutput, passes, type StandardSchemaV1 } from '../base/standard-schema.ts'
 
 /** An entry of `events`: the shape of an event's data, its earlier shapes and its earlier names. Itself a Standard Schema. */
@@ -20,6 +27,19 @@ export interface EventSpec<Input, Data> extends StandardSchemaV1<Input, Data> {
   ): EventSpec<InferInput<S>, InferOutput<S>>
   /** The full type names, like `'Account.Credited'`, under which older programs wrote this event. */
   formerly(...types: string[]): EventSpec<Input, Data>
+  /**
+   * Names the personal fields of the present version, and whose they are. Their values are encrypted under a key of their
+   * subject, in the store and wherever an event is read, until `reveal` of `mneme/erasure`; `eraseSubject` destroys the key.
+   * An event is made with plain values, or with sealed ones that go on. A version made by `next` names its fields anew.
+   *
+   * @throws InvalidArgumentError if the version has personal fields already.
+   */
+  personal<const Fields extends PersonalFields<Data>>(
+    fields: Fields,
+  ): EventSpec<
+    [Input] extends [Data] ? ([Data] extends [Input] ? WithPersonal<Data, Fields> : Input) : Input,
+    WithSealed<Data, Fields>
+  >
 }
 
 /** An event without data. */
@@ -36,7 +56,7 @@ export function event<T extends JsonObject<T>>(): EventSpec<T, T>
 /** An event whose data is checked by a Standard Schema when the event is made. The schema's output is stored. */
 export function event<S extends StandardSchemaV1>(schema: S): EventSpec<InferInput<S>, InferOutput<S>>
 export function event(schema?: StandardSchemaV1): unknown {
-  return makeSpec({ schema, upcasts: [], formerly: [] })
+  return makeSpec({ schema, upcasts: [], formerly: [], personal: [[]] })
 }
 
 /** What a spec means at run time. */
@@ -45,6 +65,8 @@ export interface SpecRecord {
   /** From version 1 to 2, from 2 to 3, and so on. */
   readonly upcasts: readonly Upcast[]
   readonly formerly: readonly string[]
+  /** The personal fields of each version, from the first to the present one. */
+  readonly personal: readonly (readonly PersonalField[])[]
 }
 
 type Upcast = (old: unknown, recorded: RecordedFacts) => unknown
@@ -56,7 +78,7 @@ export function specRecord(entry: StandardSchemaV1): SpecRecord {
   const record = records.get(entry)
   // Taken for a schema, it would lose its upcasts and former names.
   if (!record) refuseOtherCopy(entry, 'events', 'an event of events')
-  return record ?? { schema: entry, upcasts: [], formerly: [] }
+  return record ?? { schema: entry, upcasts: [], formerly: [], personal: [[]] }
 }
 
 function makeSpec(record: SpecRecord): StandardSchemaV1 {
@@ -67,13 +89,24 @@ function makeSpec(record: SpecRecord): StandardSchemaV1 {
       checkFunction(upcast, 'upcast')
       if (isAsyncFunction(upcast))
         throw new InvalidArgumentError('upcast', 'synchronous: a fold does not wait')
-      return makeSpec({ ...record, schema, upcasts: [...record.upcasts, upcast] })
+      return makeSpec({
+        ...record,
+        schema,
+        upcasts: [...record.upcasts, upcast],
+        personal: [...record.personal, []],
+      })
     },
     formerly: (...types: string[]) => {
       types.forEach((type, i) => checkEventType(type, `formerly(${String(i)})`))
       return makeSpec({ ...record, formerly: [...record.formerly, ...types] })
     },
+    personal: (fields: unknown) => {
+      if (record.personal.at(-1)!.length > 0) throw new InvalidArgumentError('personal', { message: TWICE })
+      return makeSpec({ ...record, personal: [...record.personal.slice(0, -1), personalFields(fields)] })
+    },
   })
   records.set(spec, record)
   return spec
 }
+
+const TWICE = 'personal is called twice for one version; name all of its personal fields in one call'

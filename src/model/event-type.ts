@@ -5,6 +5,8 @@ import { markMade, otherCopy, refuseOtherCopy } from '../base/copies.ts'
 import { specRecord, type SpecRecord } from './event-spec.ts'
 import { copyEventData, type Json, type JsonObject } from './json.ts'
 import { checkDefinitionName, checkEventType } from './names.ts'
+import { mapPersonal, type PersonalField, wrapPersonal } from './personal.ts'
+import { isSealed, type SealedAt } from './sealed.ts'
 import type { SchemaIssue, StandardSchemaV1 } from '../base/standard-schema.ts'
 import { Tagged } from '../base/tagged.ts'
 
@@ -158,7 +160,34 @@ export function eventTypeRecord(eventType: AnyEventType): EventTypeRecord {
 export function makeEvent(record: EventTypeRecord, input: unknown): Event {
   // What a schema of another copy returned is not marked for this one, and must not go through the schema again.
   if (record.schema && !ownRecords.has(record)) throw otherCopy('events', `the aggregate of ${record.type}`)
-  return madeEvent(record, copyEventData(validate(record.schema, input, record.type, 'data'), record.type))
+  const { schema, type } = record
+  const fields = personalOf(record)
+  if (schema && fields.length > 0) refuseSealed(input, fields, type)
+  const sealed: SealedAt[] = []
+  const data = copyEventData(validate(schema, input, type, 'data'), type, sealed)
+  const isPersonal = fields.length > 0 || sealed.length > 0
+  return madeEvent(record, isPersonal ? wrapPersonal(data, fields, type, sealed) : data)
+}
+
+/** The personal fields of a version of an event; by default, of the present one. */
+export function personalOf({ personal }: SpecRecord, version = personal.length): readonly PersonalField[] {
+  return personal[version - 1] ?? []
+}
+
+/** The personal fields of an event that a constructor made. */
+export function personalOfMade({ data }: Event): readonly PersonalField[] {
+  const record = Mark.of(data)
+  return record ? personalOf(record) : []
+}
+
+/** A schema checks the plain value. @throws InvalidDataError */
+function refuseSealed(input: unknown, fields: readonly PersonalField[], type: string): void {
+  if (typeof input !== 'object' || input === null) return
+  mapPersonal(input, fields, (value, path) => {
+    if (!isSealed(value)) return value
+    const message = 'is sealed, so the schema of the event cannot check it; reveal it before'
+    throw new InvalidDataError(type, [{ path: `data.${path}`, message }])
+  })
 }
 
 /** What a schema returns for a value. @throws InvalidDataError */

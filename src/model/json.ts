@@ -1,4 +1,5 @@
 import { type DataIssue, InvalidDataError } from '../base/errors.ts'
+import { copySealed, isSealed, isUnsealed, type SealedAt } from './sealed.ts'
 
 /** JSON values. */
 export type PlainData =
@@ -9,13 +10,24 @@ export type PlainData =
  * object is deeply frozen; the caller freezes the object itself. `undefined` properties are left out, as JSON does;
  * whatever else JSON would lose or change is refused.
  *
+ * @param sealed takes each sealed value, with its path.
  * @throws InvalidDataError with the path of each refused value.
  */
-export function copyEventData(value: unknown, eventType: string): Record<string, PlainData> {
+export function copyEventData(
+  value: unknown,
+  eventType: string,
+  sealed: SealedAt[] = [],
+): Record<string, PlainData> {
   const issues: DataIssue[] = []
-  const data = copyRoot(value, issues)
+  const data = copyRoot(value, { issues, sealed })
   if (issues.length > 0) throw new InvalidDataError(eventType, issues)
   return data
+}
+
+/** What is found while data is copied. */
+interface Found {
+  readonly issues: DataIssue[]
+  readonly sealed: SealedAt[]
 }
 
 /**
@@ -25,18 +37,19 @@ export function copyEventData(value: unknown, eventType: string): Record<string,
  */
 export function copyPlainData(value: unknown, subject: string): PlainData {
   const issues: DataIssue[] = []
-  const copied = copy(value, { key: 'state', parent: undefined, object: undefined }, issues)
+  const place = { key: 'state', parent: undefined, object: undefined }
+  const copied = copy(value, place, { issues, sealed: [] })
   if (issues.length > 0) throw new InvalidDataError(subject, issues)
   return copied
 }
 
-function copyRoot(value: unknown, issues: DataIssue[]): Record<string, PlainData> {
+function copyRoot(value: unknown, found: Found): Record<string, PlainData> {
   const root = { key: 'data', parent: undefined, object: undefined }
   if (typeof value === 'object' && value !== null && isPlain(value)) {
-    return copyRecord(value as Readonly<Record<string, unknown>>, { ...root, object: value }, issues)
+    return copyRecord(value as Readonly<Record<string, unknown>>, { ...root, object: value }, found)
   }
-  if (Array.isArray(value) || copy(value, root, issues) !== null || value === null) {
-    refuse(root, issues, 'must be an object')
+  if (Array.isArray(value) || copy(value, root, found) !== null || value === null) {
+    refuse(root, found, 'must be an object')
   }
   return {}
 }
@@ -49,49 +62,58 @@ interface Place {
   readonly object: object | undefined
 }
 
-function copy(value: unknown, place: Place, issues: DataIssue[]): PlainData {
+function copy(value: unknown, place: Place, found: Found): PlainData {
   switch (typeof value) {
     case 'string':
     case 'boolean':
       return value
     case 'number':
-      if (!Number.isFinite(value)) return refuse(place, issues, `${String(value)} is not JSON`)
-      if (Object.is(value, -0)) return refuse(place, issues, '-0 is not JSON: it would be read as 0')
+      if (!Number.isFinite(value)) return refuse(place, found, `${String(value)} is not JSON`)
+      if (Object.is(value, -0)) return refuse(place, found, '-0 is not JSON: it would be read as 0')
       return value
     case 'bigint':
-      return refuse(place, issues, 'a bigint is not JSON: store a string')
+      return refuse(place, found, 'a bigint is not JSON: store a string')
     case 'object':
-      return value === null ? null : copyObject(value, place, issues)
+      return value === null ? null : copyObject(value, place, found)
     case 'undefined':
-      return refuse(place, issues, 'undefined is not JSON')
+      return refuse(place, found, 'undefined is not JSON')
     default:
-      return refuse(place, issues, `a ${typeof value} is not JSON`)
+      return refuse(place, found, `a ${typeof value} is not JSON`)
   }
 }
 
-function copyObject(object: object, { key, parent }: Place, issues: DataIssue[]): PlainData {
+function copyObject(object: object, { key, parent }: Place, found: Found): PlainData {
   const place: Place = { key, parent, object }
   let depth = 0
   for (let above = parent; above; above = above.parent) {
-    if (above.object === object) return refuse(place, issues, 'is part of a cycle')
+    if (above.object === object) return refuse(place, found, 'is part of a cycle')
     depth++
   }
-  if (depth >= MAX_DEPTH) return refuse(place, issues, `is nested deeper than ${String(MAX_DEPTH)} levels`)
+  if (depth >= MAX_DEPTH) return refuse(place, found, `is nested deeper than ${String(MAX_DEPTH)} levels`)
   if (Array.isArray(object) && isPlain(Object.getPrototypeOf(object) as object)) {
-    return copyArray(object, place, issues)
+    return copyArray(object, place, found)
   }
   if (isPlain(object)) {
-    return Object.freeze(copyRecord(object as Readonly<Record<string, unknown>>, place, issues))
+    if (isSealed(object)) {
+      const value = isUnsealed(object)
+        ? Object.freeze({
+            $unsealed: copy(object.$unsealed, { key: '$unsealed', parent: place, object: undefined }, found),
+          })
+        : copySealed(object)
+      found.sealed.push({ path: pathOf(place).slice(ROOT.length), value })
+      return value as unknown as PlainData
+    }
+    return Object.freeze(copyRecord(object as Readonly<Record<string, unknown>>, place, found))
   }
-  return refuse(place, issues, `${withArticle(nameOf(object))} is not JSON: ${adviceFor(object)}`)
+  return refuse(place, found, `${withArticle(nameOf(object))} is not JSON: ${adviceFor(object)}`)
 }
 
-function copyArray(array: readonly unknown[], parent: Place, issues: DataIssue[]): PlainData {
+function copyArray(array: readonly unknown[], parent: Place, found: Found): PlainData {
   const result: PlainData[] = []
   if (Object.keys(array).length > array.length)
-    refuse(parent, issues, 'an array with named properties is not JSON')
+    refuse(parent, found, 'an array with named properties is not JSON')
   for (let i = 0; i < array.length; i++) {
-    result.push(copy(array[i], { key: i, parent, object: undefined }, issues))
+    result.push(copy(array[i], { key: i, parent, object: undefined }, found))
   }
   return Object.freeze(result)
 }
@@ -99,18 +121,18 @@ function copyArray(array: readonly unknown[], parent: Place, issues: DataIssue[]
 function copyRecord(
   record: Readonly<Record<string, unknown>>,
   parent: Place,
-  issues: DataIssue[],
+  found: Found,
 ): Record<string, PlainData> {
   const result: Record<string, PlainData> = {}
   for (const key of Object.keys(record)) {
     const place = { key, parent, object: undefined }
     const item = record[key]
-    if (key === '__proto__') refuse(place, issues, "a key named '__proto__' is refused")
-    else if (item !== undefined) result[key] = copy(item, place, issues)
+    if (key === '__proto__') refuse(place, found, "a key named '__proto__' is refused")
+    else if (item !== undefined) result[key] = copy(item, place, found)
   }
   for (const symbol of Object.getOwnPropertySymbols(record)) {
     if (!Object.prototype.propertyIsEnumerable.call(record, symbol)) continue
-    refuse(parent, issues, 'a symbol as key is not JSON')
+    refuse(parent, found, 'a symbol as key is not JSON')
   }
   return result
 }
@@ -138,16 +160,23 @@ export function isPlain(object: object): boolean {
   return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
-function refuse(place: Place, issues: DataIssue[], message: string): null {
-  if (issues.length < MAX_ISSUES) issues.push({ path: pathOf(place), message })
+function refuse(place: Place, found: Found, message: string): null {
+  if (found.issues.length < MAX_ISSUES) found.issues.push({ path: pathOf(place), message })
   return null
 }
 
 function pathOf({ key, parent }: Place): string {
   if (!parent) return String(key)
-  const before = pathOf(parent)
-  if (typeof key === 'number') return `${before}[${String(key)}]`
-  return /^[A-Za-z_$][\w$]*$/.test(key) ? `${before}.${key}` : `${before}[${JSON.stringify(key)}]`
+  return pathOf(parent) + pathStep(key)
+}
+
+/** The path of data itself, before the first step. */
+const ROOT = 'data.'
+
+/** The last step of a path: `.email`, `[3]`. */
+export function pathStep(key: string | number): string {
+  if (typeof key === 'number') return `[${String(key)}]`
+  return /^[A-Za-z_$][\w$]*$/.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`
 }
 
 function nameOf(object: object): string {

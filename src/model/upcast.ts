@@ -1,7 +1,8 @@
 import { FoldError, UnknownEventError } from '../base/errors.ts'
 import { isThenable } from '../base/functions.ts'
 import type { Event, Recorded, RecordedFacts, StreamEvent } from './event.ts'
-import type { EventTypeRecord } from './event-type.ts'
+import { type EventTypeRecord, personalOf } from './event-type.ts'
+import { boxedPersonal, checkedPersonal } from './personal.ts'
 import type { Fold } from './stream.ts'
 
 /** When a stored event was recorded. */
@@ -14,15 +15,21 @@ export type TimeOf = (event: StreamEvent) => string
  * @param timeOf its time, if it is not part of the event.
  * @throws UnknownEventError if the fold does not know its type or its version.
  * @throws FoldError if an upcast throws.
+ * @throws SealBrokenError if a personal value was moved to another event or field.
  */
 export function decode<E extends StreamEvent>(fold: KnownTypes, event: E, timeOf?: TimeOf): E {
   const known = knownEventType(fold, event, event.stream)
-  if (event.type === known.type && event.version === known.version) return event
+  const { version } = event
+  if (event.type === known.type && version === known.version) {
+    return checkedPersonal(event, personalOf(known))
+  }
+  const old = checkedPersonal(event, personalOf(known, version))
   try {
     const facts = factsOf(event, timeOf)
-    let data: unknown = event.data
-    for (const upcast of known.upcasts.slice(event.version - 1)) data = checkUpcast(upcast(data, facts))
-    return { ...event, type: known.type, version: known.version, data }
+    let data: unknown = old.data
+    for (const upcast of known.upcasts.slice(version - 1)) data = checkUpcast(upcast(data, facts))
+    const current = { ...event, type: known.type, version: known.version, data }
+    return version === known.version ? current : boxedPersonal(current, personalOf(known))
   } catch (error) {
     throw new FoldError(event, error, 'an upcast')
   }

@@ -13,7 +13,7 @@ import {
 } from '@opentelemetry/api'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { environment } from '../base/environment.ts'
-import type { AppendMessage, CallMessage, ExecuteMessage } from '../index.ts'
+import type { AppendMessage, CallMessage, ExecuteMessage, SnapshotMessage } from '../index.ts'
 import type { ProjectionBatchMessage, ProjectionFailedMessage } from '../projections/index.ts'
 import type { ReactionTimersMessage } from '../reactions/index.ts'
 import { attributes, categoriesOf, errorType, fail } from './attributes.ts'
@@ -108,6 +108,16 @@ class Instrumentation implements MnemeInstrumentation {
     },
     'tracing:mneme.reaction.timers:asyncEnd': (message: ReactionTimersMessage) => {
       this.#timersEnd(message)
+    },
+    'mneme.snapshot': ({ action, stream, outcome, reason, error }: SnapshotMessage) => {
+      const labels = {
+        'mneme.category': categoriesOf([stream]),
+        'mneme.action': action,
+        'mneme.outcome': outcome,
+        'mneme.reason': reason,
+        'error.type': error === undefined ? undefined : errorType(error),
+      }
+      this.#measure().snapshots.add(1, attributes(labels))
     },
     'mneme.projection.failed': ({ projection, outcome, failure }: ProjectionFailedMessage) => {
       const type = failure.code ?? failure.name

@@ -5,6 +5,7 @@ export interface Instruments {
   readonly executeDuration: Histogram
   readonly executeAttempts: Histogram
   readonly cacheLookups: Counter
+  readonly snapshots: Counter
   readonly appendDuration: Histogram
   readonly appendEvents: Histogram
   readonly appendCommands: Histogram
@@ -29,6 +30,7 @@ export function instrumentsOf(meter: Meter): Instruments {
     executeDuration: duration('mneme.execute.duration', 'From the call of a command to its outcome'),
     executeAttempts: size('mneme.execute.attempts', '{attempt}', 'How often a command was decided'),
     cacheLookups: counter('mneme.cache.lookups', '{command}', 'Commands by whether their state was cached'),
+    snapshots: counter('mneme.snapshots', '{snapshot}', 'Snapshots that were looked for, or were due'),
     appendDuration: duration('mneme.append.duration', 'How long an append takes'),
     appendEvents: size('mneme.append.events', '{event}', 'Events in an append'),
     appendCommands: size('mneme.append.commands', '{command}', 'Commands that share an append'),

@@ -25,12 +25,21 @@ export function failureOf(error: unknown, attempts: number, event?: StoredEvent)
 }
 
 function described(error: unknown): FailureCause {
-  const { name, message, code, stack } = (error ?? {}) as Partial<Error> & { readonly code?: unknown }
+  const [name, message, code, stack] = ['name', 'message', 'code', 'stack'].map((key) => readOf(error, key))
   return {
     name: typeof name === 'string' ? name : typeof error,
     message: (typeof message === 'string' ? message : textOf(error)).slice(0, MAX_MESSAGE_LENGTH),
     code: typeof code === 'string' ? code : undefined,
     stack: typeof stack === 'string' ? stack.slice(0, MAX_STACK_LENGTH) : undefined,
+  }
+}
+
+/** A property of what was thrown; `undefined` if reading it throws. */
+function readOf(thrown: unknown, key: string): unknown {
+  try {
+    return (thrown as Record<string, unknown> | null | undefined)?.[key]
+  } catch {
+    return undefined
   }
 }
 

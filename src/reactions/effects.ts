@@ -61,7 +61,7 @@ export function after<Name extends string>(
 /**
  * A command that is executed at a time, unless the timer is cancelled or set again before; at once if the time has passed.
  *
- * @param time a `Date`, or a time as ISO 8601.
+ * @param time a `Date`, or a time as ISO 8601 with its zone.
  * @param options `timer` names the timer within the reaction. Setting a timer of the same name again replaces it.
  * @throws InvalidArgumentError
  */
@@ -70,15 +70,23 @@ export function at<Name extends string>(
   call: ReactionCall<Name>,
   options: { readonly timer: string },
 ): SetTimer<Name> {
-  const milliseconds = typeof time === 'string' ? Date.parse(time) : Number(time)
-  if (!Number.isFinite(milliseconds) || Math.abs(milliseconds) > MAX_DATE_MS) {
-    throw new InvalidArgumentError('time', "a Date, or a time like '2026-05-17T08:00:00.000Z'")
+  const milliseconds = time instanceof Date ? time.getTime() : isTime(time) ? Date.parse(time) : NaN
+  if (Number.isNaN(milliseconds)) {
+    throw new InvalidArgumentError('time', "a Date, or a time with its zone like '2026-05-17T08:00:00.000Z'")
   }
   return Object.freeze({
     timer: checkTimerName(options),
     due: new Date(milliseconds).toISOString(),
     call,
   })
+}
+
+/** Whether a text is a day of the calendar with a time and a zone: engines read more than that, each in its own way. */
+function isTime(text: unknown): text is string {
+  if (typeof text !== 'string') return false
+  const [, day] = /^(\d{4}-\d\d-\d\d)T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)$/.exec(text) ?? []
+  const midnight = Date.parse(`${String(day)}T00:00:00Z`)
+  return Number.isFinite(midnight) && new Date(midnight).toISOString().startsWith(day!)
 }
 
 /** Cancels a timer of the same reaction; nothing happens if there is none, or if it is being fired. */

@@ -130,6 +130,11 @@ export class ReadModels {
     return undefined
   }
 
+  /** Whether the tables of all projections are there. */
+  get areSetUp(): boolean {
+    return this.#live.size === this.#definitions.size
+  }
+
   /** The first projection, if any, that has not handled all events that it handles among the first ones of the log. */
   behind(length: number): string | undefined {
     for (const { name, selection } of this.#definitions.values()) {

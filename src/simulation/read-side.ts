@@ -84,6 +84,11 @@ export class ReadSide {
     return this.#database
   }
 
+  /** Whether the tables of all projections are there. */
+  get isSetUp(): boolean {
+    return this.#models.areSetUp
+  }
+
   /** The first projection or reaction, if any, that has not handled all that it handles of so many events. */
   behind(length: number): string | undefined {
     return this.#models.behind(length) ?? this.reactions.behind(length)

@@ -112,6 +112,9 @@ export async function runOnce(plan: RunPlan): Promise<RunResult> {
   }
 }
 
+/** A property asks the read models, which no process has set up yet: it says nothing. */
+class NotSetUp extends Error {}
+
 /** The workload threw. */
 class WorkloadError extends Error {}
 
@@ -428,6 +431,7 @@ class Run {
       events: this.log.length,
       query: (sql, ...values) => {
         if (!this.#readSide) throw new Error('there are no projections to query: give simulate some')
+        if (!this.#readSide.isSetUp) throw new NotSetUp()
         return this.#readSide.database.rows(sql, values) as never
       },
     }
@@ -440,7 +444,7 @@ class Run {
         typeof holds === 'string' ? holds : holds === false ? `the property '${kind}' does not hold` : wrong,
       )
     } catch (error) {
-      this.#fail(kind, `the property '${kind}' threw ${String(error)}`)
+      if (!(error instanceof NotSetUp)) this.#fail(kind, `the property '${kind}' threw ${String(error)}`)
     }
   }
 
@@ -457,8 +461,10 @@ class Run {
 }
 
 function checkDrawn(drawn: DrawnCommand): DrawnCommand {
-  const { command } = 'handle' in drawn ? { command: drawn } : drawn
-  if (typeof (command as Partial<typeof command> | undefined)?.handle === 'function') return drawn
+  const isObject = typeof (drawn as unknown) === 'object' && (drawn as unknown) !== null
+  const { command } = isObject && 'command' in drawn ? drawn : { command: drawn }
+  if (isObject && typeof (Object(command) as { readonly handle?: unknown }).handle === 'function')
+    return drawn
   throw new WorkloadError('the workload returned something else than a command or { command, key, needs }')
 }
 

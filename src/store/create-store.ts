@@ -1,4 +1,4 @@
-import { type EncodedAppend, encodeWrites } from './encode.ts'
+import { type CheckedEvent, checkWrites, type EncodedAppend, encodeWrites } from './encode.ts'
 import { unlessAborted } from '../base/abort.ts'
 import { markMade, refuseOtherCopy } from '../base/copies.ts'
 import { inCallerContext } from '../base/caller-context.ts'
@@ -23,7 +23,9 @@ import { checkMetadata, type Metadata, NO_METADATA } from '../model/metadata.ts'
 import { checkEventType } from '../model/names.ts'
 import { fromUse, fromVerdict } from './decode.ts'
 import type { Position, Revision } from '../base/revision.ts'
+import type { KeyRing } from './key-ring.ts'
 import { StoreCore } from './lifecycle.ts'
+import { isToSeal, sealEvents } from './sealing.ts'
 import { EventSubscription } from './subscription.ts'
 import type {
   AppendOptions,
@@ -64,16 +66,27 @@ import type { AnyStream } from '../model/stream.ts'
  * @throws InvalidArgumentError if an option is wrong.
  */
 export function createStore(adapter: StoreAdapter, options: StoreOptions = {}): EventStore {
-  const known = ['maxPending', 'cachedStates'] as const
-  const { maxPending = 10_000, cachedStates = 1_000 } = checkOptions(options, 'options', known)
+  checkOptions(options, 'options', STORE_OPTIONS)
+  const { maxPending = 10_000, cachedStates = 1_000, personal } = options
   const core = new StoreCore(adapter, {
     maxPending: checkWhole(maxPending, 'maxPending', 1),
     cachedStates: checkWhole(cachedStates, 'cachedStates', 0),
+    personal: checkKeyRing(personal),
   })
   const store = new Store(core)
   cores.set(store, core)
   markMade(store)
   return store
+}
+
+/** The options of every store. */
+export const STORE_OPTIONS = ['maxPending', 'cachedStates', 'personal'] as const
+
+/** @throws InvalidArgumentError */
+export function checkKeyRing(ring: KeyRing | undefined): KeyRing | undefined {
+  if (ring === undefined) return undefined
+  if (typeof (Object(ring) as Partial<KeyRing>).seal === 'function') return ring
+  throw new InvalidArgumentError('personal', 'a key ring, made by keyRing(...) of mneme/erasure')
 }
 
 /** The core of a store. @throws InvalidArgumentError if `createStore` did not make the store. */
@@ -116,8 +129,12 @@ class Store implements EventStore {
     encodedAs?: (request: AppendRequest) => void,
   ): Promise<AppendResult> {
     const { key, signal, metadata } = checkAppendOptions(options, this.capabilities)
-    const encoded = encodeWrites(writes, JSON.stringify(metadata), this.capabilities)
-    const request = key === undefined ? encoded : withKey(encoded, key)
+    const checked = checkWrites(writes, JSON.stringify(metadata))
+    const events = checked.events.some(isToSeal)
+      ? await unlessAborted(this.#seal(checked.events), signal)
+      : checked.events
+    const encoded = encodeWrites({ ...checked, events }, this.capabilities)
+    const request = key === undefined ? encoded : withKey(encoded, events, key, this.#core)
     encodedAs?.(request)
     this.#core.enter()
     try {
@@ -125,11 +142,15 @@ class Store implements EventStore {
       const verdict = await this.#core.commit(request, signal)
       if (verdict.kind === 'conflict') throw new ConflictError(verdict)
       if (verdict.kind === 'erased') throw erasedError(verdict)
-      if (verdict.kind === 'used') return usedResult(request, verdict.uses)
+      if (verdict.kind === 'used') return usedResult(request, verdict.uses, this.#core)
       return appendResult(request, verdict, metadata)
     } finally {
       this.#core.leave()
     }
+  }
+
+  #seal(events: readonly CheckedEvent[]): Promise<CheckedEvent[]> {
+    return this.#core.track(() => sealEvents(this.#core.options.personal, events))
   }
 
   read<S extends string | AnyStream>(
@@ -371,12 +392,24 @@ function checkAppendOptions(
   }
 }
 
-function withKey(request: EncodedAppend, key: string): EncodedAppend {
+/** @param checked the events, with what a key is compared by. */
+function withKey(
+  request: EncodedAppend,
+  checked: readonly CheckedEvent[],
+  key: string,
+  core: StoreCore,
+): EncodedAppend & { readonly fingerprint: string } {
   const { conditions, events } = request
-  const written = events.map(({ stream, type, version, event }) => [stream, type, version, event.data])
+  const written = events.map(({ stream, type, version, event }, i) => [
+    stream,
+    type,
+    version,
+    checked[i]!.compared ?? event.data,
+  ])
   const read = conditions.map(({ stream }) => stream)
-  const claim = { key, fingerprint: fingerprint([written, read]), first: 0, count: events.length }
-  return { ...request, keys: [claim] }
+  const own = fingerprint([written, read])
+  const claim = { key, fingerprint: core.keptFingerprint(own), first: 0, count: events.length }
+  return { ...request, keys: [claim], fingerprint: own }
 }
 
 function appendResult(
@@ -395,9 +428,14 @@ function appendResult(
   }
 }
 
-function usedResult(request: AppendRequest, uses: readonly KeyUse[]): AppendResult {
+function usedResult(
+  { keys, fingerprint: own }: AppendRequest & { readonly fingerprint?: string },
+  uses: readonly KeyUse[],
+  core: StoreCore,
+): AppendResult {
   const use = uses[0]
-  const claim = request.keys[0]
-  if (!use || use.fingerprint !== claim?.fingerprint) throw new KeyReusedError(String(claim?.key))
+  if (!use || own === undefined || !core.isFingerprint(use.fingerprint, own)) {
+    throw new KeyReusedError(String(keys[0]?.key))
+  }
   return fromUse(use)
 }

@@ -1,6 +1,8 @@
-import { InvalidArgumentError, quote } from '../base/errors.ts'
+import { InvalidArgumentError, InvalidDataError, quote } from '../base/errors.ts'
 import type { Event } from '../model/event.ts'
-import { isMade, makeEvent } from '../model/event-type.ts'
+import { isMade, makeEvent, personalOfMade } from '../model/event-type.ts'
+import { isSealedFor, type PersonalField } from '../model/personal.ts'
+import { isSealedText, type SealedAt } from '../model/sealed.ts'
 import { bytesOf, limits } from '../base/limits.ts'
 import { checkLimit, checkOptions } from '../base/arguments.ts'
 import { checkEventType } from '../model/names.ts'
@@ -32,24 +34,47 @@ export interface EventPlace {
   readonly index?: number
 }
 
-/** Checks an event and encodes it; every store then stores the same text. */
-export function encodeEvent(given: EventToAppend, at: EventPlace, metadata: string): EncodedEvent {
-  const event = checkedEvent(given, at)
+/** An event that is checked and has its id, but whose personal values may still have to be sealed. */
+export interface CheckedEvent {
+  readonly event: Event
+  readonly stream: string
+  readonly id: string
+  readonly isIdMade: boolean
+  /** JSON. */
+  readonly metadata: string
+  readonly personal: readonly PersonalField[]
+  /** What an idempotency key is compared by instead of the data: the data with plain values. */
+  readonly compared?: unknown
+}
+
+/** Checks an event. */
+export function checkEvent(given: EventToAppend, at: EventPlace, metadata: string): CheckedEvent {
+  const sealed: SealedAt[] = []
+  const event = checkedEvent(given, at, sealed)
+  const id = given.id === undefined ? environment.uuid() : checkId(given.id, at)
+  if (sealed.length > 0) checkInPlace(event, id, sealed)
+  const isIdMade = given.id === undefined
+  return { event, stream: at.stream, id, isIdMade, metadata, personal: personalOfMade(event) }
+}
+
+/** Encodes a checked event whose personal values are sealed; every store then stores the same text. */
+export function encodeEvent(checked: CheckedEvent): EncodedEvent {
+  const { event, stream, id, isIdMade, metadata } = checked
   const data = JSON.stringify(event.data)
   const bytes = bytesOf(data + metadata, limits.eventBytes)
-  if (bytes > limits.eventBytes) checkLimit(`${event.type} on ${quote(at.stream)}`, 'eventBytes', bytes)
-  const id = given.id === undefined ? environment.uuid() : checkId(given.id, at)
-  return {
-    event,
-    bytes,
-    isIdMade: given.id === undefined,
-    stream: at.stream,
-    id,
-    type: event.type,
-    version: event.version ?? 1,
-    data,
-    metadata,
-  }
+  if (bytes > limits.eventBytes) checkLimit(`${event.type} on ${quote(stream)}`, 'eventBytes', bytes)
+  return { event, bytes, isIdMade, stream, id, type: event.type, version: event.version ?? 1, data, metadata }
+}
+
+/** Of an event whose personal fields are not known here, a sealed value can only be kept as it is. @throws InvalidDataError */
+function checkInPlace({ type }: Event, id: string, sealed: readonly SealedAt[]): void {
+  const issues = sealed.flatMap(({ path, value }) => {
+    if (isSealedText(value) && isSealedFor(value.$sealed, id, path)) return []
+    const message =
+      'holds a sealed value of another event; make the event by its constructor, whose type names its personal fields'
+    return [{ path: `data.${path}`, message }]
+  })
+  if (issues.length > 0) throw new InvalidDataError(type, issues)
 }
 
 /** Checks the limits of an append as a whole. */
@@ -65,7 +90,7 @@ function checkAppend(events: readonly EncodedEvent[], streams: number): void {
   checkLimit('an append', 'appendBytes', bytes)
 }
 
-function checkedEvent(given: Event, at: EventPlace): Event {
+function checkedEvent(given: Event, at: EventPlace, sealed: SealedAt[]): Event {
   if (typeof (given as unknown) !== 'object' || (given as unknown) === null) {
     throw new InvalidArgumentError(nameOf(at), 'an event: { type, data }')
   }
@@ -83,7 +108,7 @@ function checkedEvent(given: Event, at: EventPlace): Event {
     return makeEvent(record, given.data)
   }
   checkEventType(given.type, `${nameOf(at)}.type`)
-  const data = Object.freeze(copyEventData(given.data, given.type))
+  const data = Object.freeze(copyEventData(given.data, given.type, sealed))
   return Object.freeze({ type: given.type, data, ...(version > 1 && { version }) })
 }
 
@@ -127,13 +152,15 @@ export interface EncodedAppend extends AppendRequest {
   readonly events: readonly EncodedEvent[]
 }
 
-/** Checks and encodes what `append` was given. `metadata` is JSON. */
-export function encodeWrites(
-  given: StreamWrite | readonly StreamWrite[],
-  metadata: string,
-  capabilities: Capabilities,
-): EncodedAppend {
-  const events: EncodedEvent[] = []
+/** What `append` was given, checked. */
+export interface CheckedWrites {
+  readonly events: readonly CheckedEvent[]
+  readonly conditions: readonly Condition[]
+}
+
+/** Checks what `append` was given. `metadata` is JSON. */
+export function checkWrites(given: StreamWrite | readonly StreamWrite[], metadata: string): CheckedWrites {
+  const events: CheckedEvent[] = []
   const conditions: Condition[] = []
   if (Array.isArray(given)) {
     const writes = given as readonly StreamWrite[]
@@ -141,29 +168,36 @@ export function encodeWrites(
     // By index, so that a hole in the array is an error too.
     for (let i = 0; i < writes.length; i++) {
       const argument = `writes[${String(i)}]`
-      const stream = encodeWrite(writes[i]!, argument, events, metadata)
+      const stream = checkWrite(writes[i]!, argument, events, metadata)
       const expected = oneExpectation(expectations.get(stream), writes[i]!.expected, argument)
       expectations.set(stream, expected)
     }
     for (const [stream, expected = 'any'] of expectations) conditions.push({ stream, expected })
   } else {
     const write = given as StreamWrite
-    const stream = encodeWrite(write, 'write', events, metadata)
+    const stream = checkWrite(write, 'write', events, metadata)
     conditions.push({ stream, expected: oneExpectation(undefined, write.expected, 'write') ?? 'any' })
   }
+  return { conditions, events }
+}
+
+/** Encodes what was checked, and sealed. */
+export function encodeWrites(checked: CheckedWrites, capabilities: Capabilities): EncodedAppend {
+  const { conditions } = checked
+  const events = checked.events.map(encodeEvent)
   checkRequest(conditions, events, capabilities)
   return { conditions, events, keys: [], ids: idsOf(events) }
 }
 
-/** Encodes a write's events; returns the name of its stream. */
-function encodeWrite(write: StreamWrite, argument: string, events: EncodedEvent[], metadata: string): string {
+/** Checks a write's events; returns the name of its stream. */
+function checkWrite(write: StreamWrite, argument: string, events: CheckedEvent[], metadata: string): string {
   checkOptions(write, argument, ['stream', 'events', 'expected'])
   const stream = streamName(write.stream, `${argument}.stream`)
   const fold = typeof write.stream === 'string' ? undefined : write.stream.fold
   const given: unknown = write.events ?? []
   if (!Array.isArray(given)) throw new InvalidArgumentError(`${argument}.events`, 'an array of events')
   for (let index = 0; index < given.length; index++) {
-    events.push(encodeEvent(given[index] as EventToAppend, { stream, fold, argument, index }, metadata))
+    events.push(checkEvent(given[index] as EventToAppend, { stream, fold, argument, index }, metadata))
   }
   return stream
 }

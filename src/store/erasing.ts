@@ -9,7 +9,7 @@ import {
 } from '../base/errors.ts'
 import type { Revision } from '../base/revision.ts'
 import { nextRevision } from '../adapter/append-rules.ts'
-import type { Erased, EraseRequest, NewEvent } from '../adapter/store-adapter.ts'
+import type { EventsErased, EraseRequest, NewEvent } from '../adapter/store-adapter.ts'
 import { ERASURES_STREAM, erasures } from '../model/erasures.ts'
 import { checkMetadata } from '../model/metadata.ts'
 import type { AnyStream } from '../model/stream.ts'
@@ -84,7 +84,10 @@ async function erase(
 }
 
 /** The error of an append that names a deleted stream, or repeats an append of which events were erased. */
-export function erasedError({ stream, firstRevision }: Erased): StreamDeletedError | StreamTruncatedError {
+export function erasedError({
+  stream,
+  firstRevision,
+}: EventsErased): StreamDeletedError | StreamTruncatedError {
   return firstRevision === undefined
     ? new StreamDeletedError(stream)
     : new StreamTruncatedError(stream, firstRevision)

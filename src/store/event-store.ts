@@ -3,6 +3,7 @@ import type { EventsOf } from '../model/aggregate.ts'
 import type { AnyEventType } from '../model/event-type.ts'
 import type { Event, Recorded } from '../model/event.ts'
 import type { Metadata } from '../model/metadata.ts'
+import type { KeyRing } from './key-ring.ts'
 import type { ExpectedRevision, Position, Revision } from '../base/revision.ts'
 import type { Capabilities, Direction, StreamSummary } from '../adapter/store-adapter.ts'
 import type { AnyStream } from '../model/stream.ts'
@@ -346,4 +347,6 @@ export interface StoreOptions {
   readonly maxPending?: number | undefined
   /** How many states are cached for the next command; 0 for none. Default: 1,000. */
   readonly cachedStates?: number | undefined
+  /** The keys by which the personal data of its events is sealed: `keyRing` of `mneme/erasure`. */
+  readonly personal?: KeyRing | undefined
 }

@@ -3,6 +3,7 @@ import type { Position, Revision } from '../base/revision.ts'
 import { ERASURES_STREAM } from '../model/erasures.ts'
 import { ofErasures } from './arguments.ts'
 import { watchPages } from './diagnostics.ts'
+import type { KeyRing } from './key-ring.ts'
 import type {
   AppendRequest,
   AppendVerdict,
@@ -31,6 +32,7 @@ type Pages<Page> = AsyncIterableIterator<Page, undefined>
 export interface StoreSettings {
   readonly maxPending: number
   readonly cachedStates: number
+  readonly personal?: KeyRing | undefined
 }
 
 /** An adapter with its life cycle: it counts calls in flight, bounds how many wait, and closes. */
@@ -90,6 +92,20 @@ export class StoreCore {
     } finally {
       this.#ended()
     }
+  }
+
+  /**
+   * What a store keeps of a fingerprint with an idempotency key: with a key ring a keyed hash, because the plain one could be
+   * found by trying out personal data.
+   */
+  keptFingerprint(fingerprint: string): string {
+    const { personal } = this.options
+    return personal ? `keyed:${personal.hash(fingerprint)}` : fingerprint
+  }
+
+  /** Whether a store's fingerprint is this one, also if it was kept before the store had a key ring. */
+  isFingerprint(kept: string, fingerprint: string): boolean {
+    return kept === fingerprint || kept === this.keptFingerprint(fingerprint)
   }
 
   /** Appends a checked and encoded request, for a call that has entered. */

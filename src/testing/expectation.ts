@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Boundary, Command, OnStream } from '../model/command.ts'
 import type { Event } from '../model/event.ts'
 import { isStream } from '../model/stream.ts'
+import { plainOf } from '../erasure/reveal.ts'
 import { comparable } from './expected-state.ts'
 import { failing } from './failure.ts'
 import { type Happened, isAccepted, isRejected, nameOf, type Rejection, typesOf } from './happened.ts'
@@ -71,8 +72,9 @@ export class Expectation {
     }
   }
 
-  async thenState(expected: unknown): Promise<void> {
+  async thenState(given: unknown): Promise<void> {
     const fail = failing()
+    const expected = plainOf(given)
     const happened = await this.#outcome()
     if (!isAccepted(happened)) throw fail('be accepted', happened, expected)
     const actual = comparable(happened.state, expected)
@@ -85,8 +87,8 @@ export class Expectation {
 }
 
 function comparedOf(item: Event | OnStream<Event>): Compared[] {
-  if (!('events' in item)) return [{ type: item.type, data: item.data }]
-  return item.events.map(({ type, data }) => ({ stream: item.stream, type, data }))
+  if (!('events' in item)) return [{ type: item.type, data: plainOf(item.data) }]
+  return item.events.map(({ type, data }) => ({ stream: item.stream, type, data: plainOf(data) }))
 }
 
 function agree(key: keyof Compared, ...[some, others]: [Compared[], Compared[]]): boolean {

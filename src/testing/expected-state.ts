@@ -1,6 +1,7 @@
 import type { Claim, ClaimState } from '../model/claim.ts'
 import type { ReadonlyState } from '../model/command.ts'
 import { isPlain } from '../model/json.ts'
+import type { Sealed } from '../model/sealed.ts'
 import type { Stream } from '../model/stream.ts'
 
 /** The states of a boundary in an expectation. */
@@ -16,7 +17,30 @@ export type StatesToExpect<B> =
 /** For a state class, its public properties without methods; an instance is accepted too. */
 type StateToExpect<State> = State extends { apply(event: never): unknown }
   ? { readonly [K in keyof State as State[K] extends (...args: never) => unknown ? never : K]: State[K] }
-  : ReadonlyState<State>
+  : WithPlain<ReadonlyState<State>>
+
+/** A personal value may be stated as the plain one. */
+type WithPlain<T> = unknown extends T
+  ? T
+  : T extends Sealed<infer Value>
+    ? Value | T
+    : T extends object
+      ? HasSealed<T[keyof T]> extends true
+        ? { readonly [K in keyof T]: WithPlain<T[K]> }
+        : T
+      : T
+/** Whether it is a sealed value, or has one in it, three levels deep at most. */
+type HasSealed<T, Levels extends readonly unknown[] = [1, 1, 1]> = true extends (
+  T extends Sealed
+    ? true
+    : Levels extends readonly [unknown, ...infer Fewer]
+      ? T extends object
+        ? HasSealed<T[keyof T], Fewer>
+        : false
+      : false
+)
+  ? true
+  : false
 
 /**
  * The actual state as an expectation can state it. If a plain object is expected and the state is an instance of a class:

@@ -2,7 +2,6 @@ import type { AssertPredicate } from 'node:assert'
 import type { Boundary, Command, Decision, EventsIn, OnStream, RejectionsIn } from '../model/command.ts'
 import type { Event } from '../model/event.ts'
 import { type ExecuteArguments, tryExecute } from '../execution/execute.ts'
-import { memoryStore } from '../stores/memory/index.ts'
 import type { EventStore, StreamWrite } from '../store/event-store.ts'
 import type { AnyStream, Stream } from '../model/stream.ts'
 import type { StatesToExpect } from './expected-state.ts'
@@ -12,6 +11,7 @@ import { type Projected, projected } from './projected.ts'
 import type { Projection } from '../projections/projection.ts'
 import type { Reaction } from '../reactions/reaction.ts'
 import { type Reacted, reacted, type ReactOptions } from './reacted.ts'
+import { testStore } from './test-store.ts'
 
 /** The history before a command. */
 export interface Given {
@@ -64,7 +64,8 @@ type ReasonOf<R> = R extends { readonly reason: infer Reason } ? Reason : never
 
 /**
  * Tests a command: given a history, when the command is executed, then an outcome is expected. The command runs as in
- * production, on a memory store; only what it `needs` is replaced. Works with any test runner.
+ * production, on a memory store; only what it `needs` is replaced. Works with any test runner. Personal values are compared as
+ * plain ones.
  *
  * Events of an older program are written by hand. On a stream given by name they are stored unchanged, with any type:
  * `given('Loan-1', { type: 'Credit.Granted', data: {...} })`. Their default version is 1.
@@ -125,10 +126,11 @@ async function happen(
   command: AnyCommand,
   options: object = {},
 ): Promise<Happened> {
-  const store = memoryStore()
+  const { store, reveal } = testStore()
   await record(store, writes)
   try {
-    return await tryExecute(store, command, options)
+    // Compared by the plain values: what is sealed is different each time.
+    return (await reveal(await tryExecute(store, command, options))) as Happened
   } catch (error) {
     return { threw: error }
   } finally {

@@ -5,7 +5,7 @@ import type { Failure } from '../projections/builds.ts'
 import { DefinedProjection, definedProjection, type Projection } from '../projections/projection.ts'
 import { runProjections } from '../projections/run.ts'
 import type { EventStore } from '../store/event-store.ts'
-import { memoryStore } from '../stores/memory/index.ts'
+import { testStore } from './test-store.ts'
 import { difference } from './difference.ts'
 
 /**
@@ -56,7 +56,7 @@ async function run(
 ): Promise<void> {
   const once = { ...definition, onError: 'block', retry: { ...definition.retry, maxRetries: 0 } } as const
   const projection = new DefinedProjection(once)
-  const store = memoryStore()
+  const { store } = testStore()
   const failures: Failure[] = []
   try {
     await record(store)

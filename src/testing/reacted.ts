@@ -9,8 +9,8 @@ import { DefinedReaction, type Reaction } from '../reactions/reaction.ts'
 import type { ReactionSpec } from '../reactions/spec.ts'
 import { coreOf } from '../store/create-store.ts'
 import type { EventStore } from '../store/event-store.ts'
-import { memoryStore } from '../stores/memory/index.ts'
 import { difference } from './difference.ts'
+import { testStore } from './test-store.ts'
 
 /**
  * What is expected of a reaction. Await each expectation: it rejects with an `AssertionError` if it does not hold. No command is
@@ -148,7 +148,7 @@ class Course {
 }
 
 async function courseOf(spec: ReactionSpec, { rejections, record, delays }: Trial): Promise<Course> {
-  const store = memoryStore()
+  const store = testStore().store
   const course = new Course(spec, rejections)
   let now = -Infinity
   try {

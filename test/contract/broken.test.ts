@@ -487,6 +487,51 @@ const breaks: readonly [string, Break, readonly string[]][] = [
     ['R4: return ends a subscription without an error, whether it waits or not'],
   ],
   [
+    'keeps snapshots without looking for their events',
+    (adapter, data) => ({
+      ...adapter,
+      snapshots: {
+        ...adapter.snapshots!,
+        put: ({ stream, name, ...snapshot }) => {
+          data.snapshots.set(stream, new Map([[name, snapshot]]))
+          return Promise.resolve(true)
+        },
+      },
+    }),
+    ['H1: a snapshot is kept only if its event is in the stream'],
+  ],
+  [
+    'keeps snapshots in the log',
+    (adapter) => ({
+      ...adapter,
+      snapshots: {
+        ...adapter.snapshots!,
+        put: async (snapshot) => {
+          const event = { stream: 'snapshots', id: crypto.randomUUID(), type: 'Kept', version: 1 }
+          await adapter.append({
+            conditions: [{ stream: 'snapshots', expected: 'any' }],
+            events: [{ ...event, data: '{}', metadata: '{}' }],
+            keys: [],
+            ids: 'made',
+          })
+          return adapter.snapshots!.put(snapshot)
+        },
+      },
+    }),
+    ['H1: snapshots are in no stream, no position and no head of the store'],
+  ],
+  [
+    'loses snapshots',
+    (adapter) => ({
+      ...adapter,
+      snapshots: { ...adapter.snapshots!, get: () => Promise.resolve(undefined) },
+    }),
+    [
+      'H1: a snapshot is written when enough events were appended, and used',
+      'H1: a load that had to fold many events writes a snapshot',
+    ],
+  ],
+  [
     'declares less than the suite was told',
     (adapter) => ({ ...adapter, capabilities: { ...adapter.capabilities, keys: false } }),
     ['F1: a store declares the capabilities that the suite was told, by which it skips cases'],
@@ -499,7 +544,7 @@ describe('the contract suite', () => {
   test('names each case by the promise that it proves, once', () => {
     const names = [...sound.keys()]
     expect(names.length).toBeGreaterThan(150)
-    for (const name of names) expect(name).toMatch(/^(W[1-7]|R[1-6]|P[1-5]|F[1-4]): /)
+    for (const name of names) expect(name).toMatch(/^(W[1-7]|R[1-6]|H1|P[1-5]|F[1-4]): /)
     const promises = [
       'W1',
       'W2',
@@ -514,6 +559,7 @@ describe('the contract suite', () => {
       'R4',
       'R5',
       'R6',
+      'H1',
       'P1',
       'F1',
       'F3',

@@ -51,6 +51,16 @@ const transfer = defineCommand({
   }),
   handle: (_, { amount }, { on }) => [on.from(Withdrawn({ amount })), on.to(Deposited({ amount }))],
 })
+const Customer = defineAggregate({
+  name: 'Customer',
+  events: {
+    Registered: event<{ id: string; email: string }>().personal({
+      email: (data) => subject('customer', data.id),
+    }),
+  },
+  initial: (): { email?: Sealed<string> } => ({}),
+  apply: { Registered: (_state, { email }) => ({ email }) },
+})
 declare const readModels: ProjectionTarget<SqliteDatabase>
 declare const doors: Projection
 `
@@ -59,6 +69,7 @@ declare const doors: Projection
 export const entryPoints: Readonly<Record<string, string>> = {
   mneme: 'src/index.ts',
   'mneme/adapter': 'src/adapter/index.ts',
+  'mneme/erasure': 'src/erasure/index.ts',
   'mneme/catalogue': 'src/catalogue/index.ts',
   'mneme/history': 'src/history/index.ts',
   'mneme/http': 'src/http/index.ts',

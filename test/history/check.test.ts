@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import * as z from 'zod'
-import { defineAggregate, event, type EventStore, InvalidArgumentError } from 'mneme'
+import { defineAggregate, event, type EventStore, HistoryRewoundError, InvalidArgumentError } from 'mneme'
 import { checkHistory, type CheckProgress } from 'mneme/history'
 import { memoryStore } from 'mneme/memory'
 import { eventsOf, observedStore } from '../support/observed-store.ts'
@@ -135,6 +135,15 @@ test('a stream whose beginning was truncated is counted, and its events are upca
   expect(report).toMatchObject({ events: 2, unfolded: 2, findings: [{ kind: 'unknown-type' }] })
 })
 
+test('a stream that is truncated while it is checked is counted, and no finding', async () => {
+  store = storeWithout(
+    ({ revision }) => revision === 1,
+    ({ revision }) => revision < 2,
+  )
+  await record(store, 'Person-1', counted(), counted(), counted(), counted())
+  expect(await check()).toMatchObject({ findings: [], truncated: { streams: 1 }, events: 3, unfolded: 2 })
+})
+
 test('an event type whose schema refuses its own output can be left out', async () => {
   const Scale = defineAggregate({
     name: 'Scale',
@@ -146,6 +155,20 @@ test('an event type whose schema refuses its own output can be left out', async 
   await store.append({ stream: Scale('1'), events: [Weighed({ grams: '5' })] })
   expect((await checkHistory(store, [Scale])).findings).toMatchObject([{ paths: ['grams'] }])
   expect((await checkHistory(store, [Scale], { unchecked: [Weighed] })).findings).toEqual([])
+})
+
+test('a personal value is not checked by the schema, because it is sealed', async () => {
+  const schema = z.object({ email: z.email(), to: z.array(z.object({ name: z.string() })), age: z.int() })
+  const Customer = defineAggregate({
+    name: 'Customer',
+    events: { Registered: schema },
+    initial: () => ({}),
+    apply: { Registered: (state) => state },
+  })
+  const sealed = { $sealed: 'AAAA' }
+  const data = { email: sealed, to: [{ name: sealed }], age: 'x' }
+  await record(store, 'Customer-1', { type: 'Customer.Registered', data })
+  expect((await checkHistory(store, [Customer])).findings).toMatchObject([{ paths: ['age'] }])
 })
 
 test('a schema that throws is a finding; one that is asynchronous is refused', async () => {
@@ -266,7 +289,16 @@ describe('a check is resumed', () => {
     expect(await check({ after })).toMatchObject({ truncated: { streams: 0 }, unfolded: 1 })
   })
 
-  test('at a position behind the end: nothing is checked', async () => {
+  test('but not if the log was restored to an earlier point', async () => {
+    await many()
+    const position = await store.logHead()
+    store = memoryStore()
+    await expect(check({ after: position })).rejects.toThrow(HistoryRewoundError)
+    await record(store, 'Person-0', counted())
+    await expect(check({ after: position })).rejects.toThrow(HistoryRewoundError)
+  })
+
+  test('at the position of the end: nothing is checked', async () => {
     await many()
     const position = await store.logHead()
     expect(await check({ after: position })).toMatchObject({ finished: true, position, events: 0 })
@@ -290,7 +322,20 @@ test('only so many states are held: a stream that goes on after its state was dr
   expect([all.reread, observed.reads.length]).toEqual([0, 0])
   const few = await check({ maxStates: 3 })
   expect(few.reread).toBeGreaterThan(0)
+  expect(few.reread).toBeLessThan(all.events) // each stream once, not once an event
   expect(few).toEqual({ ...all, reread: few.reread })
+})
+
+test('what is appended during the check is not folded ahead', async () => {
+  const bad = { type: 'Person.Moved', data: { to: 'throw' } }
+  for (let round = 0; round < 2; round++) {
+    for (const id of [1, 2, 3]) await record(store, `Person-${id}`, counted())
+  }
+  const { next } = await store.readAllPage({ limit: 5 })
+  await record(store, 'Person-1', bad)
+  await record(store, 'Person-3', bad)
+  expect(await check({ to: next, maxStates: 1 })).toMatchObject({ events: 5, findings: [], unfolded: 0 })
+  expect(await check({ maxStates: 1 })).toMatchObject({ events: 8, findings: [{ events: 2 }] })
 })
 
 test('progress is told with counts', async () => {

@@ -63,20 +63,21 @@ export const registered = (last: string): Stored => ({
 })
 export const counted = (by = 1): Stored => ({ type: 'Person.Counted', data: { by } })
 
-/** A store that has lost some of its events. */
-export function storeWithout(isLost: (event: StoredEvent) => boolean): EventStore {
+/** A store that has lost some of its events. @param isCut which of them reading their stream does not give either. */
+export function storeWithout(isLost: (event: StoredEvent) => boolean, isCut = isLost): EventStore {
   const inner = memoryAdapter()
   const adapter: StoreAdapter = {
     ...inner,
-    read: (request) => kept(inner.read(request)),
-    readAll: (request) => kept(inner.readAll(request)),
+    read: (request) => kept(inner.read(request), isCut),
+    readAll: (request) => kept(inner.readAll(request), isLost),
   }
   return createStore(adapter)
 
   async function* kept(
     pages: AsyncIterable<readonly StoredEvent[]>,
+    isGone: (event: StoredEvent) => boolean,
   ): AsyncGenerator<StoredEvent[], undefined> {
-    for await (const page of pages) yield page.filter((event) => !isLost(event))
+    for await (const page of pages) yield page.filter((event) => !isGone(event))
     return undefined
   }
 }

@@ -83,6 +83,19 @@ describe('recorded shapes', () => {
     expect(await fieldsOf({ dictionaries: { 'Order.Placed': ['seats'] } })).toEqual({ 'seats.*': 'number' })
   })
 
+  test('show of a personal value only that it is sealed', async () => {
+    await placed(
+      { email: { $sealed: 'AAAA' }, to: [{ name: { $sealed: 'BBBB' } }] },
+      { email: { $sealed: 'CCCC' } },
+    )
+    expect(await fieldsOf()).toEqual({ email: 'sealed', 'to?': 'array', 'to[].name': 'sealed' })
+    const schema = z.object({ email: z.email(), name: z.string() })
+    const recorded = await recordShapes(store, [Order])
+    expect(checkShapes(recorded, [orderWith(schema)])).toMatchObject([
+      { kind: 'missing-field', paths: ['name'] },
+    ])
+  })
+
   test('stop at data that is nested without end', async () => {
     let data: Record<string, unknown> = {}
     for (let i = 0; i < 40; i++) data = { inner: data }

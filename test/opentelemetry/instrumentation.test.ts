@@ -3,7 +3,7 @@ import { registerInstrumentations } from '@opentelemetry/instrumentation'
 import { AlwaysOffSampler } from '@opentelemetry/sdk-trace-base'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { defineCommand, execute, reject, tryExecute } from 'mneme'
+import { defineAggregate, defineCommand, event, execute, load, reject, tryExecute } from 'mneme'
 import { memoryStore } from 'mneme/memory'
 import { linksTo, mnemeInstrumentation, observeProjections } from 'mneme/opentelemetry'
 import { defineProjection, runProjections } from 'mneme/projections'
@@ -194,6 +194,33 @@ test('the span of a projection’s batch has no parent, is linked to the produce
   })
   await store.close()
   await target.close()
+})
+
+test('snapshots are counted by what became of them', async () => {
+  const { measured } = instrumented()
+  const Door = defineAggregate({
+    name: 'Door',
+    events: { Opened: event() },
+    initial: () => ({ times: 0 }),
+    apply: { Opened: ({ times }) => ({ times: times + 1 }) },
+    snapshot: { version: 1, every: 2 },
+  })
+  const store = memoryStore()
+  await store.append({ stream: Door('secret-name'), events: [Door.events.Opened(), Door.events.Opened()] })
+  await load(store, Door('secret-name'))
+  await store.close()
+  const metrics = await measured()
+  expect(metrics['mneme.snapshots']).toEqual([
+    {
+      attributes: { 'mneme.category': 'Door', 'mneme.action': 'read', 'mneme.outcome': 'missing' },
+      value: 1,
+    },
+    {
+      attributes: { 'mneme.category': 'Door', 'mneme.action': 'write', 'mneme.outcome': 'written' },
+      value: 1,
+    },
+  ])
+  expect(documented()).toEqual(expect.arrayContaining(Object.keys(metrics)))
 })
 
 test('metrics know commands, categories and outcomes, and never the name of a stream', async () => {

@@ -47,6 +47,23 @@ describe.each(places)('a failed handler, with $name', ({ open, problem }) => {
       await running.stop()
     })
 
+    test('an error that cannot be read blocks as any other', async () => {
+      const { store, target } = await open()
+      await deposit(store, 1)
+      const before = () => {
+        const unreadable = {
+          get message() {
+            throw new Error('unreadable')
+          },
+        }
+         
+        throw unreadable
+      }
+      const projection = balances(target, { before, maxRetries: 0 })
+      await using running = await runProjections(store, [projection])
+      await expect(running.caughtUp(patiently)).rejects.toMatchObject({ code: 'PROJECTION_BLOCKED' })
+    })
+
     test('a handler that fails on one event of 1,000 does not delay the others, and the event can be parked and retried', async () => {
       const { store, target, ...place } = await open()
       await deposit(store, 300)

@@ -1,6 +1,6 @@
 import { defineCommand, reject } from 'mneme'
 import { defineProjection } from 'mneme/projections'
-import { after, defineReaction, runReactions } from 'mneme/reactions'
+import { after, at, defineReaction, runReactions } from 'mneme/reactions'
 import { expect, test } from 'vitest'
 
 import { until } from '../projections/rig.ts'
@@ -187,4 +187,21 @@ test('a listener that rejects does not end the program', async () => {
   await expect(running.caughtUp()).rejects.toMatchObject({ code: 'PROJECTION_BLOCKED' })
   expect(told).toBeGreaterThan(0)
   await expect(runReactions(store, [odd], { state, onFailure: 5 as never })).rejects.toThrow('onFailure')
+})
+
+test('a time is a day of the calendar with a zone, or a Date', () => {
+  const call = ship({ order: '1' })
+  const due = (time: string) => at(time, call, { timer: 't' }).due
+  expect(due('2026-05-17T08:00:00+02:00')).toBe('2026-05-17T06:00:00.000Z')
+  expect(due('2028-02-29T08:00Z')).toBe('2028-02-29T08:00:00.000Z')
+  for (const time of [
+    '2026-02-30T08:00:00Z',
+    '2026-05-17T08:00:00',
+    '2026-05-17',
+    'May 17, 2026 UTC',
+    5,
+    new Date(NaN),
+  ]) {
+    expect(() => due(time as string), String(time)).toThrow('time must be a Date, or a time with its zone')
+  }
 })

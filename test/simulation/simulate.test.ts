@@ -1,4 +1,4 @@
-import { defineClaim, defineCommand, ofType, reject } from 'mneme'
+import { defineAggregate, defineClaim, defineCommand, event, ofType, reject } from 'mneme'
 import { defineProjection } from 'mneme/projections'
 import { postgresTarget } from 'mneme/postgres'
 import { sqliteTarget } from 'mneme/sqlite'
@@ -51,6 +51,34 @@ describe('a correct program', () => {
     })
     expect(report.outcomes.failed.KEY_REUSED).toBeGreaterThan(0)
     expect(report.outcomes.accepted).toBeGreaterThan(report.events)
+  })
+
+  describe('with snapshots', () => {
+    /** A counter whose snapshots keep what `kept` makes of its state. */
+    const counting = (kept: (n: number) => number): Partial<SimulateOptions> => {
+      const Counter = defineAggregate({
+        name: 'Counter',
+        events: { Counted: event<{ n: number }>() },
+        initial: () => ({ n: 0 }),
+        apply: { Counted: (state, { n }) => (n === state.n + 1 ? { n } : { n: -1 }) },
+        snapshot: { version: 1, every: 2, toJson: ({ n }) => kept(n), fromJson: (n) => ({ n }) },
+      })
+      const count = defineCommand({
+        reads: (counter: string) => Counter(counter),
+        handle: ({ n }) => Counter.events.Counted({ n: n + 1 }),
+      })
+      return { workload: ({ pick, uuid }) => ({ command: count(pick(['a', 'b'])), key: uuid() }) }
+    }
+    const simulated = (kept: (n: number) => number) =>
+      simulate({ seed: 1, runs: 8, faults: { crash: 0.05 }, ...counting(kept) } as SimulateOptions)
+
+    test('every process decides on the states that folding gives', async () => {
+      expect((await simulated((n) => n)).executed).toBeGreaterThan(100)
+    })
+
+    test('a snapshot that keeps another state is found', async () => {
+      await expect(simulated((n) => n + 1)).rejects.toThrow(SimulationError)
+    })
   })
 
   test('a decision may look at its metadata, and processes may crash most of the time', async () => {
@@ -133,6 +161,17 @@ describe('a correct program', () => {
     const crashing = { faults: { crash: 0.1 }, commands: 3, runs: 5, seed: 1 }
     const report = await simulate({ ...bank, projections: [balances], ...crashing })
     expect(report.faults.crash).toBeGreaterThan(20)
+  })
+
+  test('a rule that asks the read models holds until they are set up', async () => {
+    let asked = 0
+    const always: SimulateOptions['always'] = (world) => {
+      const overdrawn = world.query('SELECT 1 FROM balances WHERE balance < -1000')
+      asked++
+      return overdrawn.length === 0
+    }
+    await simulate({ ...bank, projections: [balances], always, runs: 3, seed: 1 })
+    expect(asked).toBeGreaterThan(20)
   })
 
   test('every fault strikes', async () => {
@@ -222,7 +261,9 @@ describe('a failure', () => {
       'return true',
     )
     const late = () => Promise.resolve(deposit({ to: 'a', amount: 1 })) as never
-    await expect(simulate({ workload: late, seed: 6 })).rejects.toThrow('something else than a command')
+    for (const workload of [late, () => undefined as never, () => 5 as never]) {
+      await expect(simulate({ workload, seed: 6 })).rejects.toThrow('something else than a command')
+    }
     await expect(simulate({ workload: broken, seed: 6 })).rejects.toThrow(/^the workload threw [^]*seed 6,/)
   })
 

@@ -1,5 +1,5 @@
 import { checkOptions, checkWhole } from '../../base/arguments.ts'
-import { createStore } from '../../store/create-store.ts'
+import { checkKeyRing, createStore, STORE_OPTIONS } from '../../store/create-store.ts'
 import { InvalidArgumentError, OpenError } from '../../base/errors.ts'
 import type { EventStore, StoreOptions } from '../../store/event-store.ts'
 import { kurrentdbAdapter } from './adapter.ts'
@@ -42,7 +42,7 @@ export async function kurrentdbStore(
   connection: string | KurrentClient = environmentConnection(),
   options: KurrentdbOptions = {},
 ): Promise<EventStore> {
-  const known = ['deadline', 'requiresLeader', 'maxPending', 'cachedStates'] as const
+  const known = ['deadline', 'requiresLeader', ...STORE_OPTIONS] as const
   const { deadline = 10_000, requiresLeader, ...rest } = checkOptions(options, 'options', known)
   checkWhole(deadline, 'options.deadline', 1)
   if (deadline > MAX_DEADLINE_MS)
@@ -53,6 +53,7 @@ export async function kurrentdbStore(
   // `createStore` checks these as well, but by then there would be a connection.
   if (rest.maxPending !== undefined) checkWhole(rest.maxPending, 'maxPending', 1)
   if (rest.cachedStates !== undefined) checkWhole(rest.cachedStates, 'cachedStates', 0)
+  checkKeyRing(rest.personal)
   if (typeof connection !== 'string') {
     const client = checkClient(connection)
     return createStore(

@@ -10,7 +10,7 @@ import type { Position, Revision } from '../../base/revision.ts'
 import type {
   AppendRequest,
   AppendVerdict,
-  Erased,
+  EventsErased,
   EraseRequest,
   EraseVerdict,
   KeptKey,
@@ -183,7 +183,7 @@ function useOf({ keys, log }: MemoryData, key: string): KeyUse | undefined {
 }
 
 /** The verdict on an append that repeats these events, if one of them was erased. */
-function erasedIn(data: MemoryData, events: readonly StoredEvent[]): Erased | undefined {
+function erasedIn(data: MemoryData, events: readonly StoredEvent[]): EventsErased | undefined {
   const erased = events.find(isErased)
   if (!erased) return undefined
   const { stream } = erased

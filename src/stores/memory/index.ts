@@ -1,5 +1,5 @@
 import { checkOptions } from '../../base/arguments.ts'
-import { createStore } from '../../store/create-store.ts'
+import { createStore, STORE_OPTIONS } from '../../store/create-store.ts'
 import type { EventStore, StoreOptions } from '../../store/event-store.ts'
 import { memoryAdapter } from './adapter.ts'
 
@@ -12,5 +12,5 @@ import { memoryAdapter } from './adapter.ts'
  * ```
  */
 export function memoryStore(options: StoreOptions = {}): EventStore {
-  return createStore(memoryAdapter(), checkOptions(options, 'options', ['maxPending', 'cachedStates']))
+  return createStore(memoryAdapter(), checkOptions(options, 'options', STORE_OPTIONS))
 }

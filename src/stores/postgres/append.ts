@@ -5,7 +5,7 @@ import type { ExpectedRevision, Position, Revision } from '../../base/revision.t
 import type {
   AppendRequest,
   AppendVerdict,
-  Erased,
+  EventsErased,
   KeyUse,
   NewEvent,
   StoredEvent,
@@ -254,7 +254,7 @@ export async function explain(known: readonly Known[], lookup: Lookup): Promise<
 }
 
 /** The verdict on a repeat of an append of which an event was erased. */
-async function erasedIn(verdict: AppendVerdict, lookup: Lookup): Promise<Erased | undefined> {
+async function erasedIn(verdict: AppendVerdict, lookup: Lookup): Promise<EventsErased | undefined> {
   const repeated =
     verdict.kind === 'repeated'
       ? verdict.events

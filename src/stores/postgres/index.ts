@@ -1,5 +1,5 @@
 import { checkOptions, checkTimer, checkWhole, MAX_TIMER_MS } from '../../base/arguments.ts'
-import { createStore } from '../../store/create-store.ts'
+import { checkKeyRing, createStore, STORE_OPTIONS } from '../../store/create-store.ts'
 import { InvalidArgumentError } from '../../base/errors.ts'
 import type { EventStore, StoreOptions } from '../../store/event-store.ts'
 import { postgresAdapter } from './adapter.ts'
@@ -17,6 +17,8 @@ export type {
   PostgresPool,
   PostgresQuery,
 } from './driver.ts'
+export { postgresKeys } from './keys.ts'
+export type { PostgresKeys, PostgresKeysOptions } from './keys.ts'
 export type { Migration } from './migrate.ts'
 export { postgresTarget } from './projection-target.ts'
 export type { PostgresTargetOptions, PostgresTransaction } from './projection-target.ts'
@@ -101,6 +103,7 @@ export async function postgresStore(
   // `createStore` checks these as well, but by then the schema would have been made.
   if (rest.maxPending !== undefined) checkWhole(rest.maxPending, 'maxPending', 1)
   if (rest.cachedStates !== undefined) checkWhole(rest.cachedStates, 'cachedStates', 0)
+  checkKeyRing(rest.personal)
   const { pool, end } = await poolOf(connection, connectTimeout, ALL)
   const settings = { schema, migrate, prepare, standbys, connectTimeout, statementTimeout, busyTimeout }
   try {
@@ -151,8 +154,7 @@ export async function migrate(
 
 const OPTIONS = ['schema', 'migrate', 'prepare', 'standbys'] as const
 const TIMEOUTS = ['connectTimeout', 'statementTimeout', 'busyTimeout'] as const
-const STORE = ['maxPending', 'cachedStates'] as const
-const ALL = [...OPTIONS, ...TIMEOUTS, ...STORE] as const
+const ALL = [...OPTIONS, ...TIMEOUTS, ...STORE_OPTIONS] as const
 
 function checkBoolean(value: unknown, name: string): void {
   if (typeof value !== 'boolean') throw new InvalidArgumentError(`options.${name}`, 'true or false')

@@ -1,4 +1,4 @@
-import type { Erased, StoredEvent } from '../../adapter/store-adapter.ts'
+import type { EventsErased, StoredEvent } from '../../adapter/store-adapter.ts'
 import { StreamDeletedError } from '../../base/errors.ts'
 import type { Revision } from '../../base/revision.ts'
 import type { Statements } from './connection.ts'
@@ -57,7 +57,7 @@ export function erasedAmong(
   sql: Statements,
   events: readonly StoredEvent[],
   headOf: (sql: Statements, stream: string) => Revision,
-): Erased | undefined {
+): EventsErased | undefined {
   const erased = events.find(({ version }) => version === 0)
   if (!erased) return undefined
   const { stream } = erased

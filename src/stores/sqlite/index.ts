@@ -1,12 +1,15 @@
 import { checkOptions, checkWhole } from '../../base/arguments.ts'
-import { createStore } from '../../store/create-store.ts'
+import { checkKeyRing, createStore, STORE_OPTIONS } from '../../store/create-store.ts'
 import type { EventStore, StoreOptions } from '../../store/event-store.ts'
 import { sqliteAdapter } from './adapter.ts'
+import { refuseKeysIn } from './keys.ts'
 import { checkFileOptions, type FileOptions, parseLocation } from './options.ts'
 import { openShared } from './shared-file.ts'
 
 export type { SqliteDatabase, SqliteDriver, SqliteStatement } from './driver.ts'
 export type { FileOptions } from './options.ts'
+export { sqliteKeys } from './keys.ts'
+export type { SqliteKeys, SqliteKeysOptions } from './keys.ts'
 export { sqliteTarget } from './projection-target.ts'
 export { tenantFile } from './tenant-file.ts'
 
@@ -32,12 +35,14 @@ export interface SqliteOptions extends StoreOptions, FileOptions {}
  * ```
  */
 export async function sqliteStore(location: string, options: SqliteOptions = {}): Promise<EventStore> {
-  const known = ['driver', 'synchronous', 'busyTimeout', 'maxPending', 'cachedStates'] as const
-  const { maxPending, cachedStates } = checkOptions(options, 'options', known)
+  const known = ['driver', 'synchronous', 'busyTimeout', ...STORE_OPTIONS] as const
+  const { maxPending, cachedStates, personal } = checkOptions(options, 'options', known)
   const settings = checkFileOptions(options)
   // `createStore` checks these as well, but only after the file was created.
   if (maxPending !== undefined) checkWhole(maxPending, 'maxPending', 1)
   if (cachedStates !== undefined) checkWhole(cachedStates, 'cachedStates', 0)
-  const file = await openShared(parseLocation(location), settings)
-  return createStore(sqliteAdapter(file, settings.busyTimeout), { maxPending, cachedStates })
+  const path = parseLocation(location)
+  refuseKeysIn(path, checkKeyRing(personal)?.place)
+  const file = await openShared(path, settings)
+  return createStore(sqliteAdapter(file, settings.busyTimeout), { maxPending, cachedStates, personal })
 }

@@ -18,6 +18,7 @@ import { loading } from './loading.ts'
 import { metadata } from './metadata.ts'
 import { names } from './names.ts'
 import { overload } from './overload.ts'
+import { personal } from './personal.ts'
 import { plainData } from './plain-data.ts'
 import { preconditions } from './preconditions.ts'
 import type { Group } from './prove.ts'
@@ -39,6 +40,7 @@ export const groups: Readonly<Record<string, Group>> = {
   'interrupted appends': interrupted,
   'idempotency keys': keys,
   'plain data': plainData,
+  'personal data': personal,
   metadata,
   isolation,
   limits,

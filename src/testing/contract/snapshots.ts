@@ -105,7 +105,10 @@ export function snapshots(prove: Prove): void {
   const planted: Readonly<Record<string, (kept: Snapshot) => Snapshot>> = {
     'that is damaged': (kept) => ({ ...kept, content: kept.content.slice(0, -3) }),
     'that is not an object': (kept) => ({ ...kept, content: 'null' }),
-    'in another format': (kept) => ({ ...kept, content: '{"format":99,"version":1,"state":{}}' }),
+    'in another format': (kept) => ({
+      ...kept,
+      content: '{"format":99,"version":1,"state":{"texts":[],"length":0}}',
+    }),
     'of another version of the fold': ({ content, ...kept }) => ({
       ...kept,
       content: content.replace('"version":1', '"version":2'),
@@ -134,16 +137,19 @@ export function snapshots(prove: Prove): void {
   }
 
   prove('H1: a snapshot that is later than a head of the boundary is not used', needs, async (_, realm) => {
-    await fill(realm, 2 * EVERY)
+    await fill(realm, 3 * EVERY)
     const { revision, ...kept } = (await keptOf(realm))!
-    assert.equal(revision, 2 * EVERY - 1)
+    assert.equal(revision, 3 * EVERY - 1)
     // The heads that another connection was given before the last events came.
     const change: Change = (adapter) =>
       changed(adapter, {
-        heads: (streams) => Promise.resolve(streams.map((name) => (name === 'Pages-a' ? 4 : 'none'))),
+        heads: (streams) => Promise.resolve(streams.map((name) => (name === 'Pages-a' ? EVERY + 4 : 'none'))),
       })
-    const { state } = await load(await realm.open(change), { a: Pages('a'), b: Pages('b') })
-    assert.equal(state.a.texts.length, 5)
+    const behind = await realm.open(change)
+    const { state } = await load(behind, { a: Pages('a'), b: Pages('b') })
+    await behind.close()
+    assert.equal(state.a.texts.length, EVERY + 5)
+    // Nor is it replaced by an earlier one.
     assert.deepEqual(await keptOf(realm), { revision, ...kept })
   })
 

@@ -1,0 +1,116 @@
+import { checkOptions } from '../base/arguments.ts'
+import { environment } from '../base/environment.ts'
+import { ConflictError, InvalidArgumentError, UnsupportedError } from '../base/errors.ts'
+import type { Position } from '../base/revision.ts'
+import { event } from '../model/event-spec.ts'
+import { defineEvents } from '../model/event-type.ts'
+import type { Metadata } from '../model/metadata.ts'
+import { checkSubject, type Subject } from '../model/sealed.ts'
+import { coreOf } from '../store/create-store.ts'
+import type { EventStore } from '../store/event-store.ts'
+
+/**
+ * The events by which a store tells that a subject was erased, so that projections and reactions can forget, too: name them in
+ * `from`.
+ */
+export const subjectErasures = defineEvents('mneme', {
+  /** The key of a subject was destroyed. `subject` is its keyed hash: see `subjectHashIn` and the `hashOf` of a key ring. */
+  SubjectErased: event<{ subject: string; erasedAt: string; reason?: string }>(),
+})
+
+/** Options of {@link eraseSubject}. */
+export interface EraseOptions {
+  /** Why, for the event: a ticket's number, say. It stands in the log for ever, so it must hold no personal data. */
+  readonly reason?: string | undefined
+  /** Stored with the event. */
+  readonly metadata?: Metadata | undefined
+}
+
+/** What {@link eraseSubject} has done. */
+export interface ErasureReport {
+  /** The keyed hash of the subject. */
+  readonly subject: string
+  /** When its key was destroyed: ISO 8601, UTC. */
+  readonly erasedAt: string
+  /** Whether an earlier call had destroyed the key already. */
+  readonly wasErased: boolean
+  /** Where the event stands that tells of it: projections that have passed it have forgotten. */
+  readonly position: Position
+}
+
+/**
+ * Erases the personal data of a subject: destroys its key, so that nothing that was sealed for it opens any more, wherever a copy
+ * lies; then appends `mneme.SubjectErased`. Events with personal data of the subject are refused from then on.
+ *
+ * If it fails half-way, call it again: it finishes what is left.
+ *
+ * @throws KeyStoreError if the key store cannot be reached; nothing was erased then, or call it again to be sure.
+ * @throws UnsupportedError if the store has no key ring; InvalidArgumentError, and the errors of `append`.
+ * @example
+ * ```ts
+ * const report = await eraseSubject(store, subject('customer', 'c-17'), { reason: 'request 4711' })
+ * console.log(report.erasedAt)
+ * ```
+ */
+export async function eraseSubject(
+  store: EventStore,
+  subject: Subject,
+  options: EraseOptions = {},
+): Promise<ErasureReport> {
+  const core = coreOf(store)
+  checkOptions(options, 'options', ['reason', 'metadata'])
+  const { reason, metadata } = options
+  if (reason !== undefined && typeof (reason as unknown) !== 'string') {
+    throw new InvalidArgumentError('options.reason', 'a text without personal data')
+  }
+  const ring = core.options.personal
+  if (!ring) throw new UnsupportedError(NO_RING)
+  const hash = ring.hashOf(checkSubject(subject, 'subject'))
+  const now = new Date(environment.date()).toISOString()
+  const { erasedAt, wasErased } = await core.track(() => ring.destroy(hash, now))
+  const report = { subject: hash, erasedAt, wasErased }
+  // The key is gone first: whoever reads the event finds nothing to reveal any more.
+  const told = subjectErasures.SubjectErased({
+    subject: hash,
+    erasedAt,
+    ...(reason !== undefined && { reason }),
+  })
+  const stream = `${STREAMS}${hash}`
+  try {
+    const { position } = await store.append({ stream, events: [told], expected: 'none' }, { metadata })
+    return { ...report, position: position! }
+  } catch (error) {
+    if (!(error instanceof ConflictError)) throw error
+    for await (const { position } of store.read(stream, { limit: 1 })) return { ...report, position }
+    throw error
+  }
+}
+
+/**
+ * Destroys the key of every subject whose erasure the store has told of: after the key store was restored from a backup, which
+ * brings destroyed keys back.
+ *
+ * @returns how many erasures there were.
+ * @throws KeyStoreError, UnsupportedError
+ * @example
+ * ```ts
+ * console.log(await repeatErasures(store))
+ * ```
+ */
+export async function repeatErasures(store: EventStore): Promise<number> {
+  const core = coreOf(store)
+  const ring = core.options.personal
+  if (!ring) throw new UnsupportedError(NO_RING)
+  let count = 0
+  for await (const { data } of store.readAll({ types: [subjectErasures.SubjectErased] })) {
+    const { subject, erasedAt } = data as { readonly subject: string; readonly erasedAt: string }
+    await core.track(() => ring.destroy(subject, erasedAt))
+    count++
+  }
+  return count
+}
+
+/** Before the hash of the subject: a stream for each, in which the event can stand once. */
+const STREAMS = 'mneme-erased-'
+const NO_RING =
+  'this store has no keys to destroy: open the store with { personal: keyRing(...) } of mneme/erasure'
