@@ -37,7 +37,10 @@ export function toKurrent(event: NewEvent, mark: AppendMark): KurrentEvent {
   }
 }
 
-function metadataOf({ metadata, version, time: recorded }: NewEvent, { time, append }: AppendMark): Record<string, string> {
+function metadataOf(
+  { metadata, version, time: recorded }: NewEvent,
+  { time, append }: AppendMark,
+): Record<string, string> {
   const fields: Record<string, string> = {}
   const given = metadata === '{}' ? {} : (JSON.parse(metadata) as Record<string, string>)
   if (SURROGATE.test(metadata)) fields[ESCAPED] = metadata

@@ -136,7 +136,10 @@ export class Reader {
 
   /** The idempotency keys that are kept, in pages. There is no index of their positions, so a page looks at all keys. */
   async *keys(after: Position | undefined): AsyncGenerator<KeptKey[], undefined> {
-    let last: readonly [position: string, key: string] = [after === undefined ? FIRST : checkPosition(after), LAST_KEY]
+    let last: readonly [position: string, key: string] = [
+      after === undefined ? FIRST : checkPosition(after),
+      LAST_KEY,
+    ]
     for (;;) {
       const rows = await this.#ask(KEYS_BEHIND, [...last, String(MAX_KEYS_PER_PAGE)])
       const end = rows.at(-1)

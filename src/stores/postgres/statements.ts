@@ -43,7 +43,8 @@ export const APPEND = append('append', 24)
 /** The same with one more parameter: the times of imported events. */
 export const APPEND_AT = append('append_at', 25)
 
-export const ERASE = 'SELECT verdict, head, number FROM SCHEMA.erase($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)'
+export const ERASE =
+  'SELECT verdict, head, number FROM SCHEMA.erase($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)'
 
 /** The first revision that a stream ($1) has below its head ($2), or that comes next. */
 export const FIRST_REVISION = 'SELECT SCHEMA.first_revision($1, $2)'
