@@ -127,7 +127,7 @@ const SQL = {
   insert:
     'INSERT INTO mneme_events (stream, revision, id, type, version, time, data, metadata) ' +
     'VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
-  at: 'SELECT position, id FROM mneme_events WHERE stream = ? AND revision = ?',
+  at: 'SELECT position, id, version FROM mneme_events WHERE stream = ? AND revision = ?',
   key: 'SELECT fingerprint, position, count, heads FROM mneme_keys WHERE key = ?',
   overwriteFailedCommit:
     "INSERT INTO mneme_meta (name, value) VALUES ('superseded', '1') " +
