@@ -1,5 +1,4 @@
 import { isPlain } from '../model/json.ts'
-import { isSealedText } from '../model/sealed.ts'
 
 /**
  * Freezes a state deeply, so that it can be cached and shared: plain objects, arrays, Maps, Sets and Dates.
@@ -19,12 +18,13 @@ export function freezeState(state: unknown): string | undefined {
  */
 export function freezeStep(state: unknown): void {
   if (typeof state !== 'object' || state === null || Object.isFrozen(state)) return
-  if (Array.isArray(state) && state.length > MAX_ITEMS_PER_STEP) return
-  // Of which there is one in each event with personal data; it holds nothing but a text.
-  if (isSealedText(state)) {
+  if (Object.getPrototypeOf(state) === Object.prototype) {
+    // Most states. Looking for what cannot be frozen, as the end of the fold does, takes several times as long.
     Object.freeze(state)
+    for (const key in state) freezeStep((state as Readonly<Record<string, unknown>>)[key])
     return
   }
+  if (Array.isArray(state) && state.length > MAX_ITEMS_PER_STEP) return
   const items = lock(state)
   if (!items) return
   Object.freeze(state)

@@ -157,20 +157,6 @@ test('an event type whose schema refuses its own output can be left out', async 
   expect((await checkHistory(store, [Scale], { unchecked: [Weighed] })).findings).toEqual([])
 })
 
-test('a personal value is not checked by the schema, because it is sealed', async () => {
-  const schema = z.object({ email: z.email(), to: z.array(z.object({ name: z.string() })), age: z.int() })
-  const Customer = defineAggregate({
-    name: 'Customer',
-    events: { Registered: schema },
-    initial: () => ({}),
-    apply: { Registered: (state) => state },
-  })
-  const sealed = { $sealed: 'AAAA' }
-  const data = { email: sealed, to: [{ name: sealed }], age: 'x' }
-  await record(store, 'Customer-1', { type: 'Customer.Registered', data })
-  expect((await checkHistory(store, [Customer])).findings).toMatchObject([{ paths: ['age'] }])
-})
-
 test('a schema that throws is a finding; one that is asynchronous is refused', async () => {
   const aggregateOf = (validate: (value: unknown) => { value: {} }) =>
     defineAggregate({
