@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import { memoryKeys, reveal } from 'mneme/erasure'
-import { checkHistory } from 'mneme/history'
+import { checkHistory, exportEvents, importEvents } from 'mneme/history'
 import { memoryStore } from 'mneme/memory'
 import {
   defineAggregate,
@@ -221,6 +221,20 @@ test('an event that was read is appended again as it is: its values are sealed f
     const { events } = await copy.append({ stream, events: [{ type, data, id }] })
     expect(events[0]!.data).toEqual(data)
   }
+})
+
+test('events are imported as they are sealed, and open with the same keys', async () => {
+  const ring = ringOf()
+  const store = open(ring)
+  const { state, events } = await execute(store, register(ada))
+  const copy = open(ring)
+  await importEvents(copy, exportEvents(store))
+  expect((await all(copy.readAll())).map(({ id, data }) => ({ id, data }))).toEqual(
+    events.map(({ id, data }) => ({ id, data })),
+  )
+  const loaded = await load(copy, Customer('c-1'))
+  expect(loaded.state).toEqual(state)
+  expect(await reveal(copy, loaded.state.email)).toBe(MARKER)
 })
 
 test('a store without a key ring refuses personal data, and says what to do', async () => {
