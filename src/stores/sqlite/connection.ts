@@ -216,6 +216,8 @@ function setUp(database: SqliteDatabase, path: string, { synchronous }: OpenSett
   database.exec(
     `PRAGMA synchronous = ${synchronous}; PRAGMA wal_autocheckpoint = ${String(CHECKPOINT_PAGES)}`,
   )
+  // A page that is divided must keep no copy of what moved to another one, or it could not be erased.
+  database.exec('PRAGMA secure_delete = FAST')
   migrate(database)
   return new Connection(database, path === MEMORY ? undefined : path)
 }

@@ -10,9 +10,10 @@ import type { SqliteDatabase } from './driver.ts'
  * out. The erased events of a stream are its first ones.
  *
  * A deleted stream has two more such rows. The one at the next revision makes an append fail that judges by the unique index
- * alone, also one of an older program that has the file open. The one at this revision makes each look at the head find out.
+ * alone, also one of an older program that has the file open. The one at this revision makes each look at the head find out;
+ * what an older program appends behind it is no part of the stream.
  */
-export const TOMBSTONE_REVISION = Number.MAX_SAFE_INTEGER
+export const TOMBSTONE_REVISION = 2 ** 52
 
 /** Whether a stream with this head was deleted. */
 export function isDeleted(head: Revision): boolean {

@@ -10,7 +10,7 @@ import type {
   StoredEvent,
 } from '../../adapter/store-adapter.ts'
 import { headOf } from './append.ts'
-import { ensureNotDeleted } from './erased.ts'
+import { ensureNotDeleted, TOMBSTONE_REVISION } from './erased.ts'
 import { retryBusy } from './errors.ts'
 import { dataVersionOf } from './history.ts'
 import type { RecentEvents } from './subscribe.ts'
@@ -31,8 +31,8 @@ export async function* streamPages(
     (isForwards
       ? `>= ? AND revision <= ?${NOT_ERASED} ORDER BY revision LIMIT ?`
       : `<= ? AND revision >= ?${NOT_ERASED} ORDER BY revision DESC LIMIT ?`)
-  let next = from ?? (isForwards ? 0 : Number.MAX_SAFE_INTEGER)
-  const end = to ?? (isForwards ? Number.MAX_SAFE_INTEGER : 0)
+  let next = Math.min(from ?? (isForwards ? 0 : Infinity), TOMBSTONE_REVISION - 1)
+  const end = Math.min(to ?? (isForwards ? Infinity : 0), TOMBSTONE_REVISION - 1)
   let left = limit
   const sizes = { areSmall: true }
   while (left > 0 && (isForwards ? next <= end : next >= end)) {

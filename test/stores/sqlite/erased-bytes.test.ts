@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { StoreFailedError, StreamDeletedError } from 'mneme'
+import { defineAggregate, defineCommand, event, execute, StoreFailedError, StreamDeletedError } from 'mneme'
 import { sqliteStore } from 'mneme/sqlite'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
@@ -33,8 +33,8 @@ describe.each(drivers)('erased bytes with $name', ({ driver }) => {
     const store = await sqliteStore(path, { driver, busyTimeout: 100 })
     onTestFinished(() => store.close())
     for (let i = 0; i < 6; i++) {
-      await store.append({ stream: 'kept', events: written(KEPT, 9) })
       await store.append({ stream: 'told', events: written(SECRET, 15) }, { metadata: { actor: SECRET } })
+      await store.append({ stream: 'kept', events: written(KEPT, 9) })
       await store.append({ stream: `tale-${String(i)}`, events: written(SECRET, 3) })
     }
     return { path, store }
@@ -51,6 +51,34 @@ describe.each(drivers)('erased bytes with $name', ({ driver }) => {
       { integrity_check: string },
     ]
     expect(integrity).toBe('ok')
+  })
+
+  test('E1: are in no snapshot, nor in what a snapshot has replaced', async () => {
+    const Tale = defineAggregate({
+      name: 'Tale',
+      events: { Told: event<{ text: string }>() },
+      initial: () => ({ texts: [] as readonly string[] }),
+      apply: { Told: ({ texts }, { text }) => ({ texts: [...texts, text] }) },
+      snapshot: { version: 1, every: 2 },
+    })
+    const tell = defineCommand({
+      reads: (_: number) => Tale('secret'),
+      handle: (_, n) => Tale.events.Told({ text: `${SECRET} `.repeat(n * 40) }),
+    })
+    const path = join(testFolder(), 'tales.db')
+    for (let round = 0; round < 3; round++) {
+      const store = await sqliteStore(path, { driver })
+      // Closing waits for snapshots.
+      for (let n = 1; n <= 4; n++) await execute(store, tell(n + 4 * round))
+      await store.close()
+    }
+    const store = await sqliteStore(path, { driver })
+    onTestFinished(() => store.close())
+    const database = driver(path)
+    expect(database.prepare('SELECT count(*) AS n FROM mneme_snapshots').get()).toEqual({ n: 1 })
+    database.close()
+    await store.delete(Tale('secret'))
+    expect(filesWith(path, SECRET)).toEqual([])
   })
 
   test('E1: a reader of the write-ahead log delays it, and calling again makes up for it', async () => {
@@ -81,8 +109,15 @@ describe.each(drivers)('erased bytes with $name', ({ driver }) => {
     // At the next revision, as such a program does if it knows the head.
     expect(() => insertAt(90)).toThrow(/UNIQUE/)
     // Behind the head that it finds, as it does if it expects nothing.
-    insertAt(Number.MAX_SAFE_INTEGER + 1)
+    const { head } = old
+      .prepare("SELECT max(revision) AS head FROM mneme_events WHERE stream = 'told'")
+      .get() as {
+      head: number
+    }
+    insertAt(head + 1)
     await expect(store.head('told')).rejects.toThrow(StreamDeletedError)
+    await expect(store.readPage('told')).rejects.toThrow(StreamDeletedError)
+    await expect(store.read('told').next()).rejects.toThrow(StreamDeletedError)
     await expect(store.append({ stream: 'told', events: written(KEPT, 1) })).rejects.toThrow(
       StreamDeletedError,
     )
