@@ -13,7 +13,7 @@ test('E3: eight processes store data of a subject while two erase it, one of whi
     rmSync(folder, { recursive: true, force: true })
   })
   const [events, keyFile] = [join(folder, 'events.db'), join(folder, 'keys.db')]
-  const script = new URL('../../support/subject-eraser.mjs', import.meta.url)
+  const script = new URL('../../support/eraser.mjs', import.meta.url)
   const roles = ['', '', 'erases', '', 'dies', '', '', '']
   const writers = roles.map((role, i) => new ScriptProcess(script, events, keyFile, `p${String(i)}`, role))
   for (const writer of writers) await writer.said('ready')
