@@ -1,5 +1,12 @@
 import type { Revision, StreamSummary } from 'mneme'
-import type { AppendRequest, AppendVerdict, StoreAdapter, StoredEvent } from 'mneme/adapter'
+import type {
+  AppendRequest,
+  AppendVerdict,
+  EraseRequest,
+  EraseVerdict,
+  StoreAdapter,
+  StoredEvent,
+} from 'mneme/adapter'
 import { storeContract } from 'mneme/testing'
 import { describe, expect, test } from 'vitest'
 
@@ -8,6 +15,25 @@ import { memoryAdapter, MemoryData } from '../../src/stores/memory/adapter.ts'
 
 /** Makes an adapter that breaks a promise, over data that others share. */
 type Break = (adapter: StoreAdapter, data: MemoryData) => StoreAdapter
+
+/** Changes what erasing does. */
+function erasing(
+  change: (
+    erase: (request: EraseRequest) => Promise<EraseVerdict>,
+    request: EraseRequest,
+    data: MemoryData,
+  ) => Promise<EraseVerdict>,
+): Break {
+  return (adapter, data) => ({
+    ...adapter,
+    erase: (request) => change((given) => adapter.erase!(given), request, data),
+  })
+}
+
+async function* pagesOf<Page>(pages: readonly Page[]): AsyncGenerator<Page, undefined> {
+  yield* pages
+  return undefined
+}
 
 const tick = () => new Promise<void>((resolve) => setImmediate(resolve))
 
@@ -532,6 +558,66 @@ const breaks: readonly [string, Break, readonly string[]][] = [
     ],
   ],
   [
+    'lets a deleted stream begin again',
+    erasing(async (erase, request, data) => {
+      const verdict = await erase(request)
+      if (request.before === undefined) {
+        data.deleted.delete(request.stream)
+        data.streams.delete(request.stream)
+      }
+      return verdict
+    }),
+    [
+      'E3: a deleted stream is deleted for good, by every call that names it',
+      'E3: no append that races a deletion brings the stream back',
+    ],
+  ],
+  [
+    'erases whatever the caller expects',
+    erasing((erase, request) => erase({ ...request, expected: 'any' })),
+    ['E4: an erasure that was decided on an earlier head is refused'],
+  ],
+  [
+    'keeps erased events in the log',
+    erasing(async (erase, request, data) => {
+      const before = [...data.log]
+      const verdict = await erase(request)
+      before.forEach((event, i) => (data.log[i] = event))
+      return verdict
+    }),
+    ['E4: erased events are gone from the log at once, those around them are not, and filters find them'],
+  ],
+  [
+    'tells of erasures under another type',
+    erasing((erase, request) => erase({ ...request, notice: { ...request.notice, type: 'Gone' } })),
+    ['E4: subscribers are told of erasures, in the order of the store, with who asked for them'],
+  ],
+  [
+    'keeps snapshots of erased events',
+    erasing(async (erase, request, data) => {
+      const kept = new Map(data.snapshots.get(request.stream))
+      const verdict = await erase(request)
+      data.snapshots.set(request.stream, kept)
+      return verdict
+    }),
+    ['E4: a snapshot goes with its event, and none is kept of an event that was erased'],
+  ],
+  [
+    'gives imported events the present time',
+    appending((append, request) =>
+      append({ ...request, events: request.events.map(({ time: _, ...event }) => event) }),
+    ),
+    [
+      'H2: an import keeps ids, times, versions and metadata, and a repeated key is still a repeat',
+      'H2: a live subscriber gets imported events as they were recorded',
+    ],
+  ],
+  [
+    'exports no keys',
+    (adapter) => ({ ...adapter, keys: () => pagesOf([]) }),
+    ['H2: what a store exports, another store imports, with its keys'],
+  ],
+  [
     'declares less than the suite was told',
     (adapter) => ({ ...adapter, capabilities: { ...adapter.capabilities, keys: false } }),
     ['F1: a store declares the capabilities that the suite was told, by which it skips cases'],
@@ -544,7 +630,7 @@ describe('the contract suite', () => {
   test('names each case by the promise that it proves, once', () => {
     const names = [...sound.keys()]
     expect(names.length).toBeGreaterThan(150)
-    for (const name of names) expect(name).toMatch(/^(W[1-7]|R[1-6]|H1|P[1-5]|F[1-4]): /)
+    for (const name of names) expect(name).toMatch(/^(W[1-7]|R[1-6]|E[1-4]|H[12]|P[1-5]|F[1-4]): /)
     const promises = [
       'W1',
       'W2',
@@ -559,7 +645,11 @@ describe('the contract suite', () => {
       'R4',
       'R5',
       'R6',
+      'E1',
+      'E3',
+      'E4',
       'H1',
+      'H2',
       'P1',
       'F1',
       'F3',

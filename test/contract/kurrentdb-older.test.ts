@@ -19,6 +19,7 @@ const groupsOfOlderServer = [
   'idempotency keys',
   'where a store stands',
   'snapshots',
+  'truncating and deleting streams',
   'deciding on current state',
   'commands under a key',
 ]
