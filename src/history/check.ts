@@ -263,7 +263,8 @@ class HistoryCheck {
     } catch (error) {
       if (isMnemeError(error) && error.code === 'UNKNOWN_EVENT') {
         this.#find(fold.eventTypes.has(event.type) ? 'newer-version' : 'unknown-type', event, held)
-      } else this.#find('upcast-failed', event, held, { error: className((error as Error).cause) })
+      } else if (isMnemeError(error) && error.code === 'SEAL_BROKEN') this.#find('seal-broken', event, held)
+      else this.#find('upcast-failed', event, held, { error: className((error as Error).cause) })
       return undefined
     }
   }

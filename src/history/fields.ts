@@ -1,5 +1,5 @@
+import { isSealed } from '../model/sealed.ts'
 import { isFieldName, MAX_DEPTH, MAX_KEYS, pathTo } from './paths.ts'
-import { isSealed } from './sealed.ts'
 
 /** The types of JSON values. */
 type JsonType = 'string' | 'number' | 'boolean' | 'null' | 'object' | 'array' | 'sealed'

@@ -1,9 +1,4 @@
-/** Whether a value is a sealed personal one, in the form in which events hold it. Its content is nobody's business here. */
-export function isSealed(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false
-  const { $sealed } = value as { readonly $sealed?: unknown }
-  return typeof $sealed === 'string' || Object.hasOwn(value, '$unsealed')
-}
+import { isSealed } from '../model/sealed.ts'
 
 /** Whether data has a sealed value at a path, or on the way to it: a schema checks the plain value, when an event is made. */
 export function isSealedAt(
