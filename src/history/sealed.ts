@@ -1,6 +1,9 @@
 import { isSealed } from '../model/sealed.ts'
 
-/** Whether data has a sealed value at a path, or on the way to it: a schema checks the plain value, when an event is made. */
+/**
+ * Whether what a schema says of a path may be due to a sealed value: there is one on the way to it, or below it, as in an
+ * alternative of a union. A schema checks the plain values, when an event is made.
+ */
 export function isSealedAt(
   data: unknown,
   path: readonly (PropertyKey | { readonly key: PropertyKey })[],
@@ -10,5 +13,10 @@ export function isSealedAt(
     if (isSealed(value)) return true
     value = (Object(value) as Record<PropertyKey, unknown>)[typeof part === 'object' ? part.key : part]
   }
-  return isSealed(value)
+  return hasSealed(value)
+}
+
+function hasSealed(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return isSealed(value) || Object.values(value).some(hasSealed)
 }

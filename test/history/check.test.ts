@@ -168,13 +168,19 @@ test('an event type whose schema refuses its own output can be left out', async 
 })
 
 test('a personal value is not checked by the schema, because it is sealed, and is found if it was moved', async () => {
-  const schema = z.object({ id: z.string(), email: z.email(), to: z.array(z.object({ name: z.string() })) })
+  const schema = z.object({
+    id: z.string(),
+    email: z.email(),
+    to: z.array(z.object({ name: z.string() })),
+    by: z.union([z.object({ name: z.string() }), z.object({ system: z.string() })]),
+  })
   const Customer = defineAggregate({
     name: 'Customer',
     events: {
       Registered: event(schema).personal({
         email: ({ id }) => subject('customer', id),
         to: { name: ({ id }) => subject('customer', id) },
+        by: { name: ({ id }: { id: string }) => subject('clerk', id) } as never,
       }),
     },
     initial: () => ({}),
@@ -187,12 +193,13 @@ test('a personal value is not checked by the schema, because it is sealed, and i
   })
   const inner = memoryAdapter()
   store = createStore(inner, { personal: keys })
-  const ada = { id: 'c-1', email: 'ada@example.org', to: [{ name: 'Ada' }] }
+  const ada = { id: 'c-1', email: 'ada@example.org', to: [{ name: 'Ada' }], by: { name: 'Bob' } }
   await store.append({ stream: Customer('c-1'), events: [Customer.events.Registered(ada)] })
   expect((await checkHistory(store, [Customer])).findings).toEqual([])
   expect(
     (await recordShapes(store, [Customer])).categories.Customer?.['Customer.Registered']?.['1']?.fields,
   ).toEqual({
+    'by.name': 'sealed',
     email: 'sealed',
     id: 'string',
     'to[].name': 'sealed',
