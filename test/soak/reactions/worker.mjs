@@ -84,12 +84,14 @@ const reaction = defineReaction({
 
 const store = await open(options.store)
 const state = openState(options.state)
-const { transaction } = state
-state.transaction = async (...given) => {
-  step()
-  const done = await transaction.apply(state, given)
-  step()
-  return done
+for (const name of ['transaction', 'change']) {
+  const change = state[name]
+  state[name] = async (...given) => {
+    step()
+    const done = await change.apply(state, given)
+    step()
+    return done
+  }
 }
 tracingChannel('mneme.append').subscribe({ start: step, asyncEnd: step })
 
