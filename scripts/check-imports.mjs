@@ -48,6 +48,7 @@ const layers = {
       'projections',
       'reactions',
       'erasure',
+      'history',
       'stores/memory',
     ],
     node: true,

@@ -53,6 +53,7 @@ export {
   ConflictError,
   FoldError,
   HistoryRewoundError,
+  ImportConflictError,
   InvalidArgumentError,
   InvalidDataError,
   isMnemeError,
@@ -81,6 +82,7 @@ export {
   UnsupportedError,
 } from './base/errors.ts'
 export type { AnyMnemeError, DataIssue, ErrorCode, OpenFailure } from './base/errors.ts'
+export { erasures } from './model/erasures.ts'
 export { executor } from './execution/executor.ts'
 export type {
   CommandOutcome,
@@ -130,6 +132,8 @@ export type {
   AppendOptions,
   AppendResult,
   Checkpoint,
+  DeleteOptions,
+  Erasure,
   EventPage,
   EventStore,
   EventToAppend,
@@ -142,6 +146,7 @@ export type {
   StreamWrite,
   SubscribeOptions,
   Subscription,
+  TruncateOptions,
 } from './store/event-store.ts'
 export { storePool } from './store/store-pool.ts'
 export type { LeaseOptions, StoreLease, StorePool, StorePoolOptions } from './store/store-pool.ts'

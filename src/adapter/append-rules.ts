@@ -1,5 +1,12 @@
 import type { ExpectedRevision, Revision } from '../base/revision.ts'
-import type { AppendRequest, Conflict, Repeated, StoredEvent } from './store-adapter.ts'
+import type {
+  AppendRequest,
+  Conflict,
+  EraseRequest,
+  EraseVerdict,
+  Repeated,
+  StoredEvent,
+} from './store-adapter.ts'
 
 /** Whether a stream's head is the expected one. */
 export function holds(expected: ExpectedRevision, actual: Revision): boolean {
@@ -14,6 +21,23 @@ export function conflictOf({ conditions }: AppendRequest, heads: readonly Revisi
     if (!holds(expected, actual)) return { kind: 'conflict', stream, expected, actual }
   }
   return undefined
+}
+
+/**
+ * The verdict on an erasure that has nothing to erase, or must not; `undefined` if there is something to erase.
+ *
+ * @param head of a stream that is not deleted.
+ * @param first the first revision that it has, or that comes next.
+ */
+export function unneededErasure(
+  { stream, expected, before }: EraseRequest,
+  head: Revision,
+  first: number,
+): EraseVerdict | undefined {
+  if (!holds(expected, head)) return { kind: 'conflict', stream, expected, actual: head }
+  if (before === undefined) return undefined
+  if (before > nextRevision(head)) return { kind: 'beyond', head }
+  return before <= first ? { kind: 'unchanged' } : undefined
 }
 
 /** The revision of each event of an append, and the head of each condition's stream after it. `before`: the heads before it. */

@@ -1,11 +1,13 @@
 import type { Capabilities } from './store-adapter.ts'
 
-/** What a store declares that has every optional feature and never loses the beginning of a stream. */
+/** What a store declares that has every optional feature. */
 export const ALL_CAPABILITIES: Capabilities = Object.freeze({
   severalStreams: true,
   keys: true,
   settlesAny: true,
-  truncation: false,
+  truncation: true,
+  erasesAtOnce: true,
   listsStreams: true,
+  imports: true,
   snapshots: true,
 })

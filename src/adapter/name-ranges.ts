@@ -28,28 +28,39 @@ function nameRangesOf({ category, after }: StreamsRequest): NameRange[] {
     .filter((range) => range.before === undefined || compareNames(range.from, range.before) < 0)
 }
 
+/** A name that was found. */
+export interface FoundStream extends StreamSummary {
+  /** Whether the stream is left out, because it was deleted, or all of its events were erased. */
+  readonly isErased: boolean
+}
+
 /**
  * The streams that a request asks for, in pages.
  *
- * @param take gives the first streams of a range, in order, up to a number; fewer only if the range has no more.
+ * @param take gives the first names of a range, in order, up to a number; fewer only if the range has no more.
  */
 export async function* streamPages(
   request: StreamsRequest,
   maxPerPage: number,
-  take: (range: NameRange, wanted: number) => Promise<StreamSummary[]>,
+  take: (range: NameRange, wanted: number) => Promise<FoundStream[]>,
 ): AsyncGenerator<StreamSummary[], undefined> {
   let left = request.limit ?? Infinity
   for (const { from, before } of nameRangesOf(request)) {
     for (let next: string | undefined = from; next !== undefined && left > 0;) {
       const wanted = Math.min(left, maxPerPage)
-      const page = await take({ from: next, before }, wanted)
-      const last = page.at(-1)
-      if (last) yield page
+      const found = await take({ from: next, before }, wanted)
+      const last = found.at(-1)
+      const page = found.filter(({ isErased }) => !isErased).map(summaryOf)
+      if (page.length > 0) yield page
       left -= page.length
-      next = last && page.length === wanted ? behindName(last.stream) : undefined
+      next = last && found.length === wanted ? behindName(last.stream) : undefined
     }
   }
   return undefined
+}
+
+function summaryOf({ stream, revision, events }: FoundStream): StreamSummary {
+  return { stream, revision, events }
 }
 
 /** Where the names behind a name begin: they have no control characters, so nothing lies between. */

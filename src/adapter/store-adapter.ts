@@ -36,8 +36,10 @@ export interface StoreAdapter {
    * come later, any prefix. A page is asked for when the one before it is consumed; between pages nothing is
    * held open. `return()` frees what is held at once (R4).
    *
-   * If `truncation` is declared, a stream whose events were all erased differs from one that never existed: read forwards
-   * from its beginning, it gives one empty page.
+   * A stream whose events were all erased differs from one that never existed: read forwards from its beginning, it gives
+   * one empty page. So does a stream of which the rest was erased while it was read forwards.
+   *
+   * @throws StreamDeletedError
    */
   read(request: ReadRequest): AsyncIterable<readonly StoredEvent[]>
 
@@ -50,8 +52,28 @@ export interface StoreAdapter {
    */
   streams?(request: StreamsRequest): AsyncIterable<readonly StreamSummary[]>
 
-  /** The revision of the last event of each stream, all as of one moment during the call. */
+  /** The revision of the last event of each stream, all as of one moment during the call. @throws StreamDeletedError */
   heads(streams: readonly string[]): Promise<readonly Revision[]>
+
+  /**
+   * Erases the first events of a stream, or deletes the stream for good, and appends the notice, in one commit; afterwards no
+   * read of the stream gives an erased event (E4), and no call does if `erasesAtOnce` is declared. Only if `truncation` is declared.
+   *
+   * - Truncated, a stream stands where it stood. Deleted, it is deleted by every call that names it, whatever it expects, and
+   *   no append of any process comes after the deletion (E3).
+   * - Positions and ids of erased events stay known to `idAt`. A repeat of an append, or a used key, of which an event was
+   *   erased is `erased`, or is answered as before; it is never appended again.
+   * - Judged in this order: `erased` if it is deleted already, then the expected revision, then `beyond`, then `unchanged`.
+   */
+  erase?(request: EraseRequest, signal?: AbortSignal): Promise<EraseVerdict>
+
+  /**
+   * The idempotency keys that are kept, in the order of their events, in pages as `read`: at least those up to where the log
+   * stood when the first page was asked for. Only if `keys` and `imports` are declared.
+   *
+   * @param after only keys whose first event comes after this position.
+   */
+  keys?(after: Position | undefined): AsyncIterable<readonly KeptKey[]>
 
   /** The position of the last event of the store; `undefined` if it has none. */
   logHead(): Promise<Position | undefined>
@@ -89,10 +111,14 @@ export interface Capabilities {
   readonly keys: boolean
   /** Whether an append with `'any'` or `'exists'` whose commit was in doubt is settled. */
   readonly settlesAny: boolean
-  /** Whether a stream's beginning can be missing. */
+  /** Whether it truncates and deletes streams. */
   readonly truncation: boolean
+  /** Whether erased events are gone from the log at once; if not, only from their streams until the server tidies up. */
+  readonly erasesAtOnce: boolean
   /** Whether it lists its streams. */
   readonly listsStreams: boolean
+  /** Whether imported events keep the time at which they were recorded. */
+  readonly imports: boolean
   /** Whether it keeps snapshots of states. */
   readonly snapshots: boolean
   /** What would provide the missing features, for the error that says they are missing. */
@@ -130,6 +156,8 @@ export interface NewEvent {
   readonly data: string
   /** JSON text of an object of strings. */
   readonly metadata: string
+  /** When it was recorded, if it is imported: it keeps this time. Only if `imports` is declared. ISO 8601, UTC, milliseconds. */
+  readonly time?: string
 }
 
 /** An idempotency key, kept with the events `first` to `first + count - 1` of its append; none keep no key. */
@@ -141,6 +169,17 @@ export interface KeyClaim {
   readonly count: number
 }
 
+/** An idempotency key, with the events that it covers. */
+export interface KeptKey {
+  readonly key: string
+  readonly fingerprint: string
+  /** The positions of its first and of its last event. */
+  readonly from: Position
+  readonly through: Position
+  /** The streams of its append's conditions. */
+  readonly streams: readonly string[]
+}
+
 /** An event as the store keeps it. The public face changes nothing of it. */
 export interface StoredEvent extends NewEvent {
   readonly revision: number
@@ -149,7 +188,7 @@ export interface StoredEvent extends NewEvent {
 }
 
 /** The outcome of an append. */
-export type AppendVerdict = Appended | Repeated | Conflict | KeyUsed
+export type AppendVerdict = Appended | Repeated | Conflict | KeyUsed | EventsErased
 
 /** It was appended. */
 export interface Appended {
@@ -189,6 +228,35 @@ export interface KeyUsed {
   readonly kind: 'used'
   readonly uses: readonly KeyUse[]
 }
+
+/** It names a deleted stream, or it repeats an append of which an event was erased. Nothing was written. */
+export interface EventsErased {
+  readonly kind: 'erased'
+  readonly stream: string
+  /** The first revision that the stream still has, or that comes next; `undefined` if the stream was deleted for good. */
+  readonly firstRevision: number | undefined
+}
+
+/** What to erase of a stream. */
+export interface EraseRequest {
+  readonly stream: string
+  readonly expected: ExpectedRevision
+  /** Erase the events before this revision; `undefined`: delete the stream for good. */
+  readonly before: number | undefined
+  /** The event that tells of it, for a stream of its own, where it stands under any expectation. */
+  readonly notice: NewEvent
+}
+
+/** The outcome of an erasure; nothing was written unless it is `done`. */
+export type EraseVerdict =
+  /** Erased; the position of the notice. */
+  | { readonly kind: 'done'; readonly position: Position }
+  /** Nothing to do: the stream had begun at that revision, or behind it. */
+  | { readonly kind: 'unchanged' }
+  /** The stream does not reach the revision before which it is to be truncated. */
+  | { readonly kind: 'beyond'; readonly head: Revision }
+  | Conflict
+  | EventsErased
 
 /** What an earlier append with this key gave. */
 export interface KeyUse {

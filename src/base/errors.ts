@@ -198,6 +198,22 @@ export class StreamDeletedError extends MnemeError {
   }
 }
 
+/** An import met other events than those that it brings. Nothing of the batch was written. */
+export class ImportConflictError extends MnemeError {
+  readonly code = 'IMPORT_CONFLICT'
+  readonly stream: string
+  /** The revision of the event that could not be imported. */
+  readonly revision: number
+
+  constructor(stream: string, revision: number, why: string) {
+    super(
+      `cannot import revision ${String(revision)} of stream ${quote(stream)}: ${why}; import a whole history, in its order, into a store of its own`,
+    )
+    this.stream = stream
+    this.revision = revision
+  }
+}
+
 /** An idempotency key was used before with another input or command. Nothing was written. */
 export class KeyReusedError extends MnemeError {
   readonly code = 'KEY_REUSED'
@@ -438,6 +454,7 @@ export type AnyMnemeError =
   | FoldError
   | StreamTruncatedError
   | StreamDeletedError
+  | ImportConflictError
   | KeyReusedError
   | OverloadedError
   | StoreBusyError
@@ -466,6 +483,7 @@ export type ErrorCode =
   | 'CONFLICT'
   | 'FOLD_FAILED'
   | 'HISTORY_REWOUND'
+  | 'IMPORT_CONFLICT'
   | 'INVALID_ARGUMENT'
   | 'INVALID_DATA'
   | 'KEY_REUSED'

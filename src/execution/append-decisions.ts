@@ -1,8 +1,8 @@
-import type { AppendVerdict, Condition, Conflict, KeyClaim } from '../adapter/store-adapter.ts'
+import type { Condition, Conflict, KeyClaim } from '../adapter/store-adapter.ts'
 import type { Boundary } from '../model/command.ts'
 import { type EncodedEvent, idsOf } from '../store/encode.ts'
 import { type Call, type Decided, report } from './call.ts'
-import type { ExecutionContext } from './context.ts'
+import type { ExecutionContext, SettledVerdict } from './context.ts'
 import type { FoldedState } from './fold.ts'
 
 /** A decided command, whose decision is to be appended. */
@@ -52,7 +52,7 @@ export async function appendDecisions<C extends Candidate>(
     return { again: [] }
   }
   const request = { conditions: conditionsOf(bases), events, keys, ids: idsOf(events) }
-  let verdict: AppendVerdict
+  let verdict: SettledVerdict
   try {
     verdict = await context.append(
       request,

@@ -1,4 +1,5 @@
-import type { AppendRequest, AppendVerdict } from '../adapter/store-adapter.ts'
+import type { AppendRequest, AppendVerdict, EventsErased } from '../adapter/store-adapter.ts'
+import { erasedError } from '../store/erasing.ts'
 import { watchCommit } from '../store/diagnostics.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import type { Call } from './call.ts'
@@ -7,6 +8,9 @@ import type { FoldedState } from './fold.ts'
 import { SnapshotWriter } from './snapshots.ts'
 import { StateCache } from './state-cache.ts'
 import { StreamLocks } from './stream-lock.ts'
+
+/** A verdict on an append that names no deleted stream. */
+export type SettledVerdict = Exclude<AppendVerdict, EventsErased>
 
 /** What all commands of one store in this process share. */
 export class ExecutionContext {
@@ -20,6 +24,9 @@ export class ExecutionContext {
     this.core = core
     this.cache = new StateCache(core.options.cachedStates)
     this.repeated = new RepeatedCalls(core)
+    core.atDelete((stream) => {
+      this.cache.delete(stream)
+    })
     this.#snapshots = new SnapshotWriter(core)
   }
 
@@ -29,14 +36,16 @@ export class ExecutionContext {
   }
 
   /** Appends for calls, which cannot be aborted while the append is in flight. A single call can until it is sent. */
-  async append(request: AppendRequest, calls: readonly Call[]): Promise<AppendVerdict> {
+  async append(request: AppendRequest, calls: readonly Call[]): Promise<SettledVerdict> {
     const alone = calls.length === 1 ? calls[0] : undefined
     for (const call of calls) call.inFlight = true
     try {
       const commit = () => this.core.commit(request, alone?.signal)
       // In the context of the first of them, not of the call that happened to begin the queue.
       const watched = () => watchCommit(request, calls.length, commit)
-      return await (calls[0] ? calls[0].context.runInAsyncScope(watched) : watched())
+      const verdict = await (calls[0] ? calls[0].context.runInAsyncScope(watched) : watched())
+      if (verdict.kind === 'erased') throw erasedError(verdict)
+      return verdict
     } finally {
       for (const call of calls) call.inFlight = false
     }

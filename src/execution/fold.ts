@@ -62,7 +62,7 @@ export async function foldStream(
     const continued = await readOn(core, known, upTo, signal)
     if (continued) return continued
   }
-  const kept = fromBeginning ? {} : await foldSnapshot(core, stream, upTo, signal)
+  const kept = fromBeginning || !stream.fold.snapshot ? {} : await foldSnapshot(core, stream, upTo, signal)
   if (kept.folded) return kept.folded
   const folding = new Folding(stream, kept.later)
   if (upTo === 'none') return folding.result()

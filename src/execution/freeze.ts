@@ -1,5 +1,4 @@
 import { isPlain } from '../model/json.ts'
-import { isSealedText } from '../model/sealed.ts'
 
 /**
  * Freezes a state deeply, so that it can be cached and shared: plain objects, arrays, Maps, Sets and Dates.
@@ -15,18 +14,18 @@ export function freezeState(state: unknown): string | undefined {
 
 /**
  * Freezes as much of a state as possible between two steps of a fold. Cheap: a frozen object counts as deeply frozen, and
- * long arrays wait for the end of the fold, because freezing one takes Bun microseconds per item. What a plain object has
- * besides its enumerable values waits, too: asking for each property takes longer than the rest of the step.
+ * long arrays wait for the end of the fold, because freezing one takes Bun microseconds per item.
  */
 export function freezeStep(state: unknown): void {
   if (typeof state !== 'object' || state === null || Object.isFrozen(state)) return
-  if (Array.isArray(state) && state.length > MAX_ITEMS_PER_STEP) return
-  // Of which there is one in each event with personal data; it holds nothing but a text.
-  if (isSealedText(state)) {
+  if (Object.getPrototypeOf(state) === Object.prototype) {
+    // Most states. Looking for what cannot be frozen, as the end of the fold does, takes several times as long.
     Object.freeze(state)
+    for (const key in state) freezeStep((state as Readonly<Record<string, unknown>>)[key])
     return
   }
-  const items = isPlain(state) ? Object.values(state) : lock(state)
+  if (Array.isArray(state) && state.length > MAX_ITEMS_PER_STEP) return
+  const items = lock(state)
   if (!items) return
   Object.freeze(state)
   for (const item of items) freezeStep(item)

@@ -5,9 +5,10 @@ import type { Position } from '../base/revision.ts'
 import type { StandardSchemaV1 } from '../base/standard-schema.ts'
 import { freezeState, freezeStep } from '../execution/freeze.ts'
 import type { AnyAggregate } from '../model/aggregate.ts'
-import { type AnyEventType, eventTypeRecord, type EventTypeRecord } from '../model/event-type.ts'
+import { type AnyEventType, eventTypeRecord, type EventTypeRecord, personalOf } from '../model/event-type.ts'
 import type { Recorded } from '../model/event.ts'
 import { categoryOf } from '../model/names.ts'
+import { unboxedPersonal } from '../model/personal.ts'
 import { decode } from '../model/upcast.ts'
 import { coreOf } from '../store/create-store.ts'
 import type { EventStore } from '../store/event-store.ts'
@@ -264,7 +265,7 @@ class HistoryCheck {
       if (isMnemeError(error) && error.code === 'UNKNOWN_EVENT') {
         this.#find(fold.eventTypes.has(event.type) ? 'newer-version' : 'unknown-type', event, held)
       } else if (isMnemeError(error) && error.code === 'SEAL_BROKEN') this.#find('seal-broken', event, held)
-      else this.#find('upcast-failed', event, held, { error: className((error as Error).cause) })
+      else this.#find('upcast-failed', event, held, { error: className((error as Error).cause ?? error) })
       return undefined
     }
   }
@@ -292,7 +293,10 @@ class HistoryCheck {
     const record = held.fold.eventTypes.get(type)!
     if (!record.schema || this.#unchecked.has(record)) return
     try {
-      const issues = issuesOf(record.schema, data, type)?.filter(({ path }) => !isSealedAt(data, path ?? []))
+      const plain = unboxedPersonal(data as object, personalOf(record))
+      const issues = issuesOf(record.schema, plain, type)?.filter(
+        ({ path }) => !isSealedAt(plain, path ?? []),
+      )
       if (!issues || issues.length === 0) return
       this.#find('schema-refused', event, held, { issues, dictionaries: this.#dictionaries.get(event.type) })
     } catch (thrown) {

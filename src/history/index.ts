@@ -1,3 +1,5 @@
+export { archiveStream, eventsInArchive } from './archive.ts'
+export type { Archived, ArchiveOptions } from './archive.ts'
 export { checkHistory } from './check.ts'
 export type { CheckOptions, CheckProgress, HistoryReport } from './check.ts'
 export type { EventPlace, FindingKind, HistoryFinding } from './findings.ts'
@@ -11,3 +13,8 @@ export type {
   ShapeFinding,
   ShapeFindingKind,
 } from './shapes.ts'
+export { exportEvents } from './export.ts'
+export type { ExportOptions } from './export.ts'
+export { importEvents } from './import.ts'
+export type { ImportOptions, ImportReport } from './import.ts'
+export type { ExportedEvent, ExportedKey } from './recorded.ts'

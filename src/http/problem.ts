@@ -89,6 +89,7 @@ const ANSWERS: {
   CHECKPOINT_FROM_ANOTHER_STORE: internal,
   FOLD_FAILED: internal,
   HISTORY_REWOUND: internal,
+  IMPORT_CONFLICT: internal,
   INVALID_ARGUMENT: internal,
   PROJECTION_BLOCKED: internal,
   PROJECTION_VERSION: internal,

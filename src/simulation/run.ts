@@ -398,7 +398,7 @@ class Run {
 
   #checkReactions(): Promise<Problem | undefined> | undefined {
     return this.#readSide?.reactions.check({
-      ...{ history: this.#history, keys: this.#store.data.keys, until: this.#latest },
+      ...{ history: this.#history, keys: this.#store.usedKeys(), until: this.#latest },
       isPunctual: !this.struck.has('clockJump'),
     })
   }

@@ -1,5 +1,5 @@
-import { systemEnvironment } from '../base/environment.ts'
 import { ALL_CAPABILITIES } from '../adapter/capabilities.ts'
+import { systemEnvironment } from '../base/environment.ts'
 import type { Capabilities } from '../adapter/store-adapter.ts'
 import { checkOptions, checkWhole } from '../base/arguments.ts'
 import { InvalidArgumentError, isMnemeError } from '../base/errors.ts'
@@ -39,7 +39,7 @@ export interface SimulateOptions<Drawn extends DrawnCommand = DrawnCommand> {
   readonly commands?: number | undefined
   /** What goes wrong, by probability. Default: everything, now and then. */
   readonly faults?: Faults | undefined
-  /** What the simulated store can do. Default: everything except `truncation`. */
+  /** What the simulated store can do. Default: everything. */
   readonly store?: Partial<Pick<Capabilities, 'severalStreams' | 'keys' | 'settlesAny'>> | undefined
   /**
    * Projections that all processes run, by leases. Their targets are replaced by one simulated SQLite database, with the
@@ -246,7 +246,7 @@ export async function checkSimulation(
     ...{ runs, seed, processes, commands, workload, always, eventually },
     faults: checkFaults(options.faults),
     readSide: await checkReadSide(options),
-    capabilities: { ...ALL_CAPABILITIES, severalStreams, keys, settlesAny, truncation: false },
+    capabilities: { ...ALL_CAPABILITIES, severalStreams, keys, settlesAny },
     without: new Set(),
   }
 }

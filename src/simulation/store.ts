@@ -5,6 +5,7 @@ import type {
   AppendVerdict,
   Capabilities,
   StoreAdapter,
+  StoredEvent,
 } from '../adapter/store-adapter.ts'
 import { tailLog } from '../adapter/subscription-hub.ts'
 import { OutcomeUnknownError, StoreFullError } from '../base/errors.ts'
@@ -48,10 +49,12 @@ export class SimulatedStore {
       capabilities: this.#settings.capabilities,
       identity: () => call(() => store.identity()),
       append: (request) => this.#append(process, request),
+      erase: (request) => call(() => store.erase!(request)),
       read: (request) => pages(() => store.read(request)),
       readAll: (request) => pages(() => store.readAll(request)),
       streams: (request) => pages(() => store.streams!(request)),
       heads: (streams) => call(() => store.heads(streams)),
+      keys: (after) => pages(() => store.keys!(after)),
       logHead: () => call(() => store.logHead()),
       idAt: (position) => call(() => store.idAt(position)),
       subscribe: tailLog({
@@ -65,6 +68,14 @@ export class SimulatedStore {
       },
       close: () => Promise.resolve(),
     }
+  }
+
+  /** The events that each idempotency key covers. */
+  usedKeys(): ReadonlyMap<string, { readonly events: readonly StoredEvent[] }> {
+    const { keys, log } = this.data
+    return new Map(
+      [...keys].map(([key, { first, count }]) => [key, { events: log.slice(first, first + count) }]),
+    )
   }
 
   async #append(process: SimulatedProcess, request: AppendRequest): Promise<AppendVerdict> {

@@ -1,4 +1,5 @@
-import { InvalidArgumentError, UnsupportedError } from '../base/errors.ts'
+import { InvalidArgumentError, quote, UnsupportedError } from '../base/errors.ts'
+import { ERASURES_STREAM } from '../model/erasures.ts'
 import { checkStreamName, checkText } from '../model/names.ts'
 import type { ExpectedRevision } from '../base/revision.ts'
 import type { Capabilities, Direction } from '../adapter/store-adapter.ts'
@@ -40,4 +41,11 @@ export function checkUsableKey(key: string, capabilities: Capabilities): string 
 /** The error for a feature that a store lacks. */
 export function lacking(what: string, { needed }: Capabilities): UnsupportedError {
   return new UnsupportedError(needed === undefined ? what : `${what}: ${needed}`)
+}
+
+/** The error of a program that writes to the stream of erasures. */
+export function ofErasures(): InvalidArgumentError {
+  return new InvalidArgumentError('stream', {
+    message: `stream ${quote(ERASURES_STREAM)} belongs to the store, which tells of erasures in it; use another stream`,
+  })
 }

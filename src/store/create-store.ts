@@ -16,6 +16,7 @@ import {
 import type { EventsOf } from '../model/aggregate.ts'
 import { type AnyEventType, eventTypeRecord } from '../model/event-type.ts'
 import type { Recorded } from '../model/event.ts'
+import { deleteStream, erasedError, truncateStream } from './erasing.ts'
 import { EventIterator } from './read-iterator.ts'
 import { fingerprint } from '../model/fingerprint.ts'
 import { checkMetadata, type Metadata, NO_METADATA } from '../model/metadata.ts'
@@ -30,6 +31,8 @@ import type {
   AppendOptions,
   AppendResult,
   Checkpoint,
+  DeleteOptions,
+  Erasure,
   EventPage,
   EventStore,
   LogPage,
@@ -41,6 +44,7 @@ import type {
   StreamWrite,
   SubscribeOptions,
   Subscription,
+  TruncateOptions,
 } from './event-store.ts'
 import type {
   Appended,
@@ -137,6 +141,7 @@ class Store implements EventStore {
       signal?.throwIfAborted()
       const verdict = await this.#core.commit(request, signal)
       if (verdict.kind === 'conflict') throw new ConflictError(verdict)
+      if (verdict.kind === 'erased') throw erasedError(verdict)
       if (verdict.kind === 'used') return usedResult(request, verdict.uses, this.#core)
       return appendResult(request, verdict, metadata)
     } finally {
@@ -233,6 +238,14 @@ class Store implements EventStore {
       interrupted: inCallerContext(interrupted),
     }
     return new EventSubscription(this.#core, wanted, checkSignal(options.signal))
+  }
+
+  truncate(stream: string | AnyStream, options: TruncateOptions): Promise<Erasure> {
+    return truncateStream(this.#core, stream, options)
+  }
+
+  delete(stream: string | AnyStream, options: DeleteOptions = {}): Promise<Erasure> {
+    return deleteStream(this.#core, stream, options)
   }
 
   async head(stream: string | AnyStream): Promise<Revision> {

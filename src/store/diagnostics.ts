@@ -170,9 +170,16 @@ export function watchCommit(
   return appends.trace(message, commit, NOTE_VERDICT)
 }
 
+const OUTCOMES: Readonly<Record<AppendVerdict['kind'], NonNullable<AppendMessage['outcome']>>> = {
+  appended: 'ok',
+  conflict: 'conflict',
+  repeated: 'repeated',
+  used: 'repeated',
+  erased: 'error',
+}
+
 const NOTE_VERDICT: OutcomeNote<AppendMessage, AppendVerdict> = {
-  returned: (message, { kind }) =>
-    (message.outcome = kind === 'appended' ? 'ok' : kind === 'conflict' ? 'conflict' : 'repeated'),
+  returned: (message, { kind }) => (message.outcome = OUTCOMES[kind]),
   threw: noteError,
 }
 

@@ -109,7 +109,38 @@ export interface EventStore {
    */
   subscribe(options?: SubscribeOptions): Subscription
 
-  /** The head of a stream: the revision of its last event, or `'none'`. */
+  /**
+   * Erases the events of a stream before a revision. The stream stands where it stood and can be appended to; its state can
+   * no longer be folded ({@link StreamTruncatedError}), except from where a process has it cached. Subscribers that ask for
+   * `erasures` are told.
+   *
+   * Nothing is erased, and nobody told, if the stream begins at that revision already.
+   *
+   * @throws ConflictError if the head of the stream is not the expected one.
+   * @throws StreamDeletedError if the stream was deleted.
+   * @throws InvalidArgumentError if the stream does not reach so far; UnsupportedError, and the errors of `append`.
+   * @example
+   * ```ts
+   * await store.truncate(Door('front'), { before: 400 })
+   * ```
+   */
+  truncate(stream: string | AnyStream, options: TruncateOptions): Promise<Erasure>
+
+  /**
+   * Erases all events of a stream, and deletes the stream for good: every later call that names it fails with
+   * {@link StreamDeletedError}, also in processes that have its state cached. Subscribers that ask for `erasures` are told.
+   *
+   * @throws ConflictError if the head of the stream is not the expected one: by default, if the stream has no events.
+   * @throws StreamDeletedError if the stream was deleted before.
+   * @throws UnsupportedError, and the errors of `append`.
+   * @example
+   * ```ts
+   * await store.delete(Door('front'))
+   * ```
+   */
+  delete(stream: string | AnyStream, options?: DeleteOptions): Promise<Erasure>
+
+  /** The head of a stream: the revision of its last event, or `'none'`. @throws StreamDeletedError */
   head(stream: string | AnyStream): Promise<Revision>
 
   /** The position of the store's last event; `undefined` if the store is empty. */
@@ -170,6 +201,30 @@ export interface AppendResult {
    * whose outcome had to be looked up counts as the first one.
    */
   readonly repeated: boolean
+}
+
+/** Options of `delete`. */
+export interface DeleteOptions {
+  /** The expected head of the stream, so that nothing is erased of which the caller does not know. Default: `'exists'`. */
+  readonly expected?: ExpectedRevision | undefined
+  /** Metadata of the event by which subscribers are told: who asked for it, for example. */
+  readonly metadata?: Metadata | undefined
+  /** Cancels it until it is sent; afterwards its outcome is awaited. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Options of `truncate`. */
+export interface TruncateOptions extends Omit<DeleteOptions, 'expected'> {
+  /** The first revision to keep: at most the one that comes next. */
+  readonly before: number
+  /** The expected head of the stream. Default: `'any'`. */
+  readonly expected?: ExpectedRevision | undefined
+}
+
+/** What `truncate` and `delete` resolve with. */
+export interface Erasure {
+  /** The position of the event by which subscribers are told; `undefined` if nothing had to be erased. */
+  readonly position: Position | undefined
 }
 
 /** Options of `read`. */

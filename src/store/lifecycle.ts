@@ -1,11 +1,16 @@
 import { OverloadedError, StoreClosedError } from '../base/errors.ts'
 import type { Position, Revision } from '../base/revision.ts'
+import { ERASURES_STREAM } from '../model/erasures.ts'
+import { ofErasures } from './arguments.ts'
 import { watchPages } from './diagnostics.ts'
 import type { KeyRing } from './key-ring.ts'
 import type {
   AppendRequest,
   AppendVerdict,
   Capabilities,
+  EraseRequest,
+  EraseVerdict,
+  KeptKey,
   ReadAllRequest,
   ReadRequest,
   SnapshotKeeper,
@@ -16,6 +21,10 @@ import type {
   SubscribedPage,
   SubscribeRequest,
 } from '../adapter/store-adapter.ts'
+
+const NO_KEYS: AsyncIterable<never> = {
+  [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve({ done: true, value: undefined }) }),
+}
 
 type Pages<Page> = AsyncIterableIterator<Page, undefined>
 
@@ -35,6 +44,7 @@ export class StoreCore {
   #idle: (() => void) | undefined
   #closing: Promise<void> | undefined
   readonly #atClose = new Set<() => Promise<unknown>>()
+  readonly #atDelete = new Set<(stream: string) => void>()
 
   constructor(adapter: StoreAdapter, options: StoreSettings) {
     this.adapter = adapter
@@ -100,7 +110,27 @@ export class StoreCore {
 
   /** Appends a checked and encoded request, for a call that has entered. */
   commit(request: AppendRequest, signal?: AbortSignal): Promise<AppendVerdict> {
+    if (request.conditions.some(({ stream }) => stream === ERASURES_STREAM))
+      return this.#noted(request, signal)
     return this.adapter.append(request, signal)
+  }
+
+  /** An append that names the stream of erasures may only read it. */
+  async #noted(request: AppendRequest, signal?: AbortSignal): Promise<AppendVerdict> {
+    if (request.events.some(({ stream }) => stream === ERASURES_STREAM)) throw ofErasures()
+    return this.adapter.append(request, signal)
+  }
+
+  /** Truncates or deletes a stream, for a call that has entered. */
+  async erase(request: EraseRequest, signal?: AbortSignal): Promise<EraseVerdict> {
+    const verdict = await this.adapter.erase!(request, signal)
+    if (request.before === undefined) for (const deleted of this.#atDelete) deleted(request.stream)
+    return verdict
+  }
+
+  /** Calls back when this process deletes a stream, or tries to. */
+  atDelete(callback: (stream: string) => void): void {
+    this.#atDelete.add(callback)
   }
 
   /** A stream's pages, for a call that has entered. */
@@ -121,6 +151,11 @@ export class StoreCore {
   /** Pages of the store's streams for a user; the store declares that it lists them. */
   streamsForUser(request: StreamsRequest): Pages<readonly StreamSummary[]> {
     return this.#whileOpen(this.adapter.streams!(request))
+  }
+
+  /** Pages of the store's idempotency keys for a user; none, if it cannot give them. */
+  keysForUser(after: Position | undefined): Pages<readonly KeptKey[]> {
+    return this.#whileOpen(this.adapter.keys?.(after) ?? NO_KEYS)
   }
 
   identity(): Promise<string> {

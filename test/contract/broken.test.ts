@@ -141,7 +141,7 @@ const breaks: readonly [string, Break, readonly string[]][] = [
         const verdict = await adapter.append(request)
         if (verdict.kind === 'conflict') {
           for (const { key, fingerprint } of request.keys)
-            data.keys.set(key, { key, fingerprint, events: [], heads: [] })
+            data.keys.set(key, { key, fingerprint, first: 0, count: 0, heads: [] })
         }
         return verdict
       },

@@ -15,7 +15,13 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-const CHANNELS = ['mneme.execute', 'mneme.append', 'mneme.read', 'mneme.projection.batch'].flatMap((name) =>
+const CHANNELS = [
+  'mneme.execute',
+  'mneme.append',
+  'mneme.read',
+  'mneme.projection.batch',
+  'mneme.snapshot',
+].flatMap((name) =>
   ['start', 'end', 'asyncStart', 'asyncEnd', 'error'].map((event) => `tracing:${name}:${event}`),
 )
 
@@ -95,6 +101,7 @@ test('E1: no byte of what is written, told or thrown holds a personal value or i
     // The id of the subject is no secret of the events: it is in the name of the stream. The kind stands nowhere.
     expect(holders('"customer"')).toEqual([])
     expect(holders('Customer.Registered')).not.toEqual([])
+    expect(holders('{"format":')).not.toEqual([]) // the snapshot
 
     const [wrapped] = await keys.list(undefined, 1)
     const copies = ['events.db', 'events.db-wal'].map((file) =>

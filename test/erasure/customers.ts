@@ -22,6 +22,7 @@ export const Customer = defineAggregate({
     }),
     Upgraded: event<{ plan: string }>(),
   },
+  snapshot: { version: 1, every: 2 },
   initial: (): CustomerState => ({ plan: 'none' }),
   apply: {
     Registered: (_state, { plan, email }) => ({ plan, email }),

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import { memoryKeys, reveal } from 'mneme/erasure'
+import { checkHistory } from 'mneme/history'
 import { memoryStore } from 'mneme/memory'
 import {
   defineAggregate,
@@ -280,6 +281,32 @@ test('values recorded before the field became personal are boxed, also by upcast
   expect(JSON.stringify(events)).not.toContain('Old')
   expect(await reveal(store, events[0]!.data as object)).toMatchObject({ name: 'Old' })
   expect(JSON.parse(JSON.stringify(state.names[0]))).toEqual(state.names[0])
+})
+
+test('checkHistory takes sealed values for what they are, and still checks the plain ones beside them', async () => {
+  const spec = event(z.object({ id: z.string(), email: z.email(), age: z.number().max(150) })).personal({
+    email: (data) => subject('member', data.id),
+    age: (data) => subject('member', data.id),
+  })
+  const Member = defineAggregate({
+    name: 'Member',
+    events: { Joined: spec },
+    initial: () => ({}),
+    apply: { Joined: () => ({}) },
+  })
+  const store = open()
+  const made = Member.events.Joined({ id: '1', email: MARKER, age: 7 })
+  await store.append({ stream: Member('1'), events: [made] })
+  const before = { id: '1', email: MARKER, age: 7 }
+  await store.append({ stream: 'Member-1', events: [{ type: 'Member.Joined', data: before }] })
+  expect((await checkHistory(store, [Member])).findings).toEqual([])
+  await store.append({
+    stream: 'Member-1',
+    events: [{ type: 'Member.Joined', data: { ...before, id: 1, age: 200 } }],
+  })
+  const { findings } = await checkHistory(store, [Member])
+  expect(findings).toMatchObject([{ kind: 'schema-refused', events: 1, paths: ['age', 'id'] }])
+  expect(JSON.stringify(findings)).not.toContain(MARKER)
 })
 
 test('W4: a repeat by its key is a repeat although its values are sealed by other nonces', async () => {

@@ -7,11 +7,15 @@ import {
   event,
   execute,
   load,
+  type Sealed,
   type SnapshotMessage,
+  subject,
   verifySnapshots,
 } from 'mneme'
+import { eraseSubject, reveal } from 'mneme/erasure'
 import { expect, onTestFinished, test } from 'vitest'
 import { memoryAdapter, MemoryData } from '../../src/stores/memory/adapter.ts'
+import { ringOf } from '../erasure/customers.ts'
 
 const { Rated } = defineAggregate({
   name: 'Film',
@@ -217,6 +221,39 @@ test('why a snapshot is not used is told', async () => {
     ['unusable', 'history'],
     ['unusable', 'unreadable'],
   ])
+})
+
+test('a sealed value stays sealed in a snapshot, is revealed from there, and is erased with its subject', async () => {
+  const Patient = defineAggregate({
+    name: 'Patient',
+    events: {
+      Noted: event<{ id: string; text: string }>().personal({ text: ({ id }) => subject('patient', id) }),
+    },
+    initial: () => ({ notes: [] as readonly Sealed<string>[] }),
+    apply: { Noted: ({ notes }, { text }) => ({ notes: [...notes, text] }) },
+    snapshot: { version: 1, every: 2 },
+  })
+  const data = new MemoryData()
+  const personal = ringOf()
+  const open = () => createStore(memoryAdapter(data), { personal })
+  const store = open()
+  const events = ['a secret', 'another secret'].map((text) => Patient.events.Noted({ id: '7', text }))
+  await store.append({ stream: Patient('7'), events })
+  const folded = await load(store, Patient('7'))
+  await store.close()
+  const { content } = data.snapshots.get('Patient-7')!.get('Patient')!
+  expect(content).toContain('$sealed')
+  expect(content).not.toContain('secret')
+  const messages = watch()
+  const cold = open()
+  const loaded = await load(cold, Patient('7'))
+  expect(messages[0]).toMatchObject({ outcome: 'used' })
+  expect(loaded).toEqual(folded)
+  expect(await reveal(cold, loaded.state)).toEqual({ notes: ['a secret', 'another secret'] })
+  await eraseSubject(cold, subject('patient', '7'), { reason: 'asked for' })
+  expect(JSON.stringify(await reveal(open(), (await load(open(), Patient('7'))).state))).not.toContain(
+    'secret',
+  )
 })
 
 test('verifySnapshots needs an aggregate with snapshots, and a store that keeps them', async () => {

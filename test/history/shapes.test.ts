@@ -1,9 +1,10 @@
 import * as v from 'valibot'
 import { beforeEach, describe, expect, test } from 'vitest'
 import * as z from 'zod'
-import { defineAggregate, event, type EventStore, type StandardSchemaV1 } from 'mneme'
+import { defineAggregate, event, type EventStore, type StandardSchemaV1, subject } from 'mneme'
 import { checkShapes, type RecordedShapes, recordShapes } from 'mneme/history'
 import { memoryStore } from 'mneme/memory'
+import { ringOf } from '../erasure/customers.ts'
 import { counted, Person, record, registered } from './program.ts'
 
 let store: EventStore
@@ -81,6 +82,29 @@ describe('recorded shapes', () => {
     await placed({ seats: { ada: 1 } })
     expect(await fieldsOf()).toEqual({ 'seats.ada': 'number' })
     expect(await fieldsOf({ dictionaries: { 'Order.Placed': ['seats'] } })).toEqual({ 'seats.*': 'number' })
+  })
+
+  test('show of a personal value only that it is sealed', async () => {
+    const sent = event(z.object({ email: z.email(), to: z.array(z.object({ name: z.string() })).optional() }))
+    const Letter = defineAggregate({
+      name: 'Letter',
+      events: {
+        Sent: sent.personal({
+          email: () => subject('person', '1'),
+          to: { name: () => subject('person', '2') },
+        }),
+      },
+      initial: () => ({}),
+      apply: { Sent: () => ({}) },
+    })
+    store = memoryStore({ personal: ringOf() })
+    const { Sent } = Letter.events
+    const letters = [Sent({ email: 'a@b.cz', to: [{ name: 'Ada' }] }), Sent({ email: 'b@b.cz' })]
+    await store.append({ stream: Letter('1'), events: letters })
+    const recorded = await recordShapes(store, [Letter])
+    const fields = recorded.categories.Letter?.['Letter.Sent']?.['1']?.fields
+    expect(fields).toEqual({ email: 'sealed', 'to?': 'array', 'to[].name': 'sealed' })
+    expect(checkShapes(recorded, [Letter])).toEqual([])
   })
 
   test('stop at data that is nested without end', async () => {

@@ -56,7 +56,7 @@ describe.each(places)('a failed handler, with $name', ({ open, problem }) => {
             throw new Error('unreadable')
           },
         }
-         
+
         throw unreadable
       }
       const projection = balances(target, { before, maxRetries: 0 })

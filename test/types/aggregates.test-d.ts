@@ -147,3 +147,25 @@ test('a projection over several aggregates gets each event by its type', () => {
   // @ts-expect-error -- not read from
   project([Order], { 'BankAccount.Opened': () => undefined })
 })
+
+test('snapshots change nothing of the type of an aggregate, and fromJson takes what toJson gives', () => {
+  const Kept = defineAggregate({
+    name: 'Kept',
+    events: { Happened: event<{ n: number }>() },
+    initial: () => ({ at: new Map<string, number>() }),
+    apply: { Happened: ({ at }, { n }) => ({ at: new Map(at).set('n', n) }) },
+    snapshot: {
+      version: 1,
+      every: 500,
+      toJson: (state) => {
+        expectTypeOf(state.at).toEqualTypeOf<Map<string, number>>()
+        return [...state.at]
+      },
+      fromJson: (entries) => {
+        expectTypeOf(entries).toEqualTypeOf<[string, number][]>()
+        return { at: new Map(entries) }
+      },
+    },
+  })
+  expectTypeOf<StateOf<typeof Kept>>().toEqualTypeOf<{ at: Map<string, number> }>()
+})

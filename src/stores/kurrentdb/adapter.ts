@@ -3,8 +3,10 @@ import { Appender } from './append.ts'
 import { Calls, type CallSettings } from './connection.ts'
 import type { KurrentClient } from './driver.ts'
 import { loadDriverParts } from './driver-internals.ts'
+import { Eraser } from './erase.ts'
 import { NEEDS_SERVER_26_1 } from './errors.ts'
 import { knowsAppendRecords, readIdentity } from './server.ts'
+import { keysPages } from './idempotency.ts'
 import { Locator } from './locate.ts'
 import { parseLogPosition } from './position.ts'
 import { Reader } from './read.ts'
@@ -30,13 +32,17 @@ export async function kurrentdbAdapter(
       keys: isModern,
       settlesAny: false,
       truncation: true,
+      erasesAtOnce: false,
       listsStreams: false,
+      imports: true,
       snapshots: true,
     }
     const capabilities = isModern ? common : { ...common, needed: NEEDS_SERVER_26_1 }
     const reader = new Reader(calls)
     const locator = new Locator(calls, reader)
     const appender = new Appender(calls, reader, capabilities)
+    const snapshots = new Snapshots(calls, reader)
+    const eraser = new Eraser(calls, reader, snapshots, capabilities)
     let identity: Promise<string> | undefined
     return {
       capabilities,
@@ -48,13 +54,16 @@ export async function kurrentdbAdapter(
         return identity
       },
       append: (request, signal) => appender.append(request, signal),
+      erase: (request, signal) =>
+        signal?.aborted ? Promise.reject(signal.reason as Error) : eraser.erase(request),
       read: (request) => reader.stream(request),
       readAll: (request) => reader.all(request),
+      ...(isModern && { keys: (after) => keysPages(reader, after) }),
       heads: (streams) => reader.heads(streams),
       logHead: () => reader.logHead(),
       idAt: (position) => locator.idAt(parseLogPosition(position, 'from')),
       subscribe: subscriptionsTo(calls, reader, locator),
-      snapshots: new Snapshots(calls, reader),
+      snapshots,
       close: () => calls.close(),
     }
   } catch (error) {

@@ -1,5 +1,5 @@
 import { onAbort } from '../../base/abort.ts'
-import type { ExpectedRevision } from '../../base/revision.ts'
+import type { ExpectedRevision, Revision } from '../../base/revision.ts'
 import type {
   AppendRecordsResult,
   AppendToStreamResult,
@@ -146,6 +146,12 @@ export class Calls {
       heads: new Map(heads),
       position: position < 0n ? undefined : { commit: position, prepare: position },
     }
+  }
+
+  /** Deletes a stream for good, if it stands where it is expected. */
+  async tombstone(stream: string, expected: Revision): Promise<void> {
+    const expectedRevision = expected === 'none' ? 'no_stream' : BigInt(expected)
+    await this.#within(this.#client.tombstoneStream(stream, { expectedRevision }))
   }
 
   /** Events of a stream, in batches. */

@@ -17,6 +17,11 @@ export interface KurrentClient {
     records: { readonly streamName: string; readonly record: KurrentEvent }[],
     checks: StreamCheck[],
   ): Promise<AppendRecordsResult>
+  /** Deletes a stream for good. */
+  tombstoneStream(
+    streamName: string,
+    options: { readonly expectedRevision: Exclude<StreamState, 'stream_exists'> },
+  ): Promise<unknown>
   /** The client's native part, which does the reading. It gives events in batches, their data as bytes. */
   readonly rustClient: KurrentReader
   readonly credentialsProvider?: (() => KurrentCredentials | Promise<KurrentCredentials>) | undefined

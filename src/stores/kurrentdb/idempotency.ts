@@ -2,9 +2,10 @@ import { sha256 } from '../../base/hash.ts'
 import { placeEvents } from '../../adapter/append-rules.ts'
 import { StoreFailedError } from '../../base/errors.ts'
 import { RESERVED_STREAMS } from '../../model/names.ts'
-import type { Revision } from '../../base/revision.ts'
-import type { AppendRequest, KeyClaim, KeyUse, StoredEvent } from '../../adapter/store-adapter.ts'
+import type { Position, Revision } from '../../base/revision.ts'
+import type { AppendRequest, KeptKey, KeyClaim, KeyUse, StoredEvent } from '../../adapter/store-adapter.ts'
 import type { KurrentRecorded } from './driver.ts'
+import { isSamePosition, parseLogPosition } from './position.ts'
 import { bytesOf, FIRST_PAGE_EVENTS } from './page.ts'
 import { EVERYTHING, type Reader } from './read.ts'
 import { Semaphore } from './semaphore.ts'
@@ -155,6 +156,36 @@ export class UsedKeys {
     this.#recordsPerRead = Math.min(MAX_RECORDS_PER_READ, fitting)
   }
 }
+
+/** The idempotency keys that are kept, in pages; without those of which the events were scavenged. */
+export async function* keysPages(
+  reader: Reader,
+  after: Position | undefined,
+): AsyncGenerator<KeptKey[], undefined> {
+  let last = after === undefined ? undefined : parseLogPosition(after)
+  for (;;) {
+    const { records } = await reader.recordsOf(KEY_STREAMS, last ?? 'start', MARKERS_PER_PAGE)
+    const markers = records.filter(({ position }) => !isSamePosition(position, last))
+    const end = markers.at(-1)
+    if (!end?.position) return undefined
+    const kept: KeptKey[] = []
+    for (const { position, ...record } of markers) {
+      const { total, streams } = markerIn(toStored({ ...record, position }))
+      // There may be markers of other keys of the same append.
+      const page = await reader.recordsFrom(position!, 1 + total + MARKERS_BEFORE_EVENTS)
+      const use = useAt(page.records.map(toStored), 0)
+      const [first, through] = [use?.events[0]?.position, use?.events.at(-1)?.position]
+      if (!use || first === undefined || through === undefined) continue
+      const { key, fingerprint } = use
+      kept.push({ key, fingerprint, from: first, through, streams: streams.map(([stream]) => stream) })
+    }
+    if (kept.length > 0) yield kept
+    last = end.position
+  }
+}
+
+const MARKERS_PER_PAGE = 32
+const MARKERS_BEFORE_EVENTS = 250
 
 /** What the append of a marker gave, if all of its events are among the records behind it. */
 function useAt(stored: readonly StoredEvent[], index: number): KeyUse | undefined {

@@ -129,9 +129,11 @@ export class Reader {
     if (events.length > 0) yield events
     if (events.length < page.records.length || (page.isWhole && page.records.length < count)) return undefined
     const step = direction === 'forwards' ? 1n : -1n
-    yield* this.#onwards({
+    let left = most - page.records.length
+    let end = last.revision
+    const onwards = this.#onwards({
       last,
-      left: most - page.records.length,
+      left,
       size,
       isExact: true,
       isInside,
@@ -145,7 +147,21 @@ export class Reader {
               maxCount: BigInt(count),
             }),
     })
+    for await (const more of onwards) {
+      left -= more.length
+      end = BigInt(more.at(-1)!.revision)
+      yield more
+    }
+    if (direction === 'forwards' && left > 0 && (await this.#isLostAfter(stream, Number(end)))) yield []
     return undefined
+  }
+
+  /** Whether events behind a revision, up to which a stream was read, were erased before they were read. */
+  async #isLostAfter(stream: string, revision: number): Promise<boolean> {
+    const head = await this.head(stream)
+    if (head === revision) return false
+    const page = await this.page(stream, { direction: 'forwards', from: revision + 1, count: 1 })
+    return Number(page?.records[0]?.revision) !== revision + 1
   }
 
   /** The store's events in pages. */
@@ -249,6 +265,13 @@ export class Reader {
       isOver = true
     }
     return undefined
+  }
+
+  /** Records of streams whose names begin with a prefix, from a position on, in one call. */
+  recordsOf(prefix: string, fromPosition: LogPosition | 'start', count: number): Promise<Page> {
+    const filter = { filterOn: 'streamName', regex: `\\A${prefix}` } as const
+    const part = { direction: 'forwards', fromPosition, filter } as const
+    return this.#call(() => this.#calls.readAll({ ...part, maxCount: BigInt(count) }))
   }
 
   /** Records of the log from a position on, in one call, also those that the store keeps for itself. */

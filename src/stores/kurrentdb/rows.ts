@@ -37,7 +37,10 @@ export function toKurrent(event: NewEvent, mark: AppendMark): KurrentEvent {
   }
 }
 
-function metadataOf({ metadata, version }: NewEvent, { time, append }: AppendMark): Record<string, string> {
+function metadataOf(
+  { metadata, version, time: recorded }: NewEvent,
+  { time, append }: AppendMark,
+): Record<string, string> {
   const fields: Record<string, string> = {}
   const given = metadata === '{}' ? {} : (JSON.parse(metadata) as Record<string, string>)
   if (SURROGATE.test(metadata)) fields[ESCAPED] = metadata
@@ -50,7 +53,7 @@ function metadataOf({ metadata, version }: NewEvent, { time, append }: AppendMar
   }
   if (version !== 1) fields[VERSION] = String(version)
   if (append !== undefined) fields[APPEND] = append
-  fields[TIME] = time
+  fields[TIME] = recorded ?? time
   return fields
 }
 

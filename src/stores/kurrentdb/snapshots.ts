@@ -42,6 +42,12 @@ export class Snapshots implements SnapshotKeeper {
     return false
   }
 
+  /** Deletes a snapshot whose event was erased, because it lies before a revision. */
+  async deleteBefore(stream: string, revision: number): Promise<void> {
+    const kept = keptIn(await this.#last(streamOf(stream)))
+    if (kept && kept.revision < revision) await this.delete(stream)
+  }
+
   /** Cuts off what is there. A later snapshot goes on behind it. */
   async delete(stream: string): Promise<void> {
     const name = streamOf(stream)

@@ -3,6 +3,7 @@ import {
   isMnemeError,
   OutcomeUnknownError,
   StoreFailedError,
+  StreamTruncatedError,
 } from '../../base/errors.ts'
 import type { ExpectedRevision } from '../../base/revision.ts'
 import { type Batch, type Placed } from './batch.ts'
@@ -114,6 +115,7 @@ export class Writer {
     const laid = position && this.#isModern ? positionsBefore(position, records, form) : undefined
     if (laid && this.#isLaidOut.get(form)) return { kind: 'written', heads, positions: laid }
     const positions = await this.#readPositions(batch, heads).catch((error: unknown) => {
+      if (error instanceof StreamTruncatedError && !batch.isNew) throw error
       throw new OutcomeUnknownError('the events are stored, but where could not be read', { cause: error })
     })
     if (laid && !this.#isLaidOut.has(form)) {
@@ -132,7 +134,10 @@ export class Writer {
       let from = head - own.length + 1
       while (from <= head) {
         const page = await this.#reader.page(stream, { direction: 'forwards', from, count: head - from + 1 })
-        if (!page || page.records.length === 0) break
+        const [first] = page?.records ?? []
+        if (!page || !first) throw new StreamTruncatedError(stream, undefined)
+        // A repeat of an append whose events were erased meanwhile.
+        if (Number(first.revision) > from) throw new StreamTruncatedError(stream, Number(first.revision))
         for (const { id, position } of page.records) if (position) found.set(id, position)
         from += page.records.length
       }

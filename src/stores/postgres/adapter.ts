@@ -61,9 +61,12 @@ export async function postgresAdapter(
     capabilities: ALL_CAPABILITIES,
     identity: () => Promise.resolve(identity),
     append: (request, signal) => appender.append(request, signal),
+    erase: (request, signal) =>
+      signal?.aborted ? Promise.reject(signal.reason as Error) : appender.erase(request),
     read: (request) => reader.stream(request),
     readAll: (request) => reader.all(request),
     streams: (request) => reader.streams(request),
+    keys: (after) => reader.keys(after),
     heads: (streams) => reader.heads(streams),
     logHead: () => reader.logHead(),
     idAt: (position) => reader.idAt(position),

@@ -5,13 +5,14 @@ import type { ExpectedRevision, Position, Revision } from '../../base/revision.t
 import type {
   AppendRequest,
   AppendVerdict,
+  EventsErased,
   KeyUse,
   NewEvent,
   StoredEvent,
 } from '../../adapter/store-adapter.ts'
 import { bools, int4s, int8s, type Parameter, positions, type Row, texts, uuids } from './wire.ts'
 import { formatNumber, movedBy, positionOf } from './position.ts'
-import { eventOf, KEYS, numbersIn, STORED } from './statements.ts'
+import { eventOf, FIRST_REVISION, HEADS, isDeleted, KEYS, numbersIn, STORED } from './statements.ts'
 
 /** The server's answer to one append. */
 export type ServerVerdict =
@@ -38,7 +39,14 @@ export interface CallOptions {
 
 /** Whether an append fits the short statement. */
 export function isSimple({ conditions, events, keys }: AppendRequest): boolean {
-  return conditions.length === 1 && events.length === 1 && keys.length === 0
+  return conditions.length === 1 && events.length === 1 && keys.length === 0 && events[0]!.time === undefined
+}
+
+/** The times of the events of these appends, for the statement that takes them; `undefined` if none is imported. */
+export function recordedTimes(requests: readonly AppendRequest[]): Parameter | undefined {
+  if (!requests.some(({ events }) => events.some(({ time }) => time !== undefined))) return undefined
+  const times = requests.flatMap(({ events }) => events.map(({ time }) => time))
+  return int8s(times.map((time) => (time === undefined ? Number.MIN_SAFE_INTEGER : Date.parse(time))))
 }
 
 /** Whether a repeat of it is recognised by the revisions that it expects. */
@@ -61,9 +69,7 @@ export function simpleParameters(
 export function simpleVerdict(request: AppendRequest, row: Row): ServerVerdict | undefined {
   if (typeof row[0] !== 'string') return undefined
   const [number, revision, milliseconds] = numbersIn(row[0]) as [number, number, number]
-  if (number === 0) {
-    return { kind: 'verdict', verdict: conflictOf(request, [revisionOf(revision)])! }
-  }
+  if (number === 0) return { kind: 'verdict', verdict: refusal(request, [revisionOf(revision)]) }
   const verdict: AppendVerdict = {
     kind: 'appended',
     revisions: [revision],
@@ -171,9 +177,16 @@ export function serverVerdicts(requests: readonly AppendRequest[], row: Row): Se
       case 6:
         return { kind: 'settled' }
       default:
-        return { kind: 'verdict', verdict: conflictOf(request, heads)! }
+        return { kind: 'verdict', verdict: refusal(request, heads) }
     }
   })
+}
+
+/** The verdict on an append that the server refused because of where its streams stand. */
+function refusal(request: AppendRequest, heads: readonly Revision[]): AppendVerdict {
+  const deleted = heads.findIndex(isDeleted)
+  if (deleted < 0) return conflictOf(request, heads)!
+  return { kind: 'erased', stream: request.conditions[deleted]!.stream, firstRevision: undefined }
 }
 
 /** For the first of adjacent events of one kind, how many they are; 0 for the others. */
@@ -187,12 +200,12 @@ function runsOf(events: readonly NewEvent[], kindOf: (event: NewEvent) => string
   return runs
 }
 
-function expectedNumber(expected: ExpectedRevision): number {
+export function expectedNumber(expected: ExpectedRevision): number {
   return expected === 'any' ? -3 : expected === 'exists' ? -2 : expected === 'none' ? -1 : expected
 }
 
 /** A revision as the server counts it; below 0 the stream has no events. */
-function revisionOf(number: number): Revision {
+export function revisionOf(number: number): Revision {
   return number < 0 ? 'none' : number
 }
 
@@ -230,13 +243,30 @@ export async function explain(known: readonly Known[], lookup: Lookup): Promise<
     Array.from({ length: count }, (_, i) => stored.get(movedBy(first, i))).filter(
       (event) => event !== undefined,
     )
-  return known.map(({ request, verdict }) => {
+  const verdicts = known.map(({ request, verdict }): AppendVerdict => {
     if (verdict.kind === 'there') {
       const { first, heads } = verdict
-      return repeatOf(request, eventsAt(first, request.events.length), heads) ?? conflictOf(request, heads)!
+      return repeatOf(request, eventsAt(first, request.events.length), heads) ?? refusal(request, heads)
     }
     return { kind: 'used', uses: request.keys.flatMap(({ key }) => useOf(keys.get(key), eventsAt)) }
   })
+  return Promise.all(verdicts.map(async (verdict) => (await erasedIn(verdict, lookup)) ?? verdict))
+}
+
+/** The verdict on a repeat of an append of which an event was erased. */
+async function erasedIn(verdict: AppendVerdict, lookup: Lookup): Promise<EventsErased | undefined> {
+  const repeated =
+    verdict.kind === 'repeated'
+      ? verdict.events
+      : verdict.kind === 'used'
+        ? verdict.uses.flatMap(({ events }) => events)
+        : []
+  const stream = repeated.find(({ version }) => version === 0)?.stream
+  if (stream === undefined) return undefined
+  const [head] = await lookup(HEADS, [texts([stream])])
+  const isGone = isDeleted(Number(head![0]))
+  const [first] = isGone ? [] : await lookup(FIRST_REVISION, [stream, head![0]!])
+  return { kind: 'erased', stream, firstRevision: first && Number(first[0]) }
 }
 
 function useOf(

@@ -8,10 +8,11 @@ import {
   StoreTimeoutError,
 } from '../../base/errors.ts'
 import type { Position } from '../../base/revision.ts'
-import type { AppendRequest, AppendVerdict } from '../../adapter/store-adapter.ts'
+import type { AppendRequest, AppendVerdict, EraseRequest, EraseVerdict } from '../../adapter/store-adapter.ts'
 import { AppendQueue, claimsOf, isKeyClaim, type QueuedAppend } from '../../adapter/append-queue.ts'
 import {
   type CallOptions,
+  expectedNumber,
   explain,
   isAnchored,
   isSimple,
@@ -20,6 +21,8 @@ import {
   type Known,
   type Lookup,
   parameters,
+  recordedTimes,
+  revisionOf,
   simpleVerdict,
   simpleParameters,
 } from './append.ts'
@@ -27,9 +30,9 @@ import type { Connections } from './connection.ts'
 import { cancelledWait, type Session } from './session.ts'
 import { asMnemeError, causeOf, type Fault, faultOf } from './errors.ts'
 import type { History } from './history.ts'
-import { EVENTS_PER_NUMBER, FIRST } from './position.ts'
-import { APPEND, APPEND_ONE, type Statements } from './statements.ts'
-import type { Parameter, Row, Statement } from './wire.ts'
+import { EVENTS_PER_NUMBER, FIRST, positionOf } from './position.ts'
+import { APPEND, APPEND_AT, APPEND_ONE, ERASE, type Statements } from './statements.ts'
+import { type Parameter, type Row, type Statement, texts } from './wire.ts'
 
 /** How long an append waits. */
 export interface AppendSettings {
@@ -78,6 +81,47 @@ export class Appender {
     return this.#queue.append(request, signal)
   }
 
+  /** Truncates or deletes a stream. @throws OutcomeUnknownError if the connection was lost: it may be called again */
+  async erase(request: EraseRequest): Promise<EraseVerdict> {
+    const { stream, before, expected, notice } = request
+    const wait = this.#settings.busyTimeout
+    const values: Parameter[] = [
+      texts([stream, notice.stream].sort()),
+      ...[
+        stream,
+        before === undefined ? null : String(before),
+        String(expectedNumber(expected)),
+        String(wait),
+      ],
+      ...[notice.stream, notice.id, notice.type, notice.data, notice.metadata],
+      notice.time === undefined ? null : String(Date.parse(notice.time)),
+    ]
+    try {
+      const row = await this.#resending(() =>
+        this.#connections.use((session) => this.#commit(session, this.#statements.of(ERASE), values)),
+      )
+      const [verdict, head, number] = row.map(Number) as [number, number, number]
+      switch (verdict) {
+        case 0:
+          return { kind: 'conflict', stream, expected, actual: revisionOf(head) }
+        case 2:
+          return { kind: 'beyond', head: revisionOf(head) }
+        case 3:
+          return { kind: 'unchanged' }
+        case 4:
+          return { kind: 'erased', stream, firstRevision: undefined }
+      }
+      const position = positionOf(number, 1)
+      this.#history.saw({ position, id: notice.id })
+      this.#appended()
+      return { kind: 'done', position }
+    } catch (error) {
+      if (isInDoubt(error)) throw new OutcomeUnknownError(ERASED_IN_DOUBT, { cause: causeOf(error) })
+      if (isMnemeError(error) || faultOf(error) !== 'locked') throw asMnemeError(error)
+      throw new StoreBusyError(wait, { cause: causeOf(error) })
+    }
+  }
+
   /** Makes a call of appends, and returns those that are to be sent again. */
   async #call(batch: readonly QueuedAppend[], isPatient: boolean): Promise<readonly QueuedAppend[]> {
     // The name by which a first attempt is recognised when it is settled, if revisions do not show it.
@@ -118,11 +162,16 @@ export class Appender {
     return Math.max(1, Math.ceil(Math.max(...left)))
   }
 
-  /** Sends appends, again if the attempt certainly had no effect. @throws what the driver throws. */
-  async #send(requests: readonly AppendRequest[], options: CallOptions): Promise<readonly ServerVerdict[]> {
+  /** Sends appends. @throws what the driver throws. */
+  #send(requests: readonly AppendRequest[], options: CallOptions): Promise<readonly ServerVerdict[]> {
+    return this.#resending(() => this.#connections.use((session) => this.#sendOn(session, requests, options)))
+  }
+
+  /** Sends a call, again if the attempt certainly had no effect. @throws what the driver throws. */
+  async #resending<T>(send: () => Promise<T>): Promise<T> {
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#connections.use((session) => this.#sendOn(session, requests, options))
+        return await send()
       } catch (error) {
         if (isMnemeError(error) || attempt >= MAX_RESENDS || !this.#isWithoutEffect(faultOf(error), error))
           throw error
@@ -150,7 +199,11 @@ export class Appender {
         if (verdict) return [verdict]
       }
     }
-    const row = await this.#commit(session, this.#statements.of(APPEND), parameters(requests, options))
+    const times = recordedTimes(requests)
+    const values = parameters(requests, options)
+    const row = times
+      ? await this.#commit(session, this.#statements.of(APPEND_AT), [...values, times])
+      : await this.#commit(session, this.#statements.of(APPEND), values)
     return serverVerdicts(requests, row)
   }
 
@@ -310,6 +363,8 @@ function lastOf(
       : undefined
 }
 
+const ERASED_IN_DOUBT =
+  'the connection was lost while erasing, and what became of it is not known: call it again'
 const LOST = 'the connection was lost while appending, and what became of it could not be found out'
 /** Repeats that are looked up at once. */
 const MAX_REPEATS_PER_LOOKUP = 32

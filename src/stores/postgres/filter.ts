@@ -1,7 +1,7 @@
 import { categoryOf } from '../../model/names.ts'
 import type { Direction, LogFilter } from '../../adapter/store-adapter.ts'
 import { type Parameter, texts } from './wire.ts'
-import { page, type PageStatements, UNTIL, withNoted } from './statements.ts'
+import { NOT_ERASED, page, type PageStatements, UNTIL, withNoted } from './statements.ts'
 
 /**
  * The statements for pages of the events that a filter lets through. Their parameters are `values`, and then after which
@@ -78,7 +78,7 @@ function statementsOf(
   const [beyond, within] = isForwards ? ['>', '<='] : ['<', '>=']
   // In this very statement, since a different standby may not have replayed as much.
   const noted = isStandby ? ' AND e.position <= (SELECT h.position FROM SCHEMA.horizon h)' : ''
-  const range = `e.position ${beyond} ${after} AND e.position ${within} ${until}${noted}`
+  const range = `e.position ${beyond} ${after} AND e.position ${within} ${until}${noted} AND e.${NOT_ERASED}`
   const ofType = byType ? ` AND e.type = ANY (${byType})` : ''
   const find = (names: string, from: string, by: readonly string[]) =>
     `SELECT f.* FROM unnest(${names}) AS n(name) CROSS JOIN LATERAL (

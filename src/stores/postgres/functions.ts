@@ -10,6 +10,12 @@
  * Assignments call functions, rather than PERFORM: PL/pgSQL evaluates simple expressions without a query.
  */
 
+/**
+ * The revision of a deleted stream's last row, which is no event. What is left of an erased event is its row with version 0 and
+ * without data: its place in the indexes of types and categories, by which events of the same run are found, stays.
+ */
+export const TOMBSTONE = String(2n ** 63n - 1n)
+
 /** What every append does first. Fixed, because changing a setting costs more than looking at it. */
 const CHECK_SESSION = `
   IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -37,10 +43,10 @@ const DRAW_NUMBER = `
  * - p_call: names an attempt with exists or any, which can be settled; else null.
  * - p_wait: milliseconds to wait for the stream.
  * - Returns its number, its revision and the time in milliseconds; 0 and where the stream stands, if that is not as
- *   expected; null where the other function is to say more: its event is there already, or it was settled.
+ *   expected, or if it was deleted; null where the other function is to say more: its event is there already, or it was settled.
  */
 export const APPEND_ONE = `
-CREATE FUNCTION SCHEMA.append_one(
+CREATE OR REPLACE FUNCTION SCHEMA.append_one(
   p_stream text, p_expected bigint, p_call uuid, p_wait integer,
   p_id uuid, p_type text, p_version bigint, p_data text, p_metadata text
 ) RETURNS bigint[] LANGUAGE plpgsql VOLATILE AS $mneme$
@@ -66,7 +72,8 @@ BEGIN${CHECK_SESSION}
         p_data, p_metadata
       FROM (SELECT coalesce((SELECT e.revision FROM SCHEMA.events e WHERE e.stream = p_stream
                                ORDER BY e.revision DESC LIMIT 1), -1) AS head OFFSET 0) h
-      WHERE CASE p_expected WHEN -3 THEN true WHEN -2 THEN h.head >= 0 ELSE h.head = p_expected END
+      WHERE CASE p_expected WHEN -3 THEN h.head < ${TOMBSTONE} WHEN -2 THEN h.head >= 0 AND h.head < ${TOMBSTONE}
+              ELSE h.head = p_expected END
     RETURNING revision INTO head;
   IF head IS NOT NULL THEN RETURN ARRAY[number, head, milliseconds]; END IF;
   SELECT e.revision INTO head FROM SCHEMA.events e WHERE e.stream = p_stream ORDER BY e.revision DESC LIMIT 1;
@@ -91,19 +98,19 @@ END $mneme$`
  *   revision that it then has; 0: none.
  * - k_append, …: for each key, the index of its append and what to keep with it.
  *
- * Verdicts: 1 appended, 0 a condition does not hold, 2 its events are there already (there: where its first one is),
+ * Verdicts: 1 appended, 0 a condition does not hold, or a stream was deleted, 2 its events are there already (there: where its first one is),
  * 3 its events may be others of this call, which can be told when those are committed, 4 a key was used, 5 a stream or
  * a key is not free, 6 it was settled before. heads: where the stream of each condition stood.
  */
-export const APPEND = `
-CREATE FUNCTION SCHEMA.append(
+const appendFunction = (name: string, more: string, time: string) => `
+CREATE OR REPLACE FUNCTION SCHEMA.${name}(
   p_stream text[], p_write boolean[], p_key text[], p_call uuid, p_wait integer, p_after bigint,
   c_last integer[], c_stream integer[], c_expected bigint[],
   e_last integer[], e_stream integer[],
   e_id uuid[], e_type text[], e_version bigint[], e_type_run integer[], e_category_run integer[],
   e_data text[], e_metadata text[],
   a_event integer[], a_revision bigint[],
-  k_append integer[], k_fingerprint text[], k_first integer[], k_count integer[],
+  k_append integer[], k_fingerprint text[], k_first integer[], k_count integer[],${more}
   OUT verdict integer[], OUT heads bigint[], OUT number bigint, OUT milliseconds bigint, OUT there bigint[]
 ) LANGUAGE plpgsql VOLATILE AS $mneme$
 DECLARE
@@ -163,7 +170,7 @@ BEGIN${CHECK_SESSION}
       s := c_stream[c];
       heads[c] := head[s];
       IF NOT stream_free[s] THEN good := 5;
-      ELSIF good = 1 AND (CASE c_expected[c] WHEN -3 THEN false WHEN -2 THEN head[s] < 0
+      ELSIF good = 1 AND (head[s] = ${TOMBSTONE} OR CASE c_expected[c] WHEN -3 THEN false WHEN -2 THEN head[s] < 0
                               ELSE head[s] <> c_expected[c] END) THEN good := 0;
       END IF;
       c := c + 1;
@@ -224,7 +231,7 @@ BEGIN${CHECK_SESSION}
   END LOOP;
   IF is_dirty THEN${DRAW_NUMBER}
     INSERT INTO SCHEMA.events
-      SELECT (number << 16) | (t.o - 1), p_stream[t.s], t.r, t.i, t.ty, t.v, to_timestamp(milliseconds / 1000.0::float8),
+      SELECT (number << 16) | (t.o - 1), p_stream[t.s], t.r, t.i, t.ty, t.v, to_timestamp(${time} / 1000.0::float8),
           t.tr, t.cr, t.d, t.m
         FROM unnest(e_stream, revision, e_id, e_type, e_version, e_type_run, e_category_run, e_data, e_metadata)
           WITH ORDINALITY t(s, r, i, ty, v, tr, cr, d, m, o)
@@ -247,6 +254,15 @@ BEGIN${CHECK_SESSION}
   END IF;
 END $mneme$`
 
+export const APPEND = appendFunction('append', '', 'milliseconds')
+
+/** The same with the times at which imported events were recorded, in milliseconds; the least number that JavaScript has exactly: now. */
+export const APPEND_AT = appendFunction(
+  'append_at',
+  '\n  e_time bigint[],',
+  `coalesce(nullif(e_time[t.o], ${String(Number.MIN_SAFE_INTEGER)}), milliseconds)`,
+)
+
 /**
  * The last position up to which the log is complete, to be read with a later snapshot: below every append in flight.
  * On a standby, which does not see them: what the primary noted last; -1: nothing, though there are events.
@@ -255,7 +271,7 @@ END $mneme$`
  * now: the distance between them is signed.
  */
 export const HORIZON = `
-CREATE FUNCTION SCHEMA.horizon(OUT reached bigint, OUT drawn bigint, OUT standby boolean)
+CREATE OR REPLACE FUNCTION SCHEMA.horizon(OUT reached bigint, OUT drawn bigint, OUT standby boolean)
 LANGUAGE plpgsql VOLATILE AS $mneme$
 DECLARE
   behind bigint;
@@ -285,7 +301,7 @@ END $mneme$`
  * Returns what is noted now.
  */
 export const NOTE_HORIZON = `
-CREATE FUNCTION SCHEMA.note_horizon() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $mneme$
+CREATE OR REPLACE FUNCTION SCHEMA.note_horizon() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $mneme$
 DECLARE
   ignored text := set_config('synchronous_commit', 'off', true);
   reached bigint := (SCHEMA.horizon()).reached;
@@ -297,7 +313,7 @@ END $mneme$`
 
 /** The first revision of a stream that lies above a position: by halving, since both rise together. */
 export const REVISION_AFTER = `
-CREATE FUNCTION SCHEMA.revision_after(p_stream text, p_position bigint) RETURNS bigint
+CREATE OR REPLACE FUNCTION SCHEMA.revision_after(p_stream text, p_position bigint) RETURNS bigint
 LANGUAGE plpgsql STABLE AS $mneme$
 DECLARE
   low bigint := 0;
@@ -305,11 +321,80 @@ DECLARE
   middle bigint;
   at bigint;
 BEGIN
-  SELECT e.revision + 1 INTO high FROM SCHEMA.events e WHERE e.stream = p_stream ORDER BY e.revision DESC LIMIT 1;
+  SELECT e.revision + 1 INTO high FROM SCHEMA.events e WHERE e.stream = p_stream AND e.revision < ${TOMBSTONE}
+    ORDER BY e.revision DESC LIMIT 1;
   WHILE low < high LOOP
     middle := (low + high) / 2;
     SELECT e.position INTO at FROM SCHEMA.events e WHERE e.stream = p_stream AND e.revision = middle;
     IF at <= p_position THEN low := middle + 1; ELSE high := middle; END IF;
   END LOOP;
   RETURN low;
+END $mneme$`
+
+/** The first revision that a stream has of which the head is not its tombstone, or that comes next: by halving. */
+export const FIRST_REVISION = `
+CREATE OR REPLACE FUNCTION SCHEMA.first_revision(p_stream text, p_head bigint) RETURNS bigint
+LANGUAGE plpgsql STABLE AS $mneme$
+DECLARE
+  low bigint := 1;
+  high bigint := p_head + 1;
+  middle bigint;
+  is_erased boolean;
+BEGIN
+  SELECT e.version = 0 INTO is_erased FROM SCHEMA.events e WHERE e.stream = p_stream AND e.revision = 0;
+  IF is_erased IS NOT TRUE THEN RETURN 0; END IF;
+  WHILE low < high LOOP
+    middle := (low + high) / 2;
+    SELECT e.version = 0 INTO is_erased FROM SCHEMA.events e WHERE e.stream = p_stream AND e.revision = middle;
+    IF is_erased THEN low := middle + 1; ELSE high := middle; END IF;
+  END LOOP;
+  RETURN low;
+END $mneme$`
+
+/**
+ * Erases the events of a stream before a revision, or deletes the stream, and appends the notice.
+ *
+ * - p_streams: the stream and that of the notice, in the order in which appends take them. p_before: null: delete.
+ *   p_expected, p_wait: as above. p_time: of an imported notice.
+ * - Verdicts: 1 done, 0 the stream is not where it was expected, 2 it does not reach so far, 3 nothing to do, 4 it was
+ *   deleted. head: where it stood.
+ */
+export const ERASE = `
+CREATE OR REPLACE FUNCTION SCHEMA.erase(
+  p_streams text[], p_stream text, p_before bigint, p_expected bigint, p_wait integer,
+  p_notice text, p_id uuid, p_type text, p_data text, p_metadata text, p_time bigint,
+  OUT verdict integer, OUT head bigint, OUT number bigint
+) LANGUAGE plpgsql VOLATILE AS $mneme$
+DECLARE
+  ignored text;
+  seed bigint := 'POSITIONS'::regclass::oid::bigint;
+  last bigint;
+  milliseconds bigint;
+BEGIN${CHECK_SESSION}
+  ignored := set_config('lock_timeout', p_wait || 'ms', true);
+  FOR i IN 1..cardinality(p_streams) LOOP
+    ignored := pg_advisory_xact_lock(hashtextextended(p_streams[i], seed));
+  END LOOP;
+  SELECT e.revision INTO head FROM SCHEMA.events e WHERE e.stream = p_stream ORDER BY e.revision DESC LIMIT 1;
+  head := coalesce(head, -1);
+  IF head = ${TOMBSTONE} THEN verdict := 4; RETURN; END IF;
+  IF (CASE p_expected WHEN -3 THEN false WHEN -2 THEN head < 0 ELSE head <> p_expected END) THEN
+    verdict := 0;
+    RETURN;
+  END IF;
+  IF p_before > head + 1 THEN verdict := 2; RETURN; END IF;
+  IF p_before <= SCHEMA.first_revision(p_stream, head) THEN verdict := 3; RETURN; END IF;
+  UPDATE SCHEMA.events e SET version = 0, data = '', metadata = ''
+    WHERE e.stream = p_stream AND e.revision < coalesce(p_before, ${TOMBSTONE}) AND e.version > 0;
+  -- A snapshot goes with its event.
+  DELETE FROM SCHEMA.snapshots s WHERE s.stream = p_stream AND s.revision < coalesce(p_before, ${TOMBSTONE});${DRAW_NUMBER}
+  IF p_before IS NULL THEN
+    INSERT INTO SCHEMA.events VALUES (number << 16, p_stream, ${TOMBSTONE}, gen_random_uuid(), '', 0,
+      to_timestamp(milliseconds / 1000.0::float8), 0, 0, '', '');
+  END IF;
+  INSERT INTO SCHEMA.events
+    SELECT (number << 16) | 1, p_notice, coalesce(max(x.revision), -1) + 1, p_id, p_type, 1,
+        to_timestamp(coalesce(p_time, milliseconds) / 1000.0::float8), 1, 1, p_data, p_metadata
+      FROM (SELECT e.revision FROM SCHEMA.events e WHERE e.stream = p_notice ORDER BY e.revision DESC LIMIT 1) x;
+  verdict := 1;
 END $mneme$`

@@ -1,11 +1,17 @@
 import { pause, systemClock } from '../../base/clock.ts'
 import { environment } from '../../base/environment.ts'
-import { historyRewound, StoreBusyError, StoreUnavailableError } from '../../base/errors.ts'
+import {
+  historyRewound,
+  StoreBusyError,
+  StoreUnavailableError,
+  StreamDeletedError,
+} from '../../base/errors.ts'
 import { isBehind, type ScannedPage, type ScanRequest } from '../../adapter/subscription-hub.ts'
 import { streamPages } from '../../adapter/name-ranges.ts'
 import type { Position, Revision } from '../../base/revision.ts'
 import type {
   Direction,
+  KeptKey,
   LogFilter,
   LogPlace,
   ReadAllRequest,
@@ -23,7 +29,10 @@ import {
   HORIZON,
   HORIZON_BEHIND,
   ID_AT,
+  isDeleted,
+  KEYS_BEHIND,
   LAST_UP_TO,
+  NOT_ERASED,
   page,
   type Statements,
   streamsFrom,
@@ -66,7 +75,11 @@ export class Reader {
   /** The heads of streams as of the snapshot of one statement. */
   async heads(streams: readonly string[]): Promise<Revision[]> {
     const rows = await this.#ask(HEADS, [texts(streams)])
-    return rows.map(([revision]) => (revision === null ? 'none' : Number(revision)))
+    return rows.map(([revision], i) => {
+      const head = revision === null ? 'none' : Number(revision)
+      if (isDeleted(head)) throw new StreamDeletedError(streams[i]!)
+      return head
+    })
   }
 
   async logHead(): Promise<Position | undefined> {
@@ -86,7 +99,7 @@ export class Reader {
     const order = isForwards ? 'revision' : 'revision DESC'
     const [first, last] = isForwards ? ['>=', '<='] : ['<=', '>=']
     const rows = `SELECT * FROM SCHEMA.events
-      WHERE stream = $1 AND revision ${first} $2 AND revision ${last} $3 ORDER BY ${order} LIMIT $4`
+      WHERE stream = $1 AND revision ${first} $2 AND revision ${last} $3 AND ${NOT_ERASED} ORDER BY ${order} LIMIT $4`
     const statements = page(rows, order)
     const pager = new Pager((sql, values) => this.#ask(sql, values), this.#history)
     let next = from ?? (isForwards ? 0 : Number.MAX_SAFE_INTEGER)
@@ -97,6 +110,11 @@ export class Reader {
       const { events, isCut } = await pager.next(statements, [stream, ...[next, end, wanted].map(String)])
       const last = events.at(-1)
       if (last) yield events
+      else {
+        // It may have been deleted, or erased, before reading began or meanwhile.
+        const [head] = await this.heads([stream])
+        if (isForwards && head !== 'none' && head! >= next) yield []
+      }
       if (!last || (events.length < wanted && !isCut)) return undefined
       left -= events.length
       next = last.revision + (isForwards ? 1 : -1)
@@ -109,10 +127,29 @@ export class Reader {
     return streamPages(request, MAX_STREAMS_PER_PAGE, async ({ from, before }, wanted) => {
       const values = [from, String(wanted), ...(before === undefined ? [] : [before])]
       const rows = await this.#ask(streamsFrom(before !== undefined), values)
-      return rows.map(([stream, revision]) => {
-        return { stream: stream!, revision: Number(revision), events: Number(revision) + 1 }
+      return rows.map(([stream, revision, first]) => {
+        const events = first === null ? 0 : Number(revision) + 1 - Number(first)
+        return { stream: stream!, revision: Number(revision), events, isErased: events === 0 }
       })
     })
+  }
+
+  /** The idempotency keys that are kept, in pages. There is no index of their positions, so a page looks at all keys. */
+  async *keys(after: Position | undefined): AsyncGenerator<KeptKey[], undefined> {
+    let last: readonly [position: string, key: string] = [
+      after === undefined ? FIRST : checkPosition(after),
+      LAST_KEY,
+    ]
+    for (;;) {
+      const rows = await this.#ask(KEYS_BEHIND, [...last, String(MAX_KEYS_PER_PAGE)])
+      const end = rows.at(-1)
+      if (!end) return undefined
+      yield rows.map(([key, fingerprint, from, through, streams]) => ({
+        ...{ key: key!, fingerprint: fingerprint!, streams: JSON.parse(streams!) as string[] },
+        ...{ from: formatNumber(from!), through: formatNumber(through!) },
+      }))
+      last = [end[2]!, end[0]!]
+    }
   }
 
   /** The store's events in pages: those below the appends that were under way when reading began. */
@@ -341,6 +378,9 @@ function earlier(a: Position | undefined, b: Position): Position {
 const NOT_NOTED =
   'this standby does not know how far the log is complete: open a store that writes on the primary with standbys: true'
 const NOT_YET = 'the standby has not replayed the log up to that position yet: retry later'
+/** Behind all keys of a position. */
+const LAST_KEY = '\u{10FFFF}'
+const MAX_KEYS_PER_PAGE = 10_000
 /** Streams in a page of a list. */
 const MAX_STREAMS_PER_PAGE = 1_000
 /** Events in a page. */

@@ -1,10 +1,19 @@
 import { InvalidArgumentError } from '../../base/errors.ts'
-import { APPEND, APPEND_ONE, HORIZON, NOTE_HORIZON, REVISION_AFTER } from './functions.ts'
+import {
+  APPEND,
+  APPEND_AT,
+  APPEND_ONE,
+  ERASE,
+  FIRST_REVISION,
+  HORIZON,
+  NOTE_HORIZON,
+  REVISION_AFTER,
+} from './functions.ts'
 
 /**
  * Step n takes a schema from version n to n + 1. A step that was published never changes: a change is a new
- * step, and what older code of the same minor version calls stays as it is (a function that has to change gets
- * a new name), so that old and new code run side by side.
+ * step, and what older code of the same minor version calls stays as it is (a function whose parameters or result have to
+ * change gets a new name), so that old and new code run side by side. A function that is only mended is replaced.
  *
  * `SCHEMA` stands for the schema's quoted name, `POSITIONS` for its sequence as a literal.
  *
@@ -52,7 +61,8 @@ const STEPS: readonly (readonly string[])[] = [
     `CREATE SEQUENCE SCHEMA.positions AS bigint CACHE 1 NO CYCLE`,
     // A new sequence would say 1 before it has given it out.
     `SELECT nextval('POSITIONS')`,
-    ...[HORIZON, NOTE_HORIZON, REVISION_AFTER, APPEND_ONE, APPEND],
+    ...[HORIZON, NOTE_HORIZON],
+    // Version 1 had some of the functions that step 3 makes, in an earlier form.
   ],
   [
     // A snapshot goes with its event, whoever deletes that, also while the snapshot is being put.
@@ -67,13 +77,16 @@ const STEPS: readonly (readonly string[])[] = [
     REFERENCES SCHEMA.events (stream, revision) ON DELETE CASCADE
 )`,
   ],
+  // Events may be erased, and streams deleted: then the functions that append refuse, also for older code that has the
+  // store open.
+  [REVISION_AFTER, APPEND_ONE, APPEND, APPEND_AT, FIRST_REVISION, ERASE],
 ]
 
 /** The version of the schema that this code brings about. */
 export const VERSION = STEPS.length
 
-/** The oldest code that can use that schema, by the version that it knows. */
-const COMPATIBLE = 1
+/** The oldest code that can use that schema, by the version that it knows: before 3, what is left of an erased event was one. */
+const COMPATIBLE = 3
 
 /** A schema's quoted name. @throws InvalidArgumentError */
 export function quoteSchema(schema: string): string {

@@ -1,6 +1,8 @@
 import { fingerprint } from '../../model/fingerprint.ts'
+import { TOMBSTONE } from './functions.ts'
 import { inSchema } from './schema.ts'
 import type { Row, Statement } from './wire.ts'
+import type { Revision } from '../../base/revision.ts'
 import { timeOf } from '../../base/clock.ts'
 import type { StoredEvent } from '../../adapter/store-adapter.ts'
 import { formatNumber } from './position.ts'
@@ -32,8 +34,20 @@ export class Statements {
 
 export const APPEND_ONE = 'SELECT SCHEMA.append_one($1, $2, $3, $4, $5, $6, $7, $8, $9)'
 
-export const APPEND = `SELECT verdict, heads, number, milliseconds, there FROM SCHEMA.append(
-  $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`
+const append = (name: string, parameters: number) =>
+  `SELECT verdict, heads, number, milliseconds, there FROM SCHEMA.${name}(
+    ${Array.from({ length: parameters }, (_, i) => `$${String(i + 1)}`).join(', ')})`
+
+export const APPEND = append('append', 24)
+
+/** The same with one more parameter: the times of imported events. */
+export const APPEND_AT = append('append_at', 25)
+
+export const ERASE =
+  'SELECT verdict, head, number FROM SCHEMA.erase($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)'
+
+/** The first revision that a stream ($1) has below its head ($2), or that comes next. */
+export const FIRST_REVISION = 'SELECT SCHEMA.first_revision($1, $2)'
 
 export const HORIZON = 'SELECT reached, drawn, standby FROM SCHEMA.horizon()'
 
@@ -101,7 +115,9 @@ export function streamsFrom(before: boolean): string {
       UNION ALL
       SELECT f.stream, p.n + 1 FROM names p CROSS JOIN LATERAL (${first('> p.stream')}) f WHERE p.n < $2
     )
-    SELECT names.stream, h.revision FROM names CROSS JOIN LATERAL (
+    SELECT names.stream, h.revision,
+        CASE WHEN h.revision < ${TOMBSTONE} THEN SCHEMA.first_revision(names.stream, h.revision) END
+      FROM names CROSS JOIN LATERAL (
       SELECT e.revision FROM SCHEMA.events e WHERE e.stream = names.stream ORDER BY e.revision DESC LIMIT 1) h
     ORDER BY names.n`
 }
@@ -112,6 +128,11 @@ export const STORED = `SELECT ${COLUMNS} FROM unnest($1::bigint[], $2::bigint[])
 
 export const KEYS = `SELECT key, fingerprint, position, first, count, array_to_json(streams), heads
   FROM SCHEMA.keys WHERE key = ANY ($1)`
+
+/** Keys behind a place ($1: position, $2: key), in the order of their events; $3: how many at most. */
+export const KEYS_BEHIND = `SELECT key, fingerprint, (position + first)::text, (position + first + count - 1)::text,
+    array_to_json(streams)
+  FROM SCHEMA.keys WHERE (position + first, key) > ($1::bigint, $2::text) ORDER BY position + first, key LIMIT $3`
 
 /** Whether an event that was seen exists; a standby may lag behind, and is not asked. */
 export const IS_THERE = `SELECT pg_is_in_recovery() OR EXISTS (
@@ -164,6 +185,14 @@ export function eventOf(row: Row): StoredEvent {
     metadata,
   }
 }
+
+/** Whether a stream with this head was deleted: its last row is no event, and its number far above those of events. */
+export function isDeleted(head: Revision): boolean {
+  return head !== 'none' && head > Number.MAX_SAFE_INTEGER
+}
+
+/** What is left of an erased event is none. */
+export const NOT_ERASED = 'version > 0'
 
 /** The items of an array of numbers, as PostgreSQL writes it: `{1,2,NULL}`. */
 export function numbersIn(array: string): (number | undefined)[] {

@@ -3,6 +3,9 @@ import { tailLog } from '../../adapter/subscription-hub.ts'
 import { formatPosition, parsePosition } from '../../adapter/position.ts'
 import type { StoreAdapter } from '../../adapter/store-adapter.ts'
 import { headOf } from './append.ts'
+import { erase } from './erase.ts'
+import { ensureNotDeleted } from './erased.ts'
+import { keysPages } from './kept-keys.ts'
 import { retryBusy } from './errors.ts'
 import type { Statements } from './connection.ts'
 import { nextTurn } from '../../base/clock.ts'
@@ -26,10 +29,13 @@ export function sqliteAdapter(file: SharedFile, busyTimeout: number): StoreAdapt
     capabilities: ALL_CAPABILITIES,
     identity: () => Promise.resolve(connection.identity),
     append: (request, signal) => queue.append(request, busyTimeout, signal),
+    erase: (request, signal) => erase(file, request, busyTimeout, signal),
     read: (request) => streamPages(connection, request, busyTimeout),
     readAll: (request) => allPages(connection, request, busyTimeout),
     streams: (request) => streamsPages(connection, request, busyTimeout),
-    heads: (streams) => reading((sql) => streams.map((stream) => headOf(sql, stream))),
+    keys: (after) => keysPages(connection, after, busyTimeout),
+    heads: (streams) =>
+      reading((sql) => streams.map((stream) => ensureNotDeleted(stream, headOf(sql, stream)))),
     logHead: async () => {
       const position = await reading(logHeadOf)
       return position > 0 ? formatPosition(position) : undefined

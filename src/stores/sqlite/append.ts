@@ -14,6 +14,7 @@ import type {
 } from '../../adapter/store-adapter.ts'
 import type { Connection, Statements } from './connection.ts'
 import { eventOf } from './rows.ts'
+import { erasedAmong, isDeleted } from './erased.ts'
 import { isBusy, isTaken } from './errors.ts'
 
 /**
@@ -21,26 +22,33 @@ import { isBusy, isTaken } from './errors.ts'
  *
  * @throws what the driver throws; the transaction is then of no more use.
  */
-function append(sql: Statements, request: AppendRequest): AppendVerdict {
+export function append(sql: Statements, request: AppendRequest): AppendVerdict {
   const uses = request.keys.flatMap(({ key }) => useOf(sql, key) ?? [])
-  if (uses.length > 0) return { kind: 'used', uses }
+  if (uses.length > 0) {
+    const events = uses.flatMap((use) => use.events)
+    return erasedAmong(sql, events, headOf) ?? { kind: 'used', uses }
+  }
   const before = request.conditions.map(({ stream }) => headOf(sql, stream))
+  const deleted = before.findIndex(isDeleted)
+  if (deleted >= 0)
+    return { kind: 'erased', stream: request.conditions[deleted]!.stream, firstRevision: undefined }
   const repeated = firstAppendOf(sql, request, before)
-  if (repeated) return repeated
+  if (repeated) return erasedAmong(sql, repeated.events, headOf) ?? repeated
   const conflict = conflictOf(request, before)
   if (conflict) return conflict
   const { revisions, heads } = placeEvents(request, before)
   const time = currentTime()
-  const positions = request.events.map(({ stream, id, type, version, data, metadata }, i) => {
+  const positions = request.events.map(({ stream, id, type, version, data, metadata, ...imported }, i) => {
     const revision = revisions[i]!
-    const { lastInsertRowid } = sql.insert.run(stream, revision, id, type, version, time, data, metadata)
+    const recorded = imported.time ?? time
+    const { lastInsertRowid } = sql.insert.run(stream, revision, id, type, version, recorded, data, metadata)
     return Number(lastInsertRowid)
   })
   keepKeys(sql, request, { before, revisions, positions })
   return { kind: 'appended', revisions, positions: positions.map(formatPosition), time, heads }
 }
 
-/** The revision of a stream's last event. */
+/** The revision of a stream's last event; that of its tombstone if it was deleted. */
 export function headOf(sql: Statements, stream: string): Revision {
   const { revision } = sql.head.get(stream) as { revision: number | null }
   return revision ?? 'none'
@@ -229,8 +237,7 @@ function appendAlone(
   if (expected === 'any' || expected === 'exists') return undefined
   if (expected !== 'none' && !((knownHeads.get(stream) ?? -1) >= expected)) return undefined
   const revision = nextRevision(expected)
-  const time = currentTime()
-  const { id, type, version, data, metadata } = event
+  const { id, type, version, data, metadata, time = currentTime() } = event
   const verdict = { kind: 'appended', revisions: [revision], positions: [], time, heads: [revision] } as const
   try {
     const { last } = history

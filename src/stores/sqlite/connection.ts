@@ -127,7 +127,7 @@ const SQL = {
   insert:
     'INSERT INTO mneme_events (stream, revision, id, type, version, time, data, metadata) ' +
     'VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
-  at: 'SELECT position, id FROM mneme_events WHERE stream = ? AND revision = ?',
+  at: 'SELECT position, id, version FROM mneme_events WHERE stream = ? AND revision = ?',
   key: 'SELECT fingerprint, position, count, heads FROM mneme_keys WHERE key = ?',
   overwriteFailedCommit:
     "INSERT INTO mneme_meta (name, value) VALUES ('superseded', '1') " +
@@ -216,6 +216,8 @@ function setUp(database: SqliteDatabase, path: string, { synchronous }: OpenSett
   database.exec(
     `PRAGMA synchronous = ${synchronous}; PRAGMA wal_autocheckpoint = ${String(CHECKPOINT_PAGES)}`,
   )
+  // A page that is divided must keep no copy of what moved to another one, or it could not be erased.
+  database.exec('PRAGMA secure_delete = FAST')
   migrate(database)
   return new Connection(database, path === MEMORY ? undefined : path)
 }

@@ -9,6 +9,8 @@ import type {
   ReadRequest,
   StoredEvent,
 } from '../../adapter/store-adapter.ts'
+import { headOf } from './append.ts'
+import { ensureNotDeleted, TOMBSTONE_REVISION } from './erased.ts'
 import { retryBusy } from './errors.ts'
 import { dataVersionOf } from './history.ts'
 import type { RecentEvents } from './subscribe.ts'
@@ -27,10 +29,10 @@ export async function* streamPages(
   const rows =
     `WHERE stream = ? AND revision ` +
     (isForwards
-      ? '>= ? AND revision <= ? ORDER BY revision LIMIT ?'
-      : '<= ? AND revision >= ? ORDER BY revision DESC LIMIT ?')
-  let next = from ?? (isForwards ? 0 : Number.MAX_SAFE_INTEGER)
-  const end = to ?? (isForwards ? Number.MAX_SAFE_INTEGER : 0)
+      ? `>= ? AND revision <= ?${NOT_ERASED} ORDER BY revision LIMIT ?`
+      : `<= ? AND revision >= ?${NOT_ERASED} ORDER BY revision DESC LIMIT ?`)
+  let next = Math.min(from ?? (isForwards ? 0 : Infinity), TOMBSTONE_REVISION - 1)
+  const end = Math.min(to ?? (isForwards ? Infinity : 0), TOMBSTONE_REVISION - 1)
   let left = limit
   const sizes = { areSmall: true }
   while (left > 0 && (isForwards ? next <= end : next >= end)) {
@@ -42,12 +44,32 @@ export async function* streamPages(
     )
     const last = page.events.at(-1)
     if (last) yield page.events
+    else if (
+      await retryBusy(
+        () => connection.reading((sql) => isLost(sql, stream, isForwards ? next : undefined)),
+        timeout,
+      )
+    )
+      yield []
     if (!last || (page.isWhole && page.events.length < wanted)) return undefined
     left -= page.events.length
     next = last.revision + (isForwards ? 1 : -1)
   }
   return undefined
 }
+
+/**
+ * Why a stream has no event to be read: whether those from a revision on were erased, before reading began or meanwhile.
+ *
+ * @throws StreamDeletedError
+ */
+function isLost(sql: Statements, stream: string, from: number | undefined): boolean {
+  const head = ensureNotDeleted(stream, headOf(sql, stream))
+  return from !== undefined && head !== 'none' && head >= from
+}
+
+/** What is left of an erased event is none. */
+const NOT_ERASED = ' AND version > 0'
 
 /** The store's events in pages. Nothing is held open between two pages. */
 export async function* allPages(
@@ -126,7 +148,7 @@ async function* parts(
   const { where, values } = filterOf(request)
   const rows =
     (isForwards ? 'WHERE position > ? AND position <= ?' : 'WHERE position < ? AND position >= ?') +
-    `${where} ORDER BY position ${isForwards ? '' : 'DESC'} LIMIT ?`
+    `${NOT_ERASED}${where} ORDER BY position ${isForwards ? '' : 'DESC'} LIMIT ?`
   let next = start
   let left = limit
   const sizes = { areSmall: true }

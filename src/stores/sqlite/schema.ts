@@ -47,6 +47,8 @@ const STEPS = [
     DELETE FROM mneme_snapshots WHERE stream = old.stream AND revision = old.revision;
   END;
   `,
+  // An event may be erased: see erase.ts. Older programs would take what is left of it for an event.
+  '-- no new tables',
 ]
 
 /**

@@ -1,4 +1,5 @@
 import type { NamedSnapshot, Snapshot, SnapshotKeeper } from '../../adapter/store-adapter.ts'
+import { overwriting } from './erased.ts'
 import type { SharedFile } from './shared-file.ts'
 import type { Statements } from './connection.ts'
 
@@ -11,9 +12,14 @@ export function snapshotsIn(
   const { sql } = connection
   return {
     get: (stream, name) => reading(({ snapshot }) => snapshot.get(stream, name) as Snapshot | undefined),
-    put: (snapshot) => queue.write(() => put(sql, snapshot), busyTimeout),
+    // What a snapshot replaces is no longer erased with its events.
+    put: (snapshot) =>
+      queue.write(() => overwriting(connection.database, () => put(sql, snapshot)), busyTimeout),
     delete: async (stream) => {
-      await queue.write(() => sql.deleteSnapshots.run(stream), busyTimeout)
+      await queue.write(
+        () => overwriting(connection.database, () => sql.deleteSnapshots.run(stream)),
+        busyTimeout,
+      )
     },
     list: ({ name, after = '', limit }) =>
       reading(({ listSnapshots }) => {

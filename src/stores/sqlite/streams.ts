@@ -1,6 +1,7 @@
-import { type NameRange, streamPages } from '../../adapter/name-ranges.ts'
+import { type FoundStream, type NameRange, streamPages } from '../../adapter/name-ranges.ts'
 import type { StreamsRequest, StreamSummary } from '../../adapter/store-adapter.ts'
 import type { Connection } from './connection.ts'
+import { firstRevisionOf, TOMBSTONE_REVISION } from './erased.ts'
 import { retryBusy } from './errors.ts'
 import { nextTurn } from '../../base/clock.ts'
 import { isTurnDue } from './event-loop.ts'
@@ -17,12 +18,18 @@ export function streamsPages(
   })
 }
 
-function takePage(connection: Connection, { from, before }: NameRange, wanted: number): StreamSummary[] {
+function takePage(connection: Connection, { from, before }: NameRange, wanted: number): FoundStream[] {
   connection.history.ensure()
   const sql = before === undefined ? ALL : UP_TO
   const values = before === undefined ? [from, wanted] : [from, before, before, wanted]
-  const rows = connection.reading(() => connection.prepare(sql).all(...values)) as Row[]
-  return rows.map(({ stream, revision }) => ({ stream, revision, events: revision + 1 }))
+  return connection.reading((statements) => {
+    const rows = connection.prepare(sql).all(...values) as Row[]
+    return rows.map(({ stream, revision }) => {
+      if (revision >= TOMBSTONE_REVISION) return { stream, revision, events: 0, isErased: true }
+      const events = revision + 1 - firstRevisionOf(statements, stream, revision)
+      return { stream, revision, events, isErased: events === 0 }
+    })
+  })
 }
 
 interface Row {

@@ -159,9 +159,12 @@ export class RecentEvents {
     // Another connection may have written in between.
     if (first !== this.#first + this.#events.length) this.clear()
     if (this.#events.length === 0) this.#first = first
-    for (const [i, { stream, id, type, version, data, metadata }] of events.entries()) {
+    for (const [
+      i,
+      { stream, id, type, version, data, metadata, time: recorded = time },
+    ] of events.entries()) {
       const [revision, position] = [revisions[i]!, positions[i]!]
-      this.#events.push({ position, stream, revision, id, type, version, time, data, metadata })
+      this.#events.push({ position, stream, revision, id, type, version, time: recorded, data, metadata })
       this.#size += data.length + metadata.length
     }
     if (this.#events.length > MAX_RECENT_EVENTS || this.#size > MAX_RECENT_UNITS) this.#forget()

@@ -4,9 +4,11 @@ import { claims } from './claims.ts'
 import { closing } from './closing.ts'
 import { deciding } from './deciding.ts'
 import { decidingTogether } from './deciding-together.ts'
+import { erasing } from './erasing.ts'
 import { executingKeys } from './executing-keys.ts'
 import { expectations } from './expectations.ts'
 import { handling } from './handling.ts'
+import { importing } from './importing.ts'
 import { interrupted } from './interrupted.ts'
 import { isolation } from './isolation.ts'
 import { keys } from './keys.ts'
@@ -48,6 +50,8 @@ export const groups: Readonly<Record<string, Group>> = {
   'where a store stands': standing,
   'listing streams': listing,
   'loading states': loading,
+  'truncating and deleting streams': erasing,
+  'importing and archiving': importing,
   snapshots,
   'stopping a reader': stopping,
   subscribing,

@@ -7,7 +7,7 @@ import type { Capabilities, StoreAdapter } from '../../adapter/store-adapter.ts'
 export interface ContractSubject {
   readonly name: string
   /**
-   * What the store can do, as its adapter declares it, which the suite checks. Default: everything except `truncation`.
+   * What the store can do, as its adapter declares it, which the suite checks. Default: everything.
    */
   readonly capabilities?: Partial<Capabilities>
   /** Makes data of its own for a case. */

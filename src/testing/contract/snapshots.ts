@@ -16,13 +16,17 @@ import { upTo } from './sample-events.ts'
 const needs: Demands = { needs: ['snapshots'] }
 const EVERY = 10
 
+/** In version n, a letter counts n. */
 function pagesOfVersion(version: number) {
   return defineAggregate({
     name: 'Pages',
     events: { Written: event<{ text: string }>() },
     initial: () => ({ texts: [] as readonly string[], length: 0 }),
     apply: {
-      Written: ({ texts, length }, { text }) => ({ texts: [...texts, text], length: length + text.length }),
+      Written: ({ texts, length }, { text }) => ({
+        texts: [...texts, text],
+        length: length + version * text.length,
+      }),
     },
     snapshot: { version, every: EVERY },
   })
@@ -212,6 +216,39 @@ export function snapshots(prove: Prove): void {
     await closing
     assert.equal((await keptOf(realm))?.revision, EVERY - 1)
   })
+
+  prove('H1: two processes that write snapshots at once leave one that is used', needs, async (_, realm) => {
+    await Promise.all(upTo(2).map(() => fill(realm, 2 * EVERY)))
+    const folded = await folding(realm)
+    const { state, reads } = await loaded(realm)
+    assert.deepEqual(state, folded)
+    assert.equal(state.texts.length, 4 * EVERY)
+    assert.ok(reads[0]! > 0)
+  })
+
+  prove(
+    'H1: programs with two versions of a fold, side by side, have each its own state',
+    needs,
+    async (_, realm) => {
+      for (const round of upTo(2)) {
+        for (const version of [1, 2]) {
+          const program = pagesOfVersion(version)
+          const store = await realm.open()
+          for (const _ of upTo(EVERY)) {
+            await execute(store, {
+              reads: program('a'),
+              handle: () => program.events.Written({ text: 'x' }),
+            })
+          }
+          await store.close()
+          const cold = await realm.open()
+          const { state } = await load(cold, program('a'))
+          await cold.close()
+          assert.equal(state.length, version * EVERY * (2 * round + version))
+        }
+      }
+    },
+  )
 
   prove(
     'H1: verifySnapshots finds an apply that was changed without a new version',

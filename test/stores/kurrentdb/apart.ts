@@ -1,3 +1,4 @@
+import { StreamDeletedError } from 'mneme'
 import type { Position } from 'mneme'
 import type { StoreAdapter } from 'mneme/adapter'
 import type {
@@ -39,6 +40,7 @@ export function setApart(adapter: StoreAdapter, { prefix, floor: floorPlace }: A
       case 'repeated':
         return { ...given, events: given.events.map(own) }
       case 'conflict':
+      case 'erased':
         return { ...given, stream: inside(given.stream) }
       case 'used':
         return {
@@ -83,15 +85,46 @@ export function setApart(adapter: StoreAdapter, { prefix, floor: floorPlace }: A
     return undefined
   }
 
+  /** Runs a call, whose errors name streams inside. */
+  const naming = async <T>(call: () => Promise<T>): Promise<T> => {
+    try {
+      return await call()
+    } catch (error) {
+      throw error instanceof StreamDeletedError ? new StreamDeletedError(inside(error.stream)) : error
+    }
+  }
   return {
     capabilities: adapter.capabilities,
     identity: () => adapter.identity(),
-    append: async (given, signal) => verdict(await adapter.append(request(given), signal)),
+    append: (given, signal) => naming(async () => verdict(await adapter.append(request(given), signal))),
+    erase: (given, signal) =>
+      naming(async () => {
+        const notice = { ...given.notice, stream: outside(given.notice.stream) }
+        const erased = await adapter.erase!({ ...given, stream: outside(given.stream), notice }, signal)
+        return 'stream' in erased ? { ...erased, stream: inside(erased.stream) } : erased
+      }),
     async *read(given) {
-      for await (const page of adapter.read({ ...given, stream: outside(given.stream) })) yield page.map(own)
+      const pages = adapter.read({ ...given, stream: outside(given.stream) })
+      const iterator = pages[Symbol.asyncIterator]()
+      try {
+        for (;;) {
+          const next = await naming(() => iterator.next())
+          if (next.done === true) return
+          yield next.value.map(own)
+        }
+      } finally {
+        await iterator.return?.()
+      }
     },
     readAll: all,
-    heads: (streams) => adapter.heads(streams.map(outside)),
+    heads: (streams) => naming(() => adapter.heads(streams.map(outside))),
+    async *keys(after) {
+      for await (const page of adapter.keys!(after ?? floor)) {
+        const kept = page.filter(({ key }) => key.startsWith(prefix))
+        if (kept.length > 0)
+          yield kept.map((one) => ({ ...one, key: inside(one.key), streams: one.streams.map(inside) }))
+      }
+    },
     logHead: async () => {
       const head = await adapter.logHead()
       return head !== undefined && isAbove(head) ? head : undefined

@@ -18,7 +18,7 @@ delete process.env.SSL_CERT_DIR
 export const realServer = process.env.MNEME_TEST_KURRENTDB
 
 /** What differs from the other stores. */
-export const capabilities = { settlesAny: false, truncation: true, listsStreams: false }
+export const capabilities = { settlesAny: false, erasesAtOnce: false, listsStreams: false }
 
 /** An adapter over a server. */
 export async function adapterOf(

@@ -14,7 +14,9 @@ describe.each(['24.10.0', '22.10.0'])('a server of version %s, on the stand-in',
       keys: false,
       settlesAny: false,
       truncation: true,
+      erasesAtOnce: false,
       listsStreams: false,
+      imports: true,
     })
     const [a, b] = [unique('a'), unique('b')]
     const end = server.log.end

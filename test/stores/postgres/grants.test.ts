@@ -16,6 +16,8 @@ const GRANTS = {
     'GRANT INSERT ON mneme.events, mneme.keys, mneme.settled TO role',
     'GRANT USAGE ON SEQUENCE mneme.positions TO role',
   ],
+  // The writer as well, if it truncates and deletes streams:
+  eraser: ['GRANT UPDATE ON mneme.events TO role', 'GRANT SELECT, DELETE ON mneme.snapshots TO role'],
   // With snapshots, the writer as well:
   snapshots: ['GRANT SELECT, INSERT, UPDATE, DELETE ON mneme.snapshots TO role'],
   // With `standbys: true`, the writer as well:
@@ -115,6 +117,18 @@ async function read(url: string) {
 }
 
 describe.skipIf(serverProblem)('grants', () => {
+  test('a writer truncates and deletes streams if it may update events', async () => {
+    const { database } = await migrated()
+    const writer = await roleWith(database, GRANTS.writer)
+    const store = await write(writer.url)
+    await expect(store.truncate('s', { before: 1 })).rejects.toMatchObject({ reason: 'access-denied' })
+    await expect(store.delete('t')).rejects.toMatchObject({ reason: 'access-denied' })
+    const eraser = await open((await roleWith(database, [...GRANTS.writer, ...GRANTS.eraser])).url)
+    await eraser.truncate('s', { before: 1 })
+    await eraser.delete('t')
+    await expect(store.head('t')).rejects.toMatchObject({ code: 'STREAM_DELETED' })
+  })
+
   test('a migrator may make schemas, and is then the owner', async () => {
     const database = await testDatabase()
     const { url } = await roleWith(database, GRANTS.migrator)

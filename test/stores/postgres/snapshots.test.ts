@@ -1,4 +1,6 @@
-import { defineAggregate, event, load } from 'mneme'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { defineAggregate, event, load, type SnapshotMessage } from 'mneme'
+import { postgresStore } from 'mneme/postgres'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { postgresAdapter } from '../../../src/stores/postgres/adapter.ts'
 import { testDatabase } from './database.ts'
@@ -27,6 +29,35 @@ describe.skipIf(serverProblem)('snapshots', () => {
     expect(await load(cold, Lamp('a'))).toEqual({ state: { times: 7 }, revision: 6 })
     await database.query('DELETE FROM mneme.events')
     expect(await kept()).toEqual([])
+  })
+
+  test('a server that only reads gives snapshots, takes none, and costs no connection', async () => {
+    const database = await testDatabase()
+    const store = await database.open()
+    await store.append({ stream: Lamp('a'), events: switches })
+    const url = new URL(database.url)
+    url.searchParams.set('options', '-c default_transaction_read_only=on')
+    const { default: pg } = await import('pg')
+    const pool = new pg.Pool({ connectionString: url.href, max: 1 })
+    onTestFinished(() => pool.end())
+    let connections = 0
+    pool.on('connect', () => connections++)
+    const messages: SnapshotMessage[] = []
+    const note = (message: unknown) => messages.push(message as SnapshotMessage)
+    subscribe('mneme.snapshot', note)
+    onTestFinished(() => void unsubscribe('mneme.snapshot', note))
+    const loadOnly = async () => {
+      const reading = await postgresStore(pool, { migrate: false })
+      expect((await load(reading, Lamp('a'))).state).toEqual({ times: 7 })
+      await reading.close()
+      return messages.splice(0).map(({ action, outcome }) => `${action} ${outcome}`)
+    }
+    expect(await loadOnly()).toEqual(['read missing', 'write failed'])
+    await load(store, Lamp('a'))
+    await store.close()
+    messages.length = 0
+    expect(await loadOnly()).toEqual(['read used'])
+    expect(connections).toBe(1)
   })
 
   test('none is kept of an event that is deleted at the same time', async () => {

@@ -1,0 +1,122 @@
+import { nextRevision } from '../adapter/append-rules.ts'
+import type { AppendRequest, Condition, KeyClaim } from '../adapter/store-adapter.ts'
+import { ImportConflictError, InvalidArgumentError, quote } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import type { Revision } from '../base/revision.ts'
+import type { ExportedKey, Imported } from './recorded.ts'
+
+/**
+ * Events that are imported in one append. The events of one append of the source stay together, so that no other writer's
+ * events come between them: those that share a key, and those with the same time, as long as they fit into one append.
+ */
+export class ImportBatch {
+  readonly events: Imported[] = []
+  readonly keys: (KeyClaim & { readonly streams: readonly string[] })[] = []
+  readonly #severalStreams: boolean
+  /** The revision of the last event of each stream. */
+  readonly #heads = new Map<string, number>()
+  /** Streams that were only read by the appends of its keys. */
+  #read: readonly string[] = []
+  #folded = new Set<string>()
+  #bytes = 0
+  /** Keys whose last event is still to come. */
+  #open: { readonly key: ExportedKey; readonly first: number }[] = []
+
+  constructor(severalStreams: boolean) {
+    this.#severalStreams = severalStreams
+  }
+
+  /** Whether an event belongs into another batch. */
+  isFullFor(event: Imported): boolean {
+    const { events } = this
+    const last = events.at(-1)
+    if (!last) return false
+    const isTooLarge = events.length >= limits.appendEvents || this.#bytes + event.bytes > limits.appendBytes
+    if (isTooLarge) return true
+    if (!this.#heads.has(event.stream)) {
+      const streams = this.#heads.size + this.#read.length
+      if (!this.#severalStreams || streams >= limits.appendStreams) return true
+      // Names that differ only in case never come together.
+      if (this.#folded.has(event.stream.toLowerCase())) return true
+    }
+    if (this.#open.length > 0) return false
+    // What an append with a key read is kept with the key, so it shares its append only with others that read the same.
+    if (!isSame(this.#readWith(event), this.#read)) return true
+    const isOpening = event.keys.some(({ through }) => through !== event.position)
+    const isOfOneAppend = last.time === event.time && !(isOpening && events.length >= EVENTS_PER_BATCH)
+    return !isOfOneAppend && (events.length >= EVENTS_PER_BATCH || this.#bytes >= BYTES_PER_BATCH)
+  }
+
+  /** @throws ImportConflictError if a stream of the input lacks a revision. */
+  add(event: Imported): void {
+    const { stream, revision } = event
+    const before = this.#heads.get(stream)
+    if (before !== undefined && revision !== before + 1) {
+      throw new ImportConflictError(stream, revision, `the input goes on from revision ${String(before)}`)
+    }
+    if (this.#open.length === 0) this.#read = this.#readWith(event)
+    this.#heads.set(stream, revision)
+    this.#folded.add(stream.toLowerCase())
+    this.#bytes += event.bytes
+    const first = this.events.push(event) - 1
+    for (const key of event.keys) this.#open.push({ key, first })
+    this.#open = this.#open.filter(({ key, first }) => {
+      const isOver = event.position !== undefined && event.position >= key.through
+      if (isOver) this.#keep(key, first)
+      return !isOver
+    })
+  }
+
+  /** The batch as an append. */
+  request(): AppendRequest {
+    const [open] = this.#open
+    if (open) {
+      throw new InvalidArgumentError('events', {
+        message: `the events end before the last one of idempotency key ${quote(open.key.key)}; give all of them`,
+      })
+    }
+    return requestOf(this.events, this.keys, this.#read)
+  }
+
+  #keep({ key, fingerprint, streams }: ExportedKey, first: number): void {
+    this.keys.push({ key, fingerprint, first, count: this.events.length - first, streams })
+  }
+
+  /** The streams that the append of an event's keys read and that no event of the batch is on. */
+  #readWith({ keys, stream }: Imported): readonly string[] {
+    const read = keys.flatMap(({ streams }) => streams)
+    return [...new Set(read)].filter((name) => name !== stream && !this.#heads.has(name))
+  }
+}
+
+/** An append of imported events, each stream under the exact revision that comes before. */
+export function requestOf(
+  events: readonly Imported[],
+  keys: readonly KeyClaim[],
+  read: readonly string[] = [],
+): AppendRequest {
+  const written = new Map<string, Revision>()
+  for (const { stream, revision } of events) {
+    if (!written.has(stream)) written.set(stream, revision === 0 ? 'none' : revision - 1)
+  }
+  const conditions: Condition[] = [...written].map(([stream, expected]) => ({ stream, expected }))
+  for (const stream of read) if (!written.has(stream)) conditions.push({ stream, expected: 'any' })
+  const stored = events.map(({ stream, id, type, version, data, metadata, time }) => {
+    return { stream, id, type, version, data, metadata, time }
+  })
+  const claims = keys.map(({ key, fingerprint, first, count }) => ({ key, fingerprint, first, count }))
+  return { conditions, events: stored, keys: claims, ids: 'given' }
+}
+
+/** The revision before which a stream has to stand for its first event of a batch. */
+export function isBehind(head: Revision, { revision }: Imported): boolean {
+  return nextRevision(head) > revision
+}
+
+function isSame(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((name, i) => name === b[i])
+}
+
+/** Events, and bytes of them, after which a batch ends with its append. */
+const EVENTS_PER_BATCH = 500
+const BYTES_PER_BATCH = 1024 * 1024

@@ -1,0 +1,94 @@
+import { environment } from '../../base/environment.ts'
+import { pause, systemClock, currentTime } from '../../base/clock.ts'
+import { isMnemeError, StoreFailedError } from '../../base/errors.ts'
+import { nextRevision, unneededErasure } from '../../adapter/append-rules.ts'
+import { parsePosition } from '../../adapter/position.ts'
+import type { Appended, EraseRequest, EraseVerdict } from '../../adapter/store-adapter.ts'
+import { append, headOf } from './append.ts'
+import type { Connection } from './connection.ts'
+import { firstRevisionOf, isDeleted, overwriting, TOMBSTONE_REVISION } from './erased.ts'
+import { BUSY_RETRY_MS, faultOf, isBusy } from './errors.ts'
+import type { SharedFile } from './shared-file.ts'
+
+/** Truncates or deletes a stream, and sees to it that the bytes are gone from the file and from its write-ahead log. */
+export async function erase(
+  { connection, queue, signal: commits, recent }: SharedFile,
+  request: EraseRequest,
+  timeout: number,
+  signal?: AbortSignal,
+): Promise<EraseVerdict> {
+  const verdict = await queue
+    .write(() => eraseRows(connection, request), timeout, signal)
+    .catch((error: unknown) => {
+      throw isMnemeError(error) || signal?.aborted ? error : faultOf(error)
+    })
+  if (verdict.kind === 'done') {
+    connection.history.saw(parsePosition(verdict.position), request.notice.id)
+    connection.knownHeads.delete(request.stream)
+    recent.clear()
+    commits.committed()
+  }
+  // An earlier call may have been interrupted after its commit.
+  if (verdict.kind !== 'conflict' && verdict.kind !== 'beyond') await truncateLog(connection, timeout)
+  return verdict
+}
+
+/** Within a transaction that has the write lock. @throws what the driver throws */
+function eraseRows(connection: Connection, request: EraseRequest): EraseVerdict {
+  const { sql, history, database } = connection
+  const { stream, before, notice } = request
+  history.confirm(sql)
+  const head = headOf(sql, stream)
+  if (isDeleted(head)) return { kind: 'erased', stream, firstRevision: undefined }
+  const unneeded = unneededErasure(request, head, firstRevisionOf(sql, stream, head))
+  if (unneeded) return unneeded
+  return overwriting(database, () => {
+    const end = before ?? TOMBSTONE_REVISION
+    connection.prepare(ERASE).run(stream, end)
+    // A snapshot goes with its event.
+    connection.prepare(ERASE_SNAPSHOTS).run(stream, end)
+    if (before === undefined) {
+      const time = currentTime()
+      for (const revision of [nextRevision(head), TOMBSTONE_REVISION])
+        sql.insert.run(stream, revision, environment.uuid(), '', 0, time, '', '')
+    }
+    const conditions = [{ stream: notice.stream, expected: 'any' }] as const
+    const noted = append(sql, { conditions, events: [notice], keys: [], ids: 'made' }) as Appended
+    return { kind: 'done', position: noted.positions[0]! }
+  })
+}
+
+const ERASE =
+  "UPDATE mneme_events SET type = '', version = 0, data = '', metadata = '' WHERE stream = ? AND revision < ? AND version > 0"
+const ERASE_SNAPSHOTS = 'DELETE FROM mneme_snapshots WHERE stream = ? AND revision < ?'
+
+/**
+ * Copies the write-ahead log into the file and empties it: it holds pages as they were before. Another process that reads
+ * keeps it from that for a moment.
+ *
+ * @throws StoreFailedError
+ */
+async function truncateLog(connection: Connection, timeout: number): Promise<void> {
+  const until = environment.now() + timeout
+  for (let delay = BUSY_RETRY_MS; ; delay = Math.min(delay * 2, MAX_RETRY_MS)) {
+    if (isTruncated(connection)) return
+    const left = until - environment.now()
+    if (left <= 0) throw new StoreFailedError(LOG_IN_USE)
+    await pause(systemClock, Math.min(delay, left))
+  }
+}
+
+function isTruncated(connection: Connection): boolean {
+  try {
+    connection.ensureNoTransaction()
+    const row = connection.database.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get() as { busy: number }
+    return row.busy === 0
+  } catch (error) {
+    if (isBusy(error)) return false
+    throw isMnemeError(error) ? error : faultOf(error)
+  }
+}
+
+const MAX_RETRY_MS = 100
+const LOG_IN_USE =
+  'the events are erased, but their bytes are still in the write-ahead log, which another process is reading: call it again'

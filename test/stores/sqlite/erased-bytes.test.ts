@@ -1,0 +1,125 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { defineAggregate, defineCommand, event, execute, StoreFailedError, StreamDeletedError } from 'mneme'
+import { sqliteStore } from 'mneme/sqlite'
+import { describe, expect, onTestFinished, test } from 'vitest'
+
+import { drivers } from './drivers.ts'
+import { testFolder } from './folder.ts'
+
+const SECRET = 'Rumpelstilzchen'
+const KEPT = 'Schneewittchen'
+
+/** Where a text stands in what the file system has of a database. */
+function filesWith(path: string, text: string): string[] {
+  return ['', '-wal', '-shm', '-signal', '-turn'].filter((suffix) => {
+    const file = path + suffix
+    return existsSync(file) && readFileSync(file).includes(text)
+  })
+}
+
+/** Events of all sizes: small ones, and such as lie in pages of their own. */
+function written(text: string, count: number) {
+  return Array.from({ length: count }, (_, n) => ({
+    type: 'Told',
+    data: { n, text: `${text} `.repeat(n % 7 === 0 ? 1_000 : 1 + (n % 5)) },
+  }))
+}
+
+describe.each(drivers)('erased bytes with $name', ({ driver }) => {
+  /** A store with a stream that is to be erased, among others. */
+  async function told() {
+    const path = join(testFolder(), 'tales.db')
+    const store = await sqliteStore(path, { driver, busyTimeout: 100 })
+    onTestFinished(() => store.close())
+    for (let i = 0; i < 6; i++) {
+      await store.append({ stream: 'told', events: written(SECRET, 15) }, { metadata: { actor: SECRET } })
+      await store.append({ stream: 'kept', events: written(KEPT, 9) })
+      await store.append({ stream: `tale-${String(i)}`, events: written(SECRET, 3) })
+    }
+    return { path, store }
+  }
+
+  test('E1: are in no file once the streams were truncated or deleted', async () => {
+    const { path, store } = await told()
+    expect(filesWith(path, SECRET)).not.toEqual([])
+    await store.truncate('told', { before: 90 })
+    for (let i = 0; i < 6; i++) await store.delete(`tale-${String(i)}`)
+    expect(filesWith(path, SECRET)).toEqual([])
+    expect(filesWith(path, KEPT)).toEqual([''])
+    const [{ integrity_check: integrity }] = driver(path).prepare('PRAGMA integrity_check').all() as [
+      { integrity_check: string },
+    ]
+    expect(integrity).toBe('ok')
+  })
+
+  test('E1: are in no snapshot, nor in what a snapshot has replaced', async () => {
+    const Tale = defineAggregate({
+      name: 'Tale',
+      events: { Told: event<{ text: string }>() },
+      initial: () => ({ texts: [] as readonly string[] }),
+      apply: { Told: ({ texts }, { text }) => ({ texts: [...texts, text] }) },
+      snapshot: { version: 1, every: 2 },
+    })
+    const tell = defineCommand({
+      reads: (_: number) => Tale('secret'),
+      handle: (_, n) => Tale.events.Told({ text: `${SECRET} `.repeat(n * 40) }),
+    })
+    const path = join(testFolder(), 'tales.db')
+    for (let round = 0; round < 3; round++) {
+      const store = await sqliteStore(path, { driver })
+      // Closing waits for snapshots.
+      for (let n = 1; n <= 4; n++) await execute(store, tell(n + 4 * round))
+      await store.close()
+    }
+    const store = await sqliteStore(path, { driver })
+    onTestFinished(() => store.close())
+    const database = driver(path)
+    expect(database.prepare('SELECT count(*) AS n FROM mneme_snapshots').get()).toEqual({ n: 1 })
+    database.close()
+    await store.delete(Tale('secret'))
+    expect(filesWith(path, SECRET)).toEqual([])
+  })
+
+  test('E1: a reader of the write-ahead log delays it, and calling again makes up for it', async () => {
+    const { path, store } = await told()
+    const reader = driver(path)
+    reader.exec('BEGIN')
+    reader.prepare('SELECT count(*) FROM mneme_events').get()
+    await expect(store.truncate('told', { before: 90 })).rejects.toThrow(StoreFailedError)
+    await expect(store.truncate('told', { before: 90 })).rejects.toThrow(/call it again/)
+    expect(await store.readPage('told')).toMatchObject({ events: [], head: 89 })
+    reader.exec('COMMIT')
+    expect(await store.truncate('told', { before: 90 })).toEqual({ position: undefined })
+    for (let i = 0; i < 6; i++) await store.delete(`tale-${String(i)}`)
+    expect(filesWith(path, SECRET)).toEqual([])
+    reader.close()
+  })
+
+  test('E3: a program of an earlier version that has the file open does not bring a stream back', async () => {
+    const { path, store } = await told()
+    await store.delete('told')
+    const old = driver(path)
+    onTestFinished(() => void old.close())
+    const insert = old.prepare(
+      'INSERT INTO mneme_events (stream, revision, id, type, version, time, data, metadata) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+    )
+    const insertAt = (revision: number) =>
+      insert.run('told', revision, crypto.randomUUID(), 'Told', 1, new Date().toISOString(), '{}', '{}')
+    // At the next revision, as such a program does if it knows the head.
+    expect(() => insertAt(90)).toThrow(/UNIQUE/)
+    // Behind the head that it finds, as it does if it expects nothing.
+    const { head } = old
+      .prepare("SELECT max(revision) AS head FROM mneme_events WHERE stream = 'told'")
+      .get() as {
+      head: number
+    }
+    insertAt(head + 1)
+    await expect(store.head('told')).rejects.toThrow(StreamDeletedError)
+    await expect(store.readPage('told')).rejects.toThrow(StreamDeletedError)
+    await expect(store.read('told').next()).rejects.toThrow(StreamDeletedError)
+    await expect(store.append({ stream: 'told', events: written(KEPT, 1) })).rejects.toThrow(
+      StreamDeletedError,
+    )
+  })
+})
