@@ -2,14 +2,12 @@ import { checkList, checkOptions, checkSignal, checkWhole } from '../base/argume
 import { historyRewound, InvalidArgumentError, isMnemeError } from '../base/errors.ts'
 import { checkFunction, isThenable } from '../base/functions.ts'
 import type { Position } from '../base/revision.ts'
-import type { SchemaIssue, StandardSchemaV1 } from '../base/standard-schema.ts'
+import type { StandardSchemaV1 } from '../base/standard-schema.ts'
 import { freezeState, freezeStep } from '../execution/freeze.ts'
 import type { AnyAggregate } from '../model/aggregate.ts'
-import { type AnyEventType, eventTypeRecord, type EventTypeRecord, personalOf } from '../model/event-type.ts'
+import { type AnyEventType, eventTypeRecord, type EventTypeRecord } from '../model/event-type.ts'
 import type { Recorded } from '../model/event.ts'
 import { categoryOf } from '../model/names.ts'
-import { unboxedPersonal } from '../model/personal.ts'
-import { isSealed } from '../model/sealed.ts'
 import { decode } from '../model/upcast.ts'
 import { coreOf } from '../store/create-store.ts'
 import type { EventStore } from '../store/event-store.ts'
@@ -404,18 +402,6 @@ function thrownBy(
   } catch (error) {
     return { step, error }
   }
-}
-
-/** Whether a path leads to a sealed value, or into one. */
-function isSealedAt(data: unknown, path: SchemaIssue['path'] = []): boolean {
-  let value = data
-  for (const part of path) {
-    value = (Object(value) as Readonly<Record<PropertyKey, unknown>>)[
-      typeof part === 'object' ? part.key : part
-    ]
-    if (isSealed(value)) return true
-  }
-  return false
 }
 
 /** What a schema refuses in data. @throws what the schema throws; InvalidArgumentError if it is asynchronous */
