@@ -19,7 +19,7 @@ const long = [
   'test/history/bank.test.ts',
   'test/projections/paused.test.ts',
   'test/simulation/planted.test.ts',
-  'test/stores/*/{claims,deletions}.test.ts',
+  'test/stores/*/{claims,deletions,erasure}.test.ts',
   'test/stores/kurrentdb/{in-doubt,resources,stand-in}.test.ts',
   'test/stores/postgres/{locks,opening,reading,restore,standby,subscriptions-lost}.test.ts',
   'test/stores/sqlite/{faults,several-processes,subscriptions}.test.ts',

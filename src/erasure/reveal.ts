@@ -1,51 +1,16 @@
 import { UnsupportedError } from '../base/errors.ts'
-import { isPlain } from '../model/json.ts'
-import { isSealedText, isUnsealed, newValueOf, type Sealed } from '../model/sealed.ts'
+import { Erased, mapSealed, type Revealed } from '../model/revealed.ts'
+import { isSealedText, type Sealed } from '../model/sealed.ts'
 import { coreOf } from '../store/create-store.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { KeyRing } from '../store/key-ring.ts'
+import { revealing } from '../store/revealing.ts'
 import { partsOf } from './seal-text.ts'
-
-/** In the place of a value whose subject was erased. */
-export class Erased {
-  /** When the key was destroyed: ISO 8601, UTC. */
-  readonly erasedAt: string
-
-  constructor(erasedAt: string) {
-    this.erasedAt = erasedAt
-    Object.freeze(this)
-  }
-
-  toString(): string {
-    return '[erased]'
-  }
-}
 
 /** Whether a revealed value was erased. */
 export function isErased(value: unknown): value is Erased {
   return value instanceof Erased
 }
-
-/** What {@link reveal} makes of a value: in the place of each sealed value in it the plain one, or `Erased`. */
-export type Revealed<T> =
-  T extends Sealed<infer Value>
-    ? Value | Erased
-    : T extends
-          | string
-          | number
-          | boolean
-          | bigint
-          | symbol
-          | null
-          | undefined
-          | ((...args: never) => unknown)
-          | Date
-      ? T
-      : T extends ReadonlyMap<infer Key, infer Item>
-        ? ReadonlyMap<Key, Revealed<Item>>
-        : unknown extends T
-          ? unknown
-          : { readonly [K in keyof T]: Revealed<T[K]> }
 
 /**
  * Reveals a sealed value, or every sealed value in a state, an event or another plain object: opens it by the key of its
@@ -71,15 +36,9 @@ export async function reveal<T>(store: EventStore, value: T): Promise<Revealed<T
 
 /** The same, given the key ring. */
 export async function revealBy<T>(ring: KeyRing, value: T): Promise<Revealed<T>> {
-  const texts = new Set<string>()
-  mapSealed(value, (text) => texts.add(text))
-  const list = [...texts]
-  const opened = list.length === 0 ? [] : await ring.open(list)
-  const found = new Map(list.map((text, i) => [text, opened[i]!]))
-  return mapSealed(value, (text) => {
-    const one = found.get(text)!
-    return 'erasedAt' in one ? new Erased(one.erasedAt) : one.value
-  }) as Revealed<T>
+  const texts: string[] = []
+  mapSealed(value, (text) => texts.push(text))
+  return (await revealing(ring, texts))(value)
 }
 
 /** A value with the plain values of events that were only made; what is sealed stays. */
@@ -99,30 +58,6 @@ export function plainOf(value: unknown): unknown {
  */
 export function subjectHashIn(value: Sealed | undefined): string | undefined {
   return isSealedText(value) ? partsOf(value.$sealed)?.subject : undefined
-}
-
-/** Maps each sealed text in a value; what holds none stays the same object. */
-function mapSealed(value: unknown, map: (text: string) => unknown): unknown {
-  if (typeof value !== 'object' || value === null) return value
-  const made = newValueOf(value)
-  if (made) return made.value
-  if (isSealedText(value)) return map(value.$sealed)
-  if (isUnsealed(value)) return value.$unsealed
-  if (Array.isArray(value)) {
-    const items = value as readonly unknown[]
-    const mapped = items.map((item) => mapSealed(item, map))
-    return mapped.some((item, i) => item !== items[i]) ? mapped : value
-  }
-  if (value instanceof Map || isPlain(value)) {
-    const isMap = value instanceof Map
-    const entries: [unknown, unknown][] = isMap
-      ? [...(value as Map<unknown, unknown>)]
-      : Object.entries(value)
-    const mapped = entries.map(([key, item]) => [key, mapSealed(item, map)] as const)
-    if (!mapped.some(([, item], i) => item !== entries[i]![1])) return value
-    return isMap ? new Map(mapped) : Object.fromEntries(mapped as [string, unknown][])
-  }
-  return value
 }
 
 const NO_RING =

@@ -1,4 +1,4 @@
-import { isMnemeError, quote } from '../base/errors.ts'
+import { isMnemeError, quote, UnsupportedError } from '../base/errors.ts'
 import {
   checkRun,
   HandlerMisuse,
@@ -10,6 +10,8 @@ import { advance, checkpointAt, movedTo, pinOf, suffixOf, type Build } from './b
 import { Deadline } from './deadline.ts'
 import { tableNames, type Definition, type ProjectionContext } from './define.ts'
 import type { Batch, Holder } from './handling.ts'
+import type { StoredEvent } from '../adapter/store-adapter.ts'
+import { type Revealing, revealing, sealedTextsIn } from '../store/revealing.ts'
 import { isThenable } from '../base/functions.ts'
 import { environment } from '../base/environment.ts'
 
@@ -55,12 +57,13 @@ export async function applyBatch(
   build: Build,
   batch: Batch,
   holder: Holder,
+  reveal: Revealing,
 ): Promise<Build> {
   const maxTime = MAX_BATCH_MS[definition.target.dialect]
   return handling(
     definition,
     (tx, pinned, deadline) =>
-      handleAll(definition, build, { ...batch, ...holder, tx, pinned, maxTime, deadline }),
+      handleAll(definition, build, { ...batch, ...holder, tx, pinned, maxTime, deadline, reveal }),
     holder.lease,
     pinOf(build),
   )
@@ -107,15 +110,16 @@ interface Work extends Batch, Holder {
   /** Milliseconds after which the batch ends early. */
   readonly maxTime: number
   readonly deadline: Deadline
+  readonly reveal: Revealing
 }
 
 function* handleAll(
   definition: Definition,
   build: Build,
-  { events, through, owner, lease, tx, pinned, maxTime, deadline }: Work,
+  { events, through, owner, lease, tx, pinned, maxTime, deadline, reveal }: Work,
 ): TargetSteps<Build> {
   const { selection, handlers } = definition
-  const context = contextOf(definition, build)
+  const context = contextOf(definition, build, reveal)
   const started = environment.now()
   let count = 0
   let taken = 0
@@ -147,12 +151,33 @@ export function handlerOf(type: string): string {
   return `the handler of '${type}'`
 }
 
-/** The names of a build's tables, as handlers are given them. */
+/** The names of a build's tables, and how to reveal, as handlers are given them. */
 export function contextOf(
   { tables }: Definition,
   build: Pick<Build, 'role' | 'generation'>,
+  reveal: Revealing = cannotReveal,
 ): ProjectionContext {
-  return { tables: tableNames(tables, suffixOf(build)) }
+  return { tables: tableNames(tables, suffixOf(build)), reveal }
+}
+
+/**
+ * How handlers reveal the sealed values of events, which are opened here, before the transaction: an erasure that comes
+ * meanwhile is told by an event behind these, so its handler still finds what is written.
+ *
+ * @throws KeyStoreError, SealBrokenError
+ */
+export async function revealingOf(
+  { personal }: Definition,
+  events: readonly StoredEvent[],
+): Promise<Revealing> {
+  return personal ? revealing(personal, sealedTextsIn(events)) : cannotReveal
+}
+
+/** Of a projection without a key ring. */
+export function cannotReveal(): never {
+  throw new UnsupportedError(
+    'this projection cannot reveal: give it the key ring of the store, personal: keyRing(...)',
+  )
 }
 
 /** Milliseconds after which a batch ends early. */

@@ -4,6 +4,9 @@ import { checkFunction, isAsyncFunction } from '../base/functions.ts'
 import type { Recorded } from '../model/event.ts'
 import type { ProjectionTarget } from '../adapter/projection-target.ts'
 import type { Followed } from './handling.ts'
+import { checkKeyRing } from '../store/create-store.ts'
+import type { KeyRing } from '../store/key-ring.ts'
+import type { Revealing } from '../store/revealing.ts'
 import { systemClock } from '../base/clock.ts'
 import { type RetryOptions, retryPolicy } from '../base/retry.ts'
 import { type ByType, type EventsFrom, type Handlers, selectionOf, type Source } from './sources.ts'
@@ -46,6 +49,11 @@ export interface ProjectionDefinition<Sources extends readonly Source[], Tx, Tab
    */
   readonly onNewVersion?: NewVersionPolicy | undefined
   /**
+   * The key ring of the store, for handlers that `reveal` personal values: they are opened before the transaction, all of a
+   * batch at once, so that handlers need not wait. Default: none is revealed.
+   */
+  readonly personal?: KeyRing | undefined
+  /**
    * Milliseconds that the handlers of a batch, `setup` or `reset` may take on PostgreSQL before the transaction is rolled
    * back and they count as failed: whatever a handler waits for, the projection does not wait forever. Default: the
    * lease of `runProjections`, 10,000 ms.
@@ -57,6 +65,11 @@ export interface ProjectionDefinition<Sources extends readonly Source[], Tx, Tab
 export interface ProjectionContext<Tables extends string = string> {
   /** The names of its tables for this build. */
   readonly tables: { readonly [Name in Tables]: string }
+  /**
+   * Reveals the sealed values of the event that is handled: only in a projection with `personal`. What a handler writes of
+   * them, a handler of `mneme.SubjectErased` has to delete.
+   */
+  readonly reveal: Revealing
 }
 
 /** What to do with a read model of an earlier version. */
@@ -75,6 +88,7 @@ export interface Definition extends Followed {
   readonly reset: Handler | undefined
   readonly handlers: ReadonlyMap<string, EventHandler>
   readonly onNewVersion: NewVersionPolicy | undefined
+  readonly personal: KeyRing | undefined
   /** In milliseconds; `undefined`: the lease. */
   readonly handlerTimeout: number | undefined
 }
@@ -115,6 +129,7 @@ export function checkDefinition(given: ProjectionDefinition<readonly Source[], u
     handlers,
     onError,
     retry: retryPolicy(given.retry, HANDLER_RETRY),
+    personal: checkKeyRing(given.personal),
     onNewVersion:
       given.onNewVersion === undefined ? undefined : checkPolicy(given.onNewVersion, 'onNewVersion'),
     handlerTimeout:
@@ -170,6 +185,7 @@ const KNOWN_OPTIONS = [
     'retry',
     'handlerTimeout',
     'onNewVersion',
+    'personal',
   ] as const),
 ]
 

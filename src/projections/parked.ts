@@ -4,7 +4,8 @@ import { InvalidArgumentError, ProjectionVersionError } from '../base/errors.ts'
 import type { Recorded } from '../model/event.ts'
 import { fromStored } from '../store/decode.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
-import { contextOf, failedAt, HandlerFailure, handlerOf, handling, LostRace } from './batch.ts'
+import { contextOf, failedAt, HandlerFailure, handlerOf, handling, LostRace, revealingOf } from './batch.ts'
+import type { Revealing } from '../store/revealing.ts'
 import {
   advance,
   type Build,
@@ -170,21 +171,24 @@ export async function retryParked(
       { projection: name, defined: version, built: live.version },
       'retry with the handlers of that version',
     )
-  const positions = await target.read(function* () {
+  const parked = await target.read(function* () {
     const one = id === undefined ? undefined : yield* positionOf(live, id)
-    if (id !== undefined) return one === undefined ? [] : [one]
+    if (id !== undefined && one === undefined) return []
     const rows = yield* ask(
-      'SELECT position FROM PARKED WHERE name = $1 AND generation = $2 ORDER BY position',
+      'SELECT position, event FROM PARKED WHERE name = $1 AND generation = $2 ORDER BY position',
       ...[name, live.generation],
     )
-    return rows.map(({ position }) => position as string)
+    return rows
+      .filter(({ position }) => one === undefined || position === one)
+      .map(({ position, event }) => [position as string, JSON.parse(event as string) as StoredEvent] as const)
   })
   let [handled, failed] = [0, 0]
-  for (const position of positions) {
+  for (const [position, event] of parked) {
     try {
+      const reveal = await revealingOf(definition, [event])
       const wasThere = await handling(
         definition,
-        (tx, _, deadline) => handleParked(definition, live, { position, tx, deadline }),
+        (tx, _, deadline) => handleParked(definition, live, { position, tx, deadline, reveal }),
         idleTimeout,
       )
       if (wasThere) handled++
@@ -204,7 +208,13 @@ function* handleParked(
     position,
     tx,
     deadline,
-  }: { readonly position: string; readonly tx: unknown; readonly deadline: Deadline },
+    reveal,
+  }: {
+    readonly position: string
+    readonly tx: unknown
+    readonly deadline: Deadline
+    readonly reveal: Revealing
+  },
 ): TargetSteps<boolean> {
   // Locked, it is neither reset nor replaced meanwhile; of two concurrent calls, one finds the event gone.
   if (!(yield* pinLive(live))) return false
@@ -218,7 +228,7 @@ function* handleParked(
   const type = selection.typeOf(stored)
   if (type === undefined) return true
   try {
-    const returned = handlers.get(type)!(selection.decode(stored), tx, contextOf(definition, live))
+    const returned = handlers.get(type)!(selection.decode(stored), tx, contextOf(definition, live, reveal))
     yield* settle(returned, deadline, handlerOf(type))
   } catch (error) {
     throw failedAt(0, error, definition, type)

@@ -1,4 +1,5 @@
 import type { StoredEvent } from '../adapter/store-adapter.ts'
+import { cannotReveal } from '../projections/batch.ts'
 import type { Definition } from '../projections/define.ts'
 import { fromStored } from '../store/decode.ts'
 import type { SqliteDatabase } from '../stores/sqlite/driver.ts'
@@ -34,7 +35,7 @@ class Fold {
     this.#definition = definition
     this.#database = database
     this.#names = Object.fromEntries(definition.tables.map((table) => [table, table]))
-    definition.setup?.(database, { tables: this.#names })
+    definition.setup?.(database, { tables: this.#names, reveal: cannotReveal })
     const made =
       "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
     this.tables = (database.prepare(made).all() as { readonly name: string }[]).map(({ name }) => name)
@@ -53,7 +54,7 @@ class Fold {
       if (type === undefined) continue
       this.#database.exec('SAVEPOINT event')
       try {
-        handlers.get(type)!(fromStored(stored), this.#database, { tables: this.#names })
+        handlers.get(type)!(fromStored(stored), this.#database, { tables: this.#names, reveal: cannotReveal })
       } catch {
         this.#database.exec('ROLLBACK TO event')
         this.failed.push(this.#length)

@@ -54,9 +54,15 @@ async function run(
   { definition }: DefinedProjection,
   record: (store: EventStore) => Promise<void>,
 ): Promise<void> {
-  const once = { ...definition, onError: 'block', retry: { ...definition.retry, maxRetries: 0 } } as const
+  const { store, ring } = testStore()
+  const personal = definition.personal && ring
+  const once = {
+    ...definition,
+    personal,
+    onError: 'block',
+    retry: { ...definition.retry, maxRetries: 0 },
+  } as const
   const projection = new DefinedProjection(once)
-  const { store } = testStore()
   const failures: Failure[] = []
   try {
     await record(store)

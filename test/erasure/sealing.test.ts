@@ -305,7 +305,7 @@ test('checkHistory takes sealed values for what they are, and still checks the p
     events: [{ type: 'Member.Joined', data: { ...before, id: 1, age: 200 } }],
   })
   const { findings } = await checkHistory(store, [Member])
-  expect(findings).toMatchObject([{ kind: 'schema-refused', events: 1, paths: ['age', 'id'] }])
+  expect(findings).toMatchObject([{ kind: 'schema-refused', events: 1, paths: ['id'] }])
   expect(JSON.stringify(findings)).not.toContain(MARKER)
 })
 

@@ -46,6 +46,7 @@ export const Tally = aggregateFromClass({
 })
 
 export interface Stored {
+  readonly id?: string
   readonly type: string
   readonly version?: number
   readonly data: Readonly<Record<string, unknown>>

@@ -1,5 +1,5 @@
 import { test } from 'vitest'
-import { raceWithDeletions } from '../../support/erasure-race.ts'
+import { raceWithDeletions } from '../../support/deletion-race.ts'
 import { testDatabase } from './database.ts'
 import { serverProblem } from './server.ts'
 

@@ -16,11 +16,11 @@ interface Told {
  * them deletes some. One deletes each stream; whatever was acknowledged comes before the deletion, and nothing is left.
  */
 export async function raceWithDeletions(url: string, store: EventStore): Promise<void> {
-  const script = new URL('eraser.mjs', import.meta.url)
-  const erasers = Array.from({ length: PROCESSES }, (_, i) => new ScriptProcess(script, url, i, STREAMS))
-  for (const eraser of erasers) await eraser.said('ready')
-  for (const eraser of erasers) eraser.say('go')
-  const told = await Promise.all(erasers.map((eraser) => eraser.result<Told>()))
+  const script = new URL('deleter.mjs', import.meta.url)
+  const deleters = Array.from({ length: PROCESSES }, (_, i) => new ScriptProcess(script, url, i, STREAMS))
+  for (const deleter of deleters) await deleter.said('ready')
+  for (const deleter of deleters) deleter.say('go')
+  const told = await Promise.all(deleters.map((deleter) => deleter.result<Told>()))
 
   const deletions = told.flatMap(({ deleted }) => deleted)
   const deletedAt = new Map(deletions)
