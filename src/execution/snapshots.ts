@@ -64,7 +64,8 @@ interface Confirmed {
 /** Writes snapshots when they are due, beside the commands, which neither wait for them nor fail with them. */
 export class SnapshotWriter {
   readonly #core: StoreCore
-  #pending = 0
+  /** The snapshots that are being written, by name, stream and revision. */
+  readonly #pending = new Set<string>()
 
   constructor(core: StoreCore) {
     this.#core = core
@@ -78,8 +79,14 @@ export class SnapshotWriter {
     if (!plan || !keeper || revision === 'none' || lastId === undefined) return state
     if (nextRevision(revision) - nextRevision(snapshotAt) < plan.every) return state
     const tell = tellerOf(stream, plan, 'write')
-    if (this.#core.isClosing || this.#pending >= MAX_PENDING_SNAPSHOTS) tell({ outcome: 'skipped', revision })
-    else void this.#write(keeper, plan, { ...state, revision, lastId }, tell)
+    const place = `${plan.name} ${String(revision)} ${stream.stream}`
+    const isFull = this.#pending.has(place) || this.#pending.size >= MAX_PENDING_SNAPSHOTS
+    if (this.#core.isClosing || isFull) tell({ outcome: 'skipped', revision })
+    else {
+      this.#pending.add(place)
+      const writing = this.#write(keeper, plan, { ...state, revision, lastId }, tell)
+      void writing.finally(() => this.#pending.delete(place))
+    }
     // Also if it fails: then it is tried again after as many events.
     return { ...state, snapshotAt: revision }
   }
@@ -90,7 +97,6 @@ export class SnapshotWriter {
     { stream: { stream }, revision, lastId, state }: Confirmed & { revision: number; lastId: string },
     tell: Teller,
   ): Promise<void> {
-    this.#pending++
     try {
       await this.#core.track(async () => {
         // The command is answered first: a large state takes a while.
@@ -101,8 +107,6 @@ export class SnapshotWriter {
       })
     } catch (error) {
       tell({ outcome: 'failed', revision, error })
-    } finally {
-      this.#pending--
     }
   }
 }

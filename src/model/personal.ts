@@ -6,6 +6,7 @@ import {
   checkSubject,
   isSealed,
   isSealedText,
+  isUnsealed,
   type Sealed,
   type SealedAt,
   sealLater,
@@ -190,6 +191,11 @@ function isInPlace({ id, data }: StreamEvent, fields: readonly PersonalField[]):
 /** An event after upcasts, which may have moved sealed values, and may have made personal ones. */
 export function boxedPersonal<E extends StreamEvent>(event: E, fields: readonly PersonalField[]): E {
   return mapEvent(event, fields, boxed)
+}
+
+/** An event's data as a schema knows it, except for sealed values. */
+export function unboxedPersonal(data: object, fields: readonly PersonalField[]): object {
+  return mapPersonal(data, fields, (value) => (isUnsealed(value) ? value.$unsealed : value))
 }
 
 function boxed(value: unknown): unknown {

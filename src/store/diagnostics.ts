@@ -91,7 +91,7 @@ export interface SnapshotMessage {
   /**
    * Of reading: `used`; `missing`; `unusable`, for the `reason`; `failed`: the store did not give it. If it was not used, the
    * stream was folded from its beginning. Of writing: `written`; `refused`: its event is no longer in the stream; `skipped`:
-   * too many wait, or the store is being closed; `failed`.
+   * the same one is being written, too many wait, or the store is being closed; `failed`.
    */
   readonly outcome: 'used' | 'missing' | 'unusable' | 'written' | 'refused' | 'skipped' | 'failed'
   /**

@@ -193,6 +193,17 @@ test('a cached stream writes a snapshot each time that so many events were appen
   ])
 })
 
+test('many who load a stream at once write one snapshot of it', async () => {
+  const { store } = stores()
+  await store.append({ stream: Film('a'), events: ratings })
+  const messages = watch()
+  await Promise.all(Array.from({ length: 5 }, () => load(store, Film('a'))))
+  await store.close()
+  const written = messages.filter(({ action }) => action === 'write').map(({ outcome }) => outcome)
+  expect(written.filter((outcome) => outcome === 'written')).toHaveLength(1)
+  expect(new Set(written)).toEqual(new Set(['written', 'skipped']))
+})
+
 test('why a snapshot is not used is told', async () => {
   const { store, other, data } = stores()
   await store.append({ stream: Film('a'), events: ratings })
