@@ -2,21 +2,11 @@ import { checkOptions } from '../base/arguments.ts'
 import { environment } from '../base/environment.ts'
 import { ConflictError, InvalidArgumentError, UnsupportedError } from '../base/errors.ts'
 import type { Position } from '../base/revision.ts'
-import { event } from '../model/event-spec.ts'
-import { defineEvents } from '../model/event-type.ts'
+import { erasures } from '../model/erasures.ts'
 import type { Metadata } from '../model/metadata.ts'
 import { checkSubject, type Subject } from '../model/sealed.ts'
 import { coreOf } from '../store/create-store.ts'
 import type { EventStore } from '../store/event-store.ts'
-
-/**
- * The events by which a store tells that a subject was erased, so that projections and reactions can forget, too: name them in
- * `from`.
- */
-export const subjectErasures = defineEvents('mneme', {
-  /** The key of a subject was destroyed. `subject` is its keyed hash: see `subjectHashIn` and the `hashOf` of a key ring. */
-  SubjectErased: event<{ subject: string; erasedAt: string; reason?: string }>(),
-})
 
 /** Options of {@link eraseSubject}. */
 export interface EraseOptions {
@@ -70,7 +60,7 @@ export async function eraseSubject(
   const { erasedAt, wasErased } = await core.track(() => ring.destroy(hash, now))
   const report = { subject: hash, erasedAt, wasErased }
   // The key is gone first: whoever reads the event finds nothing to reveal any more.
-  const told = subjectErasures.SubjectErased({
+  const told = erasures.SubjectErased({
     subject: hash,
     erasedAt,
     ...(reason !== undefined && { reason }),
@@ -102,7 +92,7 @@ export async function repeatErasures(store: EventStore): Promise<number> {
   const ring = core.options.personal
   if (!ring) throw new UnsupportedError(NO_RING)
   let count = 0
-  for await (const { data } of store.readAll({ types: [subjectErasures.SubjectErased] })) {
+  for await (const { data } of store.readAll({ types: [erasures.SubjectErased] })) {
     const { subject, erasedAt } = data as { readonly subject: string; readonly erasedAt: string }
     await core.track(() => ring.destroy(subject, erasedAt))
     count++

@@ -1,4 +1,4 @@
-export { eraseSubject, repeatErasures, subjectErasures } from './erase.ts'
+export { eraseSubject, repeatErasures } from './erase.ts'
 export type { ErasureReport, EraseOptions } from './erase.ts'
 export { keyRing } from './key-ring.ts'
 export type { KeyRingOptions } from './key-ring.ts'

@@ -6,7 +6,7 @@ export const ERASURES_STREAM = 'mneme-erasures'
 
 /**
  * The events by which a store tells of erasures, so that projections, reactions and subscribers can forget, too: name them
- * in `from` or `types`. They lie in a stream of their own, `mneme-erasures`.
+ * in `from` or `types`. Those of streams lie in a stream of their own, `mneme-erasures`, and that of a subject in one of the subject.
  *
  * @example
  * ```ts
@@ -37,4 +37,9 @@ export const erasures = defineEvents('mneme', {
   StreamTruncated: event<{ stream: string; before: number }>(),
   /** A stream was deleted for good. */
   StreamDeleted: event<{ stream: string }>(),
+  /**
+   * The key of a subject's personal data was destroyed, by `eraseSubject` of `mneme/erasure`. `subject` is its keyed hash: see
+   * `subjectHashIn` there.
+   */
+  SubjectErased: event<{ subject: string; erasedAt: string; reason?: string }>(),
 })

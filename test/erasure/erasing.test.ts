@@ -2,19 +2,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { KeyStore } from 'mneme/adapter'
-import {
-  eraseSubject,
-  isErased,
-  memoryKeys,
-  repeatErasures,
-  reveal,
-  subjectErasures,
-  subjectHashIn,
-} from 'mneme/erasure'
+import { eraseSubject, isErased, memoryKeys, repeatErasures, reveal, subjectHashIn } from 'mneme/erasure'
 import { memoryStore } from 'mneme/memory'
 import { defineProjection, runProjections } from 'mneme/projections'
 import { sqliteKeys, sqliteStore, sqliteTarget } from 'mneme/sqlite'
-import { type EventStore, execute, isMnemeError, load, subject, SubjectErasedError } from 'mneme'
+import { erasures, type EventStore, execute, isMnemeError, load, subject, SubjectErasedError } from 'mneme'
 import { afterAll, expect, test } from 'vitest'
 import { changeEmail, Customer, EmailChanged, register, ringOf } from './customers.ts'
 
@@ -54,7 +46,7 @@ test('an erasure is told by one event without personal data, and done again it c
     metadata: { actor: 'clerk' },
   })
   expect(await eraseSubject(store, adaSubject, { reason: 'again' })).toEqual({ ...first, wasErased: true })
-  const { events } = await store.readAllPage({ types: [subjectErasures.SubjectErased] })
+  const { events } = await store.readAllPage({ types: [erasures.SubjectErased] })
   expect(events).toMatchObject([
     {
       type: 'mneme.SubjectErased',
@@ -142,7 +134,7 @@ test('an erasure that ended half-way is finished by another one', async () => {
   expect(isErased(await reveal(store, state.email))).toBe(true)
   const report = await eraseSubject(store, adaSubject)
   expect(report).toMatchObject({ erasedAt: '2026-01-02T03:04:05.678Z', wasErased: true })
-  const { events } = await store.readAllPage({ types: [subjectErasures.SubjectErased] })
+  const { events } = await store.readAllPage({ types: [erasures.SubjectErased] })
   expect(events.map(({ data }) => data)).toEqual([{ subject: report.subject, erasedAt: report.erasedAt }])
 })
 
@@ -155,7 +147,7 @@ test('while the key store cannot be reached nothing is erased, and nothing is to
     code: 'KEY_STORE_FAILED',
     isRetryable: true,
   })
-  expect((await store.readAllPage({ types: [subjectErasures.SubjectErased] })).events).toEqual([])
+  expect((await store.readAllPage({ types: [erasures.SubjectErased] })).events).toEqual([])
 })
 
 test('E2: a restored backup of the events stays unreadable, and one of the keys is put right by the log', async () => {
@@ -177,7 +169,7 @@ test('E2: a restored backup of the events stays unreadable, and one of the keys 
 })
 
 async function copyErasures(from: EventStore, to: EventStore): Promise<void> {
-  for await (const { stream, type, data, id } of from.readAll({ types: [subjectErasures.SubjectErased] })) {
+  for await (const { stream, type, data, id } of from.readAll({ types: [erasures.SubjectErased] })) {
     await to.append({ stream, events: [{ type, data, id }] })
   }
 }
@@ -228,7 +220,7 @@ test('a projection keeps sealed values and their subject, forgets when it is tol
   const customers = defineProjection({
     name: 'customers',
     into: readModels,
-    from: [Customer, subjectErasures],
+    from: [Customer, erasures],
     tables: ['customers'],
     setup: (db, { tables }) => {
       db.exec(`CREATE TABLE ${tables.customers} (id TEXT PRIMARY KEY, email TEXT, subject TEXT)`)

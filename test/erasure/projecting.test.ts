@@ -1,12 +1,12 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { eraseSubject, isErased, memoryKeys, subjectErasures, subjectHashIn } from 'mneme/erasure'
+import { eraseSubject, isErased, memoryKeys, subjectHashIn } from 'mneme/erasure'
 import { memoryStore } from 'mneme/memory'
 import { defineProjection, runProjections } from 'mneme/projections'
 import { sqliteTarget } from 'mneme/sqlite'
 import { given } from 'mneme/testing'
-import { execute, type KeyRing, subject } from 'mneme'
+import { erasures, execute, type KeyRing, subject } from 'mneme'
 import { afterAll, expect, test } from 'vitest'
 import { changeEmail, Customer, EmailChanged, register, Registered, ringOf } from './customers.ts'
 
@@ -26,7 +26,7 @@ function searching(personal: KeyRing | undefined, isBroken: () => boolean = () =
     name: 'customers',
     into,
     personal,
-    from: [Customer, subjectErasures],
+    from: [Customer, erasures],
     tables: ['customers'],
     onError: 'park',
     retry: { maxRetries: 0 },

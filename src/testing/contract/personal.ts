@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { SubjectErasedError } from '../../base/errors.ts'
-import { eraseSubject, subjectErasures } from '../../erasure/erase.ts'
+import { eraseSubject } from '../../erasure/erase.ts'
 import { keyRing } from '../../erasure/key-ring.ts'
 import { memoryKeys } from '../../erasure/memory-keys.ts'
 import { isErased, reveal } from '../../erasure/reveal.ts'
@@ -9,6 +9,7 @@ import { execute } from '../../execution/execute.ts'
 import { load } from '../../execution/load.ts'
 import { defineAggregate } from '../../model/aggregate.ts'
 import { defineCommand } from '../../model/command.ts'
+import { erasures } from '../../model/erasures.ts'
 import { event } from '../../model/event-spec.ts'
 import { type Sealed, subject } from '../../model/sealed.ts'
 import type { KeyRing } from '../../store/key-ring.ts'
@@ -57,7 +58,7 @@ export function personal(prove: Prove): void {
       assert.deepEqual(await reveal(again, (await load(again, Person('b'))).state), { texts: ['kept'] })
       await failureOf(SubjectErasedError, () => execute(again, write({ id: 'a', text: 'new' })))
       assert.equal(await again.head(Person('a')), 0)
-      const told = (await everything(again)).filter(({ type }) => type === subjectErasures.SubjectErased.type)
+      const told = (await everything(again)).filter(({ type }) => type === erasures.SubjectErased.type)
       assert.deepEqual(
         told.map(({ data, position }) => ({ data, position })),
         [

@@ -1,9 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { eraseSubject, isErased, keyRing, reveal, subjectErasures, wrappingKey } from 'mneme/erasure'
+import { eraseSubject, isErased, keyRing, reveal, wrappingKey } from 'mneme/erasure'
 import { sqliteKeys, sqliteStore } from 'mneme/sqlite'
-import { subject } from 'mneme'
+import { erasures, subject } from 'mneme'
 import { expect, onTestFinished, test } from 'vitest'
 import { ScriptProcess } from '../../support/processes.ts'
 
@@ -37,8 +37,8 @@ test('E3: eight processes store data of a subject while two erase it, one of whi
     written++
   }
   expect(written).toBeGreaterThan(0)
-  const { events: erasures } = await store.readAllPage({ types: [subjectErasures.SubjectErased] })
-  expect(erasures).toHaveLength(1)
+  const { events: notices } = await store.readAllPage({ types: [erasures.SubjectErased] })
+  expect(notices).toHaveLength(1)
   await store.close()
   await keys.close()
 })
