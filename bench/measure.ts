@@ -59,6 +59,14 @@ export async function seconds(work: () => unknown): Promise<number> {
   return (performance.now() - start) / 1_000
 }
 
+/** The seconds of CPU time that some work takes, on all threads of this process. */
+export async function cpuSeconds(work: () => unknown): Promise<number> {
+  const start = process.cpuUsage()
+  await work()
+  const { user, system } = process.cpuUsage(start)
+  return (user + system) / 1_000_000
+}
+
 export function median(values: readonly number[]): number {
   return percentile(values, 50)
 }

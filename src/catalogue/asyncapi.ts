@@ -54,7 +54,7 @@ export function asyncapi(catalogue: Catalogue, options: AsyncApiOptions): AsyncA
       ...(event.schema && {
         payload: { schemaFormat: SCHEMA_FORMAT, schema: { $ref: `#/components/schemas/${key}` } },
       }),
-      'x-mneme': { version: event.version, formerly: event.formerly },
+      'x-mneme': { version: event.version, formerly: event.formerly, personal: event.personal },
     }
   }
   const channels = Object.fromEntries(

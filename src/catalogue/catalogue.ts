@@ -2,6 +2,7 @@ import { checkList, checkOptions } from '../base/arguments.ts'
 import { InvalidArgumentError } from '../base/errors.ts'
 import { checkFunction } from '../base/functions.ts'
 import { type AnyEventType, eventTypeRecord } from '../model/event-type.ts'
+import type { PersonalField } from '../model/personal.ts'
 import { definedProjection, type Projection } from '../projections/projection.ts'
 import { DefinedReaction, type Reaction } from '../reactions/reaction.ts'
 import { DefinedRelay, type Relay } from '../reactions/relay.ts'
@@ -53,6 +54,8 @@ export interface CatalogueEvent extends ShownSchema {
   readonly formerly: readonly string[]
   /** The aggregates on whose streams it is. */
   readonly aggregates: readonly string[]
+  /** The paths of its personal fields. They are stored sealed; `schema` shows the plain values. */
+  readonly personal: readonly string[]
   /** The commands that write it, as far as they are described. */
   readonly writtenBy: readonly string[]
   readonly projections: readonly string[]
@@ -124,10 +127,11 @@ export function catalogue(model: ProgramModel): Catalogue {
   return {
     format: FORMAT,
     aggregates: record(aggregates, ({ events }) => ({ events: Object.values(events).map(typeOf).sort() })),
-    events: record(types, ({ type, version, formerly, schema }) => ({
+    events: record(types, ({ type, version, formerly, personal, schema }) => ({
       version,
       formerly: [...formerly].sort(),
       aggregates: [...aggregates.values()].filter((source) => hasType(source, type)).map(nameOf),
+      personal: pathsOf(personal.at(-1) ?? []).sort(),
       writtenBy: [...commands.values()].filter(({ writes }) => writes?.includes(type)).map(nameOf),
       projections: handling(projections, type),
       reactions: handling(reactions, type),
@@ -180,6 +184,12 @@ function eventTypesOf(sources: ReadonlyMap<string, CatalogueSource>) {
 
 function hasType({ events }: CatalogueSource, type: string): boolean {
   return Object.values(events).some((eventType) => eventType.type === type)
+}
+
+function pathsOf(fields: readonly PersonalField[], parent = ''): string[] {
+  return fields.flatMap(({ key, subjectOf, fields }) =>
+    subjectOf ? [`${parent}${key}`] : pathsOf(fields, `${parent}${key}.`),
+  )
 }
 
 function projectionOf(projection: Projection, argument: string): CatalogueFollower & Named {

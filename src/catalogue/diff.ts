@@ -17,6 +17,7 @@ export type CatalogueChangeKind =
   | 'version-lowered'
   | 'version-raised'
   | 'schema-changed'
+  | 'personal-changed'
   | 'reaction-removed'
   | 'command-removed'
   | 'command-added'
@@ -119,7 +120,23 @@ class Diff {
     } else if (present.version < old.version) {
       const message = `${after} is known up to version ${String(present.version)}, but version ${String(old.version)} is recorded: put its .next back`
       this.#add('backward', 'version-lowered', after, message)
-    } else this.#schemas(after, old, present)
+    } else {
+      this.#schemas(after, old, present)
+      this.#personal(after, old, present)
+    }
+  }
+
+  #personal(type: string, old: CatalogueEvent, present: CatalogueEvent): void {
+    for (const path of old.personal) {
+      if (present.personal.includes(path)) continue
+      const message = `${path} of ${type} is recorded sealed, but is no personal field any more: keep it in personal(...), or give the event a new version`
+      this.#add('backward', 'personal-changed', type, message, path)
+    }
+    for (const path of present.personal) {
+      if (old.personal.includes(path)) continue
+      const message = `${path} of ${type} is a personal field now: programs that are still running take the sealed value for a plain one; give the event a new version, which they refuse`
+      this.#add('forward', 'personal-changed', type, message, path)
+    }
   }
 
   #schemas(type: string, old: CatalogueEvent, present: CatalogueEvent): void {

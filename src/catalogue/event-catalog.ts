@@ -51,10 +51,11 @@ export function eventCatalogFiles(
     files[`${path}/index.mdx`] = pageText({ ...fields, ...(schema && { schemaPath: 'schema.json' }) }, lines)
   }
   for (const [type, event] of Object.entries(events)) {
-    const { formerly, aggregates, writtenBy, schema } = event
+    const { formerly, aggregates, personal, writtenBy, schema } = event
     const lines = [
       `On streams of ${aggregates.join(', ')}.`,
       ...(formerly.length > 0 ? [`Formerly ${formerly.join(', ')}.`] : []),
+      ...(personal.length > 0 ? [`Personal, and stored sealed: ${listed(personal)}.`] : []),
       ...(writtenBy.length > 0 ? [`Written by ${writtenBy.join(', ')}.`] : []),
     ]
     add('events', { id: type, name: type, version: versionOf(event.version), lines, schema })

@@ -2,19 +2,19 @@ import { checkList, checkOptions, checkSignal, checkWhole } from '../base/argume
 import { historyRewound, InvalidArgumentError, isMnemeError } from '../base/errors.ts'
 import { checkFunction, isThenable } from '../base/functions.ts'
 import type { Position } from '../base/revision.ts'
-import type { SchemaIssue, StandardSchemaV1 } from '../base/standard-schema.ts'
+import type { StandardSchemaV1 } from '../base/standard-schema.ts'
 import { freezeState, freezeStep } from '../execution/freeze.ts'
 import type { AnyAggregate } from '../model/aggregate.ts'
 import { type AnyEventType, eventTypeRecord, type EventTypeRecord, personalOf } from '../model/event-type.ts'
 import type { Recorded } from '../model/event.ts'
 import { categoryOf } from '../model/names.ts'
 import { unboxedPersonal } from '../model/personal.ts'
-import { isSealed } from '../model/sealed.ts'
 import { decode } from '../model/upcast.ts'
 import { coreOf } from '../store/create-store.ts'
 import type { EventStore } from '../store/event-store.ts'
 import { className, type EventPlace, Findings, type HistoryFinding, placeOf } from './findings.ts'
 import { checkDictionaries, type Dictionaries } from './paths.ts'
+import { isSealedAt } from './sealed.ts'
 import { checkAggregates, type Checked, FoldedStream, HeldStreams } from './streams.ts'
 
 /** Options of `checkHistory`. */
@@ -264,7 +264,8 @@ class HistoryCheck {
     } catch (error) {
       if (isMnemeError(error) && error.code === 'UNKNOWN_EVENT') {
         this.#find(fold.eventTypes.has(event.type) ? 'newer-version' : 'unknown-type', event, held)
-      } else this.#find('upcast-failed', event, held, { error: className((error as Error).cause ?? error) })
+      } else if (isMnemeError(error) && error.code === 'SEAL_BROKEN') this.#find('seal-broken', event, held)
+      else this.#find('upcast-failed', event, held, { error: className((error as Error).cause ?? error) })
       return undefined
     }
   }
@@ -293,8 +294,9 @@ class HistoryCheck {
     if (!record.schema || this.#unchecked.has(record)) return
     try {
       const plain = unboxedPersonal(data as object, personalOf(record))
-      // A schema is for plain values: what it says of a sealed one means nothing.
-      const issues = issuesOf(record.schema, plain, type)?.filter(({ path }) => !isSealedAt(plain, path))
+      const issues = issuesOf(record.schema, plain, type)?.filter(
+        ({ path }) => !isSealedAt(plain, path ?? []),
+      )
       if (!issues || issues.length === 0) return
       this.#find('schema-refused', event, held, { issues, dictionaries: this.#dictionaries.get(event.type) })
     } catch (thrown) {
@@ -404,18 +406,6 @@ function thrownBy(
   } catch (error) {
     return { step, error }
   }
-}
-
-/** Whether a path leads to a sealed value, or into one. */
-function isSealedAt(data: unknown, path: SchemaIssue['path'] = []): boolean {
-  let value = data
-  for (const part of path) {
-    value = (Object(value) as Readonly<Record<PropertyKey, unknown>>)[
-      typeof part === 'object' ? part.key : part
-    ]
-    if (isSealed(value)) return true
-  }
-  return false
 }
 
 /** What a schema refuses in data. @throws what the schema throws; InvalidArgumentError if it is asynchronous */

@@ -12,10 +12,17 @@ import { isFieldName, MAX_DEPTH, MAX_KEYS, pathTo } from './paths.ts'
  * - `schema-refused`: the schema of the newest version refuses the data, upcast if it is older. Reading never checks, so
  *   commands go on; but `apply` meets data that its types deny.
  * - `fold-failed`: `apply` threw, returned nothing, or returned a state that cannot be frozen.
+ * - `seal-broken`: a sealed personal value was moved there from another event or field.
  * - `missing-events`: the stream lacks revisions between two others.
  */
 export type FindingKind =
-  'unknown-type' | 'newer-version' | 'upcast-failed' | 'schema-refused' | 'fold-failed' | 'missing-events'
+  | 'unknown-type'
+  | 'newer-version'
+  | 'upcast-failed'
+  | 'schema-refused'
+  | 'fold-failed'
+  | 'seal-broken'
+  | 'missing-events'
 
 /** Where an event stands. */
 export interface EventPlace {

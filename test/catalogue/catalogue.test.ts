@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import * as z from 'zod'
-import { defineAggregate, defineCommand, event } from 'mneme'
+import { defineAggregate, defineCommand, event, subject } from 'mneme'
 import { catalogue, describeCommand } from 'mneme/catalogue'
 import { Order, cancel, model, orders, place, ship } from './program.ts'
 
@@ -37,6 +37,7 @@ test('a catalogue lists what a program consists of, and what handles what', () =
     version: 1,
     formerly: [],
     aggregates: ['Ledger', 'Order'],
+    personal: [],
     writtenBy: [],
     projections: ['orders'],
     reactions: [],
@@ -95,6 +96,23 @@ test('what cannot be shown is left out: data given as a type, a transform, a lib
   const without = catalogue({ aggregates: [Order] })
   expect(without.events['Order.Noted']).toMatchObject({ checkedBy: 'valibot' })
   expect(without.events['Order.Noted']).not.toHaveProperty('schema')
+})
+
+test('personal fields are named by their paths', () => {
+  const Customer = defineAggregate({
+    name: 'Customer',
+    events: {
+      Registered: event<{ id: string; email: string; by: { name: string; at: string } }>().personal({
+        email: ({ id }) => subject('customer', id),
+        by: { name: ({ id }) => subject('clerk', id) },
+      }),
+    },
+    initial: () => ({}),
+    apply: { Registered: (state) => state },
+  })
+  expect(catalogue({ aggregates: [Customer] }).events['Customer.Registered']?.personal).toEqual([
+    ...['by.name', 'email'],
+  ])
 })
 
 test('an event type and a command have their schemas', () => {

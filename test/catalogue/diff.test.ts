@@ -1,7 +1,7 @@
 import { type } from 'arktype'
 import { describe, expect, test } from 'vitest'
 import * as z from 'zod'
-import { defineAggregate, defineCommand, event, type StandardSchemaV1 } from 'mneme'
+import { defineAggregate, defineCommand, event, type StandardSchemaV1, subject } from 'mneme'
 import { type BreakingChange, type Catalogue, catalogue, diffCatalogues } from 'mneme/catalogue'
 import { defineReaction } from 'mneme/reactions'
 
@@ -84,6 +84,14 @@ test('an aggregate is removed; a new one breaks nothing', () => {
   }
   expect(told(both, one)).toEqual(['backward aggregate-removed Invoice'])
   expect(told(one, both)).toEqual([])
+})
+
+test('a field becomes personal, for the old program only, or plain again, for what is recorded', () => {
+  const registered = event<{ id: string; email: string }>()
+  const personal = registered.personal({ email: ({ id }) => subject('customer', id) })
+  const [plain, sealed] = [registered, personal].map((Registered) => program({ Registered }))
+  expect(told(plain!, sealed!)).toEqual(['forward personal-changed Order.Registered email'])
+  expect(told(sealed!, plain!)).toEqual(['backward personal-changed Order.Registered email'])
 })
 
 describe('the schema of a version is changed:', () => {

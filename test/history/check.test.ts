@@ -1,10 +1,20 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import * as z from 'zod'
-import { defineAggregate, event, type EventStore, HistoryRewoundError, InvalidArgumentError } from 'mneme'
-import { checkHistory, type CheckProgress } from 'mneme/history'
+import {
+  createStore,
+  defineAggregate,
+  event,
+  type EventStore,
+  HistoryRewoundError,
+  InvalidArgumentError,
+  subject,
+} from 'mneme'
+import { keyRing, memoryKeys, wrappingKey } from 'mneme/erasure'
+import { checkHistory, type CheckProgress, recordShapes } from 'mneme/history'
 import { memoryStore } from 'mneme/memory'
 import { eventsOf, observedStore } from '../support/observed-store.ts'
-import { counted, Person, record, registered, storeWithout, Tally } from './program.ts'
+import { memoryAdapter } from '../../src/stores/memory/adapter.ts'
+import { counted, Person, record, registered, storeChanging, storeWithout, Tally } from './program.ts'
 
 let store: EventStore
 beforeEach(() => {
@@ -155,6 +165,49 @@ test('an event type whose schema refuses its own output can be left out', async 
   await store.append({ stream: Scale('1'), events: [Weighed({ grams: '5' })] })
   expect((await checkHistory(store, [Scale])).findings).toMatchObject([{ paths: ['grams'] }])
   expect((await checkHistory(store, [Scale], { unchecked: [Weighed] })).findings).toEqual([])
+})
+
+test('a personal value is not checked by the schema, because it is sealed, and is found if it was moved', async () => {
+  const schema = z.object({
+    id: z.string(),
+    email: z.email(),
+    to: z.array(z.object({ name: z.string() })),
+    by: z.union([z.object({ name: z.string() }), z.object({ system: z.string() })]),
+  })
+  const Customer = defineAggregate({
+    name: 'Customer',
+    events: {
+      Registered: event(schema).personal({
+        email: ({ id }) => subject('customer', id),
+        to: { name: ({ id }) => subject('customer', id) },
+        by: { name: ({ id }: { id: string }) => subject('clerk', id) } as never,
+      }),
+    },
+    initial: () => ({}),
+    apply: { Registered: (state) => state },
+  })
+  const keys = keyRing({
+    keys: memoryKeys(),
+    wrap: wrappingKey('k', new Uint8Array(32).fill(7)),
+    secret: 'a secret of at least 16 bytes',
+  })
+  const inner = memoryAdapter()
+  store = createStore(inner, { personal: keys })
+  const ada = { id: 'c-1', email: 'ada@example.org', to: [{ name: 'Ada' }], by: { name: 'Bob' } }
+  await store.append({ stream: Customer('c-1'), events: [Customer.events.Registered(ada)] })
+  expect((await checkHistory(store, [Customer])).findings).toEqual([])
+  expect(
+    (await recordShapes(store, [Customer])).categories.Customer?.['Customer.Registered']?.['1']?.fields,
+  ).toEqual({
+    'by.name': 'sealed',
+    email: 'sealed',
+    id: 'string',
+    'to[].name': 'sealed',
+  })
+
+  // Somebody has copied the data to another event, by hand.
+  store = storeChanging(inner, (stored) => ({ ...stored, id: '00000000-0000-4000-8000-000000000000' }))
+  expect((await checkHistory(store, [Customer])).findings).toMatchObject([{ kind: 'seal-broken' }])
 })
 
 test('a schema that throws is a finding; one that is asynchronous is refused', async () => {

@@ -4,7 +4,7 @@ import { checkHistory, checkShapes, recordShapes } from 'mneme/history'
 import { counted, Person, record, registered, Tally } from './program.ts'
 
 /** Checks a small history with findings on an empty store: whole, in two parts, and with few states held. */
-export async function checkOnStore(store: EventStore): Promise<void> {
+export async function checkOnStore(store: EventStore, isLogScavenged = false): Promise<void> {
   for (let round = 0; round < 3; round++) {
     for (const id of ['a', 'b', 'c']) await record(store, `Person-${id}`, counted(), registered('Byron'))
     await record(store, 'Invoice-1', { type: 'Invoice.Sent', data: {} })
@@ -30,6 +30,16 @@ export async function checkOnStore(store: EventStore): Promise<void> {
   const begun = await checkHistory(store, [Person, Tally], { to: next })
   const rest = await checkHistory(store, [Person, Tally], { after: begun.position })
   expect([begun.findings, rest.findings, begun.events + rest.events]).toEqual([[], whole.findings, 21])
+
+  await store.truncate('Person-a', { before: 2 })
+  const truncated = await checkHistory(store, [Person, Tally])
+  expect(truncated.findings).toEqual(whole.findings)
+  // KurrentDB removes truncated events from its log when it is scavenged.
+  if (!isLogScavenged) expect(truncated).toMatchObject({ events: 19, truncated: { streams: 1 }, unfolded: 5 })
+  expect(await checkHistory(store, [Person, Tally], { maxStates: 1 })).toMatchObject({
+    events: truncated.events,
+    findings: whole.findings,
+  })
 
   const shapes = await recordShapes(store, [Person])
   expect(checkShapes(shapes, [Person])).toMatchObject([{ kind: 'unknown-type', type: 'Person.Gone' }])

@@ -82,3 +82,14 @@ export function storeWithout(isLost: (event: StoredEvent) => boolean, isCut = is
     return undefined
   }
 }
+
+/** A store over another one's data whose events were changed by hand. */
+export function storeChanging(inner: StoreAdapter, change: (event: StoredEvent) => StoredEvent): EventStore {
+  return createStore({
+    ...inner,
+    readAll: async function* (request) {
+      for await (const page of inner.readAll(request)) yield page.map(change)
+      return undefined
+    },
+  })
+}

@@ -230,6 +230,13 @@ describe('a program is checked by recorded shapes:', () => {
     expect(checkShapes(await shapes(), [orderWith(schema)])).toEqual([])
   })
 
+  test('a sealed field is there, whatever its schema says of its value', () => {
+    const shape = { events: 1, first: '2020-01-01', last: '2020-01-01', fields: { email: 'sealed' } }
+    const recorded = { format: 'mneme shapes 1', categories: { Order: { 'Order.Placed': { 1: shape } } } }
+    const schema = z.object({ email: z.email(), name: z.string() })
+    expect(checkShapes(recorded, [orderWith(schema)])).toMatchObject([{ paths: ['name'] }])
+  })
+
   test('an older version is not compared with the schema, and neither is an unchecked event', async () => {
     await record(store, 'Person-1', { type: 'Person.Registered', data: {} })
     expect(checkShapes(await shapes(), [Person])).toEqual([])

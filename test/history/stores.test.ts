@@ -16,7 +16,7 @@ test('a history in SQLite is checked', async () => {
 })
 
 test('a history on KurrentDB is checked', async () => {
-  await checkOnStore(await storeOf((await ownServer()).connectionString))
+  await checkOnStore(await storeOf((await ownServer()).connectionString), true)
 })
 
 test('a stream that KurrentDB has cut off has no findings, and neither has one that it has deleted', async () => {
