@@ -32,6 +32,7 @@ import {
   isDeleted,
   KEYS_BEHIND,
   LAST_UP_TO,
+  LEFT_FROM,
   NOT_ERASED,
   page,
   type Statements,
@@ -110,16 +111,25 @@ export class Reader {
       const { events, isCut } = await pager.next(statements, [stream, ...[next, end, wanted].map(String)])
       const last = events.at(-1)
       if (last) yield events
-      else {
-        // It may have been deleted, or erased, before reading began or meanwhile.
-        const [head] = await this.heads([stream])
-        if (isForwards && head !== 'none' && head! >= next) yield []
-      }
+      else if ((await this.#isLost(stream, next)) && isForwards) yield []
       if (!last || (events.length < wanted && !isCut)) return undefined
       left -= events.length
       next = last.revision + (isForwards ? 1 : -1)
     }
     return undefined
+  }
+
+  /**
+   * Whether a stream has no event to be read from a revision on because it was erased, before reading began or meanwhile. What
+   * was appended since the page was read is not erased.
+   *
+   * @throws StreamDeletedError
+   */
+  async #isLost(stream: string, from: number): Promise<boolean> {
+    const [row] = await this.#ask(LEFT_FROM, [stream, String(from)])
+    const [head, version] = row!
+    if (head !== null && isDeleted(Number(head))) throw new StreamDeletedError(stream)
+    return version === '0'
   }
 
   /** The streams of the store in pages. */

@@ -186,6 +186,11 @@ export function eventOf(row: Row): StoredEvent {
   }
 }
 
+/** The head of a stream, and the version of its first row from a revision on, both of one moment: 0 if that was erased. */
+export const LEFT_FROM = `SELECT
+  (SELECT revision FROM SCHEMA.events WHERE stream = $1 ORDER BY revision DESC LIMIT 1),
+  (SELECT version FROM SCHEMA.events WHERE stream = $1 AND revision >= $2 ORDER BY revision LIMIT 1)`
+
 /** Whether a stream with this head was deleted: its last row is no event, and its number far above those of events. */
 export function isDeleted(head: Revision): boolean {
   return head !== 'none' && head > Number.MAX_SAFE_INTEGER

@@ -118,6 +118,7 @@ const SQL = {
   rollbackTo: 'ROLLBACK TO mneme_work',
   releaseSavepoint: 'RELEASE mneme_work',
   head: 'SELECT max(revision) AS revision FROM mneme_events WHERE stream = ?',
+  firstFrom: 'SELECT version FROM mneme_events WHERE stream = ? AND revision >= ? ORDER BY revision LIMIT 1',
   logHead: 'SELECT max(position) AS position FROM mneme_events',
   idAt: 'SELECT id FROM mneme_events WHERE position = ?',
   dataVersion: 'PRAGMA data_version',

@@ -44,13 +44,10 @@ export async function* streamPages(
     )
     const last = page.events.at(-1)
     if (last) yield page.events
-    else if (
-      await retryBusy(
-        () => connection.reading((sql) => isLost(sql, stream, isForwards ? next : undefined)),
-        timeout,
-      )
-    )
-      yield []
+    else {
+      const isErased = await retryBusy(() => connection.reading((sql) => isLost(sql, stream, next)), timeout)
+      if (isErased && isForwards) yield []
+    }
     if (!last || (page.isWhole && page.events.length < wanted)) return undefined
     left -= page.events.length
     next = last.revision + (isForwards ? 1 : -1)
@@ -59,13 +56,15 @@ export async function* streamPages(
 }
 
 /**
- * Why a stream has no event to be read: whether those from a revision on were erased, before reading began or meanwhile.
+ * Whether a stream has no event to be read from a revision on because it was erased, before reading began or meanwhile. What was
+ * appended since the page was read is not erased.
  *
  * @throws StreamDeletedError
  */
-function isLost(sql: Statements, stream: string, from: number | undefined): boolean {
-  const head = ensureNotDeleted(stream, headOf(sql, stream))
-  return from !== undefined && head !== 'none' && head >= from
+function isLost(sql: Statements, stream: string, from: number): boolean {
+  ensureNotDeleted(stream, headOf(sql, stream))
+  const first = sql.firstFrom.get(stream, from) as { readonly version: number } | undefined
+  return first?.version === 0
 }
 
 /** What is left of an erased event is none. */

@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest'
 
 import { coreOf } from '../../../src/store/create-store.ts'
 import { drivers } from './drivers.ts'
+import { faultyDriver } from './faulty-driver.ts'
 import { testFolder } from './folder.ts'
 import { happened } from './history.ts'
 
@@ -159,3 +160,38 @@ async function drain<T extends { stream: string } | readonly StoredEvent[]>(
   for await (const item of items) drained.push(item)
   return drained
 }
+
+test.each(drivers)(
+  'a stream that gets its first event while it is read was not erased, with $name',
+  async ({ driver }) => {
+    const file = join(testFolder(), 'bank.db')
+    let isRead = false
+    const late = faultyDriver(driver, ({ method, sql }) => {
+      if (method === 'all' && sql.includes('FROM mneme_events')) isRead = true
+      else if (isRead && sql.startsWith('SELECT max(revision)')) {
+        isRead = false
+        const other = driver(file)
+        other
+          .prepare(
+            `INSERT INTO mneme_events (stream, revision, id, type, version, time, data, metadata)
+            VALUES ('Account-a', 0, ?, 'Account.Opened', 1, ?, '{}', '{}')`,
+          )
+          .run(crypto.randomUUID(), new Date().toISOString())
+        other.close()
+      }
+      return undefined
+    })
+    const store = await sqliteStore(file, { driver: late })
+    const account = {
+      stream: 'Account-a',
+      direction: 'forwards',
+      from: 0,
+      to: undefined,
+      limit: undefined,
+    } as const
+    // An empty page would say that its events were erased.
+    expect(await drain(coreOf(store).adapter.read(account))).toEqual([])
+    expect(await drain(coreOf(store).adapter.read(account))).toMatchObject([[{ revision: 0 }]])
+    await store.close()
+  },
+)
