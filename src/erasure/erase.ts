@@ -23,7 +23,7 @@ export interface ErasureReport {
   /** When its key was destroyed: ISO 8601, UTC. */
   readonly erasedAt: string
   /** Whether an earlier call had destroyed the key already. */
-  readonly wasErased: boolean
+  readonly alreadyErased: boolean
   /** Where the event stands that tells of it: projections that have passed it have forgotten. */
   readonly position: Position
 }
@@ -57,8 +57,8 @@ export async function eraseSubject(
   if (!ring) throw new UnsupportedError(NO_RING)
   const hash = ring.hashOf(checkSubject(subject, 'subject'))
   const now = new Date(environment.date()).toISOString()
-  const { erasedAt, wasErased } = await core.track(() => ring.destroy(hash, now))
-  const report = { subject: hash, erasedAt, wasErased }
+  const { erasedAt, alreadyErased } = await core.track(() => ring.destroy(hash, now))
+  const report = { subject: hash, erasedAt, alreadyErased }
   // The key is gone first: whoever reads the event finds nothing to reveal any more.
   const told = erasures.SubjectErased({
     subject: hash,

@@ -60,7 +60,7 @@ export class SubjectKeys {
     const before = (await this.#get([subject])).get(subject)
     const { erasedAt } = await this.#ask(() => this.#store.destroy(tombstone))
     this.#forget(subject)
-    return { erasedAt, wasErased: before !== undefined && 'erasedAt' in before }
+    return { erasedAt, alreadyErased: before !== undefined && 'erasedAt' in before }
   }
 
   /** Wraps every key by the first wrapping key. @returns how many were wrapped by another one. */

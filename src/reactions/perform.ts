@@ -101,6 +101,8 @@ export class Performer {
       if (this.#signal.aborted) throw new Interrupted()
       // The event had its effect by another version, whose call this key was used for.
       if (isMnemeError(error) && error.code === 'KEY_REUSED') return undefined
+      // No retry helps, and the others have nothing to do with it: it is set aside, where a person sees and discards it.
+      if (isMnemeError(error) && error.code === 'SUBJECT_ERASED') throw new CallFailure(error, 'park')
       if (isOfDatabase(error) || (isMnemeError(error) && error.code === 'STORE_CLOSED')) throw error
       throw new CallFailure(error)
     } finally {

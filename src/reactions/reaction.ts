@@ -70,7 +70,7 @@ export type RejectedAnswer<Name extends string = string> = 'block' | 'park' | 'i
 export type RejectedBy<Commands extends readonly AnyCommandType[], E> = [RejectedNames<Commands>] extends [
   never,
 ]
-  ? { readonly rejected?: undefined }
+  ? { readonly rejected?: Readonly<Record<string, never>> | undefined }
   : {
       readonly rejected: KeepLiterals & {
         readonly [C in Commands[number] as IsRejectable<C> extends true ? NameOf<C> : never]: (

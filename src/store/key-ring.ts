@@ -36,7 +36,7 @@ export interface Destroyed {
   /** When it was destroyed: ISO 8601, UTC. */
   readonly erasedAt: string
   /** Whether it had been destroyed before. */
-  readonly wasErased: boolean
+  readonly alreadyErased: boolean
 }
 
 /** A value to be sealed, and its place. */

@@ -24,7 +24,7 @@ test('after an erasure the values of the subject are erased, and those of the ot
   const { state } = await execute(store, register(ada))
   await execute(store, register(bob))
   const report = await eraseSubject(store, adaSubject, { reason: 'request 4711' })
-  expect(report).toMatchObject({ subject: subjectHashIn(state.email), wasErased: false })
+  expect(report).toMatchObject({ subject: subjectHashIn(state.email), alreadyErased: false })
   const { state: after } = await load(store, Customer('c-1'))
   expect(after).toEqual(state)
   const revealed = await reveal(store, after)
@@ -45,7 +45,10 @@ test('an erasure is told by one event without personal data, and done again it c
     reason: 'request 4711',
     metadata: { actor: 'clerk' },
   })
-  expect(await eraseSubject(store, adaSubject, { reason: 'again' })).toEqual({ ...first, wasErased: true })
+  expect(await eraseSubject(store, adaSubject, { reason: 'again' })).toEqual({
+    ...first,
+    alreadyErased: true,
+  })
   const { events } = await store.readAllPage({ types: [erasures.SubjectErased] })
   expect(events).toMatchObject([
     {
@@ -133,7 +136,7 @@ test('an erasure that ended half-way is finished by another one', async () => {
   await ring.destroy(ring.hashOf(adaSubject), '2026-01-02T03:04:05.678Z')
   expect(isErased(await reveal(store, state.email))).toBe(true)
   const report = await eraseSubject(store, adaSubject)
-  expect(report).toMatchObject({ erasedAt: '2026-01-02T03:04:05.678Z', wasErased: true })
+  expect(report).toMatchObject({ erasedAt: '2026-01-02T03:04:05.678Z', alreadyErased: true })
   const { events } = await store.readAllPage({ types: [erasures.SubjectErased] })
   expect(events.map(({ data }) => data)).toEqual([{ subject: report.subject, erasedAt: report.erasedAt }])
 })
@@ -200,7 +203,7 @@ test('E3: of appends and an erasure that race in eight programs, none is readabl
   await Promise.all(appends)
   expect(refused).toBeGreaterThan(0)
   const report = await eraseSubject(store, adaSubject)
-  expect(report.wasErased).toBe(true)
+  expect(report.alreadyErased).toBe(true)
   for (const { store: own } of programs) {
     for await (const { data } of own.read(Customer('c-1'))) {
       const { erasedAt } = report

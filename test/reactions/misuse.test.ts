@@ -1,8 +1,11 @@
-import { defineCommand, reject } from 'mneme'
+import { defineAggregate, defineCommand, event, reject, type Sealed, subject } from 'mneme'
+import { eraseSubject } from 'mneme/erasure'
+import { memoryStore } from 'mneme/memory'
 import { defineProjection } from 'mneme/projections'
 import { after, at, defineReaction, runReactions } from 'mneme/reactions'
 import { expect, test } from 'vitest'
 
+import { ringOf } from '../erasure/customers.ts'
 import { until } from '../projections/rig.ts'
 import { onTime, openPlace, typesOf, Wall } from './rig.ts'
 import { fulfilment, Order, Paid, Placed, refund, ship } from './shop.ts'
@@ -204,4 +207,51 @@ test('a time is a day of the calendar with a zone, or a Date', () => {
   ]) {
     expect(() => due(time as string), String(time)).toThrow('time must be a Date, or a time with its zone')
   }
+})
+
+test('a timer whose command passes on a value of an erased subject is set aside, and the others fire', async () => {
+  const Guest = defineAggregate({
+    name: 'Guest',
+    events: {
+      Booked: event<{ guest: string; email: string }>().personal({ email: (d) => subject('guest', d.guest) }),
+      Reminded: event<{ guest: string; email: string }>().personal({
+        email: (d) => subject('guest', d.guest),
+      }),
+    },
+    initial: (): { email?: Sealed<string> } => ({}),
+    apply: { Booked: (_, { email }) => ({ email }), Reminded: (state) => state },
+  })
+  const remind = defineCommand({
+    name: 'guest.remind',
+    reads: (guest: string) => Guest(guest),
+    handle: ({ email }, guest) => (email ? Guest.events.Reminded({ guest, email }) : []),
+  })
+  const wall = new Wall()
+  const reminders = onTime(
+    defineReaction({
+      ...{ name: 'reminders', from: [Guest], commands: [remind], startAt: 'start' },
+      on: { 'Guest.Booked': ({ data }) => after({ hours: 1 }, remind(data.guest), { timer: data.guest }) },
+    }),
+    { wall },
+  )
+  const store = memoryStore({ personal: ringOf() })
+  const { state } = openPlace()
+  for (const guest of ['ann', 'bob']) {
+    await store.append({
+      stream: Guest(guest),
+      events: [Guest.events.Booked({ guest, email: `${guest}@example.org` })],
+    })
+  }
+  await using running = await runReactions(store, [reminders], { state })
+  await running.caughtUp()
+  await eraseSubject(store, subject('guest', 'ann'))
+  wall.forward(3_600_000)
+  await until(async () => (await typesOf(store, 'Guest-bob')).length === 2, 'bob is reminded')
+  await until(async () => {
+    const [timer] = await reminders.in(state).timers()
+    return timer?.timer === 'ann' && timer.state === 'parked'
+  }, 'the timer of ann is set aside')
+  expect((await running.status())[0]?.state).toBe('running')
+  await running.stop()
+  await store.close()
 })

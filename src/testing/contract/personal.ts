@@ -68,7 +68,7 @@ export function personal(prove: Prove): void {
           },
         ],
       )
-      assert.deepEqual(await eraseSubject(again, subject('person', 'a')), { ...report, wasErased: true })
+      assert.deepEqual(await eraseSubject(again, subject('person', 'a')), { ...report, alreadyErased: true })
     },
   )
 
