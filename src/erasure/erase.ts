@@ -2,7 +2,7 @@ import { checkOptions } from '../base/arguments.ts'
 import { environment } from '../base/environment.ts'
 import { ConflictError, InvalidArgumentError, UnsupportedError } from '../base/errors.ts'
 import type { Position } from '../base/revision.ts'
-import { erasures } from '../model/erasures.ts'
+import { erasures, SUBJECT_ERASURES } from '../model/erasures.ts'
 import type { Metadata } from '../model/metadata.ts'
 import { checkSubject, type Subject } from '../model/sealed.ts'
 import { coreOf } from '../store/create-store.ts'
@@ -65,7 +65,7 @@ export async function eraseSubject(
     erasedAt,
     ...(reason !== undefined && { reason }),
   })
-  const stream = `${STREAMS}${hash}`
+  const stream = `${SUBJECT_ERASURES}${hash}`
   try {
     const { position } = await store.append({ stream, events: [told], expected: 'none' }, { metadata })
     return { ...report, position: position! }
@@ -92,7 +92,8 @@ export async function repeatErasures(store: EventStore): Promise<number> {
   const ring = core.options.personal
   if (!ring) throw new UnsupportedError(NO_RING)
   let count = 0
-  for await (const { data } of store.readAll({ types: [erasures.SubjectErased] })) {
+  for await (const { data, stream } of store.readAll({ types: [erasures.SubjectErased] })) {
+    if (!stream.startsWith(SUBJECT_ERASURES)) continue
     const { subject, erasedAt } = data as { readonly subject: string; readonly erasedAt: string }
     await core.track(() => ring.destroy(subject, erasedAt))
     count++
@@ -100,7 +101,5 @@ export async function repeatErasures(store: EventStore): Promise<number> {
   return count
 }
 
-/** Before the hash of the subject: a stream for each, in which the event can stand once. */
-const STREAMS = 'mneme-erased-'
 const NO_RING =
   'this store has no keys to destroy: open the store with { personal: keyRing(...) } of mneme/erasure'

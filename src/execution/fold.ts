@@ -201,7 +201,9 @@ async function gapBefore(core: StoreCore, stream: string, missing: number, found
   return new StreamTruncatedError(stream, found)
 }
 
-/** The state with the events after it; `undefined` if the stream does not continue it. */
+/**
+ * The state with the events after it; `undefined` if the stream does not continue it, or was truncated while it was read.
+ */
 async function readOn(
   core: StoreCore,
   known: FoldedState,
@@ -216,9 +218,10 @@ async function readOn(
   for await (const page of core.read({ stream, direction: 'forwards', from, to: undefined, limit })) {
     signal?.throwIfAborted()
     const [first] = page
-    const isNext = folded !== undefined || (first?.revision === from && first.id === known.lastId)
-    if (!isNext) return undefined
-    const timeOf: TimeOf = ({ revision }) => page[revision - first!.revision]!.time
+    const next = folded ? nextRevision(folded.revision) : from
+    const isNext = first && page.every(({ revision }, i) => revision === next + i)
+    if (!isNext || (!folded && first.id !== known.lastId)) return undefined
+    const timeOf: TimeOf = ({ revision }) => page[revision - next]!.time
     folded = evolve(folded ?? known, page.slice(folded ? 0 : 1).map(streamEventOf), timeOf)
   }
   return folded && { ...folded, cached: false }

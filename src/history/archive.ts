@@ -1,5 +1,5 @@
 import { checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
-import { InvalidArgumentError, quote } from '../base/errors.ts'
+import { InvalidArgumentError, quote, StreamTruncatedError } from '../base/errors.ts'
 import { checkFunction } from '../base/functions.ts'
 import type { Revision } from '../base/revision.ts'
 import { nextRevision } from '../adapter/append-rules.ts'
@@ -29,7 +29,8 @@ export interface Archived {
  * Writes a stream's events as lines of JSON, with everything that was recorded of them, before they are erased. Once the lines
  * are durable, truncate or delete the stream.
  *
- * @throws what `to` throws; InvalidArgumentError if the stream does not reach so far; the errors of `read`.
+ * @throws what `to` throws; InvalidArgumentError if the stream does not reach so far; StreamTruncatedError if it was truncated
+ *   meanwhile; the errors of `read`.
  * @example
  * ```ts
  * import { open } from 'node:fs/promises'
@@ -65,8 +66,11 @@ export async function archiveStream(
   if (last < 0) return { events: 0, head }
   let events = 0
   let lines = ''
+  let next: number | undefined
   // By its name, so that the events come as they are recorded, and not as the aggregate knows them now.
   for await (const event of store.read(name, { to: last, signal })) {
+    if (next !== undefined && event.revision !== next) throw new StreamTruncatedError(name, event.revision)
+    next = event.revision + 1
     events++
     lines += `${JSON.stringify(event)}\n`
     if (lines.length < LINES_LENGTH) continue

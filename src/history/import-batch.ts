@@ -2,7 +2,7 @@ import { nextRevision } from '../adapter/append-rules.ts'
 import type { AppendRequest, Condition, KeyClaim } from '../adapter/store-adapter.ts'
 import { ImportConflictError, InvalidArgumentError, quote } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import type { Revision } from '../base/revision.ts'
+import type { Position, Revision } from '../base/revision.ts'
 import type { ExportedKey, Imported } from './recorded.ts'
 
 /**
@@ -45,6 +45,15 @@ export class ImportBatch {
     const isOpening = event.keys.some(({ through }) => through !== event.position)
     const isOfOneAppend = last.time === event.time && !(isOpening && events.length >= EVENTS_PER_BATCH)
     return !isOfOneAppend && (events.length >= EVENTS_PER_BATCH || this.#bytes >= BYTES_PER_BATCH)
+  }
+
+  /** The input has come to a position: the events of keys that end before it are complete, also if the last ones were erased. */
+  reach(position: Position): void {
+    this.#open = this.#open.filter(({ key, first }) => {
+      const isOver = key.through < position
+      if (isOver) this.#keep(key, first)
+      return !isOver
+    })
   }
 
   /** @throws ImportConflictError if a stream of the input lacks a revision. */

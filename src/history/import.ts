@@ -1,9 +1,10 @@
-import { checkOptions, checkSignal } from '../base/arguments.ts'
+import { checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { ConflictError, ImportConflictError, StreamDeletedError, UnsupportedError } from '../base/errors.ts'
 import { checkFunction } from '../base/functions.ts'
 import type { Position, Revision } from '../base/revision.ts'
 import type { AppendVerdict, KeyClaim, KeyUse, StoredEvent } from '../adapter/store-adapter.ts'
 import { ERASURES_STREAM, erasures } from '../model/erasures.ts'
+import { ofErasures, streamName } from '../store/arguments.ts'
 import { coreOf } from '../store/create-store.ts'
 import { erasedError } from '../store/erasing.ts'
 import type { EventStore } from '../store/event-store.ts'
@@ -99,6 +100,7 @@ class Importing {
   }
 
   async add(event: Imported): Promise<void> {
+    if (event.position !== undefined) this.#batch.reach(event.position)
     const isErasure = event.stream === ERASURES_STREAM
     if (isErasure || this.#batch.isFullFor(event)) await this.flush()
     if (isErasure) await this.#during(() => this.#erase(event))
@@ -222,17 +224,15 @@ class Importing {
     const [use] = verdict.uses
     const isSame =
       use!.fingerprint === claim.fingerprint &&
-      use!.events.length === events.length &&
-      use!.events.every(({ id }, i) => id === events[i]!.id)
+      // Of an append of which some events were erased in the source, the input has the rest.
+      events.every(({ id }) => use!.events.some((stored) => stored.id === id))
     if (!isSame) throw keyOfOthers(use!, events)
   }
 
   /** Truncates or deletes a stream as in the store that the events come from. */
   async #erase(notice: Imported): Promise<void> {
-    const { stream, before } = JSON.parse(notice.data) as { stream: string; before?: number }
-    const isKnown = [erasures.StreamDeleted.type, erasures.StreamTruncated.type].includes(
-      notice.type as never,
-    )
+    const isTruncation = notice.type === erasures.StreamTruncated.type
+    const isKnown = isTruncation || notice.type === erasures.StreamDeleted.type
     if (!isKnown || !this.#core.capabilities.truncation) {
       throw new UnsupportedError(
         isKnown
@@ -240,13 +240,20 @@ class Importing {
           : `events of the type ${notice.type} cannot be imported: their stream belongs to the store`,
       )
     }
+    const given = JSON.parse(notice.data) as { readonly stream?: unknown; readonly before?: unknown }
+    const stream = streamName(given.stream as string, `data.stream of event ${notice.id}`)
+    if (stream === ERASURES_STREAM) throw ofErasures()
+    const before = isTruncation
+      ? checkWhole(given.before as number, `data.before of event ${notice.id}`, 0)
+      : undefined
     const { id, type, version, data, metadata, time } = notice
     const told = { stream: ERASURES_STREAM, id, type, version, data, metadata, time }
     const verdict = await this.#core.erase({ stream, before, expected: 'any', notice: told })
     if (verdict.kind === 'beyond')
       throw new ImportConflictError(stream, before!, 'the input tells of a truncation behind its last event')
     if (verdict.kind === 'conflict') throw new ConflictError(verdict)
-    this.#deleted.delete(stream)
+    if (verdict.kind === 'erased') this.#deleted.add(stream)
+    if (!isTruncation) this.#deleted.delete(stream)
     const { position = this.#report.position } = notice
     this.#report = { ...this.#report, erasures: this.#report.erasures + 1, position }
     this.#tell(this.#report)

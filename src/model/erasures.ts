@@ -4,6 +4,9 @@ import { event } from './event-spec.ts'
 /** The stream in which a store tells of erasures. Only stores append to it. */
 export const ERASURES_STREAM = 'mneme-erasures'
 
+/** Before the hash of a subject: a stream for each, in which the event of its erasure stands once. */
+export const SUBJECT_ERASURES = 'mneme-erased-'
+
 /**
  * The events by which a store tells of erasures, so that projections, reactions and subscribers can forget, too: name them
  * in `from` or `types`. Those of streams lie in a stream of their own, `mneme-erasures`, and that of a subject in one of the subject.

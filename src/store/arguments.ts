@@ -46,6 +46,6 @@ export function lacking(what: string, { needed }: Capabilities): UnsupportedErro
 /** The error of a program that writes to the stream of erasures. */
 export function ofErasures(): InvalidArgumentError {
   return new InvalidArgumentError('stream', {
-    message: `stream ${quote(ERASURES_STREAM)} belongs to the store, which tells of erasures in it; use another stream`,
+    message: `streams like ${quote(ERASURES_STREAM)} belong to the store, which tells of erasures in them; use another stream`,
   })
 }

@@ -4,10 +4,12 @@ import {
   event,
   execute,
   FoldError,
+  load,
   StreamTruncatedError,
   UnknownEventError,
   type Executed,
 } from 'mneme'
+import { memoryStore } from 'mneme/memory'
 import { BankAccount, deposit, Deposited, open, Opened, transfer } from '../support/bank.ts'
 import { eventsOf, observedStore, times } from '../support/observed-store.ts'
 
@@ -333,4 +335,30 @@ test('reads that is a promise is refused', async () => {
     code: 'INVALID_ARGUMENT',
     argument: 'reads',
   })
+})
+
+test('a state that is brought up to date while its stream is truncated is not folded over the gap', async () => {
+  let atFirst: (() => unknown) | undefined
+  const Counter = defineAggregate({
+    name: 'Counter',
+    events: { Counted: event() },
+    initial: () => ({ count: 0 }),
+    apply: {
+      Counted: ({ count }) => {
+        atFirst?.()
+        return { count: count + 1 }
+      },
+    },
+  })
+  const counted = (length: number) => Array.from({ length }, () => Counter.events.Counted())
+  const store = memoryStore()
+  await store.append({ stream: Counter('a'), events: counted(10) })
+  await load(store, Counter('a'))
+  await store.append({ stream: Counter('a'), events: counted(900) })
+  // As another process may do between two pages.
+  atFirst = () => {
+    atFirst = undefined
+    void store.truncate(Counter('a'), { before: 900 })
+  }
+  await expect(load(store, Counter('a'))).rejects.toMatchObject({ code: 'STREAM_TRUNCATED' })
 })

@@ -2,12 +2,13 @@ import { createReadStream, mkdtempSync, rmSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { execute, load, StreamDeletedError, subject } from 'mneme'
-import { eraseSubject, reveal } from 'mneme/erasure'
+import { execute, InvalidArgumentError, load, StreamDeletedError, subject } from 'mneme'
+import { eraseSubject, repeatErasures, reveal } from 'mneme/erasure'
 import { archiveStream, eventsInArchive, exportEvents, importEvents } from 'mneme/history'
 import { memoryStore } from 'mneme/memory'
 import { expect, onTestFinished, test } from 'vitest'
 
+import { eventsOf } from '../support/observed-store.ts'
 import { changeEmail, Customer, MARKER, register, ringOf } from '../erasure/customers.ts'
 
 const ada = { id: 'c-1', plan: 'basic', email: MARKER }
@@ -82,4 +83,82 @@ test('an import that is aborted goes on in another run', async () => {
   )
   const { appended, present } = await importEvents(to, exportEvents(from))
   expect([appended + present, present > 0, appended > 0]).toEqual([4_000, true, true])
+})
+
+const fact = () => ({ type: 'Fact.Stated', data: {} })
+
+test('a key whose last event is of a deleted stream covers what is left of its append, and nothing else', async () => {
+  const [from, to] = [memoryStore(), memoryStore()]
+  const both = [
+    { stream: 'Fact-b', events: [fact()] },
+    { stream: 'Fact-a', events: [fact()] },
+  ]
+  await from.append(both, { key: 'k' })
+  await from.append({ stream: 'Fact-c', events: [fact()] })
+  await from.delete('Fact-a')
+  await importEvents(to, exportEvents(from))
+  const keys: unknown[] = []
+  for await (const exported of exportEvents(to)) keys.push(...(exported.keys ?? []))
+  const [last] = await eventsOf(to, 'Fact-b')
+  expect(keys).toMatchObject([{ key: 'k', through: last!.position }])
+})
+
+test('an import again after a truncation that cuts an append with a key changes nothing', async () => {
+  const [from, to] = [memoryStore(), memoryStore()]
+  await from.append({ stream: 'Fact-a', events: [fact(), fact(), fact()] }, { key: 'k' })
+  await importEvents(to, exportEvents(from))
+  await from.truncate('Fact-a', { before: 1 })
+  expect(await importEvents(to, exportEvents(from))).toMatchObject({ appended: 0, erasures: 1 })
+  expect(await importEvents(to, exportEvents(from))).toMatchObject({ appended: 0 })
+})
+
+test('a notice of an erasure that is damaged erases nothing', async () => {
+  const time = new Date().toISOString()
+  const notice = (type: string, data: object) => ({
+    ...{ stream: 'mneme-erasures', revision: 0, id: crypto.randomUUID(), version: 1, time, metadata: {} },
+    ...{ type: `mneme.${type}`, data: data as Record<string, never> },
+  })
+  const store = memoryStore()
+  await store.append({ stream: 'Fact-a', events: [fact(), fact()] })
+  for (const damaged of [
+    notice('StreamTruncated', { stream: 'Fact-a' }),
+    notice('StreamTruncated', { stream: 'Fact-a', before: 1.5 }),
+    notice('StreamTruncated', { stream: 'Fact-a', before: '1' }),
+    notice('StreamDeleted', {}),
+    notice('StreamDeleted', { stream: 'mneme-erasures' }),
+  ]) {
+    await expect(importEvents(store, [damaged])).rejects.toThrow(InvalidArgumentError)
+  }
+  expect(await store.head('Fact-a')).toBe(1)
+  expect(await eventsOf(store, 'Fact-a')).toHaveLength(2)
+})
+
+test('an import does not hide that a stream was deleted in the store, if the input tells of a truncation', async () => {
+  const [from, to] = [memoryStore(), memoryStore()]
+  await from.append({ stream: 'Fact-a', events: [fact(), fact()] })
+  await importEvents(to, exportEvents(from))
+  await to.delete('Fact-a')
+  await from.truncate('Fact-a', { before: 1 })
+  await expect(importEvents(to, exportEvents(from))).rejects.toThrow('was deleted in the store')
+})
+
+test('a stream that is truncated while it is archived gives no archive with a hole', async () => {
+  const store = memoryStore()
+  await store.append({ stream: 'Fact-a', events: Array.from({ length: 5_000 }, fact) })
+  const events: object[] = []
+  const archiving = archiveStream(store, 'Fact-a', {
+    to: async () => {
+      if (events.push({}) === 1) await store.truncate('Fact-a', { before: 4_900 })
+    },
+  })
+  await expect(archiving).rejects.toMatchObject({ code: 'STREAM_TRUNCATED' })
+})
+
+test('what tells of the erasure of a subject cannot be erased, and counts only in its own stream', async () => {
+  const store = memoryStore({ personal: ringOf() })
+  const { subject: hash } = await eraseSubject(store, subject('customer', 'c-1'))
+  await expect(store.truncate(`mneme-erased-${hash}`, { before: 1 })).rejects.toThrow('belong to the store')
+  await expect(store.delete(`mneme-erased-${hash}`)).rejects.toThrow('belong to the store')
+  await store.append({ stream: 'Fact-a', events: [{ type: 'mneme.SubjectErased', data: {} }] })
+  expect(await repeatErasures(store)).toBe(1)
 })
