@@ -1,8 +1,9 @@
-import type { Condition, Conflict, KeyClaim } from '../adapter/store-adapter.ts'
+import type { AppendVerdict, Condition, Conflict, EventsErased, KeyClaim } from '../adapter/store-adapter.ts'
 import type { Boundary } from '../model/command.ts'
 import { type EncodedEvent, idsOf } from '../store/encode.ts'
+import { erasedError } from '../store/erasing.ts'
 import { type Call, type Decided, report } from './call.ts'
-import type { ExecutionContext, SettledVerdict } from './context.ts'
+import type { ExecutionContext } from './context.ts'
 import type { FoldedState } from './fold.ts'
 
 /** A decided command, whose decision is to be appended. */
@@ -52,7 +53,7 @@ export async function appendDecisions<C extends Candidate>(
     return { again: [] }
   }
   const request = { conditions: conditionsOf(bases), events, keys, ids: idsOf(events) }
-  let verdict: SettledVerdict
+  let verdict: AppendVerdict
   try {
     verdict = await context.append(
       request,
@@ -79,6 +80,13 @@ export async function appendDecisions<C extends Candidate>(
       }
       return { again: candidates.filter((candidate) => !useOf(candidate)) }
     }
+    case 'erased': {
+      // Nothing was stored. The states still hold, unless their stream is deleted.
+      if (verdict.firstRevision === undefined) cache.delete(verdict.stream)
+      const own = await erasedOf(context, candidates, verdict)
+      for (const [{ call }, erased] of own) call.reject(erasedError(erased))
+      return { again: candidates.filter((candidate) => !own.has(candidate)) }
+    }
     case 'repeated':
       // The events with given ids were stored before. The other decisions depend on a state that is out of date.
       forget()
@@ -89,6 +97,30 @@ export async function appendDecisions<C extends Candidate>(
       for (const candidate of candidates) reportOne(candidate, verdict)
       return { again: [] }
   }
+}
+
+/** The commands of a group whose keys stand for events that were erased; if there are none, those on the stream that was. */
+async function erasedOf<C extends Candidate>(
+  context: ExecutionContext,
+  candidates: readonly C[],
+  verdict: EventsErased,
+): Promise<Map<C, EventsErased>> {
+  const found = new Map<C, EventsErased>()
+  for (const candidate of candidates.length > 1 ? candidates : []) {
+    const keys = claimOf(candidate, context).map((claim) => ({ ...claim, first: 0, count: 0 }))
+    if (keys.length === 0) continue
+    const conditions = candidate.states.map(({ stream }) => ({
+      stream: stream.stream,
+      expected: 'any' as const,
+    }))
+    const asked = await context.append({ conditions, events: [], keys, ids: 'made' }, [])
+    if (asked.kind === 'erased') found.set(candidate, asked)
+  }
+  if (found.size > 0) return found
+  const onIt = candidates.filter(({ states }) =>
+    states.some(({ stream }) => stream.stream === verdict.stream),
+  )
+  return new Map((onIt.length > 0 ? onIt : candidates).map((candidate) => [candidate, verdict]))
 }
 
 /** Keeps the states with all events of a group. */

@@ -1,5 +1,4 @@
-import type { AppendRequest, AppendVerdict, EventsErased } from '../adapter/store-adapter.ts'
-import { erasedError } from '../store/erasing.ts'
+import type { AppendRequest, AppendVerdict } from '../adapter/store-adapter.ts'
 import { watchCommit } from '../store/diagnostics.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import type { Call } from './call.ts'
@@ -8,9 +7,6 @@ import type { FoldedState } from './fold.ts'
 import { SnapshotWriter } from './snapshots.ts'
 import { StateCache } from './state-cache.ts'
 import { StreamLocks } from './stream-lock.ts'
-
-/** A verdict on an append that names no deleted stream. */
-export type SettledVerdict = Exclude<AppendVerdict, EventsErased>
 
 /** What all commands of one store in this process share. */
 export class ExecutionContext {
@@ -36,16 +32,14 @@ export class ExecutionContext {
   }
 
   /** Appends for calls, which cannot be aborted while the append is in flight. A single call can until it is sent. */
-  async append(request: AppendRequest, calls: readonly Call[]): Promise<SettledVerdict> {
+  async append(request: AppendRequest, calls: readonly Call[]): Promise<AppendVerdict> {
     const alone = calls.length === 1 ? calls[0] : undefined
     for (const call of calls) call.inFlight = true
     try {
       const commit = () => this.core.commit(request, alone?.signal)
       // In the context of the first of them, not of the call that happened to begin the queue.
       const watched = () => watchCommit(request, calls.length, commit)
-      const verdict = await (calls[0] ? calls[0].context.runInAsyncScope(watched) : watched())
-      if (verdict.kind === 'erased') throw erasedError(verdict)
-      return verdict
+      return await (calls[0] ? calls[0].context.runInAsyncScope(watched) : watched())
     } finally {
       for (const call of calls) call.inFlight = false
     }

@@ -4,12 +4,14 @@ import {
   defineCommand,
   event,
   defineAggregate,
+  type EventStore,
   execute,
   KeyReusedError,
   reject,
   tryExecute,
   UnsupportedError,
 } from 'mneme'
+import { memoryStore } from 'mneme/memory'
 import { memoryAdapter } from '../../src/stores/memory/adapter.ts'
 import { BankAccount, deposit, Deposited, open, Opened, transfer, withdraw } from '../support/bank.ts'
 import { eventsOf, gate, observedStore, settle, times } from '../support/observed-store.ts'
@@ -389,4 +391,32 @@ describe('an idempotency key of a command with keyedBy', () => {
     await execute(store, first, { key: 'k' })
     await expect(execute(store, second, { key: 'k' })).rejects.toThrow(KeyReusedError)
   })
+})
+
+test('a command whose key stands for an erased event fails alone: those decided with it, and after it, do not', async () => {
+  const Bell = defineAggregate({
+    name: 'Bell',
+    events: { Rung: event() },
+    initial: () => ({ rung: 0 }),
+    apply: { Rung: ({ rung }) => ({ rung: rung + 1 }) },
+  })
+  const ring = defineCommand({ reads: (bell: string) => Bell(bell), handle: () => Bell.events.Rung() })
+  for (const [other, erase] of [
+    ['a', (store: EventStore) => store.truncate(Bell('a'), { before: 1 })],
+    ['b', (store: EventStore) => store.delete(Bell('b'))],
+  ] as const) {
+    const store = memoryStore()
+    await execute(store, ring(other), { key: 'old' })
+    for (let i = 0; i < 2; i++) await execute(store, ring('a'))
+    await erase(store)
+    const outcomes = await Promise.allSettled([
+      execute(store, ring('a')),
+      execute(store, ring('a'), { key: 'old' }),
+      execute(store, ring('a'), { key: 'new' }),
+    ])
+    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+    const code = other === 'a' ? 'STREAM_TRUNCATED' : 'STREAM_DELETED'
+    expect(outcomes[1]).toMatchObject({ reason: { code } })
+    await execute(store, ring('a'))
+  }
 })
