@@ -1,3 +1,6 @@
+import { InvalidArgumentError } from './errors.ts'
+import { isThenable } from './functions.ts'
+
 /**
  * The Standard Schema interface, version 1, as Zod, Valibot, ArkType and others implement it.
  * Copied here, as its authors recommend, so that Mneme depends on no schema library.
@@ -21,6 +24,30 @@ export type SchemaResult<Output> =
 export interface SchemaIssue {
   readonly message: string
   readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined
+}
+
+/** The keys of an issue's path. */
+export function keysOf({ path = [] }: Pick<SchemaIssue, 'path'>): PropertyKey[] {
+  return path.map((part) => (typeof part === 'object' ? part.key : part))
+}
+
+/**
+ * What a schema says of a value.
+ *
+ * @param subject whose schema it is, for the error.
+ * @throws what the schema throws; InvalidArgumentError if it is asynchronous.
+ */
+export function resultOf(schema: StandardSchemaV1, value: unknown, subject: string): SchemaResult<unknown> {
+  const result = schema['~standard'].validate(value)
+  if (!isThenable(result)) return result
+  result.then(ignore, ignore)
+  throw new InvalidArgumentError(`the schema of ${subject}`, {
+    message: `the schema of ${subject} returned a promise; use a synchronous schema`,
+  })
+}
+
+function ignore(): void {
+  // The promise was refused, so its outcome does not matter.
 }
 
 /** The type that a schema accepts. */

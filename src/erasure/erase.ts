@@ -7,6 +7,8 @@ import type { Metadata } from '../model/metadata.ts'
 import { checkSubject, type Subject } from '../model/sealed.ts'
 import { coreOf } from '../store/create-store.ts'
 import type { EventStore } from '../store/event-store.ts'
+import type { KeyRing } from '../store/key-ring.ts'
+import type { StoreCore } from '../store/lifecycle.ts'
 
 /** Options of {@link eraseSubject}. */
 export interface EraseOptions {
@@ -53,8 +55,7 @@ export async function eraseSubject(
   if (reason !== undefined && typeof (reason as unknown) !== 'string') {
     throw new InvalidArgumentError('options.reason', 'a text without personal data')
   }
-  const ring = core.options.personal
-  if (!ring) throw new UnsupportedError(NO_RING)
+  const ring = ringOf(core)
   const hash = ring.hashOf(checkSubject(subject, 'subject'))
   const now = new Date(environment.date()).toISOString()
   const { erasedAt, alreadyErased } = await core.track(() => ring.destroy(hash, now))
@@ -89,8 +90,7 @@ export async function eraseSubject(
  */
 export async function repeatErasures(store: EventStore): Promise<number> {
   const core = coreOf(store)
-  const ring = core.options.personal
-  if (!ring) throw new UnsupportedError(NO_RING)
+  const ring = ringOf(core)
   let count = 0
   for await (const { data, stream } of store.readAll({ types: [erasures.SubjectErased] })) {
     if (!stream.startsWith(SUBJECT_ERASURES)) continue
@@ -101,5 +101,10 @@ export async function repeatErasures(store: EventStore): Promise<number> {
   return count
 }
 
-const NO_RING =
-  'this store has no keys to destroy: open the store with { personal: keyRing(...) } of mneme/erasure'
+/** @throws UnsupportedError if the store has no key ring. */
+function ringOf({ options: { personal } }: StoreCore): KeyRing {
+  if (personal) return personal
+  const message =
+    'this store has no keys to destroy: open the store with { personal: keyRing(...) } of mneme/erasure'
+  throw new UnsupportedError(message)
+}

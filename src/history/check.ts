@@ -1,8 +1,8 @@
 import { checkList, checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { historyRewound, InvalidArgumentError, isMnemeError } from '../base/errors.ts'
-import { checkFunction, isThenable } from '../base/functions.ts'
+import { checkFunction } from '../base/functions.ts'
 import type { Position } from '../base/revision.ts'
-import type { StandardSchemaV1 } from '../base/standard-schema.ts'
+import { keysOf, resultOf } from '../base/standard-schema.ts'
 import { freezeState, freezeStep } from '../execution/freeze.ts'
 import type { AnyAggregate } from '../model/aggregate.ts'
 import { type AnyEventType, eventTypeRecord, type EventTypeRecord, personalOf } from '../model/event-type.ts'
@@ -294,11 +294,13 @@ class HistoryCheck {
     if (!record.schema || this.#unchecked.has(record)) return
     try {
       const plain = unboxedPersonal(data as object, personalOf(record))
-      const issues = issuesOf(record.schema, plain, type)?.filter(
-        ({ path }) => !isSealedAt(plain, path ?? []),
-      )
-      if (!issues || issues.length === 0) return
-      this.#find('schema-refused', event, held, { issues, dictionaries: this.#dictionaries.get(event.type) })
+      const { issues = [] } = resultOf(record.schema, plain, type)
+      const refused = issues.filter((issue) => !isSealedAt(plain, keysOf(issue)))
+      if (refused.length === 0) return
+      this.#find('schema-refused', event, held, {
+        paths: refused.map(keysOf),
+        dictionaries: this.#dictionaries.get(event.type),
+      })
     } catch (thrown) {
       if (isMnemeError(thrown)) throw thrown
       this.#find('schema-refused', event, held, { error: className(thrown) })
@@ -406,14 +408,4 @@ function thrownBy(
   } catch (error) {
     return { step, error }
   }
-}
-
-/** What a schema refuses in data. @throws what the schema throws; InvalidArgumentError if it is asynchronous */
-function issuesOf(schema: StandardSchemaV1, data: unknown, type: string) {
-  const result = schema['~standard'].validate(data)
-  if (!isThenable(result)) return result.issues
-  result.then(undefined, () => undefined)
-  throw new InvalidArgumentError(`the schema of ${type}`, {
-    message: `the schema of ${type} returned a promise; use a synchronous schema`,
-  })
 }

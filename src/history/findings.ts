@@ -1,5 +1,4 @@
 import type { Position } from '../base/revision.ts'
-import type { SchemaIssue } from '../base/standard-schema.ts'
 import type { Recorded } from '../model/event.ts'
 import { isFieldName, MAX_DEPTH, MAX_KEYS, pathTo } from './paths.ts'
 
@@ -78,7 +77,7 @@ export class Findings {
     event: Recorded,
     reason: {
       error?: string | undefined
-      issues?: readonly SchemaIssue[]
+      paths?: readonly (readonly PropertyKey[])[]
       dictionaries?: ReadonlySet<string> | undefined
     } = {},
   ): void {
@@ -97,7 +96,7 @@ export class Findings {
     }
     group.events++
     group.last = placeOf(event)
-    for (const { path = [] } of reason.issues ?? []) group.paths.add(path, reason.dictionaries)
+    for (const path of reason.paths ?? []) group.paths.add(path, reason.dictionaries)
   }
 
   list(): HistoryFinding[] {
@@ -133,13 +132,9 @@ class PathTree {
   #isDictionary = false
   #isEnd = false
 
-  add(
-    path: readonly (PropertyKey | { readonly key: PropertyKey })[],
-    dictionaries: ReadonlySet<string> | undefined,
-  ): void {
+  add(path: readonly PropertyKey[], dictionaries: ReadonlySet<string> | undefined): void {
     let [node, at]: [PathTree, string] = [this, '']
-    for (const part of path.slice(0, MAX_DEPTH)) {
-      const key = typeof part === 'object' ? part.key : part
+    for (const key of path.slice(0, MAX_DEPTH)) {
       const name =
         typeof key === 'number' || /^\d+$/.test(String(key))
           ? '[]'

@@ -3,7 +3,7 @@ import { ConflictError, ImportConflictError, StreamDeletedError, UnsupportedErro
 import { checkFunction } from '../base/functions.ts'
 import type { Position, Revision } from '../base/revision.ts'
 import type { AppendVerdict, KeyClaim, KeyUse, StoredEvent } from '../adapter/store-adapter.ts'
-import { ERASURES_STREAM, erasures } from '../model/erasures.ts'
+import { ERASURES_STREAM, erasures, tellsOfErasures } from '../model/erasures.ts'
 import { ofErasures, streamName } from '../store/arguments.ts'
 import { coreOf } from '../store/create-store.ts'
 import { erasedError } from '../store/erasing.ts'
@@ -242,7 +242,7 @@ class Importing {
     }
     const given = JSON.parse(notice.data) as { readonly stream?: unknown; readonly before?: unknown }
     const stream = streamName(given.stream as string, `data.stream of event ${notice.id}`)
-    if (stream === ERASURES_STREAM) throw ofErasures()
+    if (tellsOfErasures(stream)) throw ofErasures()
     const before = isTruncation
       ? checkWhole(given.before as number, `data.before of event ${notice.id}`, 0)
       : undefined

@@ -1,5 +1,4 @@
-import { isThenable } from '../base/functions.ts'
-import type { SchemaIssue, StandardSchemaV1 } from '../base/standard-schema.ts'
+import { keysOf, resultOf, type StandardSchemaV1 } from '../base/standard-schema.ts'
 
 /** Types of fields by path, as a recorded shape has them. */
 type Fields = Readonly<Record<string, string>>
@@ -106,18 +105,9 @@ function sampleOf(node: ShapeNode, without?: string, path: readonly string[] = [
 /** The paths at which a schema refuses data; none if it throws, or is asynchronous. */
 function refusedBy(schema: StandardSchemaV1, data: unknown): string[][] {
   try {
-    const result = schema['~standard'].validate(data)
-    if (!isThenable(result)) return (result.issues ?? []).map(pathOf)
-    result.then(undefined, () => undefined)
-    return []
+    const { issues = [] } = resultOf(schema, data, 'an event')
+    return issues.map((issue) => keysOf(issue).map((key) => (typeof key === 'number' ? '[]' : String(key))))
   } catch {
     return []
   }
-}
-
-function pathOf({ path = [] }: SchemaIssue): string[] {
-  return path.map((part) => {
-    const key = typeof part === 'object' ? part.key : part
-    return typeof key === 'number' ? '[]' : String(key)
-  })
 }

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '../base/errors.ts'
+import { keysOf } from '../base/standard-schema.ts'
 import type { DataIssue, SchemaIssue, StandardSchemaV1 } from '../index.ts'
 import { HttpError } from './http-error.ts'
 
@@ -113,8 +114,7 @@ function tooLarge(maxBytes: number): HttpError {
   return new HttpError(413, { code: 'BODY_TOO_LARGE', detail }, { Connection: 'close' })
 }
 
-function toIssue({ message, path = [] }: SchemaIssue): DataIssue {
-  const keys = path.map((part) => (typeof part === 'object' ? part.key : part))
-  const steps = keys.map((key) => (typeof key === 'number' ? `[${String(key)}]` : `.${String(key)}`))
-  return { path: `body${steps.join('')}`, message }
+function toIssue(issue: SchemaIssue): DataIssue {
+  const steps = keysOf(issue).map((key) => (typeof key === 'number' ? `[${String(key)}]` : `.${String(key)}`))
+  return { path: `body${steps.join('')}`, message: issue.message }
 }

@@ -7,6 +7,11 @@ export const ERASURES_STREAM = 'mneme-erasures'
 /** Before the hash of a subject: a stream for each, in which the event of its erasure stands once. */
 export const SUBJECT_ERASURES = 'mneme-erased-'
 
+/** Whether a stream belongs to the store, which tells of erasures in it. */
+export function tellsOfErasures(stream: string): boolean {
+  return stream === ERASURES_STREAM || stream.startsWith(SUBJECT_ERASURES)
+}
+
 /**
  * The events by which a store tells of erasures, so that projections, reactions and subscribers can forget, too: name them
  * in `from` or `types`. Those of streams lie in a stream of their own, `mneme-erasures`, and that of a subject in one of the subject.

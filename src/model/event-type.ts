@@ -1,5 +1,4 @@
 import { type DataIssue, InvalidArgumentError, InvalidDataError } from '../base/errors.ts'
-import { isThenable } from '../base/functions.ts'
 import type { Event, NoData } from './event.ts'
 import { markMade, otherCopy, refuseOtherCopy } from '../base/copies.ts'
 import { specRecord, type SpecRecord } from './event-spec.ts'
@@ -7,7 +6,7 @@ import { copyEventData, type Json, type JsonObject } from './json.ts'
 import { checkDefinitionName, checkEventType } from './names.ts'
 import { mapPersonal, type PersonalField, wrapPersonal } from './personal.ts'
 import { isSealed, type SealedAt } from './sealed.ts'
-import type { SchemaIssue, StandardSchemaV1 } from '../base/standard-schema.ts'
+import { keysOf, resultOf, type SchemaIssue, type StandardSchemaV1 } from '../base/standard-schema.ts'
 import { Tagged } from '../base/tagged.ts'
 
 /** An event's constructor, its type name and its guard. */
@@ -198,13 +197,7 @@ export function validate(
   root: string,
 ): unknown {
   if (!schema) return value
-  const result = schema['~standard'].validate(value)
-  if (isThenable(result)) {
-    result.then(ignore, ignore)
-    throw new InvalidArgumentError(`the schema of ${subject}`, {
-      message: `the schema of ${subject} returned a promise; use a synchronous schema`,
-    })
-  }
+  const result = resultOf(schema, value, subject)
   if (result.issues)
     throw new InvalidDataError(
       subject,
@@ -213,9 +206,8 @@ export function validate(
   return result.value
 }
 
-function toIssue({ message, path = [] }: SchemaIssue, root: string): DataIssue {
-  const keys = path.map((part) => String(typeof part === 'object' ? part.key : part))
-  return { path: [root, ...keys].join('.'), message }
+function toIssue(issue: SchemaIssue, root: string): DataIssue {
+  return { path: [root, ...keysOf(issue).map(String)].join('.'), message: issue.message }
 }
 
 /** Whether it is a Standard Schema; some libraries' are functions. An event constructor passes as well. */
@@ -229,10 +221,6 @@ function refuseForeign(definition: unknown, argument: string): void {
   if (typeof definition === 'function' && !isEventType(definition)) {
     refuseOtherCopy(definition, argument, argument)
   }
-}
-
-function ignore(): void {
-  // The promise was refused, so its outcome does not matter.
 }
 
 function isEventType(definition: object): definition is AnyEventType {

@@ -1,5 +1,4 @@
 import type { StoredEvent } from '../adapter/store-adapter.ts'
-import type { Position } from '../base/revision.ts'
 import type { Recorded } from '../model/event.ts'
 import { DefinedReaction } from '../reactions/reaction.ts'
 import { DefinedRelay } from '../reactions/relay.ts'
@@ -9,6 +8,7 @@ import type { SimulatedDatabase } from './database.ts'
 import { BY_REACTION, Effects, type EffectsSettings } from './effects.ts'
 import type { Network } from './network.ts'
 import type { SimulatedProcess } from './scheduler.ts'
+import type { Standings } from './standings.ts'
 
 /** The reactions and relays of a run. */
 export interface PlannedReactions {
@@ -23,6 +23,7 @@ export interface ReactionSideSettings {
   readonly network: Network
   readonly log: readonly StoredEvent[]
   readonly database: Pick<SimulatedDatabase, 'rows'>
+  readonly standings: Standings
   /** Changes what each process runs: to plant a fault. */
   readonly plant: ((spec: ReactionSpec | RelaySpec) => ReactionSpec | RelaySpec) | undefined
 }
@@ -69,33 +70,9 @@ export class ReactionSide {
       throw new Error('the simulated receiver does not answer')
   }
 
-  /** The first of them, if any, that is blocked. */
-  blocked(): Problem | undefined {
-    const [row] = this.#rows(
-      "SELECT name, kind, failure FROM mneme_projections WHERE kind <> 'projection' AND state = 'blocked'",
-    )
-    if (!row) return undefined
-    const { message } = JSON.parse(row.failure ?? '{}') as { readonly message?: string }
-    return { kind: 'blocked', message: `${row.kind!} '${row.name!}' is blocked: ${String(message)}` }
-  }
-
-  /** The first of them, if any, that has not handled all that it handles of so many events. */
-  behind(length: number): string | undefined {
-    const { log, planned } = this.#settings
-    const rows = this.#rows("SELECT name, position FROM mneme_projections WHERE role = 'live'")
-    const positions = new Map(rows.map(({ name, position }) => [name, position]))
-    for (const { name, selection } of planned.specs) {
-      let last = length
-      while (last > 0 && selection.typeOf(log[last - 1]!) === undefined) last--
-      const position: Position | null | undefined = positions.get(name)
-      const at = log.findLastIndex((event) => event.position === position) + 1
-      if (last > at) return name
-    }
-    return undefined
-  }
-
   /** When the next timer is due, in milliseconds since 1970; -Infinity while one is being fired. */
   nextTimer(): number | undefined {
+    if (this.#settings.planned.specs.length === 0) return undefined
     const rows = this.#rows(
       `SELECT min(CASE WHEN state = 'firing' THEN -1 ELSE due END) AS due FROM mneme_timers t WHERE state <> 'parked' AND NOT EXISTS
         (SELECT 1 FROM mneme_parked p WHERE p.name = t.name AND p.sequence = t.sequence)`,
@@ -151,17 +128,13 @@ export class ReactionSide {
 
   /** Rows of Mneme's own tables; none before they are made. */
   #rows(sql: string): readonly Row[] {
-    const { database } = this.#settings
-    const made = database.rows("SELECT 1 FROM sqlite_schema WHERE name = 'mneme_timers'")
-    return made.length === 0 ? [] : database.rows(sql)
+    const { database, standings } = this.#settings
+    return standings.arePrepared ? database.rows(sql) : []
   }
 }
 
 interface Row {
   readonly name?: string
-  readonly kind?: string
-  readonly failure?: string | null
-  readonly position?: string | null
   readonly of?: string
   readonly due?: number | null
 }

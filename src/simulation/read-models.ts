@@ -5,17 +5,7 @@ import { fromStored } from '../store/decode.ts'
 import type { SqliteDatabase } from '../stores/sqlite/driver.ts'
 import type { Problem } from './check.ts'
 import type { SimulatedDatabase } from './database.ts'
-
-/** A row in which a projection keeps where it stands. */
-interface Standing {
-  readonly name: string
-  readonly generation: number
-  readonly role: 'live' | 'building'
-  readonly position: string | null
-  readonly owner: string | null
-  readonly state: string
-  readonly failure: string | null
-}
+import { blockOf, type Standing, type Standings } from './standings.ts'
 
 /**
  * What handlers make of the log: each event once, one after the other. It shares only the handlers with what it checks, and
@@ -79,26 +69,27 @@ export class ReadModels {
   readonly #open: () => SqliteDatabase
   readonly #log: readonly StoredEvent[]
   readonly #folds = new Map<string, Fold>()
-  /** By name and generation. */
-  readonly #standings = new Map<string, Standing>()
-  /** By name. */
-  readonly #live = new Map<string, Standing>()
-  #isPrepared = false
+  readonly #standings: Standings
+  /** What was last seen of each build, by name and generation. */
+  readonly #seen = new Map<string, Standing>()
 
   constructor(
     definitions: readonly Definition[],
     {
       database,
+      standings,
       open,
       log,
     }: {
       readonly database: SimulatedDatabase
+      readonly standings: Standings
       readonly open: () => SqliteDatabase
       readonly log: readonly StoredEvent[]
     },
   ) {
     this.#definitions = new Map(definitions.map((definition) => [definition.name, definition]))
     this.#database = database
+    this.#standings = standings
     this.#open = open
     this.#log = log
   }
@@ -106,18 +97,17 @@ export class ReadModels {
   /**
    * After a commit: each read model holds what its handlers make of the log up to its checkpoint.
    *
-   * @param told what the process did that committed.
+   * @param standings after it. @param told what the process did that committed.
    */
-  check(told: (what: string) => void): Problem | undefined {
-    for (const standing of this.#read()) {
+  check(standings: readonly Standing[], told: (what: string) => void): Problem | undefined {
+    for (const standing of standings) {
       const definition = this.#definitions.get(standing.name)
       if (!definition) continue
       const { name, generation, role, position, owner } = standing
       const key = `${name} ${String(generation)}`
-      const before = this.#standings.get(key)
-      const length = this.#lengthOf(position)
-      this.#standings.set(key, standing)
-      if (role === 'live') this.#live.set(name, standing)
+      const before = this.#seen.get(key)
+      const length = this.#standings.lengthOf(position)
+      this.#seen.set(key, standing)
       const what = role === 'live' ? name : `the rebuild of ${name}`
       if (owner !== (before?.owner ?? null)) {
         told(owner === null ? `leaves the lease of ${what}` : `has the lease of ${what}`)
@@ -133,43 +123,17 @@ export class ReadModels {
 
   /** Whether the tables of all projections are there. */
   get areSetUp(): boolean {
-    return this.#live.size === this.#definitions.size
-  }
-
-  /** The first projection, if any, that has not handled all events that it handles among the first ones of the log. */
-  behind(length: number): string | undefined {
-    for (const { name, selection } of this.#definitions.values()) {
-      let last = length
-      while (last > 0 && selection.typeOf(this.#log[last - 1]!) === undefined) last--
-      if (last > this.#lengthOf(this.#live.get(name)?.position ?? null)) return name
-    }
-    return undefined
+    return [...this.#definitions.keys()].every((name) => this.#standings.isLive(name))
   }
 
   close(): void {
     for (const fold of this.#folds.values()) fold.close()
   }
 
-  #read(): Standing[] {
-    this.#isPrepared ||=
-      this.#database.rows("SELECT 1 FROM sqlite_schema WHERE name = 'mneme_projections'").length > 0
-    if (!this.#isPrepared) return []
-    return this.#database.rows(
-      "SELECT name, generation, role, position, owner, state, failure FROM mneme_projections WHERE role <> 'retired'",
-    ) as unknown as Standing[]
-  }
-
-  /** How many events the log had up to a position. */
-  #lengthOf(position: string | null): number {
-    return position === null ? 0 : this.#log.findLastIndex((event) => event.position === position) + 1
-  }
-
   #compare(definition: Definition, standing: Standing, length: number): Problem | undefined {
-    const { name, role, generation, state, failure } = standing
-    if (state === 'blocked') {
-      const { message } = JSON.parse(failure ?? '{}') as { readonly message?: string }
-      return { kind: 'blocked', message: `projection '${name}' is blocked: ${String(message)}` }
-    }
+    const { name, role, generation } = standing
+    const block = blockOf(standing)
+    if (block) return block
     const fold = this.#foldOf(definition, generation, length)
     const problem = (message: string): Problem => ({
       kind: 'read model',

@@ -15,6 +15,7 @@ import type { Network } from './network.ts'
 import { type PlannedReactions, ReactionSide, type ReactionSideSettings } from './reaction-side.ts'
 import { ReadModels } from './read-models.ts'
 import type { SimulatedProcess } from './scheduler.ts'
+import { blockOf, Standings } from './standings.ts'
 
 /** The projections and reactions of a run. */
 export interface PlannedReadSide extends PlannedReactions {
@@ -57,6 +58,7 @@ export class ReadSide {
   readonly #settings: ReadSideSettings
   readonly #file: SqliteDatabase
   readonly #database: SimulatedDatabase
+  readonly #standings: Standings
   readonly #models: ReadModels
   readonly reactions: ReactionSide
 
@@ -65,18 +67,19 @@ export class ReadSide {
     this.#settings = settings
     this.#file = planned.open()
     this.#database = new SimulatedDatabase(this.#file, network, (process) => {
-      const problem = this.#models.check((what) => {
-        told(process, what)
-      })
-      const wrong = problem ?? this.reactions.blocked()
-      if (wrong) found(wrong)
+      const standings = this.#standings.read()
+      const problem =
+        this.#models.check(standings, (what) => {
+          told(process, what)
+        }) ?? standings.map(blockOf).find((block) => block !== undefined)
+      if (problem) found(problem)
       committed()
     })
-    this.reactions = new ReactionSide({
-      ...{ planned, network, log, plant: plant.reaction },
-      database: this.#database,
-    })
-    this.#models = new ReadModels(planned.definitions, { database: this.#database, open: planned.open, log })
+    const database = this.#database
+    const standings = (this.#standings = new Standings(database, log))
+    const shared = { planned, network, log, database, standings }
+    this.reactions = new ReactionSide({ ...shared, plant: plant.reaction })
+    this.#models = new ReadModels(planned.definitions, { database, standings, open: planned.open, log })
   }
 
   /** Reads what is committed. */
@@ -91,7 +94,8 @@ export class ReadSide {
 
   /** The first projection or reaction, if any, that has not handled all that it handles of so many events. */
   behind(length: number): string | undefined {
-    return this.#models.behind(length) ?? this.reactions.behind(length)
+    const { definitions, specs } = this.#settings.planned
+    return this.#standings.behind([...definitions, ...specs], length)
   }
 
   close(): void {

@@ -386,8 +386,10 @@ class Run {
   /** Whether no timer is to be fired. If one waits, the clocks are set to its time, some times. */
   #areTimersDone(): boolean {
     const due = this.#readSide?.reactions.nextTimer()
-    if (due === undefined) this.#latest = Infinity
-    if (due === undefined) return true
+    if (due === undefined) {
+      this.#latest = Infinity
+      return true
+    }
     if (due <= this.#latest) return false
     if (this.#advances++ >= MAX_ADVANCES) return true
     for (const { process } of this.#disks) process.clockOffset += Math.max(0, due - process.date())

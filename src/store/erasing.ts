@@ -10,7 +10,7 @@ import {
 import type { Revision } from '../base/revision.ts'
 import { nextRevision } from '../adapter/append-rules.ts'
 import type { EventsErased, EraseRequest, NewEvent } from '../adapter/store-adapter.ts'
-import { ERASURES_STREAM, erasures, SUBJECT_ERASURES } from '../model/erasures.ts'
+import { ERASURES_STREAM, erasures, tellsOfErasures } from '../model/erasures.ts'
 import { checkMetadata } from '../model/metadata.ts'
 import type { AnyStream } from '../model/stream.ts'
 import { checkExpected, lacking, ofErasures, streamName } from './arguments.ts'
@@ -55,7 +55,7 @@ async function erase(
   checkExpected(what.expected, 'expected')
   const metadata = JSON.stringify(checkMetadata(options.metadata))
   const signal = checkSignal(options.signal)
-  if (stream === ERASURES_STREAM || stream.startsWith(SUBJECT_ERASURES)) throw ofErasures()
+  if (tellsOfErasures(stream)) throw ofErasures()
   const { capabilities } = core
   if (!capabilities.truncation) throw lacking('this store does not truncate or delete streams', capabilities)
   const notice: NewEvent = {
