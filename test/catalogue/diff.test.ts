@@ -193,7 +193,7 @@ describe('the schema of a version is changed:', () => {
   })
 })
 
-describe('a reaction', () => {
+describe('reactions', () => {
   const Order = defineAggregate({
     name: 'Order',
     events: { Placed },
@@ -220,20 +220,20 @@ describe('a reaction', () => {
       },
     )
 
-  test('that is gone leaves its timers', () => {
+  test('a reaction that is removed leaves its timers', () => {
     expect(told(reacting(command('order.expire', one)), program({ Placed }))).toEqual([
       'backward reaction-removed expiry',
     ])
   })
 
-  test('that calls other commands breaks on timers of the other program', () => {
+  test('a reaction that calls other commands breaks on timers of the other program', () => {
     expect(told(reacting(command('order.expire', one)), reacting(command('order.end', one)))).toEqual([
       'backward command-removed order.expire',
       'forward command-added order.end',
     ])
   })
 
-  test('whose command demands more input breaks on timers that are set', () => {
+  test('a reaction whose command demands more input breaks on timers that are set', () => {
     const after = reacting(command('order.expire', z.object({ order: z.string(), why: z.string() })))
     expect(told(reacting(command('order.expire', one)), after)).toEqual([
       'backward input-changed order.expire why',

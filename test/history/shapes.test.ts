@@ -28,8 +28,8 @@ const placed = (...data: readonly Record<string, unknown>[]) =>
 const fieldsOf = async (options?: Parameters<typeof recordShapes>[2]) =>
   (await recordShapes(store, [Order], options)).categories.Order?.['Order.Placed']?.['1']?.fields
 
-describe('recorded shapes', () => {
-  test('are types, versions, counts, days and fields, sorted', async () => {
+describe('recording', () => {
+  test('recorded shapes are types, versions, counts, days and fields, sorted', async () => {
     await record(store, 'Person-1', registered('Byron'), counted())
     await record(store, 'Person-2', { type: 'Person.Registered', data: { name: 'Ada' } }, registered('King'))
     await record(store, 'Invoice-1', { type: 'Invoice.Sent', data: {} })
@@ -53,7 +53,7 @@ describe('recorded shapes', () => {
     expect(JSON.parse(JSON.stringify(shapes))).toEqual(shapes)
   })
 
-  test('tell optional, mixed and nested fields apart', async () => {
+  test('recorded shapes tell optional, mixed and nested fields apart', async () => {
     await placed(
       { id: '1', note: null, lines: [{ sku: 'a', n: 1 }, { sku: 'b' }], to: { city: 'x' }, tags: [] },
       { id: 2, lines: [], to: { city: null, zip: 1 }, tags: [['a'], 1], gift: { for: 'x' }, empty: {} },
@@ -73,7 +73,7 @@ describe('recorded shapes', () => {
     })
   })
 
-  test('show no key that is a value', async () => {
+  test('recorded shapes show no key that is a value', async () => {
     await placed({ seats: { 'ada@example.org': { row: 1 }, '7': { row: null } } })
     expect(await fieldsOf()).toEqual({ 'seats.*.row': 'number | null' })
     for (let i = 0; i < 60; i++) await placed({ seats: { [`seat${i}`]: { row: 'x', [`at${i}`]: 1 } } })
@@ -84,7 +84,7 @@ describe('recorded shapes', () => {
     expect(await fieldsOf({ dictionaries: { 'Order.Placed': ['seats'] } })).toEqual({ 'seats.*': 'number' })
   })
 
-  test('show of a personal value only that it is sealed', async () => {
+  test('recorded shapes show of a personal value only that it is sealed', async () => {
     const sent = event(z.object({ email: z.email(), to: z.array(z.object({ name: z.string() })).optional() }))
     const Letter = defineAggregate({
       name: 'Letter',
@@ -107,14 +107,14 @@ describe('recorded shapes', () => {
     expect(checkShapes(recorded, [Letter])).toEqual([])
   })
 
-  test('stop at data that is nested without end', async () => {
+  test('recorded shapes stop at data that is nested without end', async () => {
     let data: Record<string, unknown> = {}
     for (let i = 0; i < 40; i++) data = { inner: data }
     await placed(data)
     expect(await fieldsOf()).toEqual({ [Array.from({ length: 16 }, () => 'inner').join('.')]: 'object' })
   })
 
-  test('tell progress, and can be aborted', async () => {
+  test('recording shapes tells its progress, and can be aborted', async () => {
     await placed(...Array.from({ length: 1_500 }, () => ({})))
     const told: number[] = []
     await recordShapes(store, [Order], { onProgress: (events) => told.push(events) })

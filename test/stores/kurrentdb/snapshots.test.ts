@@ -1,16 +1,8 @@
-import { createStore, defineAggregate, event, load } from 'mneme'
+import { createStore, load } from 'mneme'
 import { describe, expect, test } from 'vitest'
 
 import { fateOf, opened, rawClient, served, unique, where } from './rig.ts'
-
-const Lamp = defineAggregate({
-  name: 'Lamp',
-  events: { Switched: event() },
-  initial: () => ({ times: 0 }),
-  apply: { Switched: ({ times }) => ({ times: times + 1 }) },
-  snapshot: { version: 1, every: 5 },
-})
-const switches = Array.from({ length: 7 }, () => Lamp.events.Switched())
+import { Lamp, switches } from '../../support/lamp.ts'
 
 /** A lamp with a snapshot of its seven events, and the driver's own client. */
 async function lamp() {
@@ -26,7 +18,7 @@ async function lamp() {
 }
 
 describe(`snapshots, ${where}`, () => {
-  test('are no part of the log, and a stream keeps one', async () => {
+  test('snapshots are no part of the log, and a stream keeps one', async () => {
     const { id, adapter, store, kept, client } = await lamp()
     expect(await kept()).toMatchObject({ revision: 6 })
     const { position } = await store.append({ stream: Lamp(id), events: switches })
@@ -88,7 +80,7 @@ describe(`snapshots, ${where}`, () => {
     expect(await kept()).toEqual({ revision: 0, id: first!.id, content: '{}' })
   })
 
-  test('none is kept of a stream that was deleted for good', async () => {
+  test('no snapshot is kept of a stream that was deleted for good', async () => {
     const { id, adapter, store, client } = await lamp()
     const [first] = (await store.readPage(Lamp(id), { limit: 1 })).events
     await client.tombstoneStream(Lamp(id).stream)

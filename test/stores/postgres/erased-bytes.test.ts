@@ -8,7 +8,9 @@ import { serverProblem } from './server.ts'
 const SECRET = 'Rumpelstilzchen'
 
 describe.skipIf(serverProblem !== undefined)('erased bytes in PostgreSQL', () => {
-  test('E1: are gone from the table once VACUUM FULL has written it anew', async ({ skip }) => {
+  test('E1: the bytes of erased events are gone from the table once VACUUM FULL has written it anew', async ({
+    skip,
+  }) => {
     const database = await testDatabase()
     const store = await database.open()
     const events = Array.from({ length: 20 }, (_, n) => ({ type: 'Told', data: { n, text: SECRET } }))

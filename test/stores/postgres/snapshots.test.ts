@@ -1,19 +1,11 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { defineAggregate, event, load, type SnapshotMessage } from 'mneme'
+import { load, type SnapshotMessage } from 'mneme'
 import { postgresStore } from 'mneme/postgres'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { postgresAdapter } from '../../../src/stores/postgres/adapter.ts'
 import { testDatabase } from './database.ts'
 import { serverProblem } from './server.ts'
-
-const Lamp = defineAggregate({
-  name: 'Lamp',
-  events: { Switched: event() },
-  initial: () => ({ times: 0 }),
-  apply: { Switched: ({ times }) => ({ times: times + 1 }) },
-  snapshot: { version: 1, every: 5 },
-})
-const switches = Array.from({ length: 7 }, () => Lamp.events.Switched())
+import { Lamp, switches } from '../../support/lamp.ts'
 
 describe.skipIf(serverProblem)('snapshots', () => {
   test('a snapshot goes with its event, whoever deletes that', async () => {
@@ -60,7 +52,7 @@ describe.skipIf(serverProblem)('snapshots', () => {
     expect(connections).toBe(1)
   })
 
-  test('none is kept of an event that is deleted at the same time', async () => {
+  test('no snapshot is kept of an event that is deleted at the same time', async () => {
     const database = await testDatabase()
     const store = await database.open()
     const { events } = await store.append({ stream: Lamp('a'), events: switches })

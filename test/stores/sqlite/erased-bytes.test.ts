@@ -40,7 +40,7 @@ describe.each(drivers)('erased bytes with $name', ({ driver }) => {
     return { path, store }
   }
 
-  test('E1: are in no file once the streams were truncated or deleted', async () => {
+  test('E1: the bytes of erased events are in no file once the streams were truncated or deleted', async () => {
     const { path, store } = await told()
     expect(filesWith(path, SECRET)).not.toEqual([])
     await store.truncate('told', { before: 90 })
@@ -53,7 +53,7 @@ describe.each(drivers)('erased bytes with $name', ({ driver }) => {
     expect(integrity).toBe('ok')
   })
 
-  test('E1: are in no snapshot, nor in what a snapshot has replaced', async () => {
+  test('E1: the bytes of erased events are in no snapshot, nor in what a snapshot has replaced', async () => {
     const Tale = defineAggregate({
       name: 'Tale',
       events: { Told: event<{ text: string }>() },
@@ -81,7 +81,7 @@ describe.each(drivers)('erased bytes with $name', ({ driver }) => {
     expect(filesWith(path, SECRET)).toEqual([])
   })
 
-  test('E1: a reader of the write-ahead log delays it, and calling again makes up for it', async () => {
+  test('E1: a reader of the write-ahead log delays the erasing of bytes, and calling again makes up for it', async () => {
     const { path, store } = await told()
     const reader = driver(path)
     reader.exec('BEGIN')

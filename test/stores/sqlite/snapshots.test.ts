@@ -1,18 +1,10 @@
 import { join } from 'node:path'
-import { defineAggregate, event, load } from 'mneme'
+import { load } from 'mneme'
 import { sqliteStore } from 'mneme/sqlite'
 import { expect, test } from 'vitest'
 import { drivers } from './drivers.ts'
 import { testFolder } from './folder.ts'
-
-const Lamp = defineAggregate({
-  name: 'Lamp',
-  events: { Switched: event() },
-  initial: () => ({ times: 0 }),
-  apply: { Switched: ({ times }) => ({ times: times + 1 }) },
-  snapshot: { version: 1, every: 5 },
-})
-const switches = Array.from({ length: 7 }, () => Lamp.events.Switched())
+import { Lamp, switches } from '../../support/lamp.ts'
 
 test.each(drivers)('$name: a file made before there were snapshots gets them', async ({ driver }) => {
   const file = join(testFolder(), 'lamps.db')
