@@ -1,6 +1,7 @@
 import { checkOptions, checkTimer } from '../../base/arguments.ts'
 import type { KeyEntry, KeyStore, Tombstone, WrappedKey } from '../../adapter/key-store.ts'
-import { InvalidArgumentError, OpenError, StoreClosedError } from '../../base/errors.ts'
+import { InvalidArgumentError, OpenError } from '../../base/errors.ts'
+import { FirstUse } from '../../base/first-use.ts'
 import { Connections } from './connection.ts'
 import type { PostgresConfig, PostgresPool } from './driver.ts'
 import { poolOf } from './options.ts'
@@ -68,8 +69,7 @@ class KeySchema implements PostgresKeys {
   readonly #connection: string | PostgresConfig | PostgresPool
   readonly #schema: string
   readonly #settings: Settings
-  #opened: Promise<Opened> | undefined
-  #isClosed = false
+  readonly #opened = new FirstUse(() => this.#open(), 'the key store is closed')
 
   constructor(connection: string | PostgresConfig | PostgresPool, schema: string, settings: Settings) {
     this.#connection = connection
@@ -111,10 +111,8 @@ class KeySchema implements PostgresKeys {
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true
-    const opened = this.#opened
-    this.#opened = undefined
-    await (await opened?.catch(() => undefined))?.close()
+    const opened = await this.#opened.end()?.catch(() => undefined)
+    await opened?.close()
   }
 
   /** Writes durably, and then reads what is kept: in a transaction of its own, so that it sees what others have committed. */
@@ -125,13 +123,7 @@ class KeySchema implements PostgresKeys {
   }
 
   async #ask(calls: readonly Ask[]): Promise<Row[][]> {
-    if (this.#isClosed) throw new StoreClosedError('the key store is closed')
-    const opened = (this.#opened ??= this.#open())
-    // A failure is not remembered: the next call connects anew.
-    opened.catch(() => {
-      if (this.#opened === opened) this.#opened = undefined
-    })
-    const { connections } = await opened
+    const { connections } = await this.#opened.get()
     return connections.askAll(
       calls.map(([sql, values]) => ({ statement: { name: '', text: this.#named(sql) }, values })),
     )

@@ -1,12 +1,8 @@
 import { nextTurn } from '../../base/clock.ts'
 import { environment } from '../../base/environment.ts'
 import { checkOptions, checkTimer, MAX_TIMER_MS } from '../../base/arguments.ts'
-import {
-  isMnemeError,
-  StoreClosedError,
-  StoreTimeoutError,
-  StoreUnavailableError,
-} from '../../base/errors.ts'
+import { isMnemeError, StoreTimeoutError, StoreUnavailableError } from '../../base/errors.ts'
+import { FirstUse } from '../../base/first-use.ts'
 import {
   causesOf,
   HandlerTimeoutError,
@@ -77,8 +73,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
   readonly #connection: string | PostgresConfig | PostgresPool
   readonly #timeouts: Timeouts
   readonly #words: Readonly<Record<string, string>>
-  #opened: Promise<Opened> | undefined
-  #isClosed = false
+  readonly #opened = new FirstUse(() => this.#connect())
 
   constructor(connection: string | PostgresConfig | PostgresPool, schema: string, timeouts: Timeouts) {
     this.#connection = connection
@@ -152,10 +147,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true
-    const opened = this.#opened
-    this.#opened = undefined
-    await (await opened)?.close()
+    await (await this.#opened.end())?.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -164,7 +156,7 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
 
   /** @param work is given Mneme's own way to query, with a time-out, and the driver's. */
   async #use<T>(work: (session: Session, query: Ask, unlimited: Ask) => Promise<T>): Promise<T> {
-    const { connections } = await this.#open()
+    const { connections } = await this.#opened.get()
     try {
       return await connections.use(async (session) => {
         // The driver's own `query`, which handlers use, too: both share one queue.
@@ -187,16 +179,6 @@ class PostgresTarget<Client extends object> implements ProjectionTarget<Client> 
     } catch (error) {
       throw ofDatabase(error) ?? error
     }
-  }
-
-  #open(): Promise<Opened> {
-    if (this.#isClosed) throw new StoreClosedError()
-    this.#opened ??= this.#connect().catch((error: unknown) => {
-      // The next call connects again.
-      this.#opened = undefined
-      throw error
-    })
-    return this.#opened
   }
 
   async #connect(): Promise<Opened> {

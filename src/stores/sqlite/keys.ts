@@ -1,6 +1,7 @@
 import { checkOptions, checkWhole } from '../../base/arguments.ts'
 import type { KeyEntry, KeyStore, Tombstone, WrappedKey } from '../../adapter/key-store.ts'
-import { InvalidArgumentError, OpenError, quote, StoreClosedError } from '../../base/errors.ts'
+import { InvalidArgumentError, OpenError, quote } from '../../base/errors.ts'
+import { FirstUse } from '../../base/first-use.ts'
 import { realFile } from './connection.ts'
 import { defaultDriver, type SqliteDatabase, type SqliteDriver } from './driver.ts'
 import { faultOf, isBusy, retryBusy } from './errors.ts'
@@ -67,8 +68,7 @@ class KeyFile implements SqliteKeys {
   readonly #path: string
   readonly #driver: SqliteDriver | undefined
   readonly #busyTimeout: number
-  #opened: Promise<SqliteDatabase> | undefined
-  #isClosed = false
+  readonly #database = new FirstUse(() => this.#open(), 'the key store is closed')
 
   constructor(path: string, driver: SqliteDriver | undefined, busyTimeout: number) {
     this.#path = path
@@ -117,22 +117,13 @@ class KeyFile implements SqliteKeys {
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true
-    const opened = this.#opened
-    this.#opened = undefined
-    const database = await opened?.catch(() => undefined)
+    const database = await this.#database.end()?.catch(() => undefined)
     database?.close()
   }
 
   /** Each statement is a transaction of its own. */
   async #use<T>(work: (database: SqliteDatabase) => T): Promise<T> {
-    if (this.#isClosed) throw new StoreClosedError('the key store is closed')
-    const opened = (this.#opened ??= this.#open())
-    // A failure is not remembered: the next call opens anew.
-    opened.catch(() => {
-      if (this.#opened === opened) this.#opened = undefined
-    })
-    const database = await opened
+    const database = await this.#database.get()
     try {
       return await retryBusy(() => work(database), this.#busyTimeout)
     } catch (error) {

@@ -1,5 +1,6 @@
 import { checkOptions } from '../../base/arguments.ts'
-import { InvalidArgumentError, StoreClosedError } from '../../base/errors.ts'
+import { InvalidArgumentError } from '../../base/errors.ts'
+import { FirstUse } from '../../base/first-use.ts'
 import {
   type ProjectionTarget,
   refusedQuery,
@@ -14,7 +15,7 @@ import { isOfQuery, isReadOnly, retryBusy } from './errors.ts'
 import type { Connection } from './connection.ts'
 import type { SqliteDatabase, SqliteDriver } from './driver.ts'
 import { checkFileOptions, type FileOptions, type OpenSettings, parseLocation } from './options.ts'
-import { openShared, type SharedFile } from './shared-file.ts'
+import { openShared } from './shared-file.ts'
 import { rowsOf, runAll } from './target-steps.ts'
 
 /**
@@ -48,9 +49,8 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
   readonly dialect = 'sqlite'
   readonly #path: string
   readonly #settings: OpenSettings
-  #file: Promise<SharedFile> | undefined
+  readonly #file = new FirstUse(() => openShared(this.#path, this.#settings))
   #handler: { readonly of: SqliteDatabase; readonly is: HandlerHandle<Database> } | undefined
-  #isClosed = false
 
   constructor(path: string, settings: OpenSettings) {
     this.#path = path
@@ -66,7 +66,7 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
     _idleTimeout: number,
     first?: TargetQuery,
   ): Promise<T> {
-    const { connection, queue } = await this.#open()
+    const { connection, queue } = await this.#file.get()
     const handler = this.#handlerOf(connection)
     const query = (asked: TargetQuery) => {
       handler.endIterators()
@@ -84,7 +84,7 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
   }
 
   async change(query: TargetQuery): Promise<readonly TargetRow[]> {
-    const { connection, queue } = await this.#open()
+    const { connection, queue } = await this.#file.get()
     return queue.write(() => rowsOf(connection, query), this.#settings.busyTimeout)
   }
 
@@ -101,36 +101,23 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
     sql: string,
     values: readonly TargetValue[] = [],
   ): Promise<readonly Row[]> {
-    const { connection } = await this.#open()
+    const { connection } = await this.#file.get()
     const ask = () => askUsersQuery(connection, sql, values) as readonly object[] as readonly Row[]
     return retryBusy(() => connection.reading(ask), this.#settings.busyTimeout)
   }
 
   async read<T>(work: () => TargetSteps<T>): Promise<T> {
-    const { connection } = await this.#open()
+    const { connection } = await this.#file.get()
     const query = (asked: TargetQuery) => rowsOf(connection, asked)
     return retryBusy(() => connection.reading(() => runAll(work(), query)), this.#settings.busyTimeout)
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true
-    const file = this.#file
-    this.#file = undefined
-    await (await file)?.release()
+    await (await this.#file.end())?.release()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
-  }
-
-  #open(): Promise<SharedFile> {
-    if (this.#isClosed) throw new StoreClosedError()
-    this.#file ??= openShared(this.#path, this.#settings).catch((error: unknown) => {
-      // The next call opens it again.
-      this.#file = undefined
-      throw error
-    })
-    return this.#file
   }
 }
 
