@@ -68,7 +68,7 @@ export default defineConfig({
         test: {
           ...shared,
           name: 'unit',
-          include: ['test/**/*.test.ts'],
+          include: ['{test,tools/test}/**/*.test.ts'],
           exclude: [...servers, ...long, ...check, 'test/soak/**'],
         },
       },
