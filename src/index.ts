@@ -92,7 +92,7 @@ export type {
   ExecutorDefaults,
 } from './execution/executor.ts'
 export { event } from './model/event-spec.ts'
-export type { EventSpec } from './model/event-spec.ts'
+export type { EventSpec, EventSpecBase, SchemaEventSpec } from './model/event-spec.ts'
 export { defineEvents } from './model/event-type.ts'
 export type {
   AnyEventType,
