@@ -153,9 +153,3 @@ export type { LeaseOptions, StoreLease, StorePool, StorePoolOptions } from './st
 export type { Capabilities, Direction, StreamSummary } from './adapter/store-adapter.ts'
 export type { ConvertedSnapshots, PlainSnapshots, SnapshotOptions } from './model/snapshot.ts'
 export type { AnyStream, Fold, SnapshotPlan, Stream } from './model/stream.ts'
-export { verifySnapshots } from './execution/verify-snapshots.ts'
-export type {
-  SnapshotDifference,
-  VerifiedSnapshots,
-  VerifySnapshotsOptions,
-} from './execution/verify-snapshots.ts'
