@@ -258,9 +258,29 @@ function typeOf({ type }: AnyEventType): string {
 
 /** @throws InvalidArgumentError */
 export function checkCatalogue(given: Catalogue, argument: string): Catalogue {
-  const { format, ...parts } = Object(given) as Partial<Catalogue>
-  const names = ['aggregates', 'events', 'commands', 'projections', 'reactions', 'relays'] as const
-  const isWhole = names.every((name) => typeof parts[name] === 'object' && (parts[name] as unknown) !== null)
-  if (format === FORMAT && isWhole) return given
-  throw new InvalidArgumentError(argument, `what catalogue() returned, of the format '${FORMAT}'`)
+  const { format } = Object(given) as Partial<Catalogue>
+  if (format !== FORMAT) throw notReturned(argument)
+  for (const [part, lists] of Object.entries(PARTS)) {
+    const items = given[part as keyof typeof PARTS] as unknown
+    if (typeof items !== 'object' || items === null) throw notReturned(`${argument}.${part}`)
+    for (const [name, item] of Object.entries(items)) {
+      const isWhole = lists.every((list) => Array.isArray((Object(item) as Record<string, unknown>)[list]))
+      if (!isWhole) throw notReturned(`${argument}.${part}['${name}']`)
+    }
+  }
+  return given
+}
+
+/** The parts of a catalogue, and the lists that each of their items has. */
+const PARTS = {
+  aggregates: ['events'],
+  events: ['formerly', 'aggregates', 'personal', 'writtenBy', 'projections', 'reactions', 'relays'],
+  commands: ['reactions'],
+  projections: ['events'],
+  reactions: ['events', 'commands'],
+  relays: ['events'],
+}
+
+function notReturned(argument: string): InvalidArgumentError {
+  return new InvalidArgumentError(argument, `what catalogue() returned, of the format '${FORMAT}'`)
 }

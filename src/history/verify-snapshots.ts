@@ -81,8 +81,8 @@ export async function verifySnapshots(
   options: VerifySnapshotsOptions = {},
 ): Promise<VerifiedSnapshots> {
   const core = coreOf(store)
-  checkOptions(options, 'options', ['sample', 'streams', 'signal'])
-  const sample = checkWhole(options.sample ?? 100, 'sample', 1)
+  const { sample = 100 } = checkOptions(options, 'options', ['sample', 'streams', 'signal'])
+  checkWhole(sample, 'sample', 1)
   const given = checkList(options.streams, 'streams', streamName)
   const signal = checkSignal(options.signal)
   const fold = foldOf(aggregate, 'aggregate')
