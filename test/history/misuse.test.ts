@@ -110,7 +110,7 @@ test.each([
   ['archiveStream', 'before to signal'],
   ['eraseSubject', 'reason metadata'],
   ['keyRing', 'keys wrap secret'],
-  ['catalogue', 'aggregates commands projections reactions jsonSchema'],
+  ['catalogue', 'aggregates commands projections reactions relays jsonSchema'],
   ['describeCommand', 'name summary reads writes rejects'],
   ['asyncapi', 'title version description'],
   ['eventCatalogFiles', 'service version summary'],
