@@ -12,7 +12,7 @@ import type { SharedFile } from './shared-file.ts'
 
 /** Truncates or deletes a stream, and sees to it that the bytes are gone from the file and from its write-ahead log. */
 export async function erase(
-  { connection, queue, signal: commits, recent }: SharedFile,
+  { connection, queue, signal: commits, recent, unfinished }: SharedFile,
   request: EraseRequest,
   timeout: number,
   signal?: AbortSignal,
@@ -28,9 +28,15 @@ export async function erase(
     recent.clear()
     commits.committed()
   }
-  // An earlier call may have been interrupted after its commit.
-  if (verdict.kind !== 'conflict' && verdict.kind !== 'beyond') await truncateLog(connection, timeout)
-  return verdict
+  if (verdict.kind === 'conflict' || verdict.kind === 'beyond') return verdict
+  const erasure = `${String(request.before)} ${request.stream}`
+  if (verdict.kind === 'done') unfinished.set(erasure, verdict.position)
+  // Also if there was nothing to erase: another process may have been interrupted after its commit.
+  await truncateLog(connection, timeout)
+  // A call that makes up for one that failed has done what it was asked for.
+  const position = unfinished.get(erasure)
+  unfinished.delete(erasure)
+  return position === undefined ? verdict : { kind: 'done', position }
 }
 
 /** Within a transaction that has the write lock. @throws what the driver throws */
