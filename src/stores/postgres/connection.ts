@@ -79,7 +79,9 @@ export class Connections {
           return rows
         })
       } catch (error) {
-        if (error instanceof StoreTimeoutError && timeoutMs !== undefined) this.shared.distrust(sentAt)
+        if (error instanceof StoreTimeoutError && timeoutMs !== undefined) {
+          this.shared.distrust(sentAt, timeoutMs)
+        }
         const fault = isMnemeError(error) ? undefined : faultOf(error)
         const isWorthwhile = fault === 'disconnected' || fault === 'transient' || this.isUnprepared(error)
         if (!isWorthwhile || environment.now() > until) throw asMnemeError(error)

@@ -99,12 +99,21 @@ export class Session {
       this.#timerAt = Infinity
       if (!this.#running) return
       if (environment.now() < this.#running.until) this.#watch(this.#running.until)
-      else this.giveUp()
+      else this.#giveUp()
     })
   }
 
-  /** Gives up the statement that runs: its answer is late. */
-  giveUp(): void {
+  /** Gives the statement that runs a shorter time-out, counted from when it was sent: it may have passed. */
+  waitAtMost(timeoutMs: number): void {
+    if (!this.#running || this.#running.timeoutMs <= timeoutMs) return
+    const until = this.sentAt + timeoutMs
+    this.#running = { ...this.#running, timeoutMs, until }
+    if (environment.now() < until) this.#watch(until)
+    else this.#giveUp()
+  }
+
+  /** The answer is late. */
+  #giveUp(): void {
     if (!this.#running) return
     const { reject, timeoutMs, until } = this.#running
     this.#running = undefined

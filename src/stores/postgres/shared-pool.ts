@@ -83,13 +83,14 @@ export class SharedPool implements SessionObserver {
   }
 
   /**
-   * Nothing came back for a statement that was sent then, as on a network that swallows everything. Statements on
-   * connections that are silent for as long are given up, and none of these connections is used again.
+   * Nothing came back for a statement that was sent then and waited for so many milliseconds, as on a network that
+   * swallows everything. Statements on connections that are silent since before then are given up once they have waited
+   * for as long, and none of these connections is used again.
    */
-  distrust(sentAt: number): void {
+  distrust(sentAt: number, waitedMs: number): void {
     this.#suspectBefore = Math.max(this.#suspectBefore, sentAt)
     for (const session of [...this.#running]) {
-      if (session.sentAt <= sentAt && this.isSuspect(session.client)) session.giveUp()
+      if (this.isSuspect(session.client)) session.waitAtMost(waitedMs)
     }
     for (const check of [...this.#distrusted]) check()
   }
