@@ -371,6 +371,7 @@ export class OpenError extends MnemeError {
 export type OpenFailure =
   | 'driver-missing'
   | 'missing-folder'
+  | 'no-store'
   | 'not-a-database'
   | 'access-denied'
   | 'newer-schema'

@@ -46,7 +46,7 @@ export async function openSchema(
       if (found.version < VERSION || found.identity === undefined) {
         const has = found.version === 0 ? 'holds no store' : `has version ${String(found.version)}`
         const message = `the schema ${quoted} ${has}, this version of Mneme needs version ${String(VERSION)}: run migrate()`
-        throw new OpenError('outdated-schema', message)
+        throw new OpenError(found.version === 0 ? 'no-store' : 'outdated-schema', message)
       }
       await checkSequence(session, quoted)
       if (notesHorizon) await checkHorizon(session, quoted)

@@ -1,10 +1,10 @@
-import { accessSync, constants, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { isMnemeError, OpenError, StoreFailedError } from '../../base/errors.ts'
 import { defaultDriver, type SqliteDatabase, type SqliteStatement } from './driver.ts'
 import { prepareAny, SELECT_EVENTS } from './rows.ts'
 import { faultOf, isBusy, isNoDatabase, isReadOnly, retryBusy } from './errors.ts'
-import { identityOf, migrate, versionOf } from './schema.ts'
+import { identityOf, migrate, VERSION, versionOf } from './schema.ts'
 import { History } from './history.ts'
 import { MEMORY, type OpenSettings, realPath } from './options.ts'
 
@@ -191,6 +191,9 @@ export async function openConnection(path: string, settings: OpenSettings): Prom
   const driver = settings.driver ?? (await defaultDriver())
   let database: SqliteDatabase | undefined
   try {
+    // A driver makes a file that is missing.
+    if (settings.mayMigrate === false && path !== MEMORY && !existsSync(path))
+      throw new OpenError('no-store', `${path} does not exist`)
     const opened = (database = driver(path))
     return await retryBusy(() => setUp(opened, path, settings), settings.busyTimeout)
   } catch (error) {
@@ -200,11 +203,16 @@ export async function openConnection(path: string, settings: OpenSettings): Prom
 }
 
 /** Repeated from its beginning if another process holds the lock. */
-function setUp(database: SqliteDatabase, path: string, { synchronous }: OpenSettings): Connection {
+function setUp(
+  database: SqliteDatabase,
+  path: string,
+  { synchronous, mayMigrate }: OpenSettings,
+): Connection {
   // Waiting inside the driver would block the event loop; Mneme retries by itself.
   database.exec('PRAGMA busy_timeout = 0')
   // Checked before anything is written: it is a database, and its schema is known.
-  versionOf(database)
+  const version = versionOf(database)
+  if (mayMigrate === false && version < VERSION) throw notMigrated(path, version)
   const { journal_mode: mode } = database.prepare('PRAGMA journal_mode = WAL').get() as {
     journal_mode: string
   }
@@ -221,6 +229,15 @@ function setUp(database: SqliteDatabase, path: string, { synchronous }: OpenSett
   database.exec('PRAGMA secure_delete = FAST')
   migrate(database)
   return new Connection(database, path === MEMORY ? undefined : path)
+}
+
+function notMigrated(path: string, version: number): OpenError {
+  if (version === 0) return new OpenError('no-store', `${path} holds no store of Mneme`)
+  const needed = `this version of Mneme needs schema ${String(VERSION)}`
+  return new OpenError(
+    'outdated-schema',
+    `${path} has schema ${String(version)}, ${needed}: open it with migrate: true`,
+  )
 }
 
 function cannotOpen(path: string, cause: unknown): unknown {

@@ -1,4 +1,5 @@
 import { checkOptions, checkWhole } from '../../base/arguments.ts'
+import { InvalidArgumentError } from '../../base/errors.ts'
 import { checkKeyRing, createStore, STORE_OPTIONS } from '../../store/create-store.ts'
 import type { EventStore, StoreOptions } from '../../store/event-store.ts'
 import { sqliteAdapter } from './adapter.ts'
@@ -15,7 +16,13 @@ export type { SqliteTarget } from './projection-target.ts'
 export { tenantFile } from './tenant-file.ts'
 
 /** Options of `sqliteStore`. */
-export interface SqliteOptions extends StoreOptions, FileOptions {}
+export interface SqliteOptions extends StoreOptions, FileOptions {
+  /**
+   * Whether the file is created, and its schema brought up to date. With `false`, opening fails with `OpenError` if there is no
+   * store, or one of an earlier schema, and nothing is written. Default: `true`.
+   */
+  readonly migrate?: boolean | undefined
+}
 
 /**
  * Opens a store in a SQLite file. The file is created if it does not exist; its folder has to exist.
@@ -36,9 +43,12 @@ export interface SqliteOptions extends StoreOptions, FileOptions {}
  * ```
  */
 export async function sqliteStore(location: string, options: SqliteOptions = {}): Promise<EventStore> {
-  const known = ['driver', 'synchronous', 'busyTimeout', ...STORE_OPTIONS] as const
-  const { maxPending, cachedStates, personal } = checkOptions(options, 'options', known)
-  const settings = checkFileOptions(options)
+  const known = ['driver', 'synchronous', 'busyTimeout', 'migrate', ...STORE_OPTIONS] as const
+  const { maxPending, cachedStates, personal, migrate = true } = checkOptions(options, 'options', known)
+  if (typeof (migrate as unknown) !== 'boolean') {
+    throw new InvalidArgumentError('options.migrate', 'true or false')
+  }
+  const settings = { ...checkFileOptions(options), mayMigrate: migrate }
   // `createStore` checks these as well, but only after the file was created.
   if (maxPending !== undefined) checkWhole(maxPending, 'maxPending', 1)
   if (cachedStates !== undefined) checkWhole(cachedStates, 'cachedStates', 0)

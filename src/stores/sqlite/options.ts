@@ -43,6 +43,8 @@ export interface OpenSettings {
   readonly driver: SqliteDriver | undefined
   readonly synchronous: 'full' | 'normal'
   readonly busyTimeout: number
+  /** Whether the file may be made, or brought up to date. Default: `true`. */
+  readonly mayMigrate?: boolean
 }
 
 /** A location in memory, as SQLite names it. */

@@ -51,6 +51,9 @@ const STEPS = [
   '-- no new tables',
 ]
 
+/** The present schema. */
+export const VERSION = STEPS.length
+
 /**
  * Brings a database to the present schema under SQLite's write lock: one of several processes does it, and the others
  * find it done. Only reads if there is nothing to do.
@@ -58,7 +61,7 @@ const STEPS = [
  * @throws OpenError if the schema is newer than this program; nothing was written then.
  */
 export function migrate(database: SqliteDatabase): void {
-  if (versionOf(database) === STEPS.length) return
+  if (versionOf(database) === VERSION) return
   database.exec('BEGIN IMMEDIATE')
   try {
     const version = versionOf(database)
@@ -67,7 +70,7 @@ export function migrate(database: SqliteDatabase): void {
       'INSERT INTO mneme_meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value',
     )
     if (version === 0) set.run('identity', environment.uuid())
-    set.run('schema', String(STEPS.length))
+    set.run('schema', String(VERSION))
     database.exec('COMMIT')
   } catch (error) {
     rollBack(database)

@@ -131,7 +131,7 @@ describe.skipIf(serverProblem)('opening', () => {
       const dry = await migrate(database.url, { dryRun: true, schema })
       expect(dry).toMatchObject({ from: 0, to: 3 })
       expect(await contentOf(database)).toEqual(before)
-      await refused(database.url, 'outdated-schema', { migrate: false, schema })
+      await refused(database.url, 'no-store', { migrate: false, schema })
       expect(await contentOf(database)).toEqual(before)
       const client = await database.client()
       await client.query(dry.statements.join(';\n'))

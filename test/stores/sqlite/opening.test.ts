@@ -19,10 +19,10 @@ import { testFolder } from './folder.ts'
 import { happened, historyOf } from './history.ts'
 
 describe.each(drivers)('opening with $name', ({ name, driver }) => {
-  const open = (location: string) => sqliteStore(location, { driver })
+  const open = (location: string, migrate?: boolean) => sqliteStore(location, { driver, migrate })
 
-  async function refused(location: string, reason: OpenFailure): Promise<OpenError> {
-    const error: unknown = await open(location).then(
+  async function refused(location: string, reason: OpenFailure, migrate?: boolean): Promise<OpenError> {
+    const error: unknown = await open(location, migrate).then(
       () => expect.fail('it was opened'),
       (thrown: unknown) => thrown,
     )
@@ -104,6 +104,31 @@ describe.each(drivers)('opening with $name', ({ name, driver }) => {
     await refused(file, 'not-a-database')
     expect(readFileSync(file).equals(content)).toBe(true)
     expect(readdirSync(folder)).toEqual(['bank.db'])
+  })
+
+  test('with migrate: false, a store is opened, and nothing is made or changed where there is none or an earlier one', async () => {
+    const folder = testFolder()
+    const file = join(folder, 'bank.db')
+    await refused(file, 'no-store', false)
+    expect(readdirSync(folder)).toEqual([])
+    const other = driver(file)
+    other.exec('CREATE TABLE mine (x)')
+    other.close()
+    const before = readFileSync(file)
+    await refused(file, 'no-store', false)
+    expect(readFileSync(file).equals(before)).toBe(true)
+    expect(readdirSync(folder)).toEqual(['bank.db'])
+    await (await open(file)).close()
+    const store = await open(file, false)
+    await store.append({ stream: 's', events: [happened()] })
+    await store.close()
+    const earlier = driver(file)
+    earlier.exec("UPDATE mneme_meta SET value = '2' WHERE name = 'schema'")
+    earlier.close()
+    expect(await refused(file, 'outdated-schema', false)).toHaveProperty(
+      'message',
+      expect.stringContaining('schema 2'),
+    )
   })
 
   test('an empty file becomes a store', async () => {
