@@ -110,7 +110,7 @@ test.each([
   ['copySnapshots', 'streams signal'],
   ['importEvents', 'signal onProgress'],
   ['exportEvents', 'after signal'],
-  ['archiveStream', 'before to signal'],
+  ['archiveStream', 'before to keys signal'],
   ['eraseSubject', 'reason metadata'],
   ['keyRing', 'keys wrap secret'],
   ['catalogue', 'aggregates commands projections reactions relays jsonSchema'],
