@@ -212,12 +212,9 @@ function mapEvent<E extends StreamEvent>(event: E, fields: readonly PersonalFiel
 export function isSealedFor(text: string, id: string, path: string): boolean {
   const start = id.length + 1
   const end = start + path.length
-  // Comparing parts takes half the time of `startsWith`, and this is asked for every event that is read.
-  return (
-    text.charCodeAt(end) === COLON &&
-    text.substring(0, id.length) === id &&
-    text.substring(start, end) === path
-  )
+  if (text.charCodeAt(end) !== COLON) return false
+  // eslint-disable-next-line @typescript-eslint/prefer-string-starts-ends-with -- takes twice as long, for each event that is read
+  return text.substring(0, id.length) === id && text.substring(start, end) === path
 }
 
 const COLON = 0x3a
