@@ -43,7 +43,7 @@ export async function* exportEvents(
 }
 
 /** The keys of a store, handed out with the events that they begin with. */
-class KeysInOrder {
+export class KeysInOrder {
   readonly #pages: AsyncIterator<readonly KeptKey[], undefined>
   #page: readonly KeptKey[] = []
   #next = 0
