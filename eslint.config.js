@@ -8,7 +8,7 @@ const timers = ['Timeout', 'Interval', 'Immediate'].flatMap((name) => [`set${nam
 const nodeGlobals = ['process', 'console', 'performance', 'setTimeout', 'clearTimeout']
 
 export default defineConfig(
-  globalIgnores(['dist/', 'build/', '.cache/', 'coverage/', 'test/types/mistakes/']),
+  globalIgnores(['**/dist/', 'build/', '.cache/', 'coverage/', 'test/types/mistakes/']),
   eslint.configs.recommended,
   {
     linterOptions: { reportUnusedDisableDirectives: 'error' },
@@ -89,7 +89,7 @@ export default defineConfig(
     },
   },
   {
-    files: ['test/**/*.ts'],
+    files: ['{test,tools/test}/**/*.ts'],
     rules: {
       // Tests call what the types forbid, await what need not be, and assert what is known.
       '@typescript-eslint/require-await': 'off',

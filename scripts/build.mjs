@@ -88,6 +88,22 @@ export async function buildPrograms() {
   await bundle.close()
 }
 
+/** tools/dist/cli.js: the command line, which imports `mneme` as any program does. */
+export async function buildTools() {
+  const { rolldown } = await import('rolldown')
+  const folder = join(root, 'tools')
+  const bundle = await rolldown({
+    input: { cli: 'src/cli.ts' },
+    external,
+    platform: 'node',
+    transform: { target: 'es2022' },
+    cwd: folder,
+  })
+  clear(join(folder, 'dist'), '.js')
+  await bundle.write({ dir: join(folder, 'dist'), entryFileNames: '[name].js' })
+  await bundle.close()
+}
+
 /** For each subpath that is published, by its name: its source, or what `fileOf` makes of that. */
 function entries(fileOf) {
   const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))

@@ -1,12 +1,13 @@
 // Makes a clone ready to run: installs what is missing, builds what is stale, says what it does while it does it, and
 // does nothing when all is fresh. Plain Node without dependencies, because it runs before there are any.
 //
-//   node scripts/setup.mjs [--force] [--only PACKAGE,...] [js] [types] [programs]
+//   node scripts/setup.mjs [--force] [--only PACKAGE,...] [js] [types] [programs] [tools]
 //
 //   --only     installs these packages rather than all development dependencies
 //   js         the package's JavaScript
 //   types      the package's declarations
 //   programs   examples and benchmarks as JavaScript
+//   tools      the package mneme-tools
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -38,7 +39,7 @@ try {
   if (only) installOnly(only, JSON.parse(lockText))
   else installAll(lockText)
   const isWanted = (...names) => names.some((name) => args.includes(name))
-  if (isWanted('js', 'types', 'programs')) {
+  if (isWanted('js', 'types', 'programs', 'tools')) {
     await build('js', ['src', 'package.json'], 'dist/index.js')
   }
   if (isWanted('types')) {
@@ -47,6 +48,9 @@ try {
   }
   if (isWanted('programs')) {
     await build('programs', ['examples', 'bench'], 'build/examples/bank/main.js')
+  }
+  if (isWanted('tools')) {
+    await build('tools', ['tools/src', 'tools/package.json'], 'tools/dist/cli.js')
   }
 } catch (error) {
   say(error instanceof Error ? error.message : String(error))
@@ -167,11 +171,15 @@ function preparePostgres() {
 async function build(name, inputs, output) {
   const key = fingerprint([...inputs, 'scripts/build.mjs'])
   if (!isForced && stamp[name] === key && existsSync(join(root, output))) return
-  say(
-    `building ${{ js: 'dist', types: 'the declarations of dist', programs: 'examples and benchmarks' }[name]}`,
-  )
   const builds = await import('./build.mjs')
-  await { js: builds.buildJavaScript, types: builds.buildTypes, programs: builds.buildPrograms }[name]()
+  const [what, make] = {
+    js: ['dist', builds.buildJavaScript],
+    types: ['the declarations of dist', builds.buildTypes],
+    programs: ['examples and benchmarks', builds.buildPrograms],
+    tools: ['the tools', builds.buildTools],
+  }[name]
+  say(`building ${what}`)
+  await make()
   writeStamp({ [name]: key })
 }
 

@@ -1,0 +1,15 @@
+import type { EventStore } from 'mneme'
+
+import type { Surroundings, Terminal } from './terminal.ts'
+
+/** What a verb works with. */
+export interface Work {
+  readonly store: EventStore
+  readonly terminal: Terminal
+  /** What was given behind the URL. */
+  readonly args: readonly string[]
+  readonly signal: AbortSignal
+  /** Tells a person something beside the output: on the terminal of the errors. */
+  readonly note: (text: string) => Promise<void>
+  readonly surroundings: Surroundings
+}

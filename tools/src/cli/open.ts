@@ -1,0 +1,33 @@
+import { type EventStore, openStore } from 'mneme'
+import { postgresStore } from 'mneme/postgres'
+import { sqliteStore } from 'mneme/sqlite'
+
+import { UsageError } from './errors.ts'
+
+/** The URL of a command's first argument, or of MNEME_URL if the first argument is none. */
+export function takeUrl(
+  args: readonly (string | undefined)[],
+  env: Readonly<Record<string, string | undefined>>,
+): { readonly url: string; readonly rest: readonly string[] } {
+  const given = args.filter((arg) => arg !== undefined)
+  const [first, ...rest] = given
+  if (first !== undefined && SCHEME.test(first)) return { url: first, rest }
+  const url = env.MNEME_URL
+  if (url !== undefined && url !== '') return { url, rest: given }
+  const hint = first === undefined ? '' : `, not '${first}' (a file is 'sqlite:${first}')`
+  throw new UsageError(
+    `a store is given by its URL, like sqlite:bank.db or postgres://user@host/database, or by MNEME_URL${hint}`,
+  )
+}
+
+const SCHEME = /^(?:memory|sqlite|file|postgres|postgresql|(?:kurrentdb|kurrent|kdb|esdb)(?:\+discover)?):/
+
+/** Opens a store that is there. Nothing is made or migrated. @throws OpenError, UsageError */
+export async function openExisting(url: string): Promise<EventStore> {
+  if (url.startsWith('memory:') || url === 'sqlite::memory:') {
+    throw new UsageError('a store in memory is seen by its own process only: mount the tools there')
+  }
+  if (/^(?:sqlite|file):/.test(url)) return sqliteStore(url, { migrate: false })
+  if (url.startsWith('postgres')) return postgresStore(url, { migrate: false })
+  return openStore(url)
+}

@@ -1,0 +1,195 @@
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+
+import { check } from './check.ts'
+import type { Work } from './command.ts'
+import { EXIT, exitCodeOf, messageOf, UsageError } from './errors.ts'
+import { exportLines } from './export.ts'
+import { ls } from './ls.ts'
+import { openExisting, takeUrl } from './open.ts'
+import { read } from './read.ts'
+import { state } from './state.ts'
+import { stats } from './stats.ts'
+import { tail } from './tail.ts'
+import { BrokenPipe, printable, printableLines, type Surroundings, Terminal } from './terminal.ts'
+
+/**
+ * Runs a command of `mneme`, like `['ls', 'sqlite:bank.db']`. It writes to what it is given, never to the process.
+ *
+ * @returns the exit code: 0 if all went well, 1 if it failed, 2 if it was given wrongly, 3 if there is no such store or it cannot
+ *   be reached, 4 if a check has found something, 130 if it was interrupted.
+ */
+export async function run(args: readonly string[], surroundings: Surroundings): Promise<number> {
+  const { err, signal } = surroundings
+  let code: number = EXIT.ok
+  const told: Promise<void>[] = []
+  const program = makeProgram(surroundings, told, async (verb, given, options) => {
+    const { url, rest } = takeUrl(given, surroundings.env)
+    const most = verb.arguments ?? 0
+    if (rest.length > most) throw new UsageError(`too many arguments: ${rest.slice(most).join(' ')}`)
+    const store = await openExisting(url)
+    try {
+      const terminal = new Terminal(surroundings, options.json === true)
+      const note = (text: string) => err.write(`${printable(text)}\n`)
+      code =
+        (await verb.work({ store, terminal, args: rest, signal, note, surroundings }, options as never)) ??
+        EXIT.ok
+    } finally {
+      await store.close()
+    }
+  })
+  try {
+    await program.parseAsync(args, { from: 'user' })
+    return signal.aborted ? EXIT.interrupted : code
+  } catch (error) {
+    if (error instanceof BrokenPipe) return EXIT.ok
+    if (error instanceof CommanderError) {
+      await Promise.all(told)
+      return error.exitCode === 0 ? EXIT.ok : EXIT.usage
+    }
+    if (signal.aborted) return EXIT.interrupted
+    await err.write(`mneme: ${printableLines(messageOf(error))}\n`)
+    return exitCodeOf(error)
+  }
+}
+
+type Given = Readonly<Record<string, unknown>> & { readonly json?: boolean }
+
+interface Verb {
+  readonly name: string
+  readonly description: string
+  /** What stands behind the URL, and how many of them there may be. */
+  readonly usage?: string
+  readonly arguments?: number
+  readonly options: readonly Option[]
+  readonly work: (work: Work, options: never) => Promise<number | undefined>
+}
+
+const category = new Option(
+  '-c, --category <name>',
+  'only streams of this category; may be repeated',
+).argParser(collect)
+const type = new Option('-t, --type <name>', 'only events of this type; may be repeated').argParser(collect)
+const limit = new Option('-n, --limit <count>', 'how many at most').argParser(count)
+const after = new Option('--after <position>', 'only what follows this position of the store')
+const model = new Option(
+  '-m, --model <file>',
+  "a module that exports the program's aggregates",
+).makeOptionMandatory()
+
+const VERBS: readonly Verb[] = [
+  {
+    name: 'ls',
+    description: 'list the streams',
+    options: [
+      new Option('-c, --category <name>', 'only streams of this category'),
+      new Option('--after <stream>', 'only names behind this one'),
+      limit,
+    ],
+    work: done(ls),
+  },
+  {
+    name: 'read',
+    description: 'read the events of a stream, or of all streams in their order',
+    usage: '[stream]',
+    arguments: 1,
+    options: [
+      ...[category, type, limit, after],
+      new Option('--from <revision>', 'the first revision to read').argParser(count),
+      new Option('-b, --backwards', 'the newest first'),
+      new Option('-f, --full', 'all that is recorded of each event'),
+    ],
+    work: done(read),
+  },
+  {
+    name: 'tail',
+    description: 'show the last events, and with --follow each new one',
+    usage: '[stream...]',
+    arguments: Infinity,
+    options: [
+      new Option('-n, --lines <count>', 'how many of the last events').argParser(count).default(10),
+      new Option('-f, --follow', 'go on with new events until Ctrl-C'),
+      ...[category, type],
+    ],
+    work: done(tail),
+  },
+  {
+    name: 'state',
+    description: 'show the state of a stream, now or at an earlier revision',
+    usage: '<stream>',
+    arguments: 1,
+    options: [model, new Option('--at <revision>', 'as of this revision').argParser(count)],
+    work: done(state),
+  },
+  {
+    name: 'stats',
+    description: 'count the events of each category and type',
+    options: [],
+    work: done(stats),
+  },
+  {
+    name: 'check',
+    description: 'check that the program can read what is recorded',
+    options: [model, after],
+    work: check,
+  },
+  {
+    name: 'export',
+    description: 'write all events with their idempotency keys as JSON lines',
+    options: [after],
+    work: done(exportLines),
+  },
+]
+
+function makeProgram(
+  { out, err }: Surroundings,
+  told: Promise<void>[],
+  start: (verb: Verb, args: readonly (string | undefined)[], options: Given) => Promise<void>,
+): Command {
+  const configure = (command: Command) =>
+    command.exitOverride().configureOutput({
+      writeOut: (text) => told.push(out.write(text)),
+      writeErr: (text) => told.push(err.write(printableLines(text))),
+      getOutHelpWidth: () => out.columns ?? 100,
+      getErrHelpWidth: () => err.columns ?? 100,
+    })
+  const program = configure(new Command('mneme'))
+    .description('Looks at any Mneme store. Nothing is written to it.')
+    .addHelpText('after', EPILOGUE)
+  for (const verb of VERBS) {
+    const command = configure(program.command(verb.name))
+      .description(verb.description)
+      .usage(`[url] ${verb.usage === undefined ? '' : `${verb.usage} `}[options]`)
+      .argument('[args...]')
+      .option('--json', 'JSON lines, for programs')
+      .action((args: string[], options: Given) => start(verb, args, options))
+    command.configureHelp({ visibleArguments: () => [] })
+    for (const option of verb.options) command.addOption(option)
+  }
+  return program
+}
+
+const EPILOGUE = `
+The URL of a store is like sqlite:bank.db, postgres://user@host/database or
+kurrentdb://host:2113. If MNEME_URL has it, it may be left out, and no password
+stands in the list of processes.
+
+Exit codes: 0 done, 1 failed, 2 given wrongly, 3 no such store, or it cannot be
+reached, 4 a check has found something, 130 interrupted.`
+
+/** A verb that always ends well, unless it throws. */
+function done<Options>(verb: (work: Work, options: Options) => Promise<void>) {
+  return async (work: Work, options: Options) => {
+    await verb(work, options)
+    return EXIT.ok
+  }
+}
+
+function collect(text: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), text]
+}
+
+function count(text: string): number {
+  const number = Number(text)
+  if (/^\d+$/.test(text) && Number.isSafeInteger(number)) return number
+  throw new InvalidArgumentError('It has to be a whole number from 0.')
+}
