@@ -92,6 +92,17 @@ export class Eraser {
     return { kind: 'done', position }
   }
 
+  /** Sees to it that a stream will begin at a revision, which it has not reached. @throws what the driver throws */
+  async truncateAhead(stream: string, before: number): Promise<void> {
+    const { fields, revision, truncatedBefore } = await this.#metadataOf(stream)
+    if (truncatedBefore >= before) return
+    const event = {
+      ...{ id: environment.uuid(), type: '$metadata', contentType: 'application/json' as const },
+      ...{ data: { ...fields, $tb: before }, metadata: {} },
+    }
+    await this.#calls.appendToStream({ stream: `$$${stream}`, expected: revision }, [event])
+  }
+
   /** Appends records, all at once if the server can. Otherwise, the notice comes first. @returns the position of the last one. */
   async #write(
     records: readonly StreamRecord[],

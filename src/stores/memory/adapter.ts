@@ -4,6 +4,7 @@ import { currentTime } from '../../base/clock.ts'
 import { matcherOf } from '../../adapter/log-filter.ts'
 import { type LogSource, tailLog } from '../../adapter/subscription-hub.ts'
 import { formatPosition, parsePosition } from '../../adapter/position.ts'
+import { skipByAppending } from '../../adapter/skipping.ts'
 import { categoryOf, compareNames } from '../../model/names.ts'
 import { historyRewound, StreamDeletedError } from '../../base/errors.ts'
 import type { Position, Revision } from '../../base/revision.ts'
@@ -49,7 +50,7 @@ interface KeptClaim extends KeyClaim {
 
 /** The minimal reference of an adapter, and the model in property tests. */
 export function memoryAdapter(data = new MemoryData()): StoreAdapter {
-  return {
+  const adapter: StoreAdapter = {
     capabilities: ALL_CAPABILITIES,
     identity: () => Promise.resolve(data.identity),
     append: (request) => {
@@ -62,6 +63,7 @@ export function memoryAdapter(data = new MemoryData()): StoreAdapter {
       if (verdict.kind === 'done') for (const changed of data.watchers) changed()
       return Promise.resolve(verdict)
     },
+    skip: (request) => skipByAppending((append) => adapter.append(append), request),
     read: (request) => pagesOfStream(data, request),
     readAll: (request) => pagesOfAll(data, request),
     streams: (request) => pagesOfStreams(data, request),
@@ -74,6 +76,7 @@ export function memoryAdapter(data = new MemoryData()): StoreAdapter {
     snapshots: snapshotsIn(data),
     close: () => Promise.resolve(),
   }
+  return adapter
 }
 
 function snapshotsIn({ streams, snapshots }: MemoryData): Required<SnapshotKeeper> {
