@@ -92,7 +92,7 @@ export type {
   ExecutorDefaults,
 } from './execution/executor.ts'
 export { event } from './model/event-spec.ts'
-export type { EventSpec } from './model/event-spec.ts'
+export type { EventSpec, EventSpecBase, SchemaEventSpec } from './model/event-spec.ts'
 export { defineEvents } from './model/event-type.ts'
 export type {
   AnyEventType,
@@ -153,9 +153,3 @@ export type { LeaseOptions, StoreLease, StorePool, StorePoolOptions } from './st
 export type { Capabilities, Direction, StreamSummary } from './adapter/store-adapter.ts'
 export type { ConvertedSnapshots, PlainSnapshots, SnapshotOptions } from './model/snapshot.ts'
 export type { AnyStream, Fold, SnapshotPlan, Stream } from './model/stream.ts'
-export { verifySnapshots } from './execution/verify-snapshots.ts'
-export type {
-  SnapshotDifference,
-  VerifiedSnapshots,
-  VerifySnapshotsOptions,
-} from './execution/verify-snapshots.ts'

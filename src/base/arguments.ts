@@ -58,6 +58,16 @@ export function checkSignal(signal: AbortSignal | undefined): AbortSignal | unde
   return signal
 }
 
+/** Checks what `for await` goes over. @throws InvalidArgumentError */
+export function checkIterable<T extends object>(value: T, argument: string, expected: string): T {
+  const { [Symbol.iterator]: items, [Symbol.asyncIterator]: later } = Object(value) as Partial<
+    Iterable<unknown> & AsyncIterable<unknown>
+  >
+  const isIterable = typeof items === 'function' || typeof later === 'function'
+  if (typeof value !== 'object' || !isIterable) throw new InvalidArgumentError(argument, expected)
+  return value
+}
+
 /** A list with each of its items checked; `undefined` if there is no list. @throws InvalidArgumentError */
 export function checkList<T, R>(
   list: readonly T[] | undefined,

@@ -1,7 +1,7 @@
 import { checkOptions } from '../base/arguments.ts'
-import { InvalidArgumentError } from '../base/errors.ts'
 import { type Catalogue, checkCatalogue } from './catalogue.ts'
 import type { JsonSchema } from './json-schema.ts'
+import { checkSummary, checkTitle } from './texts.ts'
 
 /** Options of `asyncapi`. */
 export interface AsyncApiOptions {
@@ -39,7 +39,7 @@ const SCHEMA_FORMAT = 'application/schema+json;version=draft-2020-12'
 export function asyncapi(catalogue: Catalogue, options: AsyncApiOptions): AsyncApiDocument {
   checkCatalogue(catalogue, 'catalogue')
   checkOptions(options, 'options', ['title', 'version', 'description'])
-  const { description } = options
+  const description = checkSummary(options.description, 'description')
   const [title, version] = [checkTitle(options.title, 'title'), checkTitle(options.version, 'version')]
   const { aggregates, events } = catalogue
   const keys = new Keys()
@@ -172,10 +172,4 @@ function rewritten(schema: unknown, referTo: (reference: string) => string): unk
       return [keyword, Object.fromEntries(byName.map(([name, one]) => [name, rewritten(one, referTo)]))]
     }),
   )
-}
-
-/** @throws InvalidArgumentError */
-export function checkTitle(text: string, argument: string): string {
-  if (typeof (text as unknown) === 'string' && text.trim() !== '') return text
-  throw new InvalidArgumentError(argument, 'a text that is not blank')
 }

@@ -23,8 +23,8 @@ export interface ProgramModel {
   /** Commands with a name, or described by `describeCommand`. */
   readonly commands?: readonly (CatalogueCommandType | DescribedCommand)[] | undefined
   readonly projections?: readonly Projection[] | undefined
-  /** Reactions and relays. */
-  readonly reactions?: readonly (Reaction<never> | Relay)[] | undefined
+  readonly reactions?: readonly Reaction<never>[] | undefined
+  readonly relays?: readonly Relay[] | undefined
   /** JSON Schemas for a library that does not make them by Standard JSON Schema, like Valibot. */
   readonly jsonSchema?: ToJsonSchema | undefined
 }
@@ -101,7 +101,7 @@ const FORMAT = 'mneme catalogue 1'
  * ```
  */
 export function catalogue(model: ProgramModel): Catalogue {
-  checkOptions(model, 'model', ['aggregates', 'commands', 'projections', 'reactions', 'jsonSchema'])
+  checkOptions(model, 'model', ['aggregates', 'commands', 'projections', 'reactions', 'relays', 'jsonSchema'])
   const { jsonSchema } = model
   if (jsonSchema !== undefined) checkFunction(jsonSchema, 'jsonSchema')
   const aggregates = byName(checkList(model.aggregates, 'aggregates', sourceOf), 'aggregates')
@@ -110,17 +110,9 @@ export function catalogue(model: ProgramModel): Catalogue {
     [...types.values()].flatMap(({ formerly, type }) => formerly.map((name) => [name, type] as const)),
   )
   const projections = byName(checkList(model.projections, 'projections', projectionOf), 'projections')
-  const followers = checkList(model.reactions, 'reactions', (one, argument) =>
-    followerOf(one, argument, present),
-  )
-  const reactions = byName(
-    followers?.filter(({ kind }) => kind === 'reaction'),
-    'reactions',
-  )
-  const relays = byName(
-    followers?.filter(({ kind }) => kind === 'relay'),
-    'reactions',
-  )
+  const reactions = byName(checkList(model.reactions, 'reactions', reactionOf), 'reactions')
+  const relayIn = (relay: Relay, argument: string) => relayOf(relay, argument, present)
+  const relays = byName(checkList(model.relays, 'relays', relayIn), 'relays')
   const commands = byName(checkList(model.commands, 'commands', commandOf), 'commands')
   const handling = (list: ReadonlyMap<string, CatalogueFollower>, type: string) =>
     [...list].filter(([, { events }]) => events.includes(type)).map(([name]) => name)
@@ -199,21 +191,27 @@ function projectionOf(projection: Projection, argument: string): CatalogueFollow
   return { name, version, events: [...handlers.keys()].sort() }
 }
 
-function followerOf(
-  follower: Reaction<never> | Relay,
+function reactionOf(reaction: Reaction<never>, argument: string): CatalogueReaction & Named {
+  if (!(reaction instanceof DefinedReaction)) {
+    const isRelay = (reaction as unknown) instanceof DefinedRelay
+    const message = `${argument} is a relay: give it among the relays`
+    throw new InvalidArgumentError(argument, isRelay ? { message } : 'a reaction, made by defineReaction')
+  }
+  const { name, version, on, commands } = reaction.spec
+  return { name, version, events: [...on.keys()].sort(), commands: [...commands.keys()].sort() }
+}
+
+function relayOf(
+  relay: Relay,
   argument: string,
   present: ReadonlyMap<string, string>,
-): CatalogueReaction & Named & { readonly kind: 'reaction' | 'relay' } {
-  if (follower instanceof DefinedReaction) {
-    const { kind, name, version, on, commands } = follower.spec
-    return { kind, name, version, events: [...on.keys()].sort(), commands: [...commands.keys()].sort() }
+): CatalogueFollower & Named {
+  if (!(relay instanceof DefinedRelay)) {
+    throw new InvalidArgumentError(argument, 'a relay, made by defineRelay')
   }
-  if (!(follower instanceof DefinedRelay)) {
-    throw new InvalidArgumentError(argument, 'a reaction or a relay, made by defineReaction or defineRelay')
-  }
-  const { kind, name, version, selection } = follower.spec
+  const { name, version, selection } = relay.spec
   const types = (selection.filter.types ?? []).map((type) => present.get(type) ?? type)
-  return { kind, name, version, events: [...new Set(types)].sort(), commands: [] }
+  return { name, version, events: [...new Set(types)].sort() }
 }
 
 type Command = Named & Partial<Omit<DescribedCommand, 'name'>>
@@ -258,9 +256,29 @@ function typeOf({ type }: AnyEventType): string {
 
 /** @throws InvalidArgumentError */
 export function checkCatalogue(given: Catalogue, argument: string): Catalogue {
-  const { format, ...parts } = Object(given) as Partial<Catalogue>
-  const names = ['aggregates', 'events', 'commands', 'projections', 'reactions', 'relays'] as const
-  const isWhole = names.every((name) => typeof parts[name] === 'object' && (parts[name] as unknown) !== null)
-  if (format === FORMAT && isWhole) return given
-  throw new InvalidArgumentError(argument, `what catalogue() returned, of the format '${FORMAT}'`)
+  const { format } = Object(given) as Partial<Catalogue>
+  if (format !== FORMAT) throw notReturned(argument)
+  for (const [part, lists] of Object.entries(PARTS)) {
+    const items = given[part as keyof typeof PARTS] as unknown
+    if (typeof items !== 'object' || items === null) throw notReturned(`${argument}.${part}`)
+    for (const [name, item] of Object.entries(items)) {
+      const isWhole = lists.every((list) => Array.isArray((Object(item) as Record<string, unknown>)[list]))
+      if (!isWhole) throw notReturned(`${argument}.${part}['${name}']`)
+    }
+  }
+  return given
+}
+
+/** The parts of a catalogue, and the lists that each of their items has. */
+const PARTS = {
+  aggregates: ['events'],
+  events: ['formerly', 'aggregates', 'personal', 'writtenBy', 'projections', 'reactions', 'relays'],
+  commands: ['reactions'],
+  projections: ['events'],
+  reactions: ['events', 'commands'],
+  relays: ['events'],
+}
+
+function notReturned(argument: string): InvalidArgumentError {
+  return new InvalidArgumentError(argument, `what catalogue() returned, of the format '${FORMAT}'`)
 }

@@ -4,6 +4,7 @@ import type { StandardSchemaV1 } from '../base/standard-schema.ts'
 import type { CommandType, EventsIn, RejectionsIn } from '../model/command.ts'
 import { type AnyEventType, eventTypeRecord } from '../model/event-type.ts'
 import { checkDefinitionName } from '../model/names.ts'
+import { checkSummary, checkTitle } from './texts.ts'
 
 /** What has a category of streams: an aggregate, or a claim. */
 export interface HasCategory {
@@ -105,10 +106,10 @@ export function describeCommand<
   checkDefinitionName(name, 'name')
   const result: DescribedCommand = {
     name,
-    summary,
+    summary: checkSummary(summary, 'summary'),
     reads: checkList(reads, 'reads', categoryIn),
     writes: checkList(writes, 'writes', (type) => eventTypeRecord(type).type) ?? [],
-    rejects: checkList(rejects, 'rejects', String) ?? [],
+    rejects: checkList(rejects, 'rejects', checkTitle) ?? [],
     inputSchema: command.inputSchema,
   }
   described.add(result)

@@ -1,8 +1,8 @@
 import { checkOptions } from '../base/arguments.ts'
 import { InvalidArgumentError } from '../base/errors.ts'
-import { checkTitle } from './asyncapi.ts'
 import { type Catalogue, checkCatalogue } from './catalogue.ts'
 import type { JsonSchema } from './json-schema.ts'
+import { checkSummary, checkTitle } from './texts.ts'
 
 /** Options of `eventCatalogFiles`. */
 export interface EventCatalogOptions {
@@ -37,7 +37,8 @@ export function eventCatalogFiles(
 ): Record<string, string> {
   checkCatalogue(catalogue, 'catalogue')
   checkOptions(options, 'options', ['service', 'version', 'summary'])
-  const { service, summary } = options
+  const { service } = options
+  const summary = checkSummary(options.summary, 'summary')
   const version = checkTitle(options.version, 'version')
   if (typeof (service as unknown) !== 'string' || !/^[\w.-]+$/.test(service)) {
     throw new InvalidArgumentError('service', "a name of letters, digits and '._-'")

@@ -7,7 +7,7 @@ import type { Metadata } from '../model/metadata.ts'
 import { checkSubject, type Subject } from '../model/sealed.ts'
 import { coreOf } from '../store/create-store.ts'
 import type { EventStore } from '../store/event-store.ts'
-import type { KeyRing } from '../store/key-ring.ts'
+import type { ErasureOutcome, KeyRing } from '../store/key-ring.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 
 /** Options of {@link eraseSubject}. */
@@ -24,15 +24,19 @@ export interface ErasureReport {
   readonly subject: string
   /** When its key was destroyed: ISO 8601, UTC. */
   readonly erasedAt: string
-  /** Whether an earlier call had destroyed the key already. */
-  readonly alreadyErased: boolean
+  /**
+   * `'erased'`: this call has destroyed the key. `'already-erased'`: an earlier one had. `'unknown-subject'`: there was no key, so
+   * nothing was ever sealed for this subject, and nothing was erased: look whether its kind and id are right.
+   */
+  readonly outcome: ErasureOutcome
   /** Where the event stands that tells of it: projections that have passed it have forgotten. */
   readonly position: Position
 }
 
 /**
  * Erases the personal data of a subject: destroys its key, so that nothing that was sealed for it opens any more, wherever a copy
- * lies; then appends `mneme.SubjectErased`. Events with personal data of the subject are refused from then on.
+ * lies; then appends `mneme.SubjectErased`. Events with personal data of the subject are refused from then on, also if nothing
+ * was known of it: see `outcome`.
  *
  * If it fails half-way, call it again: it finishes what is left.
  *
@@ -41,7 +45,7 @@ export interface ErasureReport {
  * @example
  * ```ts
  * const report = await eraseSubject(store, subject('customer', 'c-17'), { reason: 'request 4711' })
- * console.log(report.erasedAt)
+ * if (report.outcome === 'unknown-subject') console.log('no personal data was ever stored for this subject')
  * ```
  */
 export async function eraseSubject(
@@ -58,8 +62,8 @@ export async function eraseSubject(
   const ring = ringOf(core)
   const hash = ring.hashOf(checkSubject(subject, 'subject'))
   const now = new Date(environment.date()).toISOString()
-  const { erasedAt, alreadyErased } = await core.track(() => ring.destroy(hash, now))
-  const report = { subject: hash, erasedAt, alreadyErased }
+  const { erasedAt, outcome } = await core.track(() => ring.destroy(hash, now))
+  const report = { subject: hash, erasedAt, outcome }
   // The key is gone first: whoever reads the event finds nothing to reveal any more.
   const told = erasures.SubjectErased({
     subject: hash,

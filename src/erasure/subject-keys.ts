@@ -60,7 +60,8 @@ export class SubjectKeys {
     const before = (await this.#get([subject])).get(subject)
     const { erasedAt } = await this.#ask(() => this.#store.destroy(tombstone))
     this.#forget(subject)
-    return { erasedAt, alreadyErased: before !== undefined && 'erasedAt' in before }
+    const outcome = !before ? 'unknown-subject' : 'erasedAt' in before ? 'already-erased' : 'erased'
+    return { erasedAt, outcome }
   }
 
   /** Wraps every key by the first wrapping key. @returns how many were wrapped by another one. */

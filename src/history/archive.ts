@@ -1,10 +1,11 @@
-import { checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
+import { checkIterable, checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { InvalidArgumentError, quote, StreamTruncatedError } from '../base/errors.ts'
 import { checkFunction } from '../base/functions.ts'
 import type { Revision } from '../base/revision.ts'
 import { nextRevision } from '../adapter/append-rules.ts'
 import type { AnyStream } from '../model/stream.ts'
 import { streamName } from '../store/arguments.ts'
+import { coreOf } from '../store/create-store.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { ExportedEvent } from './recorded.ts'
 
@@ -50,6 +51,7 @@ export async function archiveStream(
   stream: string | AnyStream,
   options: ArchiveOptions,
 ): Promise<Archived> {
+  coreOf(store)
   const name = streamName(stream, 'stream')
   const { before, to } = checkOptions(options, 'options', ['before', 'to', 'signal'])
   const signal = checkSignal(options.signal)
@@ -82,36 +84,69 @@ export async function archiveStream(
 }
 
 /**
- * Gives the events in lines of JSON, as `archiveStream` wrote them: text or bytes, in chunks of any size. The input of
+ * Gives the events in lines of JSON, as `archiveStream` wrote them: text or bytes, whole or in chunks of any size. The input of
  * `importEvents`.
  *
- * @throws InvalidArgumentError if a line is no JSON; what the chunks throw.
+ * @throws InvalidArgumentError if a line is no event, or is empty and others follow; what the chunks throw.
  */
 export async function* eventsInArchive(
-  chunks: AsyncIterable<string | Uint8Array> | Iterable<string | Uint8Array>,
+  chunks: string | Uint8Array | AsyncIterable<string | Uint8Array> | Iterable<string | Uint8Array>,
 ): AsyncGenerator<ExportedEvent, undefined> {
+  const isWhole = typeof chunks === 'string' || chunks instanceof Uint8Array
+  const parts = isWhole ? [chunks] : checkIterable(chunks, 'chunks', CHUNKS)
   const decoder = new TextDecoder()
+  const lines = new ArchiveLines()
   let rest = ''
-  let number = 0
-  for await (const chunk of chunks) {
-    const lines = (
-      rest + (typeof chunk === 'string' ? chunk : decoder.decode(chunk, { stream: true }))
-    ).split('\n')
-    rest = lines.pop()!
-    for (const line of lines) yield eventIn(line, ++number)
+  for await (const chunk of parts) {
+    const complete = (rest + textOf(chunk, decoder)).split('\n')
+    rest = complete.pop()!
+    for (const line of complete) {
+      const event = lines.next(line)
+      if (event) yield event
+    }
   }
-  rest += decoder.decode()
-  if (rest.trim() !== '') yield eventIn(rest, number + 1)
+  const last = lines.next(rest + decoder.decode())
+  if (last) yield last
   return undefined
 }
 
-function eventIn(line: string, number: number): ExportedEvent {
-  try {
-    return JSON.parse(line) as ExportedEvent
-  } catch {
-    const message = `line ${String(number)} of the archive is no JSON: it may have been cut off; archive the stream again`
-    throw new InvalidArgumentError('chunks', { message })
+const CHUNKS = "an archive's text or bytes, or a stream of these, like createReadStream(path)"
+
+/** @throws InvalidArgumentError */
+function textOf(chunk: string | Uint8Array, decoder: InstanceType<typeof TextDecoder>): string {
+  if (typeof chunk === 'string') return chunk
+  if (!((chunk as unknown) instanceof Uint8Array)) throw new InvalidArgumentError('chunks', CHUNKS)
+  return decoder.decode(chunk, { stream: true })
+}
+
+class ArchiveLines {
+  #number = 0
+  #empty: number | undefined
+
+  /** The event in the next line; `undefined` if it is empty, as the end of a text file may be. @throws InvalidArgumentError */
+  next(line: string): ExportedEvent | undefined {
+    this.#number++
+    if (line.trim() === '') {
+      this.#empty ??= this.#number
+      return undefined
+    }
+    if (this.#empty !== undefined) {
+      throw brokenLine(this.#empty, 'is empty, and others follow: some of it may be missing')
+    }
+    let event: unknown
+    try {
+      event = JSON.parse(line)
+    } catch {
+      throw brokenLine(this.#number, 'is no JSON: it may have been cut off')
+    }
+    if (typeof event === 'object' && event !== null && !Array.isArray(event)) return event as ExportedEvent
+    throw brokenLine(this.#number, 'is no event: it may be another file')
   }
+}
+
+function brokenLine(number: number, problem: string): InvalidArgumentError {
+  const message = `line ${String(number)} of the archive ${problem}; archive the stream again`
+  return new InvalidArgumentError('chunks', { message })
 }
 
 /** Length of the lines that are handed over together. */

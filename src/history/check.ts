@@ -10,6 +10,7 @@ import type { Recorded } from '../model/event.ts'
 import { categoryOf } from '../model/names.ts'
 import { unboxedPersonal } from '../model/personal.ts'
 import { decode } from '../model/upcast.ts'
+import { checkPosition } from '../store/arguments.ts'
 import { coreOf } from '../store/create-store.ts'
 import type { EventStore } from '../store/event-store.ts'
 import { className, type EventPlace, Findings, type HistoryFinding, placeOf } from './findings.ts'
@@ -104,14 +105,15 @@ export async function checkHistory(
 ): Promise<HistoryReport> {
   coreOf(store)
   checkOptions(options, 'options', KNOWN_OPTIONS)
-  const { after, onProgress } = options
+  const { onProgress } = options
+  const after = checkPosition(options.after, 'after')
   const signal = checkSignal(options.signal)
   if (onProgress !== undefined) checkFunction(onProgress, 'onProgress')
   const checked = checkAggregates(aggregates)
   const head = await store.logHead()
   // What was checked is gone: the rest says nothing of what took its place.
   if (after !== undefined && (head === undefined || head < after)) throw historyRewound(after)
-  const to = options.to ?? head
+  const to = checkPosition(options.to, 'to') ?? head
   const check = new HistoryCheck(store, checked, options, to ?? '')
   if (to === undefined) return check.report(true)
   try {

@@ -1,6 +1,7 @@
-import { checkOptions } from '../base/arguments.ts'
+import { checkOptions, checkSignal } from '../base/arguments.ts'
 import type { Position } from '../base/revision.ts'
 import type { KeptKey } from '../adapter/store-adapter.ts'
+import { checkPosition } from '../store/arguments.ts'
 import { coreOf } from '../store/create-store.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { ExportedEvent, ExportedKey } from './recorded.ts'
@@ -23,7 +24,9 @@ export async function* exportEvents(
   options: ExportOptions = {},
 ): AsyncGenerator<ExportedEvent, undefined> {
   const core = coreOf(store)
-  const { after, signal } = checkOptions(options, 'options', ['after', 'signal'])
+  checkOptions(options, 'options', ['after', 'signal'])
+  const after = checkPosition(options.after, 'after')
+  const signal = checkSignal(options.signal)
   // What is appended later may have keys that were not read.
   const to = await store.logHead()
   if (to === undefined) return undefined

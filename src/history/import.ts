@@ -1,4 +1,4 @@
-import { checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
+import { checkIterable, checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { ConflictError, ImportConflictError, StreamDeletedError, UnsupportedError } from '../base/errors.ts'
 import { checkFunction } from '../base/functions.ts'
 import type { Position, Revision } from '../base/revision.ts'
@@ -59,6 +59,11 @@ export async function importEvents(
   options: ImportOptions = {},
 ): Promise<ImportReport> {
   const core = coreOf(store)
+  checkIterable(
+    events,
+    'events',
+    'a list of recorded events, or what exportEvents or eventsInArchive returned',
+  )
   checkOptions(options, 'options', ['signal', 'onProgress'])
   const signal = checkSignal(options.signal)
   const { onProgress = () => undefined } = options

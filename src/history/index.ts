@@ -18,3 +18,13 @@ export type { ExportOptions } from './export.ts'
 export { importEvents } from './import.ts'
 export type { ImportOptions, ImportReport } from './import.ts'
 export type { ExportedEvent, ExportedKey } from './recorded.ts'
+export { verifySnapshots } from './verify-snapshots.ts'
+export type {
+  DifferentSnapshots,
+  NoSnapshots,
+  SameSnapshots,
+  SkippedStreams,
+  SnapshotDifference,
+  VerifiedSnapshots,
+  VerifySnapshotsOptions,
+} from './verify-snapshots.ts'

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '../base/errors.ts'
+import { isRecordedTime } from '../base/iso-time.ts'
 import { bytesOf, limits } from '../base/limits.ts'
 import { checkLimit, checkWhole } from '../base/arguments.ts'
 import type { Position } from '../base/revision.ts'
@@ -53,8 +54,9 @@ export function checkImported(given: ExportedEvent, index: number): Imported {
   if (typeof (id as unknown) !== 'string' || !UUID.test(id)) {
     throw new InvalidArgumentError(`${at}.id`, 'a UUID in lower case')
   }
-  const isTime = typeof (time as unknown) === 'string' && TIME.test(time) && !Number.isNaN(Date.parse(time))
-  if (!isTime) throw new InvalidArgumentError(`${at}.time`, 'a time like 2026-01-31T12:00:00.000Z')
+  if (!isRecordedTime(time)) {
+    throw new InvalidArgumentError(`${at}.time`, 'a time like 2026-01-31T12:00:00.000Z')
+  }
   if (!Array.isArray(keys) || (keys.length > 0 && typeof position !== 'string')) {
     throw new InvalidArgumentError(`${at}.keys`, 'a list of keys; an event with keys has a position')
   }
@@ -102,4 +104,3 @@ function sorted(value: unknown): unknown {
 }
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
-const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/

@@ -13,8 +13,8 @@ import {
 } from './personal.ts'
 import { type InferInput, type InferOutput, passes, type StandardSchemaV1 } from '../base/standard-schema.ts'
 
-/** An entry of `events`: the shape of an event's data, its earlier shapes and its earlier names. Itself a Standard Schema. */
-export interface EventSpec<Input, Data> extends StandardSchemaV1<Input, Data> {
+/** What every entry of `events` has that `event` makes. Itself a Standard Schema. */
+export interface EventSpecBase<Input, Data> extends StandardSchemaV1<Input, Data> {
   /**
    * The next version of this event: `upcast` makes its data from data of the version before, and perhaps from what else is
    * known of the stored event. Stored events are never rewritten; they are upcast when they are read.
@@ -24,7 +24,11 @@ export interface EventSpec<Input, Data> extends StandardSchemaV1<Input, Data> {
   next<S extends StandardSchemaV1>(
     schema: S,
     upcast: (old: Data, recorded: RecordedFacts) => InferOutput<S>,
-  ): EventSpec<InferInput<S>, InferOutput<S>>
+  ): SchemaEventSpec<InferInput<S>, InferOutput<S>>
+}
+
+/** An entry of `events`: the shape of an event's data, given as a type, its earlier shapes and its earlier names. */
+export interface EventSpec<Input, Data> extends EventSpecBase<Input, Data> {
   /** The full type names, like `'Account.Credited'`, under which older programs wrote this event. */
   formerly(...types: string[]): EventSpec<Input, Data>
   /**
@@ -36,10 +40,23 @@ export interface EventSpec<Input, Data> extends StandardSchemaV1<Input, Data> {
    */
   personal<const Fields extends PersonalFields<Data>>(
     fields: Fields,
-  ): EventSpec<
-    [Input] extends [Data] ? ([Data] extends [Input] ? WithPersonal<Data, Fields> : Input) : Input,
-    WithSealed<Data, Fields>
-  >
+  ): EventSpec<WithPersonal<Data, Fields>, WithSealed<Data, Fields>>
+}
+
+/** An entry of `events` whose present shape is given by a schema, which checks each event when it is made. */
+export interface SchemaEventSpec<Input, Data> extends EventSpecBase<Input, Data> {
+  /** The full type names, like `'Account.Credited'`, under which older programs wrote this event. */
+  formerly(...types: string[]): SchemaEventSpec<Input, Data>
+  /**
+   * Names the personal fields of the present version, and whose they are. Their values are encrypted under a key of their
+   * subject, in the store and wherever an event is read, until `reveal` of `mneme/erasure`; `eraseSubject` destroys the key.
+   * An event is made with plain values only: a schema cannot check a sealed one. A version made by `next` names its fields anew.
+   *
+   * @throws InvalidArgumentError if the version has personal fields already.
+   */
+  personal<const Fields extends PersonalFields<Data>>(
+    fields: Fields,
+  ): SchemaEventSpec<Input, WithSealed<Data, Fields>>
 }
 
 /** An event without data. */
@@ -54,7 +71,7 @@ export function event(): EventSpec<NoData, NoData> // not a default of T: that w
  */
 export function event<T extends JsonObject<T>>(): EventSpec<T, T>
 /** An event whose data is checked by a Standard Schema when the event is made. The schema's output is stored. */
-export function event<S extends StandardSchemaV1>(schema: S): EventSpec<InferInput<S>, InferOutput<S>>
+export function event<S extends StandardSchemaV1>(schema: S): SchemaEventSpec<InferInput<S>, InferOutput<S>>
 export function event(schema?: StandardSchemaV1): unknown {
   return makeSpec({ schema, upcasts: [], formerly: [], personal: [[]] })
 }

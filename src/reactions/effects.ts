@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '../base/errors.ts'
+import { isIsoTime } from '../base/iso-time.ts'
 
 /** A call of a command by its name, as a reaction returns it: `ship({ order: '17' })`. */
 export interface ReactionCall<Name extends string = string> {
@@ -70,7 +71,7 @@ export function at<Name extends string>(
   call: ReactionCall<Name>,
   options: { readonly timer: string },
 ): SetTimer<Name> {
-  const milliseconds = time instanceof Date ? time.getTime() : isTime(time) ? Date.parse(time) : NaN
+  const milliseconds = time instanceof Date ? time.getTime() : isIsoTime(time) ? Date.parse(time) : NaN
   if (Number.isNaN(milliseconds)) {
     throw new InvalidArgumentError('time', "a Date, or a time with its zone like '2026-05-17T08:00:00.000Z'")
   }
@@ -79,14 +80,6 @@ export function at<Name extends string>(
     due: new Date(milliseconds).toISOString(),
     call,
   })
-}
-
-/** Whether a text is a day of the calendar with a time and a zone: engines read more than that, each in its own way. */
-function isTime(text: unknown): text is string {
-  if (typeof text !== 'string') return false
-  const [, day] = /^(\d{4}-\d\d-\d\d)T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)$/.exec(text) ?? []
-  const midnight = Date.parse(`${String(day)}T00:00:00Z`)
-  return Number.isFinite(midnight) && new Date(midnight).toISOString().startsWith(day!)
 }
 
 /** Cancels a timer of the same reaction; nothing happens if there is none, or if it is being fired. */

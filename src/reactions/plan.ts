@@ -11,7 +11,7 @@ import type { ReactionSpec } from './spec.ts'
 
 /** A call of a command as data. */
 export interface PlannedCall {
-  /** Tells it from the other calls that follow from the same event: `'0'`, or `'0.1'` for an answer to a rejection. */
+  /** Tells it from the other calls that follow from the same event; its key is made of it ({@link keyOf}). */
   readonly path: string
   readonly command: string
   /** Left out if the command has none. */
@@ -69,7 +69,7 @@ export function planOf(spec: ReactionSpec, event: Recorded): Plan {
  */
 export function replanned(failed: Plan, plan: Plan): Plan {
   const done = failed.calls.filter(({ isDone }) => isDone)
-  const paths = new Set(done.map(({ path }) => path))
+  const used = new Set(done.map(({ path }) => rootOf(path)))
   const repeated = done.map(contentOf)
   const calls = plan.calls.flatMap((call) => {
     const index = repeated.indexOf(contentOf(call))
@@ -78,7 +78,7 @@ export function replanned(failed: Plan, plan: Plan): Plan {
       return []
     }
     // The key of a call that failed was not used; that of one that was executed has to stay its own.
-    return paths.has(call.path) ? [{ ...call, path: `v${String(plan.version)}.${call.path}` }] : [call]
+    return used.has(call.path) ? [{ ...call, path: `v${String(plan.version)}.${call.path}` }] : [call]
   })
   return { ...plan, calls: [...done, ...calls] }
 }
@@ -130,10 +130,22 @@ export function effectsOf(
   return { calls, timers }
 }
 
-/** The path of an effect. That of an answer is made of the path before it; answers by timers may go on for years. */
+/**
+ * The path of an effect: `'0'` and `'1'` of an event; `'0~1'`, `'0.1'` and `'0.2'` of the answers to the rejection of `'0'`,
+ * and `'0~2'` of the first answer to that of `'0~1'`. Timers may answer timers for years, so the path before is made shorter.
+ */
 function pathOf(parent: string | undefined, index: number): string {
   if (parent === undefined) return String(index)
+  if (index === 0) {
+    const root = rootOf(parent)
+    return `${root}~${String(Number(parent.slice(root.length + 1)) + 1)}`
+  }
   return `${parent.length > MAX_PATH ? fingerprint(parent) : parent}.${String(index)}`
+}
+
+/** The path of the call to whose rejection a first answer leads back, perhaps over several first answers. */
+function rootOf(path: string): string {
+  return path.replace(/~\d+$/, '')
 }
 
 function dueOf({ due, timer }: SetTimer, from: number, where: string): number {
@@ -161,9 +173,12 @@ function wrongEffect(where: string, expected: string): InvalidArgumentError {
   return new InvalidArgumentError(where, expected)
 }
 
-/** The idempotency key of a call. */
+/**
+ * The idempotency key of a call. A first answer has that of the call that it answers: only one of the two takes effect, even if
+ * a worker that stood still has the call accepted after all.
+ */
 export function keyOf(reaction: string, event: string, path: string): string {
-  const key = `reaction/${reaction}/${event}/${path}`
+  const key = `reaction/${reaction}/${event}/${rootOf(path)}`
   return key.length * 3 <= limits.keyBytes ? key : `reaction/${fingerprint(key)}`
 }
 

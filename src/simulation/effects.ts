@@ -127,50 +127,69 @@ export class Effects {
   }
 
   /**
-   * Finds the events of a call, or why it has none: it decides on no events, or is rejected and answered. Returns the place
-   * of its first event.
+   * Looks for the effect of a call: its events, those of its answer if it was rejected, or none if it decides on none. Returns
+   * the place of the first of these events.
    */
   async #explain(expected: Expected, isRequired: boolean): Promise<number | undefined> {
-    const { spec, call, event } = expected
-    const { keys, history } = this.#settings
-    const stored = keys.get(keyOf(spec.name, event.id, call.path))?.events
-    if (!stored) {
-      if (isRequired && !(await this.#isAnswered(expected))) {
-        this.#fail(`${told(expected)} was never executed`)
-      }
-      return undefined
-    }
-    const places = stored.map(({ id }) => this.#places.get(id)!)
-    for (const place of places) this.#explained.add(place)
-    const first = places[0]!
-    const { decisions } = await history.decide(this.#deciderOf(expected), first)
-    const written = places.map((place) => describedStored(history.log[place]!))
-    if (!decisions.some((one) => one.kind === 'events' && isDeepStrictEqual(one.events, written))) {
+    const places = this.#placesOf(expected)
+    if (places === undefined && !isRequired) return undefined
+    if (!(await this.#isExecuted(expected))) {
+      const written = places?.map((place) => this.#describe(place)).join(', ')
       this.#fail(
-        `${told(expected)} stored ${written.join(', ')}, which it does not decide on the history before`,
+        written === undefined
+          ? `${told(expected)} was never executed`
+          : `${told(expected)} stored ${written}, which neither it nor an answer to its rejection decides on the history before`,
       )
     }
-    return first
+    return places?.[0]
   }
 
-  /** Whether there is a moment at which a call has no events of its own, and what its rejection asks for was done. */
-  async #isAnswered(expected: Expected): Promise<boolean> {
+  /** The places of the events that were stored under the key of a call. */
+  #placesOf({ spec, call, event }: Expected): readonly number[] | undefined {
+    const stored = this.#settings.keys.get(keyOf(spec.name, event.id, call.path))?.events
+    return stored?.map(({ id }) => this.#places.get(id)!)
+  }
+
+  #describe(place: number): string {
+    return describedStored(this.#settings.history.log[place]!)
+  }
+
+  /** Whether a call has had its effect, or else what the reaction says of its rejection. */
+  async #isExecuted(expected: Expected): Promise<boolean> {
+    const places = this.#placesOf(expected)
+    if (places === undefined) return this.#isAnswered(expected)
+    const { decisions } = await this.#settings.history.decide(this.#deciderOf(expected), places[0]!)
+    const written = places.map((place) => this.#describe(place))
+    const isDecided = (one: (typeof decisions)[number]) =>
+      one.kind === 'events' && isDeepStrictEqual(one.events, written)
+    if (!decisions.some(isDecided)) return this.#isAnswered(expected, places)
+    for (const place of places) this.#explained.add(place)
+    return true
+  }
+
+  /**
+   * Whether there is a moment at which a call has no events of its own, and what its rejection asks for was done.
+   *
+   * @param places of the events that the first answer has stored under the key of the call.
+   */
+  async #isAnswered(expected: Expected, places?: readonly number[]): Promise<boolean> {
     const { spec, call, event, after } = expected
     const { history } = this.#settings
     const decider = this.#deciderOf(expected)
+    const isNothing = places === undefined
     let before: string | undefined
-    for (let length = after + 1; length <= history.log.length; length++) {
+    for (let length = after + 1; length <= (places?.[0] ?? history.log.length); length++) {
       const { decisions, streams } = await history.decide(decider, length)
       const at = streams.map((stream) => history.revisionAt(stream, length)).join()
       if (at === before) continue
       before = at
       for (const decided of decisions) {
-        if (decided.kind === 'events' && decided.events.length === 0) return true
+        if (isNothing && decided.kind === 'events' && decided.events.length === 0) return true
         if (decided.kind !== 'rejected') continue
         const rejection = JSON.parse(decided.rejection) as never
         const returned = spec.rejected.get(call.command)?.(rejection, event)
-        if (typeof returned === 'string') return true
-        if (returned === undefined) continue
+        if (isNothing && typeof returned === 'string') return true
+        if (returned === undefined || typeof returned === 'string') continue
         const origin = { where: call.command, from: Date.parse(event.time), parent: call.path }
         if (await this.#areExecuted(effectsOf(spec, returned, origin), expected)) return true
       }
@@ -181,14 +200,14 @@ export class Effects {
   /** Whether the answers to a rejection were executed. Their timers may be still to come. */
   async #areExecuted({ calls, timers }: ReturnType<typeof effectsOf>, expected: Expected): Promise<boolean> {
     for (const call of calls) {
-      const answer = { ...expected, call }
-      const done = await this.#explain(answer, false)
-      if (done === undefined && !(await this.#isAnswered(answer))) return false
+      if (!(await this.#isExecuted({ ...expected, call }))) return false
     }
     for (const change of timers) {
-      if ('timer' in change) await this.#explain({ ...expected, call: change }, false)
+      if ('cancel' in change) continue
+      const answer = { ...expected, call: change }
+      if (this.#placesOf(answer) !== undefined && !(await this.#isExecuted(answer))) return false
     }
-    return true
+    return this.#placesOf(expected)?.every((place) => this.#explained.has(place)) ?? true
   }
 
   #deciderOf({ spec, call, event }: Expected) {

@@ -1,7 +1,7 @@
 import { InvalidArgumentError, quote, UnsupportedError } from '../base/errors.ts'
 import { ERASURES_STREAM } from '../model/erasures.ts'
 import { checkStreamName, checkText } from '../model/names.ts'
-import type { ExpectedRevision } from '../base/revision.ts'
+import type { ExpectedRevision, Position } from '../base/revision.ts'
 import type { Capabilities, Direction } from '../adapter/store-adapter.ts'
 import { type AnyStream, isStream } from '../model/stream.ts'
 import { checkLimit, checkWhole } from '../base/arguments.ts'
@@ -19,6 +19,12 @@ export function streamName(stream: string | AnyStream, argument: string): string
 export function checkExpected(expected: ExpectedRevision, argument: string): ExpectedRevision {
   if (expected === 'none' || expected === 'any' || expected === 'exists') return expected
   return checkWhole(expected, argument, 0, "'none', 'any', 'exists' or a revision (a whole number from 0)")
+}
+
+/** @throws InvalidArgumentError */
+export function checkPosition(position: Position | undefined, argument: string): Position | undefined {
+  if (position === undefined || typeof (position as unknown) === 'string') return position
+  throw new InvalidArgumentError(argument, 'a position that this store gave')
 }
 
 /** @throws InvalidArgumentError */

@@ -2,7 +2,7 @@ import { type CheckedEvent, checkWrites, type EncodedAppend, encodeWrites } from
 import { unlessAborted } from '../base/abort.ts'
 import { markMade, refuseOtherCopy } from '../base/copies.ts'
 import { inCallerContext } from '../base/caller-context.ts'
-import { checkDirection, checkUsableKey, streamName } from './arguments.ts'
+import { checkDirection, checkPosition, checkUsableKey, streamName } from './arguments.ts'
 import { tellInterrupted, watchAppend } from './diagnostics.ts'
 import { checkList, checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { decode } from '../model/upcast.ts'
@@ -333,8 +333,8 @@ function checkReadAll(options: ReadAllOptions): ReadAllRequest {
   const { after, to, limit } = options
   return {
     direction: checkDirection(options.direction),
-    after: after === undefined ? undefined : checkPosition(after, 'after'),
-    to: to === undefined ? undefined : checkPosition(to, 'to'),
+    after: checkPosition(after, 'after'),
+    to: checkPosition(to, 'to'),
     limit: limit === undefined ? undefined : checkWhole(limit, 'limit', 1),
     ...checkFilter(options),
   }
@@ -349,11 +349,6 @@ function checkFilter({ streams, categories, types }: ReadAllOptions | SubscribeO
 }
 
 /** @throws InvalidArgumentError */
-function checkPosition(position: Position, argument: string): Position {
-  if (typeof (position as unknown) === 'string') return position
-  throw new InvalidArgumentError(argument, 'a position that this store gave')
-}
-
 function checkFrom(from: SubscribeFrom): SubscribeFrom {
   const { store, position, id } = Object(from) as Partial<Checkpoint>
   const isCheckpoint = [store, position, id].every((text) => typeof text === 'string')

@@ -35,9 +35,14 @@ export interface KeyRing {
 export interface Destroyed {
   /** When it was destroyed: ISO 8601, UTC. */
   readonly erasedAt: string
-  /** Whether it had been destroyed before. */
-  readonly alreadyErased: boolean
+  readonly outcome: ErasureOutcome
 }
+
+/**
+ * What an erasure found when it began: `'erased'`: a key, which it has destroyed; `'already-erased'`: the key had been destroyed
+ * before; `'unknown-subject'`: neither, so nothing was ever sealed for this subject.
+ */
+export type ErasureOutcome = 'erased' | 'already-erased' | 'unknown-subject'
 
 /** A value to be sealed, and its place. */
 export interface ToSeal {

@@ -134,7 +134,7 @@ class Course {
     if (returned === 'block' || returned === 'park') throw new Error(`${told}, which ${returned}s the event`)
     if (this.calls.length > MAX_CALLS) throw new Error(`more than ${String(MAX_CALLS)} calls: ${told}`)
     const where = `what 'rejected' returns for '${call.command}'`
-    const { calls, timers } = effectsOf(this.#spec, returned, { where, from, parent: `${call.path}.` })
+    const { calls, timers } = effectsOf(this.#spec, returned, { where, from, parent: call.path })
     for (const each of calls) this.#call(each, event, from)
     this.#change(timers, event)
   }

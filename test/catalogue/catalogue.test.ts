@@ -137,7 +137,10 @@ test('wrong arguments are refused', () => {
   refused({ commands: [cancel, cancel] }).toThrow("commands has the name 'order.cancel' twice")
   refused({ commands: [{ name: 'x' }] }).toThrow('commands[0] must be a command')
   refused({ projections: [{}] }).toThrow('projections[0] must be a projection')
-  refused({ reactions: [orders] }).toThrow('reactions[0] must be a reaction or a relay')
+  refused({ reactions: [orders] }).toThrow('reactions[0] must be a reaction, made by defineReaction')
+  refused({ reactions: model.relays }).toThrow('reactions[0] is a relay: give it among the relays')
+  refused({ relays: model.reactions }).toThrow('relays[0] must be a relay, made by defineRelay')
+  refused({ relays: [model.relays![0], model.relays![0]] }).toThrow("relays has the name 'broker' twice")
   refused({ jsonSchema: () => 1, aggregates: [Order] }).toThrow('jsonSchema must be a function that returns')
   refused({ event: [] }).toThrow("unknown option 'model.event'")
   const Twin = defineAggregate({

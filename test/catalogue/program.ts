@@ -117,6 +117,7 @@ export const model: ProgramModel = {
     }),
   ],
   projections: [orders],
-  reactions: [expiry, broker],
+  reactions: [expiry],
+  relays: [broker],
   jsonSchema,
 }

@@ -24,7 +24,7 @@ test('after an erasure the values of the subject are erased, and those of the ot
   const { state } = await execute(store, register(ada))
   await execute(store, register(bob))
   const report = await eraseSubject(store, adaSubject, { reason: 'request 4711' })
-  expect(report).toMatchObject({ subject: subjectHashIn(state.email), alreadyErased: false })
+  expect(report).toMatchObject({ subject: subjectHashIn(state.email), outcome: 'erased' })
   const { state: after } = await load(store, Customer('c-1'))
   expect(after).toEqual(state)
   const revealed = await reveal(store, after)
@@ -47,7 +47,7 @@ test('an erasure is told by one event without personal data, and done again it c
   })
   expect(await eraseSubject(store, adaSubject, { reason: 'again' })).toEqual({
     ...first,
-    alreadyErased: true,
+    outcome: 'already-erased',
   })
   const { events } = await store.readAllPage({ types: [erasures.SubjectErased] })
   expect(events).toMatchObject([
@@ -79,9 +79,11 @@ test('personal data of an erased subject is refused, and nothing is written', as
   expect(await store.head(Customer('c-1'))).toBe(0)
 })
 
-test('a subject can be erased before anything is known of it', async () => {
+test('the erasure of a subject without a key says so, and appends for it are refused nevertheless', async () => {
   const store = memoryStore({ personal: ringOf() })
-  await eraseSubject(store, adaSubject)
+  await execute(store, register(bob))
+  expect(await eraseSubject(store, adaSubject)).toMatchObject({ outcome: 'unknown-subject' })
+  expect(await eraseSubject(store, adaSubject)).toMatchObject({ outcome: 'already-erased' })
   await expect(execute(store, register(ada))).rejects.toThrow(SubjectErasedError)
 })
 
@@ -136,7 +138,7 @@ test('an erasure that ended half-way is finished by another one', async () => {
   await ring.destroy(ring.hashOf(adaSubject), '2026-01-02T03:04:05.678Z')
   expect(isErased(await reveal(store, state.email))).toBe(true)
   const report = await eraseSubject(store, adaSubject)
-  expect(report).toMatchObject({ erasedAt: '2026-01-02T03:04:05.678Z', alreadyErased: true })
+  expect(report).toMatchObject({ erasedAt: '2026-01-02T03:04:05.678Z', outcome: 'already-erased' })
   const { events } = await store.readAllPage({ types: [erasures.SubjectErased] })
   expect(events.map(({ data }) => data)).toEqual([{ subject: report.subject, erasedAt: report.erasedAt }])
 })
@@ -203,7 +205,7 @@ test('E3: of appends and an erasure that race in eight programs, none is readabl
   await Promise.all(appends)
   expect(refused).toBeGreaterThan(0)
   const report = await eraseSubject(store, adaSubject)
-  expect(report.alreadyErased).toBe(true)
+  expect(report.outcome).toBe('already-erased')
   for (const { store: own } of programs) {
     for await (const { data } of own.read(Customer('c-1'))) {
       const { erasedAt } = report

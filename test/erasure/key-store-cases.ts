@@ -1,5 +1,7 @@
+import { subject } from 'mneme'
 import type { KeyStore } from 'mneme/adapter'
 import { expect, test } from 'vitest'
+import { ringOf } from './customers.ts'
 
 /** What every key store keeps to. @param open opens the same keys again, as another process would. */
 export function keyStoreCases(open: () => Promise<{ keys: KeyStore; again: () => KeyStore }>): void {
@@ -26,6 +28,18 @@ export function keyStoreCases(open: () => Promise<{ keys: KeyStore; again: () =>
     expect(await other.put(key('a', 'new'))).toEqual(tombstone)
     expect(await other.put(key('a', 'new'), key('a'))).toEqual(tombstone)
     expect(await other.get(['a'])).toEqual([tombstone])
+  })
+
+  test('an erasure says whether there was a key', async () => {
+    const { keys } = await open()
+    const ring = ringOf(keys)
+    const [known, unknown] = [subject('customer', 'known'), subject('customer', 'unknown')]
+    await ring.seal([{ text: '"x"', subject: known, id: crypto.randomUUID(), path: 'email' }])
+    const outcomes = []
+    for (const one of [known, known, unknown, unknown]) {
+      outcomes.push((await ring.destroy(ring.hashOf(one), at)).outcome)
+    }
+    expect(outcomes).toEqual(['erased', 'already-erased', 'unknown-subject', 'already-erased'])
   })
 
   test('a subject without a key can be destroyed', async () => {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { eraseSubject, isErased, memoryKeys, subjectHashIn } from 'mneme/erasure'
@@ -21,7 +21,7 @@ let count = 0
 
 /** A read model by which customers are found by their e-mail address. */
 function searching(personal: KeyRing | undefined, isBroken: () => boolean = () => false) {
-  const into = sqliteTarget(join(folder, `read-${String(count++)}.db`))
+  const into = sqliteTarget(join(folder, `read-${String(++count)}.db`))
   const projection = defineProjection({
     name: 'customers',
     into,
@@ -51,8 +51,9 @@ function searching(personal: KeyRing | undefined, isBroken: () => boolean = () =
       },
     },
   })
+  const file = join(folder, `read-${String(count)}.db`)
   const rows = () => into.query('SELECT id, email FROM customers ORDER BY id')
-  return { projection, into, rows }
+  return { projection, into, rows, file }
 }
 
 test('a projection with the key ring reveals in its handlers, forgets when it is told, and is rebuilt without the erased', async () => {
@@ -121,5 +122,34 @@ test('given, project: a projection that reveals is tested with keys of the test'
   await given(Customer('c-1'), Registered(ada), EmailChanged({ id: 'c-1', email: 'new' }))
     .project(projection)
     .thenRows('SELECT id, email FROM customers', { id: 'c-1', email: 'new' })
+  await into.close()
+})
+
+test('E1: bytes that a handler has deleted or replaced are in no file once the target was vacuumed', async () => {
+  const ring = ringOf()
+  const store = memoryStore({ personal: ring })
+  const { projection, into, rows, file } = searching(ring)
+  const holders = (text: string) =>
+    ['', '-wal', '-shm', '-signal', '-turn'].filter((suffix) => {
+      return existsSync(file + suffix) && readFileSync(file + suffix).includes(text)
+    })
+  await execute(store, register({ ...ada, email: 'ada@old '.repeat(2_000) }))
+  await execute(store, register(bob))
+  await execute(store, changeEmail({ id: 'c-1', email: 'ada@new '.repeat(3) }))
+  const running = await runProjections(store, [projection])
+  await running.caughtUp()
+  await projection.rebuild(store)
+  const { position } = await eraseSubject(store, subject('customer', 'c-1'))
+  await running.caughtUp()
+  await projection.caughtUpTo(position)
+  expect(await rows()).toEqual([{ id: 'c-2', email: bob.email }])
+  expect(holders('ada@')).not.toEqual([])
+  await into.vacuum()
+  expect(holders('ada@')).toEqual([])
+  expect(holders('bob "$sealed"')).toEqual([''])
+  await execute(store, changeEmail({ id: 'c-2', email: 'bob@new' }))
+  await running.caughtUp()
+  expect(await rows()).toEqual([{ id: 'c-2', email: 'bob@new' }])
+  await running.stop()
   await into.close()
 })

@@ -10,9 +10,9 @@ import {
   type Sealed,
   type SnapshotMessage,
   subject,
-  verifySnapshots,
 } from 'mneme'
 import { eraseSubject, reveal } from 'mneme/erasure'
+import { verifySnapshots } from 'mneme/history'
 import { expect, onTestFinished, test } from 'vitest'
 import { memoryAdapter, MemoryData } from '../../src/stores/memory/adapter.ts'
 import { ringOf } from '../erasure/customers.ts'
@@ -109,7 +109,7 @@ test('a state with Maps and Dates, and an instance of a class, come back from th
   expect(() => film.state.ratings.clear()).toThrow(TypeError)
   expect(average.state).toEqual(new Average(15, 5))
   expect(average.state).toBeInstanceOf(Average)
-  expect((await verifySnapshots(cold, FilmAverage)).verified).toBe(1)
+  expect(await verifySnapshots(cold, FilmAverage)).toMatchObject({ outcome: 'same', verified: 1 })
 })
 
 test.each([
@@ -289,13 +289,15 @@ test('verifySnapshots takes a sample, and reports what it could not compare', as
   }
   await store.close()
   const other = createStore(memoryAdapter(data))
-  expect(await verifySnapshots(other, Film)).toEqual({ verified: 9, different: [], skipped: [] })
-  expect((await verifySnapshots(other, Film, { sample: 4 })).verified).toBe(4)
-  data.snapshots.get('Film-3')!.get('Film')
+  expect(await verifySnapshots(other, Film)).toEqual({ outcome: 'same', verified: 9, skipped: [] })
+  expect(await verifySnapshots(other, Film, { sample: 4 })).toMatchObject({ verified: 4 })
   data.snapshots.set('Film-3', new Map([['Film', { revision: 3, id: 'x', content: '{' }]]))
   expect(await verifySnapshots(other, Film, { streams: [Film('3'), 'Film-4'] })).toEqual({
+    outcome: 'same',
     verified: 1,
-    different: [],
     skipped: ['Film-3'],
   })
+  const nothing = { outcome: 'nothing-verified', skipped: ['Film-3'] }
+  expect(await verifySnapshots(other, Film, { streams: [Film('3')] })).toEqual(nothing)
+  expect(await verifySnapshots(createStore(memoryAdapter()), Film)).toEqual({ ...nothing, skipped: [] })
 })

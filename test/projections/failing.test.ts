@@ -607,17 +607,12 @@ describe.skipIf(postgres.problem)('a handler on PostgreSQL', () => {
     const proxy = await startProxy(Number(new URL(url!).port))
     const target = postgresTarget(proxy.url(url!), { statementTimeout: 300, connectTimeout: 300 })
     onTestFinished(() => target.close())
-    const codes = new Set<unknown>()
     const projection = balances(target)
-    const running = await runProjections(store, [projection], {
-      lease: 300,
-      onFailure: ({ code }) => codes.add(code),
-    })
+    const running = await runProjections(store, [projection], { lease: 300 })
     await deposit(store, 3)
     await running.caughtUp()
     proxy.mute()
     await deposit(store, 3)
-    await until(() => codes.has('STORE_TIMEOUT'), 'a query timed out')
     await projection.caughtUpTo(await store.logHead(), patiently)
     await running.stop()
   })

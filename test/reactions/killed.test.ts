@@ -1,8 +1,9 @@
 import { createStore, type EventStore, ProjectionVersionError } from 'mneme'
-import { type Reaction, runReactions } from 'mneme/reactions'
+import { type Reaction, runReactions, type RunningReactions } from 'mneme/reactions'
 import { sqliteTarget } from 'mneme/sqlite'
-import { expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 
+import type { Clock } from '../../src/base/clock.ts'
 import { StoreClosedError } from '../../src/base/errors.ts'
 import type { StoreAdapter } from '../../src/adapter/store-adapter.ts'
 import type { ProjectionTarget } from '../../src/adapter/projection-target.ts'
@@ -252,62 +253,89 @@ test('halted at any step while a later version takes over, no command takes effe
   }
 })
 
-test('a worker that is halted after a rejection writes no answer down once another worker carries the plan out', async () => {
-  const data = new MemoryData()
-  const observer = createStore(memoryAdapter(data))
+describe('of two workers, the first of which stands still and does not notice that its lease has expired', () => {
   const order = Order('1')
-  await observer.append({ stream: order, events: [Paid({ amount: 2 }), Cancelled()] })
-  const { spec } = renamed(fulfilment, `rejected-${String(runs++)}`)
-  const reaction = new DefinedReaction(spec)
-  // Its clock stands still, as that of a process does that is paused: it does not notice that its lease has expired.
-  const paused = new DefinedReaction({
-    ...spec,
-    clock: { now: () => 0, after: () => () => undefined },
-  })
-  /** A worker that is halted when it has verified a rejection, or before it reads. */
-  const worker = (run: DefinedReaction, at: 'rejection' | 'read') => {
-    const [halted, goesOn] = [gate(), gate()]
-    const halt = async () => {
-      halted.open()
-      await goesOn.opened
+
+  /** The place, and the workers of one reaction; each is halted when it has verified a rejection, or before it reads, or never. */
+  async function openShop() {
+    const data = new MemoryData()
+    const observer = createStore(memoryAdapter(data))
+    await observer.append({ stream: order, events: [Paid({ amount: 2 }), Cancelled()] })
+    const { spec } = renamed(fulfilment, `rejected-${String(runs++)}`)
+    const workers: { readonly started: Promise<RunningReactions>; readonly store: EventStore }[] = []
+    const start = (clock: Clock, at?: 'rejection' | 'read') => {
+      const [halted, goesOn] = [gate(), gate()]
+      const halt = async () => {
+        halted.open()
+        await goesOn.opened
+      }
+      const adapter = memoryAdapter(data)
+      let transactions = 0
+      const before = () => {
+        transactions++
+      }
+      const state = faultyTarget(target, { before })
+      const store = createStore({
+        ...adapter,
+        async *read(request) {
+          if (at === 'read') await halt()
+          yield* adapter.read(request)
+        },
+        append: async (request, signal) => {
+          const verdict = await adapter.append(request, signal)
+          if (at === 'rejection' && request.events.length === 0) await halt()
+          return verdict
+        },
+      })
+      const begun = () => transactions
+      const started = runReactions(store, [new DefinedReaction({ ...spec, clock })], { state })
+      workers.push({ started, store })
+      return { halted, goesOn, begun, started }
     }
-    const adapter = memoryAdapter(data)
-    let transactions = 0
-    const before = () => {
-      transactions++
-    }
-    const state = faultyTarget(target, { before })
-    const store = createStore({
-      ...adapter,
-      async *read(request) {
-        if (at === 'read') await halt()
-        yield* adapter.read(request)
-      },
-      append: async (request, signal) => {
-        const verdict = await adapter.append(request, signal)
-        if (at === 'rejection' && request.events.length === 0) await halt()
-        return verdict
-      },
+    onTestFinished(async () => {
+      for (const { started, store } of workers) {
+        await (await started).stop()
+        await store.close()
+      }
+      await observer.close()
     })
-    const begun = () => transactions
-    return { store, halted, goesOn, begun, started: runReactions(store, [run], { state }) }
+    return { observer, start, clock: spec.clock, expireLease: () => expireLease(spec.name) }
   }
-  const first = worker(paused, 'rejection')
-  await first.halted.opened
-  await expireLease(reaction.name)
-  const second = worker(reaction, 'read')
-  await second.halted.opened
-  const before = first.begun()
-  first.goesOn.open()
-  // Its first transaction would write the answer down, and the second one comes after the answer.
-  await until(() => first.begun() >= before + 2, 'the first worker goes on')
-  await observer.append({ stream: order, events: [Paid({ amount: 3 })] })
-  second.goesOn.open()
-  await (await second.started).caughtUp()
-  expect(await typesOf(observer, order)).toEqual(['Paid', 'Cancelled', 'Paid', 'Shipped', 'Shipped'])
-  for (const { started, store } of [first, second]) {
-    await (await started).stop()
-    await store.close()
-  }
-  await observer.close()
+
+  /** Stands still, as that of a process does that is paused. */
+  const halted: Clock = { now: () => 0, after: () => () => undefined }
+
+  test('the first writes no answer down once the second carries the plan out', async () => {
+    const { observer, start, clock, expireLease } = await openShop()
+    const first = start(halted, 'rejection')
+    await first.halted.opened
+    await expireLease()
+    const second = start(clock, 'read')
+    await second.halted.opened
+    const before = first.begun()
+    first.goesOn.open()
+    // Its first transaction would write the answer down, and the second one comes after the answer.
+    await until(() => first.begun() >= before + 2, 'the first worker goes on')
+    await observer.append({ stream: order, events: [Paid({ amount: 3 })] })
+    second.goesOn.open()
+    await (await second.started).caughtUp()
+    expect(await typesOf(observer, order)).toEqual(['Paid', 'Cancelled', 'Paid', 'Shipped', 'Shipped'])
+  })
+
+  test('a call of the first takes no effect once the second has answered its rejection', async () => {
+    const { observer, start, clock, expireLease } = await openShop()
+    const first = start(halted, 'read')
+    await first.halted.opened
+    await expireLease()
+    const running = await start(clock).started
+    await running.caughtUp()
+    expect(await typesOf(observer, order)).toEqual(['Paid', 'Cancelled', 'Refunded'])
+    // From here on it would be accepted.
+    await observer.append({ stream: order, events: [Paid({ amount: 3 })] })
+    await running.caughtUp()
+    const before = first.begun()
+    first.goesOn.open()
+    await until(() => first.begun() > before, 'the first worker goes on')
+    expect(await typesOf(observer, order)).toEqual(['Paid', 'Cancelled', 'Refunded', 'Paid', 'Shipped'])
+  })
 })

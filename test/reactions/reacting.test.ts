@@ -1,4 +1,5 @@
-import { runReactions } from 'mneme/reactions'
+import { defineCommand, reject } from 'mneme'
+import { defineReaction, runReactions } from 'mneme/reactions'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { expect, test } from 'vitest'
 import { until } from '../projections/rig.ts'
@@ -23,6 +24,34 @@ test('a rejected call is followed by what the reaction answers', async () => {
   await using running = await runReactions(store, [fulfilment], { state })
   await running.caughtUp()
   expect(await typesOf(store, 'Order-1')).toEqual(['Paid', 'Cancelled', 'Refunded'])
+})
+
+test('each of the answers to a rejection and to the rejection of an answer takes effect', async () => {
+  const { store, state } = openPlace()
+  const orderOf = ({ stream }: { readonly stream: string }) => ({ order: Order.idOf(stream)! })
+  const reads = (input: { order: string }) => Order(input.order)
+  const refusing = <Name extends string>(name: Name) =>
+    defineCommand({ name, reads, handle: () => reject('no') })
+  const placing = <Name extends string>(item: Name) =>
+    defineCommand({ name: item, reads, handle: () => Placed({ item }) })
+  const [first, second] = [refusing('first'), refusing('second')]
+  const [a, b, c] = [placing('a'), placing('b'), placing('c')]
+  const answering = defineReaction({
+    name: 'answering',
+    from: [Order],
+    commands: [first, second, a, b, c],
+    startAt: 'start',
+    on: { 'Order.Paid': (event) => first(orderOf(event)) },
+    rejected: {
+      first: (_, event) => [second(orderOf(event)), a(orderOf(event))],
+      second: (_, event) => [b(orderOf(event)), c(orderOf(event))],
+    },
+  })
+  await store.append({ stream: Order('1'), events: [Paid({ amount: 9 })] })
+  await using running = await runReactions(store, [answering], { state })
+  await running.caughtUp()
+  const { events } = await store.readPage(Order('1'))
+  expect(events.flatMap(({ data }) => ('item' in data ? [data.item] : []))).toEqual(['b', 'c', 'a'])
 })
 
 test('a timer fires when it is due, counted from the recorded time of its event', async () => {

@@ -3,6 +3,7 @@ import { simulate, type SimulateOptions } from 'mneme/simulation'
 import { expect, test } from 'vitest'
 
 import { balances, bank, till } from '../simulation/bank.ts'
+import { shop } from '../simulation/shop.ts'
 import { rounds, seed } from '../support/soak.ts'
 
 test.each<[string, SimulateOptions, runs: number]>([
@@ -14,6 +15,7 @@ test.each<[string, SimulateOptions, runs: number]>([
     1_000,
   ],
   ['a bank with a read model', { ...bank, projections: [balances] }, 100],
+  ['a shop with reactions, timers and a relay', shop, 100],
 ])('%s keeps every promise in three processes', async (_, options, runs) => {
   const first = seed ?? randomInt(2 ** 31)
   let executed = 0

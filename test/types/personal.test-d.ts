@@ -22,6 +22,27 @@ test('a schema says what an event is made with', () => {
   expectTypeOf(Made({ id: '1', age: '7' }).data).toEqualTypeOf<{ id: string; age: Sealed<number> }>()
 })
 
+test('an event with a schema is made with plain values only, because a schema cannot check a sealed one', () => {
+  const plain = z.object({ id: z.string(), email: z.string() })
+  const { Made, Later, Untyped } = defineEvents('A', {
+    Made: event(plain).personal({ email: of }),
+    Later: event<{ id: string }>()
+      .next(plain, ({ id }) => ({ id, email: '' }))
+      .formerly('A.Sooner')
+      .personal({ email: of }),
+    Untyped: event(plain)
+      .next((old) => old)
+      .personal({ email: of }),
+  })
+  expectTypeOf(Made).parameter(0).toEqualTypeOf<{ id: string; email: string }>()
+  expectTypeOf(Later).parameter(0).toEqualTypeOf<{ id: string; email: string }>()
+  expectTypeOf(Made({ id: '1', email: 'a' }).data).toEqualTypeOf<{ id: string; email: Sealed<string> }>()
+  const sealed = Made({ id: '1', email: 'a' }).data.email
+  // @ts-expect-error -- it has to be revealed before
+  Made({ id: '1', email: sealed })
+  Untyped({ id: '1', email: sealed })
+})
+
 test('optional and nested fields, and the items of arrays, are sealed one by one', () => {
   const { Made } = defineEvents('A', {
     Made: event<{

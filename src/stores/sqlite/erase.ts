@@ -1,18 +1,19 @@
 import { environment } from '../../base/environment.ts'
-import { pause, systemClock, currentTime } from '../../base/clock.ts'
-import { isMnemeError, StoreFailedError } from '../../base/errors.ts'
+import { currentTime } from '../../base/clock.ts'
+import { isMnemeError } from '../../base/errors.ts'
 import { nextRevision, unneededErasure } from '../../adapter/append-rules.ts'
 import { parsePosition } from '../../adapter/position.ts'
 import type { Appended, EraseRequest, EraseVerdict } from '../../adapter/store-adapter.ts'
 import { append, headOf } from './append.ts'
 import type { Connection } from './connection.ts'
 import { firstRevisionOf, isDeleted, overwriting, TOMBSTONE_REVISION } from './erased.ts'
-import { BUSY_RETRY_MS, faultOf, isBusy } from './errors.ts'
+import { faultOf } from './errors.ts'
+import { emptyLog } from './forgetting.ts'
 import type { SharedFile } from './shared-file.ts'
 
 /** Truncates or deletes a stream, and sees to it that the bytes are gone from the file and from its write-ahead log. */
 export async function erase(
-  { connection, queue, signal: commits, recent }: SharedFile,
+  { connection, queue, signal: commits, recent, unfinished }: SharedFile,
   request: EraseRequest,
   timeout: number,
   signal?: AbortSignal,
@@ -28,9 +29,15 @@ export async function erase(
     recent.clear()
     commits.committed()
   }
-  // An earlier call may have been interrupted after its commit.
-  if (verdict.kind !== 'conflict' && verdict.kind !== 'beyond') await truncateLog(connection, timeout)
-  return verdict
+  if (verdict.kind === 'conflict' || verdict.kind === 'beyond') return verdict
+  const erasure = `${String(request.before)} ${request.stream}`
+  if (verdict.kind === 'done') unfinished.set(erasure, verdict.position)
+  // Also if there was nothing to erase: another process may have been interrupted after its commit.
+  await emptyLog(connection, timeout, BYTES_LEFT)
+  // A call that makes up for one that failed has done what it was asked for.
+  const position = unfinished.get(erasure)
+  unfinished.delete(erasure)
+  return position === undefined ? verdict : { kind: 'done', position }
 }
 
 /** Within a transaction that has the write lock. @throws what the driver throws */
@@ -62,33 +69,5 @@ const ERASE =
   "UPDATE mneme_events SET type = '', version = 0, data = '', metadata = '' WHERE stream = ? AND revision < ? AND version > 0"
 const ERASE_SNAPSHOTS = 'DELETE FROM mneme_snapshots WHERE stream = ? AND revision < ?'
 
-/**
- * Copies the write-ahead log into the file and empties it: it holds pages as they were before. Another process that reads
- * keeps it from that for a moment.
- *
- * @throws StoreFailedError
- */
-async function truncateLog(connection: Connection, timeout: number): Promise<void> {
-  const until = environment.now() + timeout
-  for (let delay = BUSY_RETRY_MS; ; delay = Math.min(delay * 2, MAX_RETRY_MS)) {
-    if (isTruncated(connection)) return
-    const left = until - environment.now()
-    if (left <= 0) throw new StoreFailedError(LOG_IN_USE)
-    await pause(systemClock, Math.min(delay, left))
-  }
-}
-
-function isTruncated(connection: Connection): boolean {
-  try {
-    connection.ensureNoTransaction()
-    const row = connection.database.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get() as { busy: number }
-    return row.busy === 0
-  } catch (error) {
-    if (isBusy(error)) return false
-    throw isMnemeError(error) ? error : faultOf(error)
-  }
-}
-
-const MAX_RETRY_MS = 100
-const LOG_IN_USE =
+const BYTES_LEFT =
   'the events are erased, but their bytes are still in the write-ahead log, which another process is reading: call it again'

@@ -11,6 +11,7 @@ export type { FileOptions } from './options.ts'
 export { sqliteKeys } from './keys.ts'
 export type { SqliteKeys, SqliteKeysOptions } from './keys.ts'
 export { sqliteTarget } from './projection-target.ts'
+export type { SqliteTarget } from './projection-target.ts'
 export { tenantFile } from './tenant-file.ts'
 
 /** Options of `sqliteStore`. */

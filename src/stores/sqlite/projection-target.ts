@@ -16,7 +16,21 @@ import type { Connection } from './connection.ts'
 import type { SqliteDatabase, SqliteDriver } from './driver.ts'
 import { checkFileOptions, type FileOptions, type OpenSettings, parseLocation } from './options.ts'
 import { openShared } from './shared-file.ts'
+import { vacuum } from './forgetting.ts'
 import { rowsOf, runAll } from './target-steps.ts'
+
+/** A SQLite file that holds read models. */
+export interface SqliteTarget<
+  Database extends SqliteDatabase = SqliteDatabase,
+> extends ProjectionTarget<Database> {
+  /**
+   * Writes the file anew, without the bytes of what handlers have deleted or replaced, and empties its write-ahead log. The
+   * event loop stands still meanwhile. Call it once the projections have passed an erasure.
+   *
+   * @throws StoreFailedError if another process is in the way for longer than `busyTimeout`; call it again then.
+   */
+  vacuum(): Promise<void>
+}
 
 /**
  * Keeps read models in a SQLite file: that of the store, or another one. The file is opened at the first use.
@@ -35,17 +49,17 @@ import { rowsOf, runAll } from './target-steps.ts'
 export function sqliteTarget<Database extends SqliteDatabase = SqliteDatabase>(
   location: string,
   options: FileOptions<Database> = {},
-): ProjectionTarget<Database> {
+): SqliteTarget<Database> {
   checkOptions(options, 'options', ['driver', 'synchronous', 'busyTimeout'])
-  return new SqliteTarget<Database>(parseLocation(location), checkFileOptions(options))
+  return new TargetFile<Database>(parseLocation(location), checkFileOptions(options))
 }
 
 /** The driver that a target was made with, if it was given one. */
 export function driverOf(target: ProjectionTarget<unknown>): SqliteDriver | undefined {
-  return target instanceof SqliteTarget ? target.driver : undefined
+  return target instanceof TargetFile ? target.driver : undefined
 }
 
-class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<Database> {
+class TargetFile<Database extends SqliteDatabase> implements SqliteTarget<Database> {
   readonly dialect = 'sqlite'
   readonly #path: string
   readonly #settings: OpenSettings
@@ -110,6 +124,11 @@ class SqliteTarget<Database extends SqliteDatabase> implements ProjectionTarget<
     const { connection } = await this.#file.get()
     const query = (asked: TargetQuery) => rowsOf(connection, asked)
     return retryBusy(() => connection.reading(() => runAll(work(), query)), this.#settings.busyTimeout)
+  }
+
+  async vacuum(): Promise<void> {
+    const { connection } = await this.#file.get()
+    await vacuum(connection, this.#settings.busyTimeout)
   }
 
   async close(): Promise<void> {

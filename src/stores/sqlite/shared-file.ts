@@ -1,4 +1,5 @@
 import { InvalidArgumentError, StoreBusyError } from '../../base/errors.ts'
+import type { Position } from '../../base/revision.ts'
 import { CommitSignal, RecentEvents } from './subscribe.ts'
 import { type Connection, openConnection, realFile } from './connection.ts'
 import { MEMORY, type OpenSettings } from './options.ts'
@@ -13,6 +14,8 @@ export interface SharedFile {
   readonly signal: CommitSignal
   /** The latest events that this process has appended. */
   readonly recent: RecentEvents
+  /** Erasures whose bytes are still in the write-ahead log, with the positions of the events that tell of them. */
+  readonly unfinished: Map<string, Position>
   /** Called by each store that closes; the last call closes the file. */
   release(): Promise<void>
 }
@@ -103,6 +106,7 @@ export function fileOf(connection: Connection, path: string | undefined, isLast:
     queue,
     signal,
     recent,
+    unfinished: new Map(),
     release: async () => {
       // The work of this store is done; that of other stores need not be waited for.
       if (!isLast()) return

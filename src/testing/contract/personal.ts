@@ -68,7 +68,11 @@ export function personal(prove: Prove): void {
           },
         ],
       )
-      assert.deepEqual(await eraseSubject(again, subject('person', 'a')), { ...report, alreadyErased: true })
+      assert.equal(report.outcome, 'erased')
+      const outcome = 'already-erased'
+      assert.deepEqual(await eraseSubject(again, subject('person', 'a')), { ...report, outcome })
+      const unknown = await eraseSubject(again, subject('person', 'nobody'))
+      assert.equal(unknown.outcome, 'unknown-subject')
     },
   )
 

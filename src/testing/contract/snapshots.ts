@@ -3,7 +3,7 @@ import type { Snapshot, SnapshotKeeper, StoreAdapter } from '../../adapter/store
 import { StoreFailedError } from '../../base/errors.ts'
 import { execute } from '../../execution/execute.ts'
 import { load } from '../../execution/load.ts'
-import { verifySnapshots } from '../../execution/verify-snapshots.ts'
+import { verifySnapshots } from '../../history/verify-snapshots.ts'
 import { defineAggregate } from '../../model/aggregate.ts'
 import { defineCommand } from '../../model/command.ts'
 import { event } from '../../model/event-spec.ts'
@@ -257,8 +257,8 @@ export function snapshots(prove: Prove): void {
       await fill(realm, EVERY)
       const streams = [Pages('a')]
       assert.deepEqual(await verifySnapshots(store, Pages, { streams }), {
+        outcome: 'same',
         verified: 1,
-        different: [],
         skipped: [],
       })
       const Changed = defineAggregate({
@@ -271,13 +271,20 @@ export function snapshots(prove: Prove): void {
         snapshot: { version: 1, every: EVERY },
       })
       const other = await realm.open()
-      const { different } = await verifySnapshots(other, Changed, { streams })
-      assert.deepEqual(different, [{ stream: 'Pages-a', revision: EVERY - 1, paths: ['state.length'] }])
-      const { skipped } = await verifySnapshots(other, pagesOfVersion(2), { streams: ['Pages-a', 'Pages-b'] })
-      assert.deepEqual(skipped, ['Pages-a', 'Pages-b'])
+      assert.deepEqual(await verifySnapshots(other, Changed, { streams }), {
+        outcome: 'different',
+        verified: 1,
+        different: [{ stream: 'Pages-a', revision: EVERY - 1, paths: ['state.length'] }],
+        skipped: [],
+      })
+      const none = ['Pages-a', 'Pages-b']
+      assert.deepEqual(await verifySnapshots(other, pagesOfVersion(2), { streams: none }), {
+        outcome: 'nothing-verified',
+        skipped: none,
+      })
       if (store.capabilities.listsStreams) {
         await fill(realm, EVERY, 'b')
-        assert.equal((await verifySnapshots(store, Pages)).verified, 2)
+        assert.deepEqual(await verifySnapshots(store, Pages), { outcome: 'same', verified: 2, skipped: [] })
       }
     },
   )

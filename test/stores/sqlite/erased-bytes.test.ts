@@ -89,9 +89,20 @@ describe.each(drivers)('erased bytes with $name', ({ driver }) => {
     await expect(store.truncate('told', { before: 90 })).rejects.toThrow(StoreFailedError)
     await expect(store.truncate('told', { before: 90 })).rejects.toThrow(/call it again/)
     expect(await store.readPage('told')).toMatchObject({ events: [], head: 89 })
+    await expect(store.delete('tale-0')).rejects.toThrow(/call it again/)
+    await expect(store.delete('tale-0', { expected: 2 })).rejects.toThrow(/call it again/)
     reader.exec('COMMIT')
+    const positions = { 'mneme.StreamTruncated': '', 'mneme.StreamDeleted': '' }
+    for await (const { type, position } of store.readAll({ types: Object.keys(positions) })) {
+      positions[type as keyof typeof positions] = position
+    }
+    expect(await store.truncate('told', { before: 90 })).toEqual({
+      position: positions['mneme.StreamTruncated'],
+    })
+    expect(await store.delete('tale-0')).toEqual({ position: positions['mneme.StreamDeleted'] })
     expect(await store.truncate('told', { before: 90 })).toEqual({ position: undefined })
-    for (let i = 0; i < 6; i++) await store.delete(`tale-${String(i)}`)
+    await expect(store.delete('tale-0')).rejects.toThrow(StreamDeletedError)
+    for (let i = 1; i < 6; i++) await store.delete(`tale-${String(i)}`)
     expect(filesWith(path, SECRET)).toEqual([])
     reader.close()
   })

@@ -1,14 +1,14 @@
 import { checkList, checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { environment } from '../base/environment.ts'
 import { InvalidArgumentError, StreamTruncatedError, UnsupportedError } from '../base/errors.ts'
+import { foldStream } from '../execution/fold.ts'
+import { findSnapshot } from '../execution/snapshots.ts'
 import { type AnyAggregate, foldOf } from '../model/aggregate.ts'
 import type { AnyStream, SnapshotPlan } from '../model/stream.ts'
 import { streamName } from '../store/arguments.ts'
 import { coreOf } from '../store/create-store.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
-import { foldStream } from './fold.ts'
-import { findSnapshot } from './snapshots.ts'
 
 /** Options of `verifySnapshots`. */
 export interface VerifySnapshotsOptions {
@@ -21,17 +21,36 @@ export interface VerifySnapshotsOptions {
 }
 
 /** What `verifySnapshots` found. */
-export interface VerifiedSnapshots {
-  /** How many snapshots were compared. */
+export type VerifiedSnapshots = SameSnapshots | DifferentSnapshots | NoSnapshots
+
+/** Every snapshot that was compared holds the state that folding gives. */
+export interface SameSnapshots {
+  readonly outcome: 'same'
+  /** How many snapshots were compared: at least 1. */
   readonly verified: number
-  /** Those whose state is not the one that folding gives. */
-  readonly different: readonly SnapshotDifference[]
-  /**
-   * Streams without a snapshot that can be compared: none of the present version, one whose event is gone, or one of a
-   * stream whose beginning was removed.
-   */
-  readonly skipped: readonly string[]
+  readonly skipped: SkippedStreams
 }
+
+/** Some snapshots hold another state than folding gives: raise the `version` of the aggregate's snapshots. */
+export interface DifferentSnapshots {
+  readonly outcome: 'different'
+  /** How many snapshots were compared, those that differ among them. */
+  readonly verified: number
+  readonly different: readonly SnapshotDifference[]
+  readonly skipped: SkippedStreams
+}
+
+/** There was no snapshot that could be compared, so nothing is known. */
+export interface NoSnapshots {
+  readonly outcome: 'nothing-verified'
+  readonly skipped: SkippedStreams
+}
+
+/**
+ * Streams without a snapshot that can be compared: none of the present version, one that cannot be read, one whose event is gone,
+ * or one of a stream whose beginning was removed.
+ */
+export type SkippedStreams = readonly string[]
 
 /** A snapshot whose state is not the one that folding gives. */
 export interface SnapshotDifference {
@@ -43,15 +62,17 @@ export interface SnapshotDifference {
 
 /**
  * Folds streams that have a snapshot from their beginnings, and compares the states: finds an `apply` that was changed
- * without a new `version`. Reads only.
+ * without a new `version`. Reads only. `outcome` says whether there was anything to compare.
  *
  * @throws UnsupportedError if the store keeps no snapshots, or cannot list their streams and `streams` is not given.
  * @throws InvalidArgumentError if the aggregate has no snapshots.
  * @throws UnknownEventError, FoldError if a stream cannot be folded; the signal's reason.
  * @example
  * ```ts
- * const { different } = await verifySnapshots(store, Door, { sample: 20 })
- * for (const { stream, paths } of different) console.log(stream, paths)
+ * const report = await verifySnapshots(store, Door, { sample: 20 })
+ * if (report.outcome === 'different') {
+ *   for (const { stream, paths } of report.different) console.log(stream, paths)
+ * }
  * ```
  */
 export async function verifySnapshots(
@@ -60,8 +81,8 @@ export async function verifySnapshots(
   options: VerifySnapshotsOptions = {},
 ): Promise<VerifiedSnapshots> {
   const core = coreOf(store)
-  checkOptions(options, 'options', ['sample', 'streams', 'signal'])
-  const sample = checkWhole(options.sample ?? 100, 'sample', 1)
+  const { sample = 100 } = checkOptions(options, 'options', ['sample', 'streams', 'signal'])
+  checkWhole(sample, 'sample', 1)
   const given = checkList(options.streams, 'streams', streamName)
   const signal = checkSignal(options.signal)
   const fold = foldOf(aggregate, 'aggregate')
@@ -83,7 +104,9 @@ export async function verifySnapshots(
       if (compared.paths.length > 0) different.push(compared)
     }
   }
-  return { verified, different, skipped }
+  if (verified === 0) return { outcome: 'nothing-verified', skipped }
+  if (different.length === 0) return { outcome: 'same', verified, skipped }
+  return { outcome: 'different', verified, different, skipped }
 }
 
 /** @returns `undefined` if there is nothing to compare. */
