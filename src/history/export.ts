@@ -43,7 +43,7 @@ export async function* exportEvents(
 }
 
 /** The keys of a store, handed out with the events that they begin with. */
-class KeysInOrder {
+export class KeysInOrder {
   readonly #pages: AsyncIterator<readonly KeptKey[], undefined>
   #page: readonly KeptKey[] = []
   #next = 0
@@ -51,6 +51,12 @@ class KeysInOrder {
 
   constructor(pages: AsyncIterable<readonly KeptKey[]>) {
     this.#pages = pages[Symbol.asyncIterator]() as AsyncIterator<readonly KeptKey[], undefined>
+  }
+
+  /** Whether it is known already that no key begins with an event. */
+  hasNoneAt(position: Position): boolean {
+    const next = this.#page[this.#next]
+    return next ? next.from > position : this.#isOver
   }
 
   /** The keys of which this is the first event that is left. */

@@ -26,6 +26,39 @@ export class ImportBatch {
     this.#severalStreams = severalStreams
   }
 
+  /** Whether events of the same stream are missing between the batch and an event. */
+  lacksEventsBefore({ stream, revision }: Imported): boolean {
+    const last = this.#heads.get(stream)
+    return last !== undefined && revision > last + 1
+  }
+
+  /** Whether events can be added that must not be parted. */
+  fits(added: readonly Pick<Imported, 'stream' | 'bytes'>[]): boolean {
+    const streams = new Set([...this.#heads.keys(), ...added.map(({ stream }) => stream)])
+    const folded = new Set([...streams].map((stream) => stream.toLowerCase()))
+    return (
+      this.events.length + added.length <= limits.appendEvents &&
+      this.#bytes + added.reduce((sum, { bytes }) => sum + bytes, 0) <= limits.appendBytes &&
+      streams.size + this.#read.length <= (this.#severalStreams ? limits.appendStreams : 1) &&
+      folded.size === streams.size
+    )
+  }
+
+  /** Everything up to a position has come: keys that end there are complete, also if their last events were left out. */
+  pass(position: Position): void {
+    this.#open = this.#open.filter(({ key, first }) => {
+      const isOver = key.through <= position
+      if (isOver) this.#keep(key, first)
+      return !isOver
+    })
+  }
+
+  /** The keys cover no more than what has come of their events. */
+  endKeys(): void {
+    for (const { key, first } of this.#open) this.#keep(key, first)
+    this.#open = []
+  }
+
   /** Whether an event belongs into another batch. */
   isFullFor(event: Imported): boolean {
     const { events } = this

@@ -40,9 +40,10 @@ export async function skip(
         const { kind } = faultOf(error)
         if (kind === 'tombstoned') throw new StreamDeletedError(stream)
         const isWorthwhile = ['violated', 'lost', 'late', 'thrown', 'not-sent', 'not-leader'].includes(kind)
-        const delay = delays.next().value as number
+        const delay = delays.next().value
         if (!isWorthwhile) throw asMnemeError(error, { stream })
-        if (calls.clock.now() + delay > giveUpAt) throw new OutcomeUnknownError(IN_DOUBT, { cause: causeOf(error) })
+        if (calls.clock.now() + delay > giveUpAt)
+          throw new OutcomeUnknownError(IN_DOUBT, { cause: causeOf(error) })
         if (kind === 'late' || kind === 'not-leader') await calls.reconnect()
         await pause(calls.clock, delay)
         head = await reader.head(stream)
@@ -62,4 +63,5 @@ function placeIn(stream: string): NewEvent {
 
 const MAX_EVENTS_PER_CALL = 1_000
 const BYTES_PER_EVENT = 200
-const IN_DOUBT = 'the connection was lost while revisions were skipped, and how far that came is not known: call it again'
+const IN_DOUBT =
+  'the connection was lost while revisions were skipped, and how far that came is not known: call it again'
