@@ -23,6 +23,8 @@ export type { CopyProgress, CopyReport, CopySample, FollowedCopy } from './copy-
 export { moveCheckpoints } from './move-checkpoints.ts'
 export type { MoveCheckpointsOptions, MovedCheckpoint } from './move-checkpoints.ts'
 export type { CopyTransform, TransformedEvent } from './transform.ts'
+export { exportOcel } from './ocel.ts'
+export type { OcelOptions, OcelRelation } from './ocel.ts'
 export { importEvents } from './import.ts'
 export type { ImportOptions, ImportReport } from './import.ts'
 export type { ExportedEvent, ExportedKey } from './recorded.ts'
