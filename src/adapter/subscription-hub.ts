@@ -30,8 +30,8 @@ export interface LogSource {
   watch(changed: () => void, wanted: ScanRequest): () => void
 
   /**
-   * Whether scans compete with appends for a server. If so, passes that bring many events are followed by longer
-   * pauses.
+   * Whether scans compete with appends for a server. If so, passes that bring many events are followed by even longer
+   * pauses than otherwise.
    */
   readonly isSparing?: boolean
 }
@@ -218,8 +218,8 @@ class LogTail {
         count += page.events.length
         if (this.#members.size === 0) return
       }
-      if (this.#source.isSparing === true)
-        this.#rate.take(Math.min(count / EVENTS_PER_EXTRA_PASS, MAX_EXTRA_PASSES))
+      const longest = this.#source.isSparing === true ? SPARING_INTERVAL_MS : BUSY_INTERVAL_MS
+      this.#rate.take(Math.min(count / EVENTS_PER_EXTRA_PASS, longest / PASS_INTERVAL_MS - 1))
       for (const member of this.#members) member.passed()
     } catch (error) {
       for (const member of [...this.#members]) {
@@ -235,11 +235,14 @@ function filterOf({ streams, categories, types }: LogFilter): LogFilter {
 }
 
 /**
- * Average milliseconds between two passes while the log is written without a pause: the busier the log, the more events
- * each pass brings. After a quiet time, a few passes may begin at once.
+ * Average milliseconds between two passes, of which a few may begin at once after a quiet time: a lone event comes at once, also if
+ * each event is followed by the append of what reacts to it.
  */
-const PASS_INTERVAL_MS = 8
+const PASS_INTERVAL_MS = 3
 const MAX_PASSES_AT_ONCE = 3
-/** If `isSparing`, a pass counts as one more for each so many events that it brings, up to a maximum. */
-const EVENTS_PER_EXTRA_PASS = 10
-const MAX_EXTRA_PASSES = 2
+/** A pass counts as one more for each so many events that it brings. */
+const EVENTS_PER_EXTRA_PASS = 4
+/** The average milliseconds while the log is written without a pause: the longer they are, the more events each pass brings. */
+const BUSY_INTERVAL_MS = 8
+/** If `isSparing`. */
+const SPARING_INTERVAL_MS = 24
