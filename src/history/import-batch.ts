@@ -34,12 +34,12 @@ export class ImportBatch {
 
   /** Whether events can be added that must not be parted. */
   fits(added: readonly Pick<Imported, 'stream' | 'bytes'>[]): boolean {
-    const streams = new Set([...this.#heads.keys(), ...added.map(({ stream }) => stream)])
+    const streams = new Set([...this.#heads.keys(), ...this.#read, ...added.map(({ stream }) => stream)])
     const folded = new Set([...streams].map((stream) => stream.toLowerCase()))
     return (
       this.events.length + added.length <= limits.appendEvents &&
       this.#bytes + added.reduce((sum, { bytes }) => sum + bytes, 0) <= limits.appendBytes &&
-      streams.size + this.#read.length <= (this.#severalStreams ? limits.appendStreams : 1) &&
+      streams.size <= (this.#severalStreams ? limits.appendStreams : 1) &&
       folded.size === streams.size
     )
   }
@@ -51,6 +51,16 @@ export class ImportBatch {
       if (isOver) this.#keep(key, first)
       return !isOver
     })
+  }
+
+  /** Takes the events out that must stay with the next one, because a key covers them: none, if the batch begins with them. */
+  takeOpen(): Imported[] {
+    const first = Math.min(...this.#open.map((open) => open.first))
+    if (this.#open.length === 0 || first === 0) return []
+    this.#open = []
+    const kept = this.keys.filter((key) => key.first < first)
+    this.keys.splice(0, this.keys.length, ...kept)
+    return this.events.splice(first)
   }
 
   /** The keys cover no more than what has come of their events. */
@@ -67,8 +77,7 @@ export class ImportBatch {
     const isTooLarge = events.length >= limits.appendEvents || this.#bytes + event.bytes > limits.appendBytes
     if (isTooLarge) return true
     if (!this.#heads.has(event.stream)) {
-      const streams = this.#heads.size + this.#read.length
-      if (!this.#severalStreams || streams >= limits.appendStreams) return true
+      if (!this.#severalStreams || this.#streamsWith(event.stream) > limits.appendStreams) return true
       // Names that differ only in case never come together.
       if (this.#folded.has(event.stream.toLowerCase())) return true
     }
@@ -122,6 +131,12 @@ export class ImportBatch {
 
   #keep({ key, fingerprint, streams }: ExportedKey, first: number): void {
     this.keys.push({ key, fingerprint, first, count: this.events.length - first, streams })
+  }
+
+  /** How many streams the batch names, one more included. Those that a key names may still be written to. */
+  #streamsWith(stream: string): number {
+    const read = this.#read.filter((name) => name !== stream && !this.#heads.has(name))
+    return this.#heads.size + 1 + read.length
   }
 
   /** The streams that the append of an event's keys read and that no event of the batch is on. */

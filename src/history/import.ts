@@ -151,7 +151,9 @@ export class Importing {
   async #addToNext(event: Imported, isBehindGap: boolean): Promise<void> {
     // The rest of an append with a key may have been erased while it was read.
     if (isBehindGap) this.#batch.endKeys()
+    const open = this.#batch.takeOpen()
     await this.flush()
+    for (const earlier of open) this.#batch.add(earlier)
     if (event.stream !== ERASURES_STREAM) {
       this.#batch.add(event)
       return
