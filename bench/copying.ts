@@ -7,6 +7,7 @@ import { copyHistory } from 'mneme/history'
 import { postgresStore } from 'mneme/postgres'
 import { sqliteStore } from 'mneme/sqlite'
 
+import { NOTE } from './account.ts'
 import { compare, type Figure, seconds } from './measure.ts'
 import { freshDatabase } from './postgres-server.ts'
 import { RawPostgres } from './raw-postgres.ts'
@@ -29,11 +30,11 @@ export async function* copyFigures(): AsyncGenerator<Figure> {
   try {
     await fill(source)
     const raw = new RawSqlite(join(folder, 'raw.db'))
-    const copied = async (open: () => Promise<EventStore>): Promise<number> => {
+    const copied = async (open: () => Promise<EventStore>, from = source): Promise<number> => {
       const to = await open()
       let count = 0
       const time = await seconds(async () => {
-        count = (await copyHistory(source, to)).appended
+        count = (await copyHistory(from, to)).appended
       })
       if (count !== EVENTS) throw new Error(`${String(count)} of ${String(EVENTS)} events were copied`)
       await to.close()
@@ -48,9 +49,26 @@ export async function* copyFigures(): AsyncGenerator<Figure> {
       ours: () => copied(() => sqliteStore(join(folder, `to-${String(run++)}.db`))),
       theirs: () =>
         seconds(() => {
-          for (let i = 0; i < EVENTS / BATCH; i++) raw.fill(BATCH)
+          raw.nextRun()
+          for (let n = 0; n < EVENTS; n += BATCH) raw.insertMany(n, BATCH, STREAMS)
         }),
     })
+    const keyed = await sqliteStore(join(folder, 'keyed.db'))
+    await fillWithKeys(keyed)
+    yield await compare({
+      name: 'copyHistory from SQLite to SQLite, each event with a key',
+      to: 'the same, without the keys',
+      operations: [EVENTS, EVENTS],
+      runs: 3,
+      ours: () => copied(() => sqliteStore(join(folder, `to-${String(run++)}.db`)), keyed),
+      theirs: () => {
+        raw.nextRun()
+        return seconds(() => {
+          for (let n = 0; n < EVENTS; n += BATCH) raw.insertMany(n, BATCH, STREAMS)
+        })
+      },
+    })
+    await keyed.close()
     raw.close()
     await RawPostgres.create(database.url)
     const client = await RawPostgres.open(database.url, 1)
@@ -79,8 +97,18 @@ async function fill(store: EventStore): Promise<void> {
         stream: `Account-${String(i)}`,
         events: [{ type: 'Account.Deposited', data: { amount: n, note: NOTE } }],
       })),
-      { key: `fill ${String(n)}` },
     )
+  }
+}
+
+/** The same number of commands with keys, of one event each. */
+async function fillWithKeys(store: EventStore): Promise<void> {
+  for (let n = 0; n < EVENTS; n += STREAMS) {
+    const appends = Array.from({ length: STREAMS }, (_, i) => {
+      const events = [{ type: 'Account.Deposited', data: { amount: n, note: NOTE } }]
+      return store.append({ stream: `Account-${String(i)}`, events }, { key: `fill ${String(n + i)}` })
+    })
+    await Promise.all(appends)
   }
 }
 
@@ -105,5 +133,3 @@ async function memoryOf(from: EventStore, file: string): Promise<Figure> {
     reached: megabytes <= 128,
   }
 }
-
-const NOTE = 'x'.repeat(80)

@@ -102,9 +102,15 @@ function importedOf(stored: StoredEvent, keys: readonly ExportedKey[]): Imported
     if (knownTypes.size > MAX_KNOWN_TYPES) knownTypes.clear()
     knownTypes.add(type)
   }
-  return { ...stored, keys, bytes: bytesOf(data, 0) + bytesOf(metadata, 0) }
+  return { ...stored, keys, bytes: sizeOf(data) + sizeOf(metadata) }
 }
 
+/** Bytes in UTF-8; encoding a text to count them is slow. */
+function sizeOf(text: string): number {
+  return ONLY_ASCII.test(text) ? text.length : bytesOf(text, 0)
+}
+
+const ONLY_ASCII = /^[ -~]*$/
 const NO_KEYS: readonly ExportedKey[] = []
 const knownTypes = new Set<string>()
 const MAX_KNOWN_TYPES = 10_000

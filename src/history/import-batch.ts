@@ -135,12 +135,18 @@ export class ImportBatch {
 
   /** How many streams the batch names, one more included. Those that a key names may still be written to. */
   #streamsWith(stream: string): number {
-    const read = this.#read.filter((name) => name !== stream && !this.#heads.has(name))
-    return this.#heads.size + 1 + read.length
+    return this.#heads.size + 1 + this.#onlyRead(stream).length
+  }
+
+  /** The streams that the batch names and that no event is on, nor the next one. */
+  #onlyRead(stream: string): readonly string[] {
+    if (this.#read.length === 0) return this.#read
+    return this.#read.filter((name) => name !== stream && !this.#heads.has(name))
   }
 
   /** The streams that the append of an event's keys read and that no event of the batch is on. */
   #readWith({ keys, stream }: Imported): readonly string[] {
+    if (keys.length === 0) return NOTHING
     const read = keys.flatMap(({ streams }) => streams)
     return [...new Set(read)].filter((name) => name !== stream && !this.#heads.has(name))
   }
@@ -174,6 +180,7 @@ function isSame(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((name, i) => name === b[i])
 }
 
+const NOTHING: readonly string[] = []
 /** Events, and bytes of them, after which a batch ends with its append. */
-const EVENTS_PER_BATCH = 500
+const EVENTS_PER_BATCH = 2_000
 const BYTES_PER_BATCH = 1024 * 1024
