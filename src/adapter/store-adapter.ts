@@ -175,6 +175,11 @@ export interface KeyClaim {
   readonly fingerprint: string
   readonly first: number
   readonly count: number
+  /**
+   * The streams that its append named, if it is imported together with others. A store that keeps the heads of all conditions'
+   * streams instead gives more of them back with a repeated key.
+   */
+  readonly streams?: readonly string[] | undefined
 }
 
 /** An idempotency key, with the events that it covers. */

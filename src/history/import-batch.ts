@@ -167,7 +167,9 @@ export function requestOf(
   const stored = events.map(({ stream, id, type, version, data, metadata, time }) => {
     return { stream, id, type, version, data, metadata, time }
   })
-  const claims = keys.map(({ key, fingerprint, first, count }) => ({ key, fingerprint, first, count }))
+  const claims = keys.map(({ key, fingerprint, first, count, streams }) => {
+    return { key, fingerprint, first, count, streams }
+  })
   return { conditions, events: stored, keys: claims, ids: 'given' }
 }
 

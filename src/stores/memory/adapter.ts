@@ -1,5 +1,12 @@
 import { ALL_CAPABILITIES } from '../../adapter/capabilities.ts'
-import { anchorOf, conflictOf, placeEvents, repeatOf, unneededErasure } from '../../adapter/append-rules.ts'
+import {
+  anchorOf,
+  conflictOf,
+  placeEvents,
+  repeatOf,
+  streamsOf,
+  unneededErasure,
+} from '../../adapter/append-rules.ts'
 import { currentTime } from '../../base/clock.ts'
 import { matcherOf } from '../../adapter/log-filter.ts'
 import { type LogSource, tailLog } from '../../adapter/subscription-hub.ts'
@@ -142,10 +149,12 @@ function append(data: MemoryData, request: AppendRequest): AppendVerdict {
     data.log.push(event)
     streamOf(data, event.stream).push(event)
   }
-  for (const { key, fingerprint, first, count } of request.keys) {
+  for (const claim of request.keys) {
+    const { key, fingerprint, first, count } = claim
     if (count === 0) continue
     const { heads } = placeEvents({ ...request, events: request.events.slice(0, first + count) }, before)
-    const named = request.conditions.map(({ stream }, i) => [stream, heads[i]!] as const)
+    const known = new Map(request.conditions.map(({ stream }, i) => [stream, heads[i]!]))
+    const named = streamsOf(claim, known).map((stream) => [stream, known.get(stream)!] as const)
     const index = data.log.length - stored.length + first
     data.keys.set(key, { key, fingerprint, first: index, count, heads: named })
   }
