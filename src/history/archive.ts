@@ -1,13 +1,14 @@
 import { checkIterable, checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { InvalidArgumentError, quote, StreamTruncatedError } from '../base/errors.ts'
 import { checkFunction } from '../base/functions.ts'
-import type { Revision } from '../base/revision.ts'
+import type { Position, Revision } from '../base/revision.ts'
 import { nextRevision } from '../adapter/append-rules.ts'
 import type { AnyStream } from '../model/stream.ts'
 import { streamName } from '../store/arguments.ts'
 import { coreOf } from '../store/create-store.ts'
 import type { EventStore } from '../store/event-store.ts'
-import type { ExportedEvent } from './recorded.ts'
+import { KeysInOrder } from './export.ts'
+import type { ExportedEvent, ExportedKey } from './recorded.ts'
 
 /** Options of `archiveStream`. */
 export interface ArchiveOptions {
@@ -15,6 +16,11 @@ export interface ArchiveOptions {
   readonly before?: number | undefined
   /** Takes lines of JSON, each with its line break; the next ones come once its promise has resolved. */
   readonly to: (lines: string) => unknown
+  /**
+   * Whether the idempotency keys of appends to this stream alone come with the events, so that a call that is repeated is a
+   * repeat where the archive is imported. Default: `false`, because it reads all keys of the store that were used meanwhile.
+   */
+  readonly keys?: boolean | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -22,6 +28,8 @@ export interface ArchiveOptions {
 export interface Archived {
   /** How many events were archived. */
   readonly events: number
+  /** How many idempotency keys came with them. */
+  readonly keys: number
   /** Where the stream stood: `expected` of `truncate` or `delete`, so that nothing is erased that is not in the archive. */
   readonly head: Revision
 }
@@ -53,9 +61,10 @@ export async function archiveStream(
 ): Promise<Archived> {
   coreOf(store)
   const name = streamName(stream, 'stream')
-  const { before, to } = checkOptions(options, 'options', ['before', 'to', 'signal'])
+  const { before, to, keys: withKeys = false } = checkOptions(options, 'options', OPTIONS)
   const signal = checkSignal(options.signal)
   checkFunction(to, 'to')
+  if (typeof (withKeys as unknown) !== 'boolean') throw new InvalidArgumentError('keys', 'true or false')
   if (before !== undefined) checkWhole(before, 'before', 0)
   const head = await store.head(name)
   const end = nextRevision(head)
@@ -65,22 +74,79 @@ export async function archiveStream(
     })
   }
   const last = (before ?? end) - 1
-  if (last < 0) return { events: 0, head }
-  let events = 0
+  if (last < 0) return { events: 0, keys: 0, head }
+  let [events, keys] = [0, 0]
   let lines = ''
   let next: number | undefined
+  const own = withKeys ? await KeysOfStream.open(store, name, last) : undefined
   // By its name, so that the events come as they are recorded, and not as the aggregate knows them now.
-  for await (const event of store.read(name, { to: last, signal })) {
-    if (next !== undefined && event.revision !== next) throw new StreamTruncatedError(name, event.revision)
-    next = event.revision + 1
-    events++
-    lines += `${JSON.stringify(event)}\n`
-    if (lines.length < LINES_LENGTH) continue
-    await to(lines)
-    lines = ''
+  try {
+    for await (const event of store.read(name, { to: last, signal })) {
+      if (next !== undefined && event.revision !== next) throw new StreamTruncatedError(name, event.revision)
+      next = event.revision + 1
+      const kept = (await own?.beginningWith(event.position)) ?? []
+      events++
+      keys += kept.length
+      lines += `${JSON.stringify(kept.length > 0 ? { ...event, keys: kept } : event)}\n`
+      if (lines.length < LINES_LENGTH) continue
+      await to(lines)
+      lines = ''
+    }
+  } finally {
+    await own?.end()
   }
   if (lines !== '') await to(lines)
-  return { events, head }
+  return { events, keys, head }
+}
+
+const OPTIONS = ['before', 'to', 'keys', 'signal'] as const
+
+/** The idempotency keys that cover events of one stream, and no others. */
+class KeysOfStream {
+  readonly #store: EventStore
+  readonly #stream: string
+  readonly #keys: KeysInOrder
+  /** The position of the last event that is archived. */
+  readonly #last: Position
+
+  private constructor(store: EventStore, stream: string, keys: KeysInOrder, last: Position) {
+    this.#store = store
+    this.#stream = stream
+    this.#keys = keys
+    this.#last = last
+  }
+
+  /** @returns `undefined` if the stream has no events up to a revision. */
+  static async open(store: EventStore, stream: string, last: number): Promise<KeysOfStream | undefined> {
+    const [first] = (await store.readPage(stream, { limit: 1 })).events
+    const [end] = (await store.readPage(stream, { from: last, limit: 1 })).events
+    if (!first || !end) return undefined
+    const before = { direction: 'backwards', after: first.position, limit: 1 } as const
+    const [previous] = (await store.readAllPage(before)).events
+    const keys = new KeysInOrder(coreOf(store).keysForUser(previous?.position))
+    return new KeysOfStream(store, stream, keys, end.position)
+  }
+
+  async beginningWith(position: Position): Promise<ExportedKey[]> {
+    const own: ExportedKey[] = []
+    for (const key of await this.#keys.beginningWith(position)) {
+      if (key.through <= this.#last && (await this.#isOwn(key, position))) own.push(key)
+    }
+    return own
+  }
+
+  end(): Promise<void> {
+    return this.#keys.end()
+  }
+
+  async #isOwn({ through, streams }: ExportedKey, from: Position): Promise<boolean> {
+    if (streams.length === 1) return true
+    if (from === through) return true
+    for await (const { stream } of this.#store.readAll({ after: from, to: through })) {
+      if (stream !== this.#stream) return false
+    }
+    return true
+  }
 }
 
 /**

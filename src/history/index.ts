@@ -28,6 +28,8 @@ export type { OcelOptions, OcelRelation } from './ocel.ts'
 export { importEvents } from './import.ts'
 export type { ImportOptions, ImportReport } from './import.ts'
 export type { ExportedEvent, ExportedKey } from './recorded.ts'
+export { copySnapshots } from './copy-snapshots.ts'
+export type { CopiedSnapshots, CopySnapshotsOptions } from './copy-snapshots.ts'
 export { verifySnapshots } from './verify-snapshots.ts'
 export type {
   DifferentSnapshots,

@@ -1,6 +1,6 @@
 import { checkList, checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { environment } from '../base/environment.ts'
-import { InvalidArgumentError, StreamTruncatedError, UnsupportedError } from '../base/errors.ts'
+import { StreamTruncatedError } from '../base/errors.ts'
 import { foldStream } from '../execution/fold.ts'
 import { findSnapshot } from '../execution/snapshots.ts'
 import { type AnyAggregate, foldOf } from '../model/aggregate.ts'
@@ -9,6 +9,7 @@ import { streamName } from '../store/arguments.ts'
 import { coreOf } from '../store/create-store.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
+import { snapshotPlanOf, streamsWithSnapshot } from './snapshot-streams.ts'
 
 /** Options of `verifySnapshots`. */
 export interface VerifySnapshotsOptions {
@@ -86,11 +87,7 @@ export async function verifySnapshots(
   const given = checkList(options.streams, 'streams', streamName)
   const signal = checkSignal(options.signal)
   const fold = foldOf(aggregate, 'aggregate')
-  const plan = fold.snapshot
-  if (!plan) {
-    const message = `${aggregate.category} has no snapshots: give defineAggregate the option snapshot`
-    throw new InvalidArgumentError('aggregate', { message })
-  }
+  const plan = snapshotPlanOf(aggregate, 'aggregate')
   const names = given ? chosen(given, sample) : await listed(core, plan, sample, signal)
   const different: SnapshotDifference[] = []
   const skipped: string[] = []
@@ -134,29 +131,19 @@ async function compare(
 /** A sample of the streams that have a snapshot, each as likely as another. */
 async function listed(
   core: StoreCore,
-  { name }: SnapshotPlan<unknown>,
+  plan: SnapshotPlan<unknown>,
   sample: number,
   signal: AbortSignal | undefined,
 ): Promise<readonly string[]> {
-  const keeper = core.snapshots
-  if (!keeper?.list) {
-    const message = keeper
-      ? 'this store cannot list the streams that have a snapshot: name them in the option streams'
-      : 'this store keeps no snapshots (capabilities.snapshots)'
-    throw new UnsupportedError(message)
-  }
   const names: string[] = []
   let seen = 0
-  for (let after: string | undefined; ;) {
-    signal?.throwIfAborted()
-    const page = await core.track(() => keeper.list!({ name, after, limit: NAMES_PER_PAGE }))
+  for await (const page of streamsWithSnapshot(core, plan, signal)) {
     for (const stream of page) {
       const place = seen++ < sample ? names.length : Math.floor(environment.random() * seen)
       if (place < sample) names[place] = stream
     }
-    if (page.length < NAMES_PER_PAGE) return names
-    after = page.at(-1)
   }
+  return names
 }
 
 function chosen(streams: readonly string[], sample: number): readonly string[] {
@@ -184,5 +171,4 @@ function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null
 }
 
-const NAMES_PER_PAGE = 1_000
 const MAX_PATHS = 10

@@ -90,12 +90,12 @@ export function checkKeyRing(ring: KeyRing | undefined): KeyRing | undefined {
 }
 
 /** The core of a store. @throws InvalidArgumentError if `createStore` did not make the store. */
-export function coreOf(store: EventStore): StoreCore {
+export function coreOf(store: EventStore, argument = 'store'): StoreCore {
   const core = cores.get(store)
   if (!core) {
-    refuseOtherCopy(store, 'store', 'the store')
+    refuseOtherCopy(store, argument, 'the store')
     throw new InvalidArgumentError(
-      'store',
+      argument,
       'a store of Mneme, made by memoryStore(), sqliteStore() or the like',
     )
   }

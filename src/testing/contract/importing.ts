@@ -3,6 +3,7 @@ import {
   ImportConflictError,
   InvalidArgumentError,
   KeyReusedError,
+  StreamTruncatedError,
   UnsupportedError,
 } from '../../base/errors.ts'
 import { execute } from '../../execution/execute.ts'
@@ -257,8 +258,8 @@ export function importing(prove: Prove): void {
     const { events, head } = await archiveStream(store, Account('a'), { to, before: 4 })
     assert.deepEqual([events, head], [4, await store.head(Account('a'))])
     const whole = await archiveStream(store, 'Thing-1', { to })
-    assert.deepEqual(whole, { events: 3, head: 2 })
-    assert.deepEqual(await archiveStream(store, 'never', { to }), { events: 0, head: 'none' })
+    assert.deepEqual(whole, { events: 3, keys: 0, head: 2 })
+    assert.deepEqual(await archiveStream(store, 'never', { to }), { events: 0, keys: 0, head: 'none' })
     await failureOf(InvalidArgumentError, () => archiveStream(store, 'Thing-1', { to, before: 4 }))
     const bytes = new TextEncoder().encode(archive)
     for (const size of [1, 7, bytes.length]) {
@@ -275,6 +276,47 @@ export function importing(prove: Prove): void {
     }
     await failureOf(InvalidArgumentError, () => drain(eventsInArchive([archive.slice(0, -20)])))
   })
+
+  prove(
+    'H2: a key whose events were truncated is a repeat where their archive was imported, as it is in the store',
+    { needs: [...needs.needs!, 'truncation'] },
+    async (store) => {
+      await history(store)
+      const one = { stream: 'Thing-9', events: happenings(2) }
+      const two = [
+        { stream: 'Thing-9', events: happenings(1) },
+        { stream: 'Thing-8', events: happenings(1) },
+      ]
+      await store.append(one, { key: 'one' })
+      await store.append(two, { key: 'two' })
+      let archive = ''
+      const to = (lines: string) => void (archive += lines)
+      const nowhere = () => undefined
+      // A key that covers another stream stays with the events of that one; one that has only read another stream does not.
+      assert.equal((await archiveStream(store, 'Thing-9', { to: nowhere, keys: true })).keys, 1)
+      assert.equal((await archiveStream(store, Account('b'), { to: nowhere, keys: true })).keys, 1)
+      assert.equal((await archiveStream(store, 'Thing-9', { to: nowhere, before: 1, keys: true })).keys, 0)
+      const archived = await archiveStream(store, 'Thing-9', { to, before: 2, keys: true })
+      assert.deepEqual(archived, { events: 2, keys: 1, head: 2 })
+      await store.truncate('Thing-9', { before: 2 })
+      const target = memoryStore()
+      const both = async function* () {
+        yield* eventsInArchive(archive)
+        yield* exportEvents(store)
+      }
+      await importEvents(target, both())
+      for (const each of [store, target]) {
+        await nothingWritten(each, async () => {
+          const repeat = () => each.append(one, { key: 'one' })
+          if (each.capabilities.erasesAtOnce) await failureOf(StreamTruncatedError, repeat)
+          else assert.equal((await repeat()).repeated, true)
+          assert.equal((await each.append(two, { key: 'two' })).repeated, true)
+        })
+      }
+      const again = await importEvents(target, both())
+      assert.equal(again.appended, 0)
+    },
+  )
 
   prove('F1: a store that cannot import says so', async (_, realm) => {
     const store = await realm.open((adapter) =>

@@ -1,14 +1,18 @@
 import assert from 'node:assert/strict'
 import type { Snapshot, SnapshotKeeper, StoreAdapter } from '../../adapter/store-adapter.ts'
-import { StoreFailedError } from '../../base/errors.ts'
+import { StoreFailedError, StreamTruncatedError } from '../../base/errors.ts'
 import { execute } from '../../execution/execute.ts'
 import { load } from '../../execution/load.ts'
+import { copySnapshots } from '../../history/copy-snapshots.ts'
+import { exportEvents } from '../../history/export.ts'
+import { importEvents } from '../../history/import.ts'
 import { verifySnapshots } from '../../history/verify-snapshots.ts'
 import { defineAggregate } from '../../model/aggregate.ts'
 import { defineCommand } from '../../model/command.ts'
 import { event } from '../../model/event-spec.ts'
+import { memoryStore } from '../../stores/memory/index.ts'
 import { changed } from './faults.ts'
-import { everything } from './outcomes.ts'
+import { everything, failureOf } from './outcomes.ts'
 import type { Demands, Prove } from './prove.ts'
 import type { Change, Realm } from './realm.ts'
 import { upTo } from './sample-events.ts'
@@ -247,6 +251,29 @@ export function snapshots(prove: Prove): void {
           assert.equal(state.length, version * EVERY * (2 * round + version))
         }
       }
+    },
+  )
+
+  prove(
+    'H1: a truncated stream that was imported elsewhere can be decided on there, once its snapshot was copied',
+    { needs: ['snapshots', 'truncation', 'imports', 'severalStreams', 'keys'] },
+    async (store, realm) => {
+      await fill(realm, EVERY + 2)
+      const target = memoryStore()
+      await importEvents(target, exportEvents(store))
+      const after = await store.logHead()
+      await store.truncate(Pages('a'), { before: EVERY - 1 })
+      await importEvents(target, exportEvents(store, { after }))
+      await failureOf(StreamTruncatedError, () => load(target, Pages('a')))
+      const streams = [Pages('a'), Pages('never')]
+      const copied = { copied: 1, present: 0, refused: [] }
+      assert.deepEqual(await copySnapshots(store, target, [Pages], { streams }), copied)
+      const again = { copied: 0, present: 1, refused: [] }
+      assert.deepEqual(await copySnapshots(store, target, [Pages], { streams }), again)
+      assert.deepEqual(await load(target, Pages('a')), await load(await realm.open(), Pages('a')))
+      await execute(target, write({ pages: 'a', texts: ['more'] }))
+      const refused = { copied: 0, present: 0, refused: [Pages('a').stream] }
+      assert.deepEqual(await copySnapshots(store, memoryStore(), [Pages], { streams }), refused)
     },
   )
 

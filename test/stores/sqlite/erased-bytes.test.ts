@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { defineAggregate, defineCommand, event, execute, StoreFailedError, StreamDeletedError } from 'mneme'
-import { sqliteStore } from 'mneme/sqlite'
+import { sqliteStore, sqliteTarget } from 'mneme/sqlite'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
 import { drivers } from './drivers.ts'
@@ -105,6 +105,29 @@ describe.each(drivers)('erased bytes with $name', ({ driver }) => {
     for (let i = 1; i < 6; i++) await store.delete(`tale-${String(i)}`)
     expect(filesWith(path, SECRET)).toEqual([])
     reader.close()
+  })
+
+  test('E1: a target is vacuumed once nobody else writes to its file or reads its write-ahead log', async () => {
+    const path = join(testFolder(), 'read-models.db')
+    const target = sqliteTarget(path, { driver, busyTimeout: 50 })
+    onTestFinished(() => target.close())
+    const other = driver(path)
+    other.exec('CREATE TABLE tales (id INTEGER PRIMARY KEY, text TEXT)')
+    other.prepare('INSERT INTO tales VALUES (1, ?), (2, ?)').run(SECRET.repeat(1_000), KEPT)
+    await target.query('SELECT id FROM tales')
+    other.exec('BEGIN IMMEDIATE')
+    await expect(target.vacuum()).rejects.toThrow('another process is writing to it: call it again')
+    other.exec('DELETE FROM tales WHERE id = 1')
+    other.exec('COMMIT')
+    other.exec('BEGIN')
+    other.prepare('SELECT count(*) FROM tales').get()
+    await expect(target.vacuum()).rejects.toThrow('another process is reading, still holds')
+    expect(filesWith(path, SECRET)).not.toEqual([])
+    other.exec('COMMIT')
+    await target.vacuum()
+    other.close()
+    expect(filesWith(path, SECRET)).toEqual([])
+    expect(await target.query('SELECT text FROM tales')).toEqual([{ text: KEPT }])
   })
 
   test('E3: a program of an earlier version that has the file open does not bring a stream back', async () => {
