@@ -16,7 +16,7 @@ const long = [
   'test/contract/{broken,kurrentdb-older,properties}.test.ts',
   'test/examples/{bank,relays}.test.ts',
   'test/execution/decisions-under-contention.test.ts',
-  'test/history/{bank,killed-import}.test.ts',
+  'test/history/{bank,killed-copy,killed-import}.test.ts',
   'test/projections/paused.test.ts',
   'test/simulation/planted.test.ts',
   'test/stores/*/{claims,deletions,erasure}.test.ts',

@@ -1,3 +1,4 @@
+import { copyFigures } from './copying.ts'
 import { historyFigures } from './history.ts'
 import { importFigures } from './importing.ts'
 import { kurrentdbFigures } from './kurrentdb.ts'
@@ -25,6 +26,7 @@ const groups: Readonly<Record<string, () => AsyncIterable<Figure> | Iterable<Fig
   'shared-pool': sharedPoolFigures,
   kurrentdb: kurrentdbFigures,
   history: historyFigures,
+  copy: copyFigures,
   personal: personalFigures,
   subscriptions: subscriptionFigures,
   projections: projectionFigures,

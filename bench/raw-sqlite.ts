@@ -61,6 +61,24 @@ export class RawSqlite {
     this.#database.exec('COMMIT')
   }
 
+  /** Inserts events of many streams in one transaction, one after the other of each. */
+  insertMany(first: number, count: number, streams: number): void {
+    this.#database.exec('BEGIN')
+    const run = String(this.#run)
+    for (let n = first; n < first + count; n++) {
+      const data = JSON.stringify({ amount: n, note: NOTE })
+      const [stream, revision] = [`Raw${run}-${String(n % streams)}`, Math.floor(n / streams)]
+      const time = new Date().toISOString()
+      this.#insert.run(stream, revision, crypto.randomUUID(), 'Account.Deposited', 1, time, data, '{}')
+    }
+    this.#database.exec('COMMIT')
+  }
+
+  /** Begins with new streams. */
+  nextRun(): void {
+    this.#run++
+  }
+
   /** Reads every row, and parses what is stored as JSON. */
   readAll(): number {
     let count = 0

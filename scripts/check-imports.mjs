@@ -24,7 +24,7 @@ const layers = {
   projections: { imports: [base, model, adapter, store], node: false, lazy: [] },
   reactions: { imports: [base, model, adapter, store, 'execution', 'projections'], node: false, lazy: [] },
   catalogue: { imports: [base, model, 'projections', 'reactions'], node: false, lazy: [] },
-  history: { imports: [base, model, adapter, store, 'execution'], node: false, lazy: [] },
+  history: { imports: [base, model, adapter, store, 'execution', 'projections'], node: false, lazy: [] },
   'stores/memory': { imports: [base, model, adapter, store], node: false, lazy: [] },
   'stores/sqlite': {
     imports: [base, model, adapter, store],

@@ -4,6 +4,7 @@ import type {
   Conflict,
   EraseRequest,
   EraseVerdict,
+  KeyClaim,
   Repeated,
   StoredEvent,
 } from './store-adapter.ts'
@@ -52,6 +53,11 @@ export function placeEvents(
     return (heads[i] = nextRevision(heads[i]!))
   })
   return { revisions, heads }
+}
+
+/** The streams that are kept with a key. @param known those of the conditions */
+export function streamsOf({ streams }: KeyClaim, known: ReadonlyMap<string, unknown>): readonly string[] {
+  return streams ? streams.filter((stream) => known.has(stream)) : [...known.keys()]
 }
 
 /** The revision of the next event after a head. */

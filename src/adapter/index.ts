@@ -23,6 +23,8 @@ export type {
   ReadAllRequest,
   ReadRequest,
   Repeated,
+  SkipRequest,
+  SkipVerdict,
   Snapshot,
   SnapshotKeeper,
   SnapshotsRequest,

@@ -68,6 +68,14 @@ export interface StoreAdapter {
   erase?(request: EraseRequest, signal?: AbortSignal): Promise<EraseVerdict>
 
   /**
+   * Lets a stream go on at a revision as if the events between its head and there had been appended and erased: for a copy of
+   * a stream whose beginning is gone. Each of them keeps a place, which no read gives. Only if `truncation` and `imports` are declared.
+   *
+   * Of many events it may skip some in a commit of its own, so that a call that failed leaves a stream that is skipped in part.
+   */
+  skip?(request: SkipRequest): Promise<SkipVerdict>
+
+  /**
    * The idempotency keys that are kept, in the order of their events, in pages as `read`: at least those up to where the log
    * stood when the first page was asked for. Only if `keys` and `imports` are declared.
    *
@@ -167,6 +175,11 @@ export interface KeyClaim {
   readonly fingerprint: string
   readonly first: number
   readonly count: number
+  /**
+   * The streams that its append named, if it is imported together with others. A store that keeps the heads of all conditions'
+   * streams instead gives more of them back with a repeated key.
+   */
+  readonly streams?: readonly string[] | undefined
 }
 
 /** An idempotency key, with the events that it covers. */
@@ -257,6 +270,18 @@ export type EraseVerdict =
   | { readonly kind: 'beyond'; readonly head: Revision }
   | Conflict
   | EventsErased
+
+/** Which revisions of a stream to skip. */
+export interface SkipRequest {
+  readonly stream: string
+  /** Where the stream stands. */
+  readonly expected: Revision
+  /** The revision at which it is to go on: behind the next one. */
+  readonly before: number
+}
+
+/** The outcome of skipping revisions. */
+export type SkipVerdict = { readonly kind: 'done' } | Conflict | EventsErased
 
 /** What an earlier append with this key gave. */
 export interface KeyUse {

@@ -53,6 +53,12 @@ export class KeysInOrder {
     this.#pages = pages[Symbol.asyncIterator]() as AsyncIterator<readonly KeptKey[], undefined>
   }
 
+  /** Whether it is known already that no key begins with an event. */
+  hasNoneAt(position: Position): boolean {
+    const next = this.#page[this.#next]
+    return next ? next.from > position : this.#isOver
+  }
+
   /** The keys of which this is the first event that is left. */
   async beginningWith(position: Position): Promise<ExportedKey[]> {
     const found: ExportedKey[] = []

@@ -26,6 +26,49 @@ export class ImportBatch {
     this.#severalStreams = severalStreams
   }
 
+  /** Whether events of the same stream are missing between the batch and an event. */
+  lacksEventsBefore({ stream, revision }: Imported): boolean {
+    const last = this.#heads.get(stream)
+    return last !== undefined && revision > last + 1
+  }
+
+  /** Whether events can be added that must not be parted. */
+  fits(added: readonly Pick<Imported, 'stream' | 'bytes'>[]): boolean {
+    const streams = new Set([...this.#heads.keys(), ...this.#read, ...added.map(({ stream }) => stream)])
+    const folded = new Set([...streams].map((stream) => stream.toLowerCase()))
+    return (
+      this.events.length + added.length <= limits.appendEvents &&
+      this.#bytes + added.reduce((sum, { bytes }) => sum + bytes, 0) <= limits.appendBytes &&
+      streams.size <= (this.#severalStreams ? limits.appendStreams : 1) &&
+      folded.size === streams.size
+    )
+  }
+
+  /** Everything up to a position has come: keys that end there are complete, also if their last events were left out. */
+  pass(position: Position): void {
+    this.#open = this.#open.filter(({ key, first }) => {
+      const isOver = key.through <= position
+      if (isOver) this.#keep(key, first)
+      return !isOver
+    })
+  }
+
+  /** Takes the events out that must stay with the next one, because a key covers them: none, if the batch begins with them. */
+  takeOpen(): Imported[] {
+    const first = Math.min(...this.#open.map((open) => open.first))
+    if (this.#open.length === 0 || first === 0) return []
+    this.#open = []
+    const kept = this.keys.filter((key) => key.first < first)
+    this.keys.splice(0, this.keys.length, ...kept)
+    return this.events.splice(first)
+  }
+
+  /** The keys cover no more than what has come of their events. */
+  endKeys(): void {
+    for (const { key, first } of this.#open) this.#keep(key, first)
+    this.#open = []
+  }
+
   /** Whether an event belongs into another batch. */
   isFullFor(event: Imported): boolean {
     const { events } = this
@@ -34,8 +77,7 @@ export class ImportBatch {
     const isTooLarge = events.length >= limits.appendEvents || this.#bytes + event.bytes > limits.appendBytes
     if (isTooLarge) return true
     if (!this.#heads.has(event.stream)) {
-      const streams = this.#heads.size + this.#read.length
-      if (!this.#severalStreams || streams >= limits.appendStreams) return true
+      if (!this.#severalStreams || this.#streamsWith(event.stream) > limits.appendStreams) return true
       // Names that differ only in case never come together.
       if (this.#folded.has(event.stream.toLowerCase())) return true
     }
@@ -91,8 +133,20 @@ export class ImportBatch {
     this.keys.push({ key, fingerprint, first, count: this.events.length - first, streams })
   }
 
+  /** How many streams the batch names, one more included. Those that a key names may still be written to. */
+  #streamsWith(stream: string): number {
+    return this.#heads.size + 1 + this.#onlyRead(stream).length
+  }
+
+  /** The streams that the batch names and that no event is on, nor the next one. */
+  #onlyRead(stream: string): readonly string[] {
+    if (this.#read.length === 0) return this.#read
+    return this.#read.filter((name) => name !== stream && !this.#heads.has(name))
+  }
+
   /** The streams that the append of an event's keys read and that no event of the batch is on. */
   #readWith({ keys, stream }: Imported): readonly string[] {
+    if (keys.length === 0) return NOTHING
     const read = keys.flatMap(({ streams }) => streams)
     return [...new Set(read)].filter((name) => name !== stream && !this.#heads.has(name))
   }
@@ -113,7 +167,9 @@ export function requestOf(
   const stored = events.map(({ stream, id, type, version, data, metadata, time }) => {
     return { stream, id, type, version, data, metadata, time }
   })
-  const claims = keys.map(({ key, fingerprint, first, count }) => ({ key, fingerprint, first, count }))
+  const claims = keys.map(({ key, fingerprint, first, count, streams }) => {
+    return { key, fingerprint, first, count, streams }
+  })
   return { conditions, events: stored, keys: claims, ids: 'given' }
 }
 
@@ -126,6 +182,7 @@ function isSame(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((name, i) => name === b[i])
 }
 
+const NOTHING: readonly string[] = []
 /** Events, and bytes of them, after which a batch ends with its append. */
-const EVENTS_PER_BATCH = 500
+const EVENTS_PER_BATCH = 2_000
 const BYTES_PER_BATCH = 1024 * 1024

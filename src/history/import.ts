@@ -2,7 +2,8 @@ import { checkIterable, checkOptions, checkSignal, checkWhole } from '../base/ar
 import { ConflictError, ImportConflictError, StreamDeletedError, UnsupportedError } from '../base/errors.ts'
 import { checkFunction } from '../base/functions.ts'
 import type { Position, Revision } from '../base/revision.ts'
-import type { AppendVerdict, KeyClaim, KeyUse, StoredEvent } from '../adapter/store-adapter.ts'
+import { nextRevision } from '../adapter/append-rules.ts'
+import type { AppendVerdict, KeyClaim, KeyUse, NewEvent, StoredEvent } from '../adapter/store-adapter.ts'
 import { ERASURES_STREAM, erasures, tellsOfErasures } from '../model/erasures.ts'
 import { ofErasures, streamName } from '../store/arguments.ts'
 import { coreOf } from '../store/create-store.ts'
@@ -73,26 +74,42 @@ export async function importEvents(
     throw new UnsupportedError('this store does not keep the recorded times of imported events')
   const importing = new Importing(core, onProgress)
   let index = 0
-  for await (const given of events) {
+  try {
+    for await (const given of events) {
+      signal?.throwIfAborted()
+      await importing.add(checkImported(given, index++))
+    }
     signal?.throwIfAborted()
-    await importing.add(checkImported(given, index++))
+    await importing.flush()
+  } finally {
+    await importing.settle()
   }
-  signal?.throwIfAborted()
-  await importing.flush()
   return importing.end()
 }
 
-class Importing {
+/** What a copy knows of the store that the events come from. */
+export interface ImportSource {
+  /** Whether the events of a stream before a revision were erased there. */
+  isErased(stream: string, revision: number): Promise<boolean>
+}
+
+/** Appends what is imported, a batch at a time: while one is on its way, the next one is collected. */
+export class Importing {
   readonly #core: StoreCore
   readonly #tell: (progress: ImportReport) => void
+  /** Set if the input is all of a store: then what is missing in it, and was erased there, is skipped. */
+  readonly #source: ImportSource | undefined
   #batch: ImportBatch
+  /** The batch that is on its way. */
+  #sent: Promise<void> | undefined
   /** Streams of the input that are deleted in the store, and of whose deletion the input has not told yet. */
   readonly #deleted = new Set<string>()
   #report: ImportReport = { appended: 0, present: 0, keys: 0, erasures: 0, position: undefined }
 
-  constructor(core: StoreCore, tell: (progress: ImportReport) => void) {
+  constructor(core: StoreCore, tell: (progress: ImportReport) => void, source?: ImportSource) {
     this.#core = core
     this.#tell = tell
+    this.#source = source
     this.#batch = new ImportBatch(core.capabilities.severalStreams)
   }
 
@@ -104,14 +121,48 @@ class Importing {
     return this.#report
   }
 
-  async add(event: Imported): Promise<void> {
-    if (event.position !== undefined) this.#batch.reach(event.position)
-    const isErasure = event.stream === ERASURES_STREAM
-    if (isErasure || this.#batch.isFullFor(event)) await this.flush()
-    if (isErasure) await this.#during(() => this.#erase(event))
-    else this.#batch.add(event)
+  /** What has been done so far. */
+  get report(): ImportReport {
+    return this.#report
   }
 
+  /** Takes an event; if it returns a promise, wait for it before the next one. */
+  add(event: Imported): Promise<void> | undefined {
+    if (event.position !== undefined) this.#batch.reach(event.position)
+    const isErasure = event.stream === ERASURES_STREAM
+    const isBehindGap = this.#source !== undefined && this.#batch.lacksEventsBefore(event)
+    if (isErasure || isBehindGap || this.#batch.isFullFor(event)) return this.#addToNext(event, isBehindGap)
+    this.#batch.add(event)
+    return undefined
+  }
+
+  /** Sees to it that events which must not be parted come in one append. @returns whether they can */
+  async makeRoomFor(events: readonly Pick<Imported, 'stream' | 'bytes'>[]): Promise<boolean> {
+    if (this.#batch.fits(events)) return true
+    await this.flush()
+    return this.#batch.fits(events)
+  }
+
+  /** Everything up to a position has been added, or was left out. */
+  pass(position: Position): void {
+    this.#batch.pass(position)
+  }
+
+  async #addToNext(event: Imported, isBehindGap: boolean): Promise<void> {
+    // The rest of an append with a key may have been erased while it was read.
+    if (isBehindGap) this.#batch.endKeys()
+    const open = this.#batch.takeOpen()
+    await this.flush()
+    for (const earlier of open) this.#batch.add(earlier)
+    if (event.stream !== ERASURES_STREAM) {
+      this.#batch.add(event)
+      return
+    }
+    await this.settle()
+    await this.#during(() => this.#erase(event))
+  }
+
+  /** Sends the batch, once the one before it is there. @throws the error of the one before it */
   async flush(): Promise<void> {
     const batch = this.#batch
     const { events, keys } = batch
@@ -119,6 +170,21 @@ class Importing {
     this.#batch = new ImportBatch(this.#core.capabilities.severalStreams)
     if (keys.length > 0 && !this.#core.capabilities.keys)
       throw new UnsupportedError('this store keeps no idempotency keys, and the input has some')
+    await this.settle()
+    this.#sent = this.#send(batch)
+    // It is told by the next call.
+    this.#sent.catch(() => undefined)
+  }
+
+  /** Waits for the batch that is on its way. @throws its error, once */
+  async settle(): Promise<void> {
+    const sent = this.#sent
+    this.#sent = undefined
+    await sent
+  }
+
+  async #send(batch: ImportBatch): Promise<void> {
+    const { events, keys } = batch
     const appended = await this.#during(() => this.#import(batch))
     const position = events.at(-1)!.position ?? this.#report.position
     this.#report = {
@@ -153,7 +219,8 @@ class Importing {
   }
 
   /** Imports what is not there yet. @returns how many events that was. */
-  async #importRest({ events, keys }: ImportBatch): Promise<number> {
+  async #importRest(batch: ImportBatch): Promise<number> {
+    const { events, keys } = batch
     const heads = await this.#headsOf(events)
     const isPresent = (event: Imported) => isBehind(heads.get(event.stream)!, event)
     await this.#compareStored(events.filter(isPresent))
@@ -174,6 +241,7 @@ class Importing {
         throw keyOfOthers(verdict.uses[0]!, events)
       case 'conflict': {
         const event = missing.find(({ stream }) => stream === verdict.stream)!
+        if (await this.#skipErased(event, verdict.actual)) return this.#importRest(batch)
         const head =
           verdict.actual === 'none' ? 'has no events' : `ends at revision ${String(verdict.actual)}`
         throw new ImportConflictError(verdict.stream, event.revision, `the stream ${head} in the store`)
@@ -183,6 +251,21 @@ class Importing {
       case 'repeated':
         return 0
     }
+  }
+
+  /** Skips what was erased in the source before it could be imported. @returns whether there was anything to skip. */
+  async #skipErased({ stream, revision }: Imported, head: Revision): Promise<boolean> {
+    if (!this.#source || nextRevision(head) >= revision) return false
+    if (!(await this.#source.isErased(stream, revision))) return false
+    const { adapter, capabilities } = this.#core
+    if (!adapter.skip || !capabilities.truncation)
+      throw new UnsupportedError(
+        'this store cannot keep a stream without its beginning, and the input has one',
+      )
+    const verdict = await adapter.skip({ stream, expected: head, before: revision })
+    if (verdict.kind === 'erased') throw erasedError(verdict)
+    // If it is a conflict, another import was faster.
+    return true
   }
 
   /** Of a stream that was deleted since, all events were there. */
@@ -253,12 +336,49 @@ class Importing {
       : undefined
     const { id, type, version, data, metadata, time } = notice
     const told = { stream: ERASURES_STREAM, id, type, version, data, metadata, time }
-    const verdict = await this.#core.erase({ stream, before, expected: 'any', notice: told })
+    const isThere = this.#source !== undefined && (await this.#hasNotice(notice))
+    if (
+      isThere &&
+      (isTruncation || (await this.#headsOf([{ ...notice, stream }])).get(stream) === Infinity)
+    ) {
+      this.#deleted.delete(stream)
+      this.#tellErasure(notice)
+      return
+    }
+    const erase = () => this.#core.erase({ stream, before, expected: 'any', notice: told })
+    let verdict = await erase()
+    if (
+      verdict.kind === 'beyond' &&
+      (await this.#skipErased({ ...notice, stream, revision: before! }, verdict.head))
+    )
+      verdict = await erase()
     if (verdict.kind === 'beyond')
       throw new ImportConflictError(stream, before!, 'the input tells of a truncation behind its last event')
     if (verdict.kind === 'conflict') throw new ConflictError(verdict)
     if (verdict.kind === 'erased') this.#deleted.add(stream)
     if (!isTruncation) this.#deleted.delete(stream)
+    // What was skipped has no notice yet.
+    if (this.#source && !isThere && verdict.kind !== 'done') await this.#appendNotice(notice, told)
+    this.#tellErasure(notice)
+  }
+
+  /** Whether a notice is in the store. @throws ImportConflictError if another one is there */
+  async #hasNotice(notice: Imported): Promise<boolean> {
+    const [head] = await this.#core.heads([ERASURES_STREAM])
+    if (!isBehind(head!, notice)) return false
+    await this.#compareStored([notice])
+    return true
+  }
+
+  async #appendNotice({ revision }: Imported, told: NewEvent): Promise<void> {
+    const expected = revision === 0 ? 'none' : revision - 1
+    const conditions = [{ stream: ERASURES_STREAM, expected } as const]
+    // Programs may not append to this stream, but this event was appended by a store.
+    const verdict = await this.#core.adapter.append({ conditions, events: [told], keys: [], ids: 'given' })
+    if (verdict.kind === 'conflict') throw new ConflictError(verdict)
+  }
+
+  #tellErasure(notice: Imported): void {
     const { position = this.#report.position } = notice
     this.#report = { ...this.#report, erasures: this.#report.erasures + 1, position }
     this.#tell(this.#report)

@@ -50,6 +50,7 @@ export class SimulatedStore {
       identity: () => call(() => store.identity()),
       append: (request) => this.#append(process, request),
       erase: (request) => call(() => store.erase!(request)),
+      skip: (request) => call(() => store.skip!(request)),
       read: (request) => pages(() => store.read(request)),
       readAll: (request) => pages(() => store.readAll(request)),
       streams: (request) => pages(() => store.streams!(request)),

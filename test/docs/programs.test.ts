@@ -9,6 +9,7 @@ const programs = [
   'docs/observability.md',
   'docs/tenants.md',
   'docs/years-later.md',
+  'docs/copying.md',
   'docs/durable-execution.md',
   'docs/coming-from.md',
 ].flatMap((path) => programsOf(readMarkdown(path)))

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { execute, InvalidArgumentError, load, StreamDeletedError, subject } from 'mneme'
 import { eraseSubject, repeatErasures, reveal } from 'mneme/erasure'
-import { archiveStream, eventsInArchive, exportEvents, importEvents } from 'mneme/history'
+import { archiveStream, eventsInArchive, type ExportedEvent, exportEvents, importEvents } from 'mneme/history'
 import { memoryStore } from 'mneme/memory'
 import { expect, onTestFinished, test } from 'vitest'
 
@@ -101,6 +101,26 @@ test('a key whose last event is of a deleted stream covers what is left of its a
   for await (const exported of exportEvents(to)) keys.push(...(exported.keys ?? []))
   const [last] = await eventsOf(to, 'Fact-b')
   expect(keys).toMatchObject([{ key: 'k', through: last!.position }])
+})
+
+test('an append with a key over as many streams as an append takes is imported whole', async () => {
+  const [from, to] = [memoryStore(), memoryStore()]
+  await from.append({ stream: 'Fact-0', events: [fact()] })
+  await from.append(
+    Array.from({ length: 256 }, (_, i) => ({ stream: `Fact-${String(i)}`, events: [fact()] })),
+    { key: 'k' },
+  )
+  expect(await importEvents(to, exportEvents(from))).toMatchObject({ appended: 257, keys: 1 })
+})
+
+test('an append with a key that is as large as an append can be is imported whole, whatever came at the same time', async () => {
+  const [from, to] = [memoryStore(), memoryStore()]
+  await from.append({ stream: 'Fact-a', events: Array.from({ length: 300 }, fact) })
+  await from.append({ stream: 'Fact-b', events: Array.from({ length: 10_000 }, fact) }, { key: 'k' })
+  const events: ExportedEvent[] = []
+  const time = '2026-01-31T12:00:00.000Z'
+  for await (const event of exportEvents(from)) events.push({ ...event, time })
+  expect(await importEvents(to, events)).toMatchObject({ appended: 10_300, keys: 1 })
 })
 
 test('an import again after a truncation that cuts an append with a key changes nothing', async () => {

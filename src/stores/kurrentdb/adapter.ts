@@ -10,6 +10,7 @@ import { keysPages } from './idempotency.ts'
 import { Locator } from './locate.ts'
 import { parseLogPosition } from './position.ts'
 import { Reader } from './read.ts'
+import { skip } from './skip.ts'
 import { Snapshots } from './snapshots.ts'
 import { subscriptionsTo } from './subscribe.ts'
 
@@ -56,6 +57,7 @@ export async function kurrentdbAdapter(
       append: (request, signal) => appender.append(request, signal),
       erase: (request, signal) =>
         signal?.aborted ? Promise.reject(signal.reason as Error) : eraser.erase(request),
+      skip: (request) => skip(calls, reader, eraser, request),
       read: (request) => reader.stream(request),
       readAll: (request) => reader.all(request),
       ...(isModern && { keys: (after) => keysPages(reader, after) }),

@@ -2,7 +2,7 @@ import { currentTime, pause } from '../../base/clock.ts'
 import { environment } from '../../base/environment.ts'
 import type { Position, Revision } from '../../base/revision.ts'
 import { unneededErasure } from '../../adapter/append-rules.ts'
-import type { Capabilities, EraseRequest, EraseVerdict } from '../../adapter/store-adapter.ts'
+import type { Capabilities, EraseRequest, EraseVerdict, NewEvent } from '../../adapter/store-adapter.ts'
 import { isMnemeError, OutcomeUnknownError, StreamDeletedError } from '../../base/errors.ts'
 import type { Calls, StreamExpectation, StreamRecord, Written } from './connection.ts'
 import { asMnemeError, causeOf, faultOf } from './errors.ts'
@@ -79,7 +79,8 @@ export class Eraser {
     if (unneeded) return unneeded
     const told = { stream: notice.stream, event: toKurrent(notice, { time: currentTime() }) }
     if (before === undefined) {
-      const position = await this.#write([told], { stream, expected: head })
+      const position =
+        (await this.#noticed(notice)) ?? (await this.#write([told], { stream, expected: head }))
       await this.#calls.tombstone(stream, head)
       return { kind: 'done', position }
     }
@@ -90,6 +91,24 @@ export class Eraser {
     const changed = { stream: `$$${stream}`, event }
     const position = await this.#write([changed, told], { stream, expected: head }, metadata.revision)
     return { kind: 'done', position }
+  }
+
+  /** The position of the notice, if it is the last one: an earlier call was interrupted before the tombstone. */
+  async #noticed({ stream, id }: NewEvent): Promise<Position | undefined> {
+    const page = await this.#reader.page(stream, { direction: 'backwards', from: undefined, count: 1 })
+    const [last] = page?.records ?? []
+    return last?.id === id && last.position ? formatLogPosition(last.position) : undefined
+  }
+
+  /** Sees to it that a stream will begin at a revision, which it has not reached. @throws what the driver throws */
+  async truncateAhead(stream: string, before: number): Promise<void> {
+    const { fields, revision, truncatedBefore } = await this.#metadataOf(stream)
+    if (truncatedBefore >= before) return
+    const event = {
+      ...{ id: environment.uuid(), type: '$metadata', contentType: 'application/json' as const },
+      ...{ data: { ...fields, $tb: before }, metadata: {} },
+    }
+    await this.#calls.appendToStream({ stream: `$$${stream}`, expected: revision }, [event])
   }
 
   /** Appends records, all at once if the server can. Otherwise, the notice comes first. @returns the position of the last one. */

@@ -49,8 +49,12 @@ export function clientFilter(filter: LogFilter): (event: StoredEvent) => boolean
     !event.stream.startsWith('$') &&
     !event.stream.startsWith(RESERVED_STREAMS) &&
     !event.type.startsWith('$') &&
+    event.type !== SKIPPED_TYPE &&
     matches(event)
 }
+
+/** The type of what is stored in the place of revisions that were skipped. */
+export const SKIPPED_TYPE = 'mneme:Skipped'
 
 /** A text as a part of a regular expression of .NET's. */
 function escape(text: string): string {

@@ -1,5 +1,5 @@
 import { sha256 } from '../../base/hash.ts'
-import { placeEvents } from '../../adapter/append-rules.ts'
+import { placeEvents, streamsOf } from '../../adapter/append-rules.ts'
 import { StoreFailedError } from '../../base/errors.ts'
 import { RESERVED_STREAMS } from '../../model/names.ts'
 import type { Position, Revision } from '../../base/revision.ts'
@@ -41,7 +41,9 @@ export function markerStream(key: string): string {
 
 /** The marker of a key. */
 export function markerOf({ conditions, events }: AppendRequest, claim: KeyClaim): Marker {
-  const streams = conditions.map(({ stream, expected }) => {
+  const expectations = new Map(conditions.map(({ stream, expected }) => [stream, expected]))
+  const streams = streamsOf(claim, expectations).map((stream) => {
+    const expected = expectations.get(stream)!
     const isExact = expected !== 'any' && expected !== 'exists'
     return [stream, isExact ? expected : null] as const
   })

@@ -1,9 +1,17 @@
 import { ALL_CAPABILITIES } from '../../adapter/capabilities.ts'
-import { anchorOf, conflictOf, placeEvents, repeatOf, unneededErasure } from '../../adapter/append-rules.ts'
+import {
+  anchorOf,
+  conflictOf,
+  placeEvents,
+  repeatOf,
+  streamsOf,
+  unneededErasure,
+} from '../../adapter/append-rules.ts'
 import { currentTime } from '../../base/clock.ts'
 import { matcherOf } from '../../adapter/log-filter.ts'
 import { type LogSource, tailLog } from '../../adapter/subscription-hub.ts'
 import { formatPosition, parsePosition } from '../../adapter/position.ts'
+import { skipByAppending } from '../../adapter/skipping.ts'
 import { categoryOf, compareNames } from '../../model/names.ts'
 import { historyRewound, StreamDeletedError } from '../../base/errors.ts'
 import type { Position, Revision } from '../../base/revision.ts'
@@ -49,7 +57,7 @@ interface KeptClaim extends KeyClaim {
 
 /** The minimal reference of an adapter, and the model in property tests. */
 export function memoryAdapter(data = new MemoryData()): StoreAdapter {
-  return {
+  const adapter: StoreAdapter = {
     capabilities: ALL_CAPABILITIES,
     identity: () => Promise.resolve(data.identity),
     append: (request) => {
@@ -62,6 +70,7 @@ export function memoryAdapter(data = new MemoryData()): StoreAdapter {
       if (verdict.kind === 'done') for (const changed of data.watchers) changed()
       return Promise.resolve(verdict)
     },
+    skip: (request) => skipByAppending((append) => adapter.append(append), request),
     read: (request) => pagesOfStream(data, request),
     readAll: (request) => pagesOfAll(data, request),
     streams: (request) => pagesOfStreams(data, request),
@@ -74,6 +83,7 @@ export function memoryAdapter(data = new MemoryData()): StoreAdapter {
     snapshots: snapshotsIn(data),
     close: () => Promise.resolve(),
   }
+  return adapter
 }
 
 function snapshotsIn({ streams, snapshots }: MemoryData): Required<SnapshotKeeper> {
@@ -139,10 +149,12 @@ function append(data: MemoryData, request: AppendRequest): AppendVerdict {
     data.log.push(event)
     streamOf(data, event.stream).push(event)
   }
-  for (const { key, fingerprint, first, count } of request.keys) {
+  for (const claim of request.keys) {
+    const { key, fingerprint, first, count } = claim
     if (count === 0) continue
     const { heads } = placeEvents({ ...request, events: request.events.slice(0, first + count) }, before)
-    const named = request.conditions.map(({ stream }, i) => [stream, heads[i]!] as const)
+    const known = new Map(request.conditions.map(({ stream }, i) => [stream, heads[i]!]))
+    const named = streamsOf(claim, known).map((stream) => [stream, known.get(stream)!] as const)
     const index = data.log.length - stored.length + first
     data.keys.set(key, { key, fingerprint, first: index, count, heads: named })
   }

@@ -1,5 +1,6 @@
 import { ALL_CAPABILITIES } from '../../adapter/capabilities.ts'
 import { tailLog } from '../../adapter/subscription-hub.ts'
+import { skipByAppending } from '../../adapter/skipping.ts'
 import type { StoreAdapter } from '../../adapter/store-adapter.ts'
 import { Appender } from './appender.ts'
 import { Connections, type CallSettings } from './connection.ts'
@@ -63,6 +64,7 @@ export async function postgresAdapter(
     append: (request, signal) => appender.append(request, signal),
     erase: (request, signal) =>
       signal?.aborted ? Promise.reject(signal.reason as Error) : appender.erase(request),
+    skip: (request) => skipByAppending((append) => appender.append(append), request),
     read: (request) => reader.stream(request),
     readAll: (request) => reader.all(request),
     streams: (request) => reader.streams(request),

@@ -1,6 +1,7 @@
 import { ALL_CAPABILITIES } from '../../adapter/capabilities.ts'
 import { tailLog } from '../../adapter/subscription-hub.ts'
 import { formatPosition, parsePosition } from '../../adapter/position.ts'
+import { skipByAppending } from '../../adapter/skipping.ts'
 import type { StoreAdapter } from '../../adapter/store-adapter.ts'
 import { headOf } from './append.ts'
 import { erase } from './erase.ts'
@@ -30,6 +31,7 @@ export function sqliteAdapter(file: SharedFile, busyTimeout: number): StoreAdapt
     identity: () => Promise.resolve(connection.identity),
     append: (request, signal) => queue.append(request, busyTimeout, signal),
     erase: (request, signal) => erase(file, request, busyTimeout, signal),
+    skip: (request) => skipByAppending((append) => queue.append(append, busyTimeout), request),
     read: (request) => streamPages(connection, request, busyTimeout),
     readAll: (request) => allPages(connection, request, busyTimeout),
     streams: (request) => streamsPages(connection, request, busyTimeout),

@@ -1,5 +1,12 @@
 import { environment } from '../../base/environment.ts'
-import { nextRevision, anchorOf, conflictOf, placeEvents, repeatOf } from '../../adapter/append-rules.ts'
+import {
+  nextRevision,
+  anchorOf,
+  conflictOf,
+  placeEvents,
+  repeatOf,
+  streamsOf,
+} from '../../adapter/append-rules.ts'
 import { currentTime } from '../../base/clock.ts'
 import { formatPosition, parsePosition } from '../../adapter/position.ts'
 import type { Revision } from '../../base/revision.ts'
@@ -101,11 +108,13 @@ function keepKeys(
   const heads = new Map(conditions.map(({ stream }, i) => [stream, placed.before[i]!]))
   let passed = 0
   const kept = keys.filter(({ count }) => count > 0).sort((a, b) => endOf(a) - endOf(b))
-  for (const { key, fingerprint, first, count } of kept) {
+  for (const claim of kept) {
+    const { key, fingerprint, first, count } = claim
     for (; passed < first + count; passed++) {
       heads.set(events[passed]!.stream, placed.revisions[passed]!)
     }
-    sql.insertKey.run(key, fingerprint, placed.positions[first]!, count, JSON.stringify([...heads]))
+    const named = streamsOf(claim, heads).map((stream) => [stream, heads.get(stream)!])
+    sql.insertKey.run(key, fingerprint, placed.positions[first]!, count, JSON.stringify(named))
   }
 }
 

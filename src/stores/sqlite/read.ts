@@ -108,7 +108,8 @@ export async function* scanPages(
   const { head, known } = await retryBusy(() => connection.reading(begin), timeout)
   const last = known?.at(-1)
   if (known && last) {
-    yield { events: selectFrom(known, filter), through: last }
+    // Without the places of revisions that were skipped.
+    yield { events: selectFrom(known, filter).filter(({ version }) => version > 0), through: last }
     return undefined
   }
   const request = { ...filter, direction: 'forwards' } as const

@@ -8,6 +8,7 @@ export function changed(adapter: StoreAdapter, changes: Partial<StoreAdapter>): 
     identity: () => adapter.identity(),
     append: (request, signal) => adapter.append(request, signal),
     ...(adapter.erase && { erase: (request, signal) => adapter.erase!(request, signal) }),
+    ...(adapter.skip && { skip: (request) => adapter.skip!(request) }),
     read: (request) => adapter.read(request),
     readAll: (request) => adapter.readAll(request),
     ...(adapter.snapshots && { snapshots: adapter.snapshots }),

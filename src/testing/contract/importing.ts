@@ -8,6 +8,7 @@ import {
 } from '../../base/errors.ts'
 import { execute } from '../../execution/execute.ts'
 import { archiveStream, eventsInArchive } from '../../history/archive.ts'
+import { copyHistory } from '../../history/copy.ts'
 import { exportEvents } from '../../history/export.ts'
 import { importEvents } from '../../history/import.ts'
 import type { ExportedEvent } from '../../history/recorded.ts'
@@ -174,6 +175,47 @@ export function importing(prove: Prove): void {
           after.filter(({ stream }) => stream === 'mneme-erasures').map(recorded),
         )
       }
+    },
+  )
+
+  prove(
+    'H2: a copy keeps streams without their beginning as they are, live and in both directions',
+    { needs: [...needs.needs!, 'truncation'] },
+    async (store, realm) => {
+      const source = memoryStore()
+      await source.append({ stream: 'cut', events: happenings(4) }, { key: 'first' })
+      await source.append({ stream: 'emptied', events: happenings(3) })
+      await source.append({ stream: 'gone', events: happenings(2) })
+      await source.truncate('cut', { before: 3 })
+      await source.truncate('emptied', { before: 3 })
+      await source.delete('gone')
+      const seen: Recorded[] = []
+      const subscription = store.subscribe()
+      const following = (async () => {
+        for await (const event of subscription) if (seen.push(event) === 6) break
+      })()
+      const { appended, comparison } = await copyHistory(source, store, { verify: true })
+      assert.deepEqual([appended, comparison?.differences], [1, []])
+      await source.append({ stream: 'emptied', events: happenings(2, 3) }, { key: 'second' })
+      await copyHistory(source, store)
+      await following
+      assert.deepEqual(seen.map(recorded), await recordedIn(source))
+      for (const each of [store, await realm.open()]) {
+        assert.deepEqual(await recordedIn(each), await recordedIn(source))
+        assert.deepEqual([await each.head('cut'), await each.head('emptied')], [3, 4])
+        assert.deepEqual(
+          (await drain(each.read('emptied'))).map(({ revision }) => revision),
+          [3, 4],
+        )
+        await assert.rejects(each.head('gone'))
+        const repeated = await each.append({ stream: 'emptied', events: happenings(2, 3) }, { key: 'second' })
+        assert.equal(repeated.repeated, true)
+      }
+      const back = memoryStore()
+      await copyHistory(store, back)
+      assert.deepEqual(await recordedIn(back), await recordedIn(source))
+      const again = await copyHistory(source, store)
+      assert.deepEqual([again.appended, again.read], [0, 0])
     },
   )
 
