@@ -10,15 +10,23 @@ import { testFolder } from '../../test/stores/sqlite/folder.ts'
 /** Runs a command, as on a terminal of so many columns, or in a pipe. */
 async function mneme(
   args: readonly string[],
-  options: { columns?: number; env?: Record<string, string>; signal?: AbortSignal; wrote?: () => void } = {},
+  options: {
+    columns?: number
+    env?: Record<string, string>
+    signal?: AbortSignal
+    wrote?: () => void
+    noted?: (text: string) => unknown
+  } = {},
 ) {
-  const { columns, env = {}, signal = new AbortController().signal, wrote = () => undefined } = options
+  const { columns, env = {}, signal = new AbortController().signal, wrote = () => undefined, noted } = options
   const texts = { out: '', err: '' }
   const into = (name: keyof typeof texts) => ({
     columns,
     write: (text: string) => {
       texts[name] += text
-      return Promise.resolve(name === 'out' ? wrote() : undefined)
+      if (name === 'out') wrote()
+      else noted?.(text)
+      return Promise.resolve()
     },
   })
   const code = await run(args, { out: into('out'), err: into('err'), env, signal })
@@ -151,6 +159,35 @@ test('events are counted by type, and exported as lines', async () => {
     ['Till.Opened', 1],
   ])
   expect((await mneme(['export', url])).out.trim().split('\n')).toHaveLength(5)
+  await store.close()
+})
+
+test('a store is copied into another one, verified, and only if it may be written', async () => {
+  const { url, store, folder } = await openBank()
+  const to = `sqlite:${join(folder, 'copy.db')}`
+  expect(await mneme(['copy', url, to])).toMatchObject({
+    code: 2,
+    err: expect.stringContaining('--write') as string,
+  })
+  expect(existsSync(join(folder, 'copy.db'))).toBe(false)
+  const first = await mneme(['copy', url, to, '--write', '--verify', '--json'])
+  expect([first.code, JSON.parse(first.out)]).toMatchObject([
+    0,
+    { appended: 5, comparison: { isSame: true } },
+  ])
+  const again = await mneme(['copy', url, to, '--dry-run', '--json'])
+  expect(JSON.parse(again.out)).toMatchObject({ appended: 0 })
+  await store.append({ stream: 'Account-b', events: [{ type: 'Account.Opened', data: {} }] as never })
+  const ending = new AbortController()
+  const follow = mneme(['copy', url, to, '--write', '--follow'], {
+    signal: ending.signal,
+    noted: (text) => text.startsWith('caught up') && ending.abort(),
+  })
+  expect(await follow).toMatchObject({
+    code: 130,
+    err: expect.stringContaining('Run the same command again') as string,
+  })
+  expect((await mneme(['ls', to])).out).toContain('Account-b')
   await store.close()
 })
 

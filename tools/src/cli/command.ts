@@ -1,6 +1,6 @@
 import type { EventStore } from 'mneme'
 
-import type { Surroundings, Terminal } from './terminal.ts'
+import type { Terminal } from './terminal.ts'
 
 /** What a verb works with. */
 export interface Work {
@@ -11,5 +11,6 @@ export interface Work {
   readonly signal: AbortSignal
   /** Tells a person something beside the output: on the terminal of the errors. */
   readonly note: (text: string) => Promise<void>
-  readonly surroundings: Surroundings
+  /** Shows how far a long work has come, on a terminal; the text before is written over. */
+  readonly progress: (text: string) => void
 }

@@ -1,6 +1,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 
 import { check } from './check.ts'
+import { copy } from './copy.ts'
 import type { Work } from './command.ts'
 import { EXIT, exitCodeOf, messageOf, UsageError } from './errors.ts'
 import { exportLines } from './export.ts'
@@ -10,7 +11,15 @@ import { read } from './read.ts'
 import { state } from './state.ts'
 import { stats } from './stats.ts'
 import { tail } from './tail.ts'
-import { BrokenPipe, printable, printableLines, type Surroundings, Terminal } from './terminal.ts'
+import {
+  BrokenPipe,
+  cut,
+  type Output,
+  printable,
+  printableLines,
+  type Surroundings,
+  Terminal,
+} from './terminal.ts'
 
 /**
  * Runs a command of `mneme`, like `['ls', 'sqlite:bank.db']`. It writes to what it is given, never to the process.
@@ -27,13 +36,18 @@ export async function run(args: readonly string[], surroundings: Surroundings): 
     const most = verb.arguments ?? 0
     if (rest.length > most) throw new UsageError(`too many arguments: ${rest.slice(most).join(' ')}`)
     const store = await openExisting(url)
+    const progress = progressOn(err)
     try {
       const terminal = new Terminal(surroundings, options.json === true)
-      const note = (text: string) => err.write(`${printable(text)}\n`)
+      const note = (text: string) => err.write(`${progress.end()}${printable(text)}\n`)
       code =
-        (await verb.work({ store, terminal, args: rest, signal, note, surroundings }, options as never)) ??
-        EXIT.ok
+        (await verb.work(
+          { store, terminal, args: rest, signal, note, progress: progress.show },
+          options as never,
+        )) ?? EXIT.ok
     } finally {
+      const cleared = progress.end()
+      if (cleared !== '') await err.write(cleared)
       await store.close()
     }
   })
@@ -138,6 +152,20 @@ const VERBS: readonly Verb[] = [
     options: [after],
     work: done(exportLines),
   },
+  {
+    name: 'copy',
+    description: 'copy a store into another one; interrupted, it goes on when it is called again',
+    usage: '<url of the other>',
+    arguments: 1,
+    options: [
+      new Option('--write', 'write to the other store, which is made if it is not there'),
+      new Option('--dry-run', 'only say what would be written'),
+      new Option('--verify', 'compare both at the end'),
+      new Option('-f, --follow', 'go on with new events until Ctrl-C'),
+      new Option('--transform <file>', 'a module whose default export says what becomes of each event'),
+    ],
+    work: copy,
+  },
 ]
 
 function makeProgram(
@@ -153,7 +181,7 @@ function makeProgram(
       getErrHelpWidth: () => err.columns ?? 100,
     })
   const program = configure(new Command('mneme'))
-    .description('Looks at any Mneme store. Nothing is written to it.')
+    .description('Looks at any Mneme store, and copies it. Nothing is written without --write.')
     .addHelpText('after', EPILOGUE)
   for (const verb of VERBS) {
     const command = configure(program.command(verb.name))
@@ -175,6 +203,26 @@ stands in the list of processes.
 
 Exit codes: 0 done, 1 failed, 2 given wrongly, 3 no such store, or it cannot be
 reached, 4 a check has found something, 130 interrupted.`
+
+/** One line on a terminal that is written over, and removed before anything else is written there. */
+function progressOn(err: Output) {
+  let isShown = false
+  const end = () => {
+    const text = isShown ? CLEAR : ''
+    isShown = false
+    return text
+  }
+  const show = (text: string) => {
+    const { columns } = err
+    if (columns === undefined) return
+    isShown = true
+    // Nobody waits for it; if it cannot be written, what follows says so.
+    err.write(`${CLEAR}${cut(text, columns - 1)}`).catch(() => undefined)
+  }
+  return { show, end }
+}
+
+const CLEAR = '\r\u001b[2K'
 
 /** A verb that always ends well, unless it throws. */
 function done<Options>(verb: (work: Work, options: Options) => Promise<void>) {
