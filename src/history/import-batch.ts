@@ -184,5 +184,5 @@ function isSame(a: readonly string[], b: readonly string[]): boolean {
 
 const NOTHING: readonly string[] = []
 /** Events, and bytes of them, after which a batch ends with its append. */
-const EVENTS_PER_BATCH = 2_000
+const EVENTS_PER_BATCH = 1_000
 const BYTES_PER_BATCH = 1024 * 1024

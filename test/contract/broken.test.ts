@@ -11,6 +11,7 @@ import { storeContract } from 'mneme/testing'
 import { describe, expect, test } from 'vitest'
 
 import { conflictOf } from '../../src/adapter/append-rules.ts'
+import { skipByAppending } from '../../src/adapter/skipping.ts'
 import { memoryAdapter, MemoryData } from '../../src/stores/memory/adapter.ts'
 
 /** Makes an adapter that breaks a promise, over data that others share. */
@@ -616,6 +617,18 @@ const breaks: readonly [string, Break, readonly string[]][] = [
     'exports no keys',
     (adapter) => ({ ...adapter, keys: () => pagesOf([]) }),
     ['H2: what a store exports, another store imports, with its keys'],
+  ],
+  [
+    'shows what stands in the place of revisions that were skipped',
+    (adapter) => ({
+      ...adapter,
+      skip: (request) =>
+        skipByAppending((append) => {
+          const shown = { version: 1, type: 'Skipped', data: '{}', metadata: '{}' }
+          return adapter.append({ ...append, events: append.events.map((place) => ({ ...place, ...shown })) })
+        }, request),
+    }),
+    ['H2: a copy keeps streams without their beginning as they are, live and in both directions'],
   ],
   [
     'declares less than the suite was told',

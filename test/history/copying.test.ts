@@ -153,6 +153,37 @@ test('a transform is tried without writing, and its copy can be ended anywhere',
   ).rejects.toThrow('without async')
 })
 
+test('writers move to the new store without a gap, and a retry after the move does nothing twice', async () => {
+  const [from, to] = [await sqliteStore(':memory:'), memoryStore()]
+  onTestFinished(() => from.close())
+  const calls: string[] = []
+  const writer = async (name: string, until: () => boolean) => {
+    for (let n = 0; !until(); n++) {
+      const key = `${name} ${String(n)}`
+      await from.append({ stream: `Fact-${name}`, events: [fact(n), fact(n)] }, { key })
+      calls.push(key)
+      await new Promise(setImmediate)
+    }
+  }
+  const copy = followHistory(from, to)
+  const before = Promise.all(['a', 'b', 'c'].map((name) => writer(name, () => calls.length > 300)))
+  await copy.caughtUp()
+  await before
+  await copy.caughtUp()
+  expect((await copy.stop()).keys).toBe(calls.length)
+  expect(await compareHistories(from, to)).toMatchObject({ isSame: true, events: 2 * calls.length })
+  const [retried] = calls
+  const again = await to.append(
+    { stream: `Fact-${retried!.slice(0, 1)}`, events: [fact(0), fact(0)] },
+    { key: retried },
+  )
+  expect(again).toMatchObject({ repeated: true })
+  await to.append({ stream: 'Fact-a', events: [fact()] })
+  const late = followHistory(from, to)
+  await expect(late.caughtUp()).rejects.toThrow(ImportConflictError)
+  await expect(late.ended).rejects.toThrow(ImportConflictError)
+})
+
 const Door = defineAggregate({
   name: 'Door',
   events: { Opened: event<{ by: string }>() },

@@ -103,6 +103,11 @@ export function setApart(adapter: StoreAdapter, { prefix, floor: floorPlace }: A
         const erased = await adapter.erase!({ ...given, stream: outside(given.stream), notice }, signal)
         return 'stream' in erased ? { ...erased, stream: inside(erased.stream) } : erased
       }),
+    skip: (given) =>
+      naming(async () => {
+        const skipped = await adapter.skip!({ ...given, stream: outside(given.stream) })
+        return 'stream' in skipped ? { ...skipped, stream: inside(skipped.stream) } : skipped
+      }),
     async *read(given) {
       const pages = adapter.read({ ...given, stream: outside(given.stream) })
       const iterator = pages[Symbol.asyncIterator]()
