@@ -133,6 +133,42 @@ test('a state is folded by the model, as of any revision', async () => {
   await store.close()
 })
 
+test('what an event follows from and what follows from it is a tree, and so is a correlation', async () => {
+  const { url, store } = await openBank()
+  const append = async (type: string, causation?: string) => {
+    const metadata = { correlation: 'order 7', ...(causation !== undefined && { causation }) }
+    const { events } = await store.append(
+      { stream: 'Order-7', events: [{ type, data: {} }] as never },
+      { metadata },
+    )
+    return events[0]!.id
+  }
+  const placed = await append('Order.Placed')
+  const paid = await append('Order.Paid', placed)
+  await append('Order.Noted', placed)
+  await append('Order.Shipped', paid)
+  await append('Order.Mailed', paid)
+  const tree = async (wanted: string) => {
+    const { out } = await mneme(['trace', url, wanted, '--json'])
+    const rows = out.trim().split('\n')
+    return rows
+      .map((line) => JSON.parse(line) as { depth: number; type: string })
+      .map(({ depth, type }) => [depth, type])
+  }
+  const whole = [
+    [0, 'Order.Placed'],
+    [1, 'Order.Paid'],
+    [2, 'Order.Shipped'],
+    [2, 'Order.Mailed'],
+    [1, 'Order.Noted'],
+  ]
+  expect(await tree(placed)).toEqual(whole)
+  expect(await tree('order 7')).toEqual(whole)
+  expect(await tree(paid)).toEqual(whole.slice(0, 4))
+  expect((await mneme(['trace', url, 'nothing'])).code).toBe(2)
+  await store.close()
+})
+
 test('a check ends with 4 if it finds something', async () => {
   const { url, store } = await openBank()
   expect((await mneme(['check', url, '-m', model])).code).toBe(0)

@@ -11,6 +11,7 @@ import { read } from './read.ts'
 import { state } from './state.ts'
 import { stats } from './stats.ts'
 import { tail } from './tail.ts'
+import { trace } from './trace.ts'
 import {
   BrokenPipe,
   cut,
@@ -133,6 +134,14 @@ const VERBS: readonly Verb[] = [
     arguments: 1,
     options: [model, new Option('--at <revision>', 'as of this revision').argParser(count)],
     work: done(state),
+  },
+  {
+    name: 'trace',
+    description: 'show what an event follows from, and what follows from it, as a tree',
+    usage: '<event id or correlation>',
+    arguments: 1,
+    options: [],
+    work: done(trace),
   },
   {
     name: 'stats',
