@@ -3,35 +3,9 @@ import { join } from 'node:path'
 import { sqliteStore } from 'mneme/sqlite'
 import { expect, test } from 'vitest'
 
-import { run } from '../src/cli/run.ts'
 import { BrokenPipe } from '../src/cli/terminal.ts'
+import { mneme, model } from './mneme.ts'
 import { testFolder } from '../../test/stores/sqlite/folder.ts'
-
-/** Runs a command, as on a terminal of so many columns, or in a pipe. */
-async function mneme(
-  args: readonly string[],
-  options: {
-    columns?: number
-    env?: Record<string, string>
-    signal?: AbortSignal
-    wrote?: () => void
-    noted?: (text: string) => unknown
-  } = {},
-) {
-  const { columns, env = {}, signal = new AbortController().signal, wrote = () => undefined, noted } = options
-  const texts = { out: '', err: '' }
-  const into = (name: keyof typeof texts) => ({
-    columns,
-    write: (text: string) => {
-      texts[name] += text
-      if (name === 'out') wrote()
-      else noted?.(text)
-      return Promise.resolve()
-    },
-  })
-  const code = await run(args, { out: into('out'), err: into('err'), env, signal })
-  return { ...texts, code }
-}
 
 /** A file with three accounts, one of which has a name and an owner that would turn a terminal's colours and text around. */
 async function openBank() {
@@ -45,8 +19,6 @@ async function openBank() {
   await store.append({ stream: 'Till-1', events: [{ type: 'Till.Opened', data: {} }] as never })
   return { folder, file, url: `sqlite:${file}`, store }
 }
-
-const model = join(import.meta.dirname, 'accounts.ts')
 
 test('streams are listed, and a page begins behind another one', async () => {
   const { url, store } = await openBank()

@@ -1,0 +1,32 @@
+import { join } from 'node:path'
+
+import { run } from '../src/cli/run.ts'
+
+/** A program with accounts. */
+export const model = join(import.meta.dirname, 'accounts.ts')
+
+/** Runs a command, as on a terminal of so many columns, or in a pipe. */
+export async function mneme(
+  args: readonly string[],
+  options: {
+    columns?: number
+    env?: Record<string, string>
+    signal?: AbortSignal
+    wrote?: () => void
+    noted?: (text: string) => unknown
+  } = {},
+) {
+  const { columns, env = {}, signal = new AbortController().signal, wrote = () => undefined, noted } = options
+  const texts = { out: '', err: '' }
+  const into = (name: keyof typeof texts) => ({
+    columns,
+    write: (text: string) => {
+      texts[name] += text
+      if (name === 'out') wrote()
+      else noted?.(text)
+      return Promise.resolve()
+    },
+  })
+  const code = await run(args, { out: into('out'), err: into('err'), env, signal })
+  return { ...texts, code }
+}
