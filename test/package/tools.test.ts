@@ -65,7 +65,7 @@ test('Ctrl-C ends it with 130', async () => {
   const child = spawn(process.execPath, [cli(), 'tail', 'sqlite:bank.db', '-n', '1', '--follow'], {
     cwd: project,
   })
-  await once(child.stdout, 'data')
+  await Promise.race([once(child.stdout, 'data'), once(child, 'close')])
   child.kill('SIGINT')
   expect(await once(child, 'close')).toEqual([130, null])
 })

@@ -101,7 +101,7 @@ const plants: readonly [string, readonly string[], Plant][] = [
   ],
   [
     'an append whose outcome is unknown is made again with new ids',
-    ['twice', 'lost'],
+    ['twice', 'lost', 'repeated'],
     onUnknown((adapter, request) => {
       const events = request.events.map((event) => ({ ...event, id: crypto.randomUUID() }))
       return adapter.append({ ...request, events })

@@ -31,7 +31,7 @@ export async function copy(work: Work, options: CopyOptions): Promise<number> {
   if (follow && (dryRun || verify))
     throw new UsageError('--follow goes with --write alone: verify by another run, once it has ended')
   const transform = options.transform === undefined ? undefined : await loadTransform(options.transform)
-  await using to = dryRun ? await openExisting(url) : await openStore(url)
+  const to = dryRun ? await openExisting(url) : await openStore(url)
   const onProgress = (done: CopyProgress) => {
     progress(
       `${String(done.read)} events read, ${String(done.appended)} written, ${String(Math.floor(done.fraction * 100))} %`,
@@ -62,6 +62,7 @@ export async function copy(work: Work, options: CopyOptions): Promise<number> {
   } finally {
     if (signal.aborted && !dryRun)
       await note('interrupted: what was copied stays. Run the same command again, and it goes on')
+    await to.close()
   }
 }
 
