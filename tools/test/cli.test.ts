@@ -95,6 +95,8 @@ test('a state is folded by the model, as of any revision', async () => {
   expect(JSON.parse(now.out)).toEqual({ stream: 'Account-a', revision: 2, state: { balance: 12 } })
   const then = await mneme(['state', url, 'Account-a', '-m', model, '--at', '1', '--json'])
   expect(JSON.parse(then.out)).toEqual({ stream: 'Account-a', revision: 1, state: { balance: 5 } })
+  const changed = await mneme(['state', url, 'Account-a', '-m', model, '--at', '2', '--diff'])
+  expect(changed.out).toBe('- .balance: 5\n+ .balance: 12\n')
   const later = await mneme(['state', url, 'Account-a', '-m', model, '--at', '9'])
   expect([later.code, later.err]).toEqual([2, "mneme: 'Account-a' has no revision 9: its head is 2\n"])
   const other = await mneme(['state', url, 'Till-1', '-m', model])

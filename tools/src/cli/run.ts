@@ -132,7 +132,11 @@ const VERBS: readonly Verb[] = [
     description: 'show the state of a stream, now or at an earlier revision',
     usage: '<stream>',
     arguments: 1,
-    options: [model, new Option('--at <revision>', 'as of this revision').argParser(count)],
+    options: [
+      model,
+      new Option('--at <revision>', 'as of this revision').argParser(count),
+      new Option('--diff', 'what the event of that revision has changed'),
+    ],
     work: done(state),
   },
   {
