@@ -1,0 +1,3 @@
+export { createInspector } from './inspector/inspector.ts'
+export type { Inspector, InspectorOptions } from './inspector/inspector.ts'
+export type { Authorize } from './inspector/guard.ts'
