@@ -6,6 +6,7 @@ import { type Called, useCall } from './calls.ts'
 import { LogPage } from './pages/log.tsx'
 import { StreamPage } from './pages/stream.tsx'
 import { StreamsPage } from './pages/streams.tsx'
+import { TryPage } from './pages/try.tsx'
 import { linkTo, type Route, useRoute } from './route.ts'
 import { keepToken } from './token.ts'
 import { Empty, Failed } from './ui/notes.tsx'
@@ -29,6 +30,7 @@ const PAGES: Readonly<Record<string, Page>> = {
   streams: { title: 'Streams', group: 'History', show: (props) => <StreamsPage {...props} /> },
   stream: { title: 'Stream', show: (props) => <StreamPage key={props.route.subject} {...props} /> },
   log: { title: 'Log', group: 'History', show: (props) => <LogPage {...props} /> },
+  try: { title: 'Try a command', group: 'Program', show: (props) => <TryPage {...props} /> },
 }
 const HOME = 'streams'
 

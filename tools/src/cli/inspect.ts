@@ -20,8 +20,8 @@ export async function inspect(
   { model, port = 0, open = false }: InspectOptions,
 ): Promise<void> {
   if (port > 65_535) throw new UsageError(`there is no port ${String(port)}: they end with 65535`)
-  const { aggregates } = model === undefined ? { aggregates: [] } : await loadModel(model)
-  const inspector = createInspector({ store, name: nameOf(url), aggregates })
+  const program = model === undefined ? undefined : await loadModel(model)
+  const inspector = createInspector({ store, name: nameOf(url), ...program?.named, needs: program?.needs })
   const server = await serveInspector(inspector, port)
   try {
     await terminal.record({ link: server.link }, () => server.link)

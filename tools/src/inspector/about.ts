@@ -15,5 +15,6 @@ export async function about(
       ...{ name, category: String(aggregate.category) },
       types: Object.values(aggregate.events as object).map(({ type }: { type: string }) => type),
     })),
+    commands: program.commands.map(({ name, schema }) => ({ name, ...(schema && { schema }) })),
   }
 }

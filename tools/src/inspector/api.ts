@@ -9,6 +9,8 @@ export interface Calls {
   readonly log: Call<LogQuery, LogPage>
   readonly event: Call<EventPlace, EventDetail>
   readonly value: Call<ValueQuery, Shown>
+  readonly state: Call<StateQuery, StateShown>
+  readonly try: Call<Trial, TrialResult>
 }
 
 interface Call<In, Out> {
@@ -45,6 +47,7 @@ export interface About {
   /** Whether actions are allowed. */
   readonly write: boolean
   readonly aggregates: readonly AboutAggregate[]
+  readonly commands: readonly AboutCommand[]
 }
 
 /** An aggregate of the program. */
@@ -52,6 +55,31 @@ interface AboutAggregate {
   readonly name: string
   readonly category: string
   readonly types: readonly string[]
+}
+
+/** A command of the program. */
+interface AboutCommand {
+  readonly name: string
+  /** The JSON Schema of its input, if the program knows one. */
+  readonly schema?: FormSchema
+}
+
+/** A JSON Schema, as far as a form is made of it. */
+export interface FormSchema {
+  readonly type?: string | readonly string[]
+  readonly properties?: Readonly<Record<string, FormSchema>>
+  readonly required?: readonly string[]
+  readonly items?: FormSchema
+  readonly enum?: readonly unknown[]
+  readonly const?: unknown
+  readonly default?: unknown
+  readonly description?: string
+  readonly title?: string
+  readonly format?: string
+  readonly minimum?: number
+  readonly maximum?: number
+  readonly minLength?: number
+  readonly maxLength?: number
 }
 
 export interface Categories {
@@ -133,7 +161,7 @@ export interface LogPage {
   readonly scanned: number
 }
 
-interface EventPlace {
+export interface EventPlace {
   readonly stream: string
   readonly revision: number
 }
@@ -148,10 +176,78 @@ export interface EventDetail extends EventRow {
 }
 
 interface ValueQuery {
-  readonly of: EventPlace & { readonly part: 'data' | 'metadata' }
+  readonly of: EventPlace & { readonly part: 'data' | 'metadata' | 'state'; readonly aggregate?: string }
   readonly path: Path
   /** How many items, properties or characters to leave out at the beginning. */
   readonly skip?: number
+}
+
+interface StateQuery {
+  readonly stream: string
+  /** Default: the head. -1: before the first event. */
+  readonly revision?: number
+  readonly aggregate?: string
+}
+
+/** A state as of a revision, with what the event of that revision has changed. */
+export interface StateShown {
+  readonly aggregate: string
+  /** The aggregates of the program that fold the stream. */
+  readonly aggregates: readonly string[]
+  readonly head: Revision
+  readonly revision: Revision
+  readonly event?: EventRow & { readonly data: Shown }
+  readonly state: Shown
+  readonly changes: readonly Change[]
+  /** Whether there are more changes than are listed. */
+  readonly isMore: boolean
+}
+
+/** A place at which two values differ. What was or is not there is absent. */
+export interface Change {
+  readonly path: Path
+  readonly before?: Shown
+  readonly after?: Shown
+}
+
+interface Trial {
+  readonly command: string
+  readonly with: unknown
+  /** The event after which it is decided. Default: the last one of the store. */
+  readonly at?: EventPlace
+  readonly actor?: string
+}
+
+/** What a command would have decided. */
+export type TrialResult = {
+  /** The event after which it was decided. */
+  readonly at?: EventPlace & { readonly time: string }
+  /** Absent if there is no event at all. */
+  readonly position?: Position
+} & (
+  | {
+      readonly outcome: 'accepted'
+      readonly events: readonly TriedEvent[]
+      readonly state: Shown
+      readonly changes: readonly Change[]
+      readonly isMore: boolean
+    }
+  | { readonly outcome: 'rejected'; readonly rejection: Shown; readonly state: Shown }
+  | {
+      readonly outcome: 'failed'
+      readonly error: { readonly name: string; readonly message: string; readonly code?: string }
+      readonly state?: Shown
+    }
+)
+
+/** An event that a trial would have appended. */
+interface TriedEvent {
+  readonly stream: string
+  readonly revision: number
+  readonly type: string
+  readonly version: number
+  readonly preview: string
+  readonly data: Shown
 }
 
 /** What is answered when a call fails. */

@@ -15,7 +15,7 @@ import {
 import { preview, show, valueAt } from './shown.ts'
 
 /** An event as a list shows it. */
-function rowOf(event: Recorded): EventRow {
+export function rowOf(event: Recorded): EventRow {
   const { stream, revision, position, id, type, version, time, metadata, data } = event
   const { correlation, causation } = metadata
   return {
@@ -106,7 +106,7 @@ export async function valueOf({ store, signal }: CallContext, input: unknown): P
 }
 
 /** The event at a place of a stream. @throws CallError if there is none. */
-async function findEvent(store: EventStore, place: unknown, signal: AbortSignal): Promise<Recorded> {
+export async function findEvent(store: EventStore, place: unknown, signal: AbortSignal): Promise<Recorded> {
   const stream = textIn(place, 'stream')
   const revision = wholeIn(place, 'revision') ?? 0
   for await (const event of store.read(stream, { from: revision, to: revision, signal })) return event

@@ -1,23 +1,24 @@
 import { randomBytes } from 'node:crypto'
-import type { AnyAggregate, EventStore } from 'mneme'
+import type { EventStore } from 'mneme'
 
 import { about } from './about.ts'
 import { answer, json, problem, problemOf } from './answers.ts'
 import type { CallContext } from './call.ts'
 import { eventDetail, logPage, streamPage, valueOf } from './events.ts'
 import { type Authorize, type Guard, LOOPBACK_HOSTS, refuseForeign, refuseStranger } from './guard.ts'
-import { checkProgram, type Program } from './program.ts'
+import { checkProgram, type Program, type ProgramOptions } from './program.ts'
+import { States } from './states.ts'
 import { categoriesPage, streamsPage } from './streams.ts'
+import { stateShown, valueOfState } from './time-travel.ts'
+import { tryCommand } from './trial.ts'
 import { Turns } from './turns.ts'
 
 /** What `createInspector` takes. */
-export interface InspectorOptions {
+export interface InspectorOptions extends ProgramOptions {
   /** The store to look at. The inspector does not close it. */
   readonly store: EventStore
   /** What the page calls the store. Default: `'store'`. */
   readonly name?: string | undefined
-  /** The program's aggregates, by which states are folded: a list, or an object that names them. Default: none. */
-  readonly aggregates?: readonly AnyAggregate[] | Readonly<Record<string, AnyAggregate>> | undefined
   /**
    * The path under which the program serves the inspector, like `'/admin/history'`. The program hands over requests with their
    * whole path. Default: `'/'`.
@@ -75,7 +76,7 @@ export function inspectorWith(options: InspectorOptions, loadPage: () => Promise
   const program = checkProgram(options)
   const closing = new AbortController()
   const turns = new Turns(MAX_CALLS_AT_ONCE, MAX_CALLS_WAITING)
-  const served: Served = { name, program }
+  const served: Served = { name, program, states: new States(store) }
 
   const serveFile = async (request: Request, path: string): Promise<Response> => {
     if (request.method !== 'GET' && request.method !== 'HEAD') return notAllowed('GET, HEAD')
@@ -139,6 +140,7 @@ export function inspectorWith(options: InspectorOptions, loadPage: () => Promise
 export interface Served {
   readonly name: string
   readonly program: Program
+  readonly states: States
 }
 
 const CALLS: Readonly<
@@ -150,7 +152,15 @@ const CALLS: Readonly<
   stream: streamPage,
   log: logPage,
   event: eventDetail,
-  value: valueOf,
+  value: (context, input, served) =>
+    isOfState(input) ? valueOfState(context, input, served) : valueOf(context, input),
+  state: stateShown,
+  try: tryCommand,
+}
+
+function isOfState(input: unknown): boolean {
+  const { of } = input as { readonly of?: unknown }
+  return (Object(of) as { readonly part?: unknown }).part === 'state'
 }
 
 /** So many calls read the store at once; the store is busy enough with its program. */

@@ -50,7 +50,8 @@ async function answer(
   const given = Object.entries(headers).map(([name, value]): [string, string] => [name, String(value)])
   const body = method === 'GET' || method === 'HEAD' ? null : (Readable.toWeb(incoming) as ReadableStream)
   const init = { method, headers: given, body, duplex: 'half' as const, signal: gone.signal }
-  const response = await fetch(new Request(new URL(url, `http://${String(headers.host)}`), init))
+  // Not resolved against the host: a path like `//localhost/` would name another one than the client did.
+  const response = await fetch(new Request(`http://${String(headers.host)}${url}`, init))
   outgoing.setHeaders(response.headers).writeHead(response.status)
   await pipeline(response.body ?? [], outgoing)
 }

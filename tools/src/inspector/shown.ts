@@ -32,7 +32,7 @@ export function show(root: unknown, skip = 0): Shown {
       return text
     }
     if (!isBranch(leaf)) return leaf
-    const take: Record<string, unknown> | unknown[] = isList(leaf) ? [] : newRecord()
+    const take: Record<string, unknown> | unknown[] = Array.isArray(leaf) ? [] : newRecord()
     waiting.push({ value: leaf, path, take })
     return take
   }
@@ -50,7 +50,7 @@ export function show(root: unknown, skip = 0): Shown {
       else take[key] = child
     }
     if (shown.length < keys.length) {
-      const kind = isList(branch.value) ? 'array' : 'object'
+      const kind = Array.isArray(branch.value) ? 'array' : 'object'
       cuts.push({ path, kind, size: keys.length, shown: shown.length })
     }
   }
@@ -66,9 +66,9 @@ export function preview(root: unknown, length = 240): string {
     if (typeof leaf === 'string') text += JSON.stringify(leaf.slice(0, length + 1))
     else if (!isBranch(leaf)) text += String(leaf)
     else if (isSealed(leaf)) text += 'sealed'
-    else if (depth === MAX_DEPTH) text += isList(leaf) ? '[…]' : '{…}'
+    else if (depth === MAX_DEPTH) text += Array.isArray(leaf) ? '[…]' : '{…}'
     else {
-      const isListed = isList(leaf)
+      const isListed = Array.isArray(leaf)
       text += isListed ? '[' : '{'
       let isFirst = true
       for (const key of keysOf(leaf)) {
@@ -100,34 +100,25 @@ export function valueAt(root: unknown, path: Path): unknown {
 }
 
 /** Whether a value may have children: objects, lists, Maps and Sets. */
-function isBranch(value: unknown): value is object {
+export function isBranch(value: unknown): value is object {
   return typeof value === 'object' && value !== null
 }
 
-/** Whether the children have indexes rather than keys. */
-function isList(value: object): boolean {
-  return Array.isArray(value) || value instanceof Set || (value instanceof Map && !hasTextKeys(value))
-}
-
-/** The keys or indexes of what is shown below a value. */
-function keysOf(value: object): readonly (string | number)[] {
+/** The keys or indexes of what is shown below a value of {@link leafOf}. */
+export function keysOf(value: object): readonly (string | number)[] {
   if (Array.isArray(value)) return [...value.keys()]
-  if (value instanceof Set) return [...Array(value.size).keys()]
-  if (value instanceof Map) {
-    return hasTextKeys(value) ? [...(value.keys() as Iterable<string>)] : [...Array(value.size).keys()]
-  }
   return Object.entries(value).flatMap(([key, child]) => (isNothing(child) ? [] : [key]))
 }
 
 /** What is shown under a key of {@link keysOf}. */
-function childOf(value: object, key: string | number): unknown {
-  if (value instanceof Set) return [...value][Number(key)]
-  if (value instanceof Map) return hasTextKeys(value) ? value.get(key) : [...value][Number(key)]
+export function childOf(value: object, key: string | number): unknown {
   return Object.hasOwn(value, key) ? (value as Readonly<Record<string, unknown>>)[key] : undefined
 }
 
-/** A value as it is shown if it has no children. */
-function leafOf(value: unknown): unknown {
+/** A value as it is shown: a leaf, or an object or a list with children. */
+export function leafOf(value: unknown): unknown {
+  if (value instanceof Set) return [...(value as ReadonlySet<unknown>)]
+  if (value instanceof Map) return hasTextKeys(value) ? recordOf(value) : [...value]
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? 'an invalid date' : value.toISOString()
   if (typeof value === 'bigint') return String(value)
   // Infinity and NaN are no JSON.
@@ -156,9 +147,15 @@ function tagOf(value: unknown): string | undefined {
   return typeof constructor?.name === 'string' ? constructor.name.slice(0, 100) : undefined
 }
 
-function hasTextKeys(map: ReadonlyMap<unknown, unknown>): boolean {
+function hasTextKeys(map: ReadonlyMap<unknown, unknown>): map is ReadonlyMap<string, unknown> {
   for (const key of map.keys()) if (typeof key !== 'string') return false
   return true
+}
+
+function recordOf(map: ReadonlyMap<string, unknown>): Record<string, unknown> {
+  const record = newRecord()
+  for (const [key, value] of map) record[key] = value
+  return record
 }
 
 /** An object on which `__proto__` is a key like any other. */

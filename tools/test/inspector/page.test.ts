@@ -12,7 +12,7 @@ import {
   settle,
   violations,
 } from './browser.ts'
-import { fillShop, Order, Stock } from './shop.ts'
+import { cancel, fillShop, Order, place, Stock } from './shop.ts'
 
 afterAll(closeBrowser)
 
@@ -20,7 +20,10 @@ async function openShop(look: Parameters<typeof openInspector>[1] = {}) {
   const store = memoryStore()
   onTestFinished(() => store.close())
   await fillShop(store)
-  const opened = await openInspector({ store, name: 'shop', aggregates: [Order, Stock] }, look)
+  const opened = await openInspector(
+    { store, name: 'shop', aggregates: [Order, Stock], commands: [place, cancel] },
+    look,
+  )
   return { store, ...opened }
 }
 
@@ -62,6 +65,63 @@ describe.skipIf(browserProblem)(`the page of the inspector ${browserProblem ?? '
     await picture(page, 'inspector-log')
   })
 
+  test('goes through the states of a stream by the slider and the keyboard, with what each event has changed', async () => {
+    const { page, visit } = await openShop()
+    await visit('#/stream/Order-1003?tab=state')
+    await page.getByRole('heading', { name: 'The state at revision 3' }).waitFor()
+    const slider = page.getByRole('slider', { name: 'Revision' })
+    await slider.focus()
+    await page.keyboard.press('ArrowLeft')
+    await page.getByRole('heading', { name: 'The state at revision 2' }).waitFor()
+    await settle(page)
+    const changed = page.locator('.changes')
+    expect(await changed.locator('.change-path').allTextContents()).toEqual(['status', 'parcels[0]'])
+    expect(await changed.locator('del').allTextContents()).toEqual(['before: “paid”'])
+    expect(await changed.locator('ins').allTextContents()).toEqual(['after: “shipped”', 'after: “GB-1003”'])
+    expect(await page.locator('.json .marked').count()).toBe(2)
+    await picture(page, 'inspector-state')
+    expect(new URL(page.url()).hash).toBe('#/stream/Order-1003?tab=state&at=2')
+    await page.keyboard.press('Home')
+    await page.getByText('which no event has changed yet').waitFor()
+    await page.getByRole('button', { name: 'Forward' }).click()
+    await page.getByText('Marylebone').first().waitFor()
+    expect(await page.getByLabel('Revision', { exact: true }).last().inputValue()).toBe('0')
+  })
+
+  test('tries a command on the past with a form of its schema, and a link shows what came of it', async () => {
+    const { store, page, visit } = await openShop()
+    const head = await store.logHead()
+    await visit('#/stream/Order-1001?tab=state&at=0')
+    await page.getByRole('link', { name: 'Try a command at this point' }).click()
+    await page.getByRole('combobox', { name: 'Command' }).selectOption('order.cancel')
+    await page.getByRole('textbox', { name: 'order' }).fill('1001')
+    await page.getByRole('textbox', { name: 'reason' }).fill('too late')
+    await page.keyboard.press('Enter')
+    await page.getByText('accepted').waitFor()
+    await page.getByText('Order.Cancelled').waitFor()
+    const link = new URL(page.url()).hash
+    await visit('#/')
+    await visit(link)
+    await page.getByText('accepted').waitFor()
+    await page.getByRole('link', { name: 'Decide on the present' }).click()
+    await page.getByText('rejected').waitFor()
+    await page.getByText('on-its-way').waitFor()
+    await visit('#/try?command=order.place')
+    await page.getByRole('textbox', { name: 'order', exact: true }).fill('5000')
+    await page.getByRole('textbox', { name: 'customer' }).fill('customer-1')
+    await page.getByRole('combobox', { name: 'sku' }).selectOption('ink')
+    await page.getByRole('spinbutton', { name: 'quantity' }).fill('3')
+    for (const name of ['street', 'city', 'country']) await page.getByRole('textbox', { name }).fill(name)
+    await page.getByRole('button', { name: 'Try', exact: true }).click()
+    await page.getByText('Stock.Reserved', { exact: true }).waitFor()
+    await picture(page, 'inspector-try')
+    await page.getByRole('button', { name: 'As JSON' }).click()
+    await page.getByRole('textbox', { name: 'Its input, as JSON' }).fill('{"order": 5}')
+    await page.getByRole('button', { name: 'Try', exact: true }).click()
+    await page.getByText('INVALID_DATA').waitFor()
+    expect(await store.logHead()).toBe(head)
+  })
+
   test.each([
     ['dark', 1280],
     ['light', 1280],
@@ -76,6 +136,10 @@ describe.skipIf(browserProblem)(`the page of the inspector ${browserProblem ?? '
         '#/stream/Order-1003?event=0%40Order-1003',
         '#/log',
         '#/log?type=None',
+        '#/stream/Order-1003?tab=state&at=2',
+        '#/stream/Other?tab=state',
+        '#/try?at=0%40Order-1003',
+        '#/try?command=order.cancel&input=%7B%22order%22%3A%221001%22%2C%22reason%22%3A%22r%22%7D',
         '#/nowhere',
       ]) {
         await visit(route)

@@ -1,5 +1,5 @@
 import { sqliteStore } from 'mneme/sqlite'
-import { request } from 'node:http'
+import { request, type RequestOptions } from 'node:http'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 
@@ -8,9 +8,9 @@ import { nameOf } from '../../src/cli/inspect.ts'
 import { mneme, model } from '../mneme.ts'
 
 /** Asks a server as a client does that names another host than the one it asks. */
-async function get(link: string, headers: Record<string, string> = {}): Promise<number | undefined> {
+async function get(link: URL, options: RequestOptions): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
-    const asked = request(link, { headers }, ({ statusCode }) => resolve(statusCode))
+    const asked = request(link, options, ({ statusCode }) => resolve(statusCode))
     asked.on('error', reject)
     asked.end()
   })
@@ -34,7 +34,9 @@ test('mneme inspect prints a link to this machine with a token, and ends with Ct
       })
     const asked = await ask({ Authorization: `Bearer ${token}` })
     answers.push(link.hostname, asked.status, await asked.json())
-    answers.push((await ask({})).status, await get(String(link), { Host: 'evil.example' }))
+    const headers = { Host: 'evil.example' }
+    answers.push((await ask({})).status, await get(link, { headers }))
+    answers.push(await get(link, { headers, path: `//${link.host}/` }))
     ending.abort()
   }
   let printed = ''
@@ -49,6 +51,7 @@ test('mneme inspect prints a link to this machine with a token, and ends with Ct
     200,
     { streams: [{ stream: 'Account-a', events: 1, revision: 0 }] },
     401,
+    421,
     421,
   ])
   await store.close()

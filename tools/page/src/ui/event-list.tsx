@@ -70,7 +70,13 @@ export function EventList({
 }
 
 /** Names the place of an event in an address. */
-function placeOf({ stream, revision }: { readonly stream: string; readonly revision: number }): string {
+export function placeOf({
+  stream,
+  revision,
+}: {
+  readonly stream: string
+  readonly revision: number
+}): string {
   return `${String(revision)}@${stream}`
 }
 
@@ -140,6 +146,14 @@ function EventPanel({ row }: { readonly row: EventRow }) {
                 <dd>{counted(event.characters, 'character')}</dd>
               </div>
             </dl>
+            <p class="actions">
+              <a class="button small" href={linkTo('stream', stream, { tab: 'state', at: revision })}>
+                State at this point
+              </a>
+              <a class="button small" href={linkTo('try', undefined, { at: placeOf(row) })}>
+                Try a command after it
+              </a>
+            </p>
           </>
         )}
       </Result>

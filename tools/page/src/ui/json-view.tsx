@@ -28,7 +28,7 @@ export function JsonView({
 }
 
 /** A path as a key of a Map or a Set. */
-function keyOf(path: Path): string {
+export function keyOf(path: Path): string {
   return JSON.stringify(path)
 }
 
