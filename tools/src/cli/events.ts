@@ -4,7 +4,7 @@ import { type Column, cut, printable, printableLines, type Terminal } from './te
 
 /** The columns of a list of events. */
 export const EVENT_COLUMNS: readonly Column<Recorded>[] = [
-  { name: 'time', of: ({ time }) => time },
+  { name: 'time', of: ({ time }) => time, minWidth: 70 },
   { name: 'stream', of: ({ stream }) => stream },
   { name: 'rev', of: ({ revision }) => String(revision), isRight: true },
   { name: 'type', of: ({ type }) => type },

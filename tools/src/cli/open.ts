@@ -14,7 +14,9 @@ export function takeUrl(
   if (first !== undefined && SCHEME.test(first)) return { url: first, rest }
   const url = env.MNEME_URL
   if (url !== undefined && url !== '') return { url, rest: given }
-  const hint = first === undefined ? '' : `, not '${first}' (a file is 'sqlite:${first}')`
+  // What has an @ may be a mistyped URL with a password.
+  const hint =
+    first === undefined || first.includes('@') ? '' : `, not '${first}' (a file is 'sqlite:${first}')`
   throw new UsageError(
     `a store is given by its URL, like sqlite:bank.db or postgres://user@host/database, or by MNEME_URL${hint}`,
   )

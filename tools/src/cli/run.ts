@@ -9,6 +9,7 @@ import { inspect } from './inspect.ts'
 import { ls } from './ls.ts'
 import { openExisting, takeUrl } from './open.ts'
 import { read } from './read.ts'
+import { hidingSecrets } from './secrets.ts'
 import { state } from './state.ts'
 import { stats } from './stats.ts'
 import { tail } from './tail.ts'
@@ -29,12 +30,20 @@ import {
  * @returns the exit code: 0 if all went well, 1 if it failed, 2 if it was given wrongly, 3 if there is no such store or it cannot
  *   be reached, 4 if a check has found something, 130 if it was interrupted.
  */
-export async function run(args: readonly string[], surroundings: Surroundings): Promise<number> {
-  const { err, signal } = surroundings
+export async function run(args: readonly string[], given: Surroundings): Promise<number> {
+  const { signal } = given
+  const hide = hidingSecrets([...args, given.env.MNEME_URL])
+  const err: Output = {
+    write: (text) => given.err.write(hide(text)),
+    get columns() {
+      return given.err.columns
+    },
+  }
+  const surroundings = { ...given, err }
   let code: number = EXIT.ok
   const told: Promise<void>[] = []
-  const program = makeProgram(surroundings, told, async (verb, given, options) => {
-    const { url, rest } = takeUrl(given, surroundings.env)
+  const program = makeProgram(surroundings, told, async (verb, typed, options) => {
+    const { url, rest } = takeUrl(typed, surroundings.env)
     const most = verb.arguments ?? 0
     if (rest.length > most) throw new UsageError(`too many arguments: ${rest.slice(most).join(' ')}`)
     const store = await openExisting(url)
@@ -205,6 +214,7 @@ function makeProgram(
   const program = configure(new Command('mneme'))
     .description('Looks at any Mneme store, and copies it. Nothing is written without --write.')
     .addHelpText('after', EPILOGUE)
+    .configureHelp({ subcommandTerm: (verb) => `${verb.name()} ${verb.usage()}` })
   for (const verb of VERBS) {
     const command = configure(program.command(verb.name))
       .description(verb.description)
@@ -224,7 +234,7 @@ kurrentdb://host:2113. If MNEME_URL has it, it may be left out, and no password
 stands in the list of processes.
 
 Exit codes: 0 done, 1 failed, 2 given wrongly, 3 no such store, or it cannot be
-reached, 4 a check has found something, 130 interrupted.`
+reached, 4 a check has found something, 130 interrupted (143 by SIGTERM).`
 
 /** One line on a terminal that is written over, and removed before anything else is written there. */
 function progressOn(err: Output) {
