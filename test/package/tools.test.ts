@@ -69,3 +69,16 @@ test('Ctrl-C ends it with 130', async () => {
   child.kill('SIGINT')
   expect(await once(child, 'close')).toEqual([130, null])
 })
+
+test('the packed inspector serves its page', async () => {
+  const child = spawn(process.execPath, [cli(), 'inspect', 'sqlite:bank.db', '--json'], { cwd: project })
+  const [line] = (await once(child.stdout, 'data')) as [Buffer]
+  const { link } = JSON.parse(String(line)) as { link: string }
+  const page = await (await fetch(link)).text()
+  for (const file of ['page.js', 'page.css', 'icon.svg']) {
+    expect(page).toContain(`./${file}`)
+    expect((await fetch(new URL(file, link))).status, file).toBe(200)
+  }
+  child.kill('SIGINT')
+  expect(await once(child, 'close')).toEqual([130, null])
+})

@@ -12,7 +12,7 @@ export async function mneme(
     columns?: number
     env?: Record<string, string>
     signal?: AbortSignal
-    wrote?: () => void
+    wrote?: (text: string) => unknown
     noted?: (text: string) => unknown
   } = {},
 ) {
@@ -22,7 +22,7 @@ export async function mneme(
     columns,
     write: (text: string) => {
       texts[name] += text
-      if (name === 'out') wrote()
+      if (name === 'out') wrote(text)
       else noted?.(text)
       return Promise.resolve()
     },

@@ -5,6 +5,8 @@ import type { Terminal } from './terminal.ts'
 /** What a verb works with. */
 export interface Work {
   readonly store: EventStore
+  /** The URL of the store, which may hold a password. */
+  readonly url: string
   readonly terminal: Terminal
   /** What was given behind the URL. */
   readonly args: readonly string[]

@@ -5,6 +5,7 @@ import { copy } from './copy.ts'
 import type { Work } from './command.ts'
 import { EXIT, exitCodeOf, messageOf, UsageError } from './errors.ts'
 import { exportLines } from './export.ts'
+import { inspect } from './inspect.ts'
 import { ls } from './ls.ts'
 import { openExisting, takeUrl } from './open.ts'
 import { read } from './read.ts'
@@ -52,7 +53,7 @@ export async function run(args: readonly string[], given: Surroundings): Promise
       const note = (text: string) => err.write(`${progress.end()}${printable(text)}\n`)
       code =
         (await verb.work(
-          { store, terminal, args: rest, signal, note, progress: progress.show },
+          { store, url, terminal, args: rest, signal, note, progress: progress.show },
           options as never,
         )) ?? EXIT.ok
     } finally {
@@ -95,10 +96,8 @@ const category = new Option(
 const type = new Option('-t, --type <name>', 'only events of this type; may be repeated').argParser(collect)
 const limit = new Option('-n, --limit <count>', 'how many at most').argParser(count)
 const after = new Option('--after <position>', 'only what follows this position of the store')
-const model = new Option(
-  '-m, --model <file>',
-  "a module that exports the program's aggregates",
-).makeOptionMandatory()
+const optionalModel = () => new Option('-m, --model <file>', "a module that exports the program's aggregates")
+const model = optionalModel().makeOptionMandatory()
 
 const VERBS: readonly Verb[] = [
   {
@@ -167,6 +166,16 @@ const VERBS: readonly Verb[] = [
     description: 'check that the program can read what is recorded',
     options: [model, after],
     work: check,
+  },
+  {
+    name: 'inspect',
+    description: 'serve a page that shows the store in a browser, on this machine only, until Ctrl-C',
+    options: [
+      optionalModel(),
+      new Option('-p, --port <number>', 'the port; any free one by default').argParser(count),
+      new Option('--open', 'open the page in a browser'),
+    ],
+    work: done(inspect),
   },
   {
     name: 'export',
