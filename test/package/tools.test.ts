@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -37,13 +37,16 @@ beforeAll(async () => {
   for (const name of [...Object.keys(dependencies), 'better-sqlite3']) {
     const link = join(project, 'node_modules', name)
     mkdirSync(dirname(link), { recursive: true })
-    symlinkSync(join(root, 'node_modules', name), link)
+    const [installed] = ['tools/node_modules', 'node_modules'].filter((folder) =>
+      existsSync(join(root, folder, name)),
+    )
+    symlinkSync(join(root, installed!, name), link)
   }
   const store = await sqliteStore(join(project, 'bank.db'))
   const events = Array.from({ length: 1_000 }, (_, i) => happened(i))
   for (let i = 0; i < 10; i++) await store.append({ stream: 's', events })
   await store.close()
-}, 60_000)
+}, 600_000)
 
 afterAll(() => {
   rmSync(project, { recursive: true, force: true })
@@ -62,6 +65,13 @@ test('the packed command line lists streams, and ends silently once its reader h
     `{ ${mneme} read sqlite:bank.db; echo "ended with $?" >&2; } 2>errors | head -n 1; cat errors`,
   )
   expect(cut.split('\n').slice(1)).toEqual(['ended with 0', ''])
+})
+
+test('what it writes for a shell asks it for its commands', () => {
+  const mneme = (...args: string[]) => execFileSync(process.execPath, [cli(), ...args], { encoding: 'utf8' })
+  expect(mneme('complete', 'bash')).toContain('mneme complete --')
+  expect(mneme('complete', '--', 're')).toMatch(/^read\t/)
+  expect(mneme('complete', '--', 'ls', '--ca')).toMatch(/^--category\t/)
 })
 
 test('Ctrl-C ends it with 130', async () => {

@@ -23,13 +23,7 @@ export interface Model {
  * @throws UsageError if the file cannot be loaded, or exports no aggregate.
  */
 export async function loadModel(file: string): Promise<Model> {
-  const path = resolve(file)
-  let exported: Readonly<Record<string, unknown>>
-  try {
-    exported = (await import(pathToFileURL(path).href)) as typeof exported
-  } catch (error) {
-    throw new UsageError(`could not load ${path}`, { cause: error })
-  }
+  const exported = await loadModule(file)
   const aggregates = new Map<AnyAggregate, string>()
   const commands = new Map<InspectedCommand, string>()
   const look = (value: unknown, name: string, depth: number) => {
@@ -41,12 +35,22 @@ export async function loadModel(file: string): Promise<Model> {
     }
   }
   for (const [name, value] of Object.entries(exported)) look(value, name, 2)
-  if (aggregates.size === 0) throw new UsageError(`${path} exports no aggregate made by defineAggregate`)
+  if (aggregates.size === 0) throw new UsageError(`${file} exports no aggregate made by defineAggregate`)
   const { needs } = exported
   return {
     aggregates: [...aggregates.keys()],
     named: { aggregates: byName(aggregates), commands: byName(commands) },
     needs: typeof needs === 'object' && needs !== null ? needs : undefined,
+  }
+}
+
+/** What a module exports. @throws UsageError if it cannot be loaded. */
+export async function loadModule(file: string): Promise<Readonly<Record<string, unknown>>> {
+  const path = resolve(file)
+  try {
+    return (await import(pathToFileURL(path).href)) as Readonly<Record<string, unknown>>
+  } catch (error) {
+    throw new UsageError(`could not load ${path}`, { cause: error })
   }
 }
 

@@ -29,7 +29,7 @@ function shown(value: unknown): string {
 }
 
 /** JSON in a column: a large value is cut, since no terminal shows it. */
-function shortened(data: unknown): string {
+export function shortened(data: unknown): string {
   const text = data === undefined ? '' : JSON.stringify(data)
   return text.length > MAX_CELL ? `${text.slice(0, MAX_CELL)}…` : text
 }
