@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 
 import type { About } from '../../src/inspector/api.ts'
 import { type Called, useCall } from './calls.ts'
+import { LivePage } from './pages/live.tsx'
 import { LogPage } from './pages/log.tsx'
 import { StreamPage } from './pages/stream.tsx'
 import { StreamsPage } from './pages/streams.tsx'
@@ -30,6 +31,7 @@ const PAGES: Readonly<Record<string, Page>> = {
   streams: { title: 'Streams', group: 'History', show: (props) => <StreamsPage {...props} /> },
   stream: { title: 'Stream', show: (props) => <StreamPage key={props.route.subject} {...props} /> },
   log: { title: 'Log', group: 'History', show: (props) => <LogPage {...props} /> },
+  live: { title: 'Live', group: 'History', show: (props) => <LivePage {...props} /> },
   try: { title: 'Try a command', group: 'Program', show: (props) => <TryPage {...props} /> },
 }
 const HOME = 'streams'

@@ -7,6 +7,7 @@ export interface Calls {
   readonly streams: Call<StreamsQuery, StreamsPage>
   readonly stream: Call<StreamQuery, StreamPage>
   readonly log: Call<LogQuery, LogPage>
+  readonly tail: Call<TailQuery, Tail>
   readonly event: Call<EventPlace, EventDetail>
   readonly value: Call<ValueQuery, Shown>
   readonly state: Call<StateQuery, StateShown>
@@ -139,13 +140,17 @@ export interface StreamPage {
 
 export type Direction = 'forwards' | 'backwards'
 
-interface LogQuery {
-  readonly direction?: Direction
-  readonly after?: Position
-  readonly limit?: number
+/** Which events of the log are asked for. Default: all. */
+interface LogFilter {
   readonly streams?: readonly string[]
   readonly categories?: readonly string[]
   readonly types?: readonly string[]
+}
+
+interface LogQuery extends LogFilter {
+  readonly direction?: Direction
+  readonly after?: Position
+  readonly limit?: number
   /** ISO 8601: only events that were recorded from then on. */
   readonly since?: string
   /** ISO 8601: only events that were recorded before. */
@@ -159,6 +164,23 @@ export interface LogPage {
   readonly next?: Position
   /** How many events were looked at. */
   readonly scanned: number
+}
+
+interface TailQuery extends LogFilter {
+  /** What an earlier answer gave. Default: the end of the log. */
+  readonly after?: Position | null
+}
+
+/** What was appended since an earlier answer. */
+export interface Tail {
+  /** `null`: the store is empty. */
+  readonly after: Position | null
+  /** The last ones, in the order of the store. */
+  readonly events: readonly EventRow[]
+  /** How many there were. */
+  readonly passed: number
+  /** Whether more follow at once. */
+  readonly isBehind: boolean
 }
 
 export interface EventPlace {

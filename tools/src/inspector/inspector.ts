@@ -10,6 +10,7 @@ import { checkProgram, type Program, type ProgramOptions } from './program.ts'
 import { States } from './states.ts'
 import { categoriesPage, streamsPage } from './streams.ts'
 import { stateShown, valueOfState } from './time-travel.ts'
+import { tail } from './tail.ts'
 import { tryCommand } from './trial.ts'
 import { Turns } from './turns.ts'
 
@@ -151,6 +152,7 @@ const CALLS: Readonly<
   streams: streamsPage,
   stream: streamPage,
   log: logPage,
+  tail,
   event: eventDetail,
   value: (context, input, served) =>
     isOfState(input) ? valueOfState(context, input, served) : valueOf(context, input),

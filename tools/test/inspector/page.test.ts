@@ -136,6 +136,7 @@ describe.skipIf(browserProblem)(`the page of the inspector ${browserProblem ?? '
         '#/stream/Order-1003?event=0%40Order-1003',
         '#/log',
         '#/log?type=None',
+        '#/live',
         '#/stream/Order-1003?tab=state&at=2',
         '#/stream/Other?tab=state',
         '#/try?at=0%40Order-1003',

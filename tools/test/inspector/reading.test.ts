@@ -91,6 +91,41 @@ describe('the log', () => {
   })
 })
 
+describe('the end of the log', () => {
+  test('is followed without a gap, from a store that is empty on', async () => {
+    const store = memoryStore()
+    const inspector = await inspectorOf({}, store)
+    const empty = await ask(inspector, 'tail', {})
+    expect(empty).toEqual({ after: null, events: [], passed: 0, isBehind: false })
+    await store.append({ stream: 'A-1', events: [{ type: 'One', data: {} }] })
+    const one = await ask(inspector, 'tail', { after: empty.after })
+    expect([one.passed, one.events.map(({ type }) => type)]).toEqual([1, ['One']])
+    await store.append({ stream: 'A-1', events: ['Two', 'Three'].map((type) => ({ type, data: {} })) })
+    const later = await ask(inspector, 'tail', { after: one.after })
+    expect([later.passed, later.events.map(({ type }) => type)]).toEqual([2, ['Two', 'Three']])
+    const opened = await ask(inspector, 'tail', {})
+    expect([opened.passed, opened.events.map(({ type }) => type)]).toEqual([0, ['One', 'Two', 'Three']])
+  })
+
+  test('moves on with the log if nothing passes the filter', async () => {
+    const store = memoryStore()
+    const inspector = await inspectorOf({ 'A-1': 10 }, store)
+    const { after } = await ask(inspector, 'tail', { categories: ['B'] })
+    await store.append({ stream: 'A-1', events: [{ type: 'Odd', data: {} }] })
+    const next = await ask(inspector, 'tail', { after, categories: ['B'] })
+    expect([next.passed, next.after]).toEqual([0, await store.logHead()])
+  })
+
+  test('is answered in pieces of a bounded size, however much was appended', async () => {
+    const inspector = await inspectorOf({ 'A-1': 9_000, 'A-2': 9_000, 'A-3': 9_000 })
+    const first = await ask(inspector, 'tail', { after: null })
+    expect([first.passed, first.events.length, first.isBehind]).toEqual([20_000, 100, true])
+    const rest = await ask(inspector, 'tail', { after: first.after })
+    expect([rest.passed, rest.events.length, rest.isBehind]).toEqual([7_000, 100, false])
+    expect(rest.events.at(-1)).toMatchObject({ stream: 'A-3', revision: 8_999 })
+  })
+})
+
 test('an event is shown with its data, and more of the data on demand', async () => {
   const store = await sqliteStore(':memory:')
   const inspector = await inspectorOf({}, store)

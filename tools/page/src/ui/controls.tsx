@@ -19,6 +19,12 @@ export function Field({
   )
 }
 
+/** What an input of a {@link FilterBar} is given, by the name of its value. */
+export type InputOf = (name: string) => {
+  readonly value: string
+  readonly onInput: (event: { currentTarget: { value: string } }) => void
+}
+
 /** A line of fields that count when they are submitted: by Enter, or by the button. */
 export function FilterBar({
   values,
@@ -27,12 +33,7 @@ export function FilterBar({
 }: {
   readonly values: Readonly<Record<string, string | undefined>>
   readonly onApply: (values: Readonly<Record<string, string>>) => void
-  readonly children: (
-    input: (name: string) => {
-      value: string
-      onInput: (event: { currentTarget: { value: string } }) => void
-    },
-  ) => ComponentChildren
+  readonly children: (input: InputOf) => ComponentChildren
 }) {
   const key = JSON.stringify(values)
   const [draft, setDraft] = useState<Readonly<Record<string, string | undefined>>>(values)

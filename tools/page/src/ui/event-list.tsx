@@ -12,12 +12,15 @@ import { Text } from './text.tsx'
 export function EventList({
   events,
   withStream = false,
+  isMoving = false,
   opened,
   onOpen,
   label,
 }: {
   readonly events: readonly EventRow[]
   readonly withStream?: boolean
+  /** Whether other events come many times a second: lines are written over then, which is quicker than making new ones. */
+  readonly isMoving?: boolean
   /** The event that is open, as {@link placeOf} names it. */
   readonly opened: string | undefined
   readonly onOpen: (place: string | undefined) => void
@@ -33,11 +36,11 @@ export function EventList({
         if (list.current && moveFocus(list.current, event.key, event.target)) event.preventDefault()
       }}
     >
-      {events.map((event) => {
+      {events.map((event, i) => {
         const place = placeOf(event)
         const isOpen = place === opened
         return (
-          <li key={place} class={isOpen ? 'event open' : 'event'}>
+          <li key={isMoving ? i : place} class={isOpen ? 'event open' : 'event'}>
             <button
               type="button"
               class="event-row"
