@@ -8,6 +8,7 @@ export interface Calls {
   readonly stream: Call<StreamQuery, StreamPage>
   readonly log: Call<LogQuery, LogPage>
   readonly tail: Call<TailQuery, Tail>
+  readonly trace: Call<TraceQuery, Trace>
   readonly event: Call<EventPlace, EventDetail>
   readonly value: Call<ValueQuery, Shown>
   readonly state: Call<StateQuery, StateShown>
@@ -181,6 +182,33 @@ export interface Tail {
   readonly passed: number
   /** Whether more follow at once. */
   readonly isBehind: boolean
+}
+
+interface TraceQuery {
+  /** An event. */
+  readonly at?: EventPlace
+  /** The id of an event, or a correlation. */
+  readonly wanted?: string
+  /** How many events to look at before and behind it. */
+  readonly budget?: number
+}
+
+/** What an event follows from, what follows from it, and what has the same correlation. */
+export interface Trace {
+  /** Each event behind its cause. */
+  readonly nodes: readonly TraceNode[]
+  /** How many events were looked at in one direction. */
+  readonly scanned: number
+  /** Whether the store holds no more of it. */
+  readonly isWhole: boolean
+}
+
+export interface TraceNode {
+  readonly event: EventRow
+  /** How many causes above it are shown. */
+  readonly depth: number
+  /** Whether it is the event that was asked for. */
+  readonly isWanted: boolean
 }
 
 export interface EventPlace {

@@ -11,6 +11,7 @@ import { States } from './states.ts'
 import { categoriesPage, streamsPage } from './streams.ts'
 import { stateShown, valueOfState } from './time-travel.ts'
 import { tail } from './tail.ts'
+import { trace } from './trace.ts'
 import { tryCommand } from './trial.ts'
 import { Turns } from './turns.ts'
 
@@ -153,6 +154,7 @@ const CALLS: Readonly<
   stream: streamPage,
   log: logPage,
   tail,
+  trace,
   event: eventDetail,
   value: (context, input, served) =>
     isOfState(input) ? valueOfState(context, input, served) : valueOf(context, input),

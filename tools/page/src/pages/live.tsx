@@ -38,7 +38,7 @@ export function LivePage({ about, route }: PageProps) {
             )
           ) : (
             <>
-              <span class="live-dot" aria-hidden="true" /> {whole(Math.round(perSecond))} events a second
+              <span class="live-dot" aria-hidden="true" /> {whole(Math.round(perSecond))} events a second,
             </>
           )}{' '}
           {counted(passed, 'event')} since the page was opened{hasLeft && ', and some that were left out'}.

@@ -1,6 +1,6 @@
 import { useRef } from 'preact/hooks'
 
-import type { EventRow } from '../../../src/inspector/api.ts'
+import type { EventPlace, EventRow } from '../../../src/inspector/api.ts'
 import { call, useCall } from '../calls.ts'
 import { linkTo } from '../route.ts'
 import { counted, hueOf, Time } from './format.tsx'
@@ -83,6 +83,12 @@ export function placeOf({
   return `${String(revision)}@${stream}`
 }
 
+/** The place that an address names; `undefined` if it names none. */
+export function placeIn(text: string | undefined): EventPlace | undefined {
+  const match = /^(\d+)@(.+)$/s.exec(text ?? '')
+  return match ? { revision: Number(match[1]), stream: match[2]! } : undefined
+}
+
 /** Up and down go through the lines, Home and End to the first and the last. */
 function moveFocus(list: HTMLElement, key: string, from: EventTarget | null): boolean {
   const rows = [...list.querySelectorAll<HTMLElement>('.event-row')]
@@ -155,6 +161,9 @@ function EventPanel({ row }: { readonly row: EventRow }) {
               </a>
               <a class="button small" href={linkTo('try', undefined, { at: placeOf(row) })}>
                 Try a command after it
+              </a>
+              <a class="button small" href={linkTo('trace', undefined, { at: placeOf(row) })}>
+                Causes and effects
               </a>
             </p>
           </>
