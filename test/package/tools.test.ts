@@ -2,7 +2,8 @@ import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
 import { sqliteStore } from 'mneme/sqlite'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 
@@ -34,7 +35,9 @@ beforeAll(async () => {
   }
   // Node 20 has no SQLite of its own.
   for (const name of [...Object.keys(dependencies), 'better-sqlite3']) {
-    symlinkSync(join(root, 'node_modules', name), join(project, 'node_modules', name))
+    const link = join(project, 'node_modules', name)
+    mkdirSync(dirname(link), { recursive: true })
+    symlinkSync(join(root, 'node_modules', name), link)
   }
   const store = await sqliteStore(join(project, 'bank.db'))
   const events = Array.from({ length: 1_000 }, (_, i) => happened(i))
@@ -81,4 +84,25 @@ test('the packed inspector serves its page', async () => {
   }
   child.kill('SIGINT')
   expect(await once(child, 'close')).toEqual([130, null])
+})
+
+test('a language model is answered on standard output, and its going away ends the command', async () => {
+  const child = spawn(process.execPath, [cli(), 'mcp', 'sqlite:bank.db'], { cwd: project })
+  const answers = createInterface(child.stdout)[Symbol.asyncIterator]()
+  const ask = async (method: string, params: object) => {
+    child.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })}\n`)
+    const { value } = (await answers.next()) as { value: string }
+    return (JSON.parse(value) as { result: unknown }).result
+  }
+  const client = {
+    protocolVersion: '2025-06-18',
+    capabilities: {},
+    clientInfo: { name: 'test', version: '1' },
+  }
+  expect(await ask('initialize', client)).toMatchObject({ serverInfo: { name: 'mneme' } })
+  expect(await ask('tools/call', { name: 'list_streams', arguments: {} })).toMatchObject({
+    structuredContent: { streams: [{ stream: 's', events: 10_000 }] },
+  })
+  child.stdin.end()
+  expect(await once(child, 'close')).toEqual([0, null])
 })

@@ -47,6 +47,7 @@ const code = await run(process.argv.slice(2), {
   out: outputTo(process.stdout),
   err: outputTo(process.stderr),
   env: process.env,
+  pipes: process,
   signal: ending.signal,
 })
 process.exitCode = code === EXIT.interrupted ? endedBy : code

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 
 import { run } from '../src/cli/run.ts'
+import type { Pipes } from '../src/cli/terminal.ts'
 
 /** A program with accounts. */
 export const model = join(import.meta.dirname, 'accounts.ts')
@@ -14,9 +15,17 @@ export async function mneme(
     signal?: AbortSignal
     wrote?: (text: string) => unknown
     noted?: (text: string) => unknown
+    pipes?: Pipes
   } = {},
 ) {
-  const { columns, env = {}, signal = new AbortController().signal, wrote = () => undefined, noted } = options
+  const {
+    columns,
+    env = {},
+    signal = new AbortController().signal,
+    wrote = () => undefined,
+    noted,
+    pipes,
+  } = options
   const texts = { out: '', err: '' }
   const into = (name: keyof typeof texts) => ({
     columns,
@@ -27,6 +36,6 @@ export async function mneme(
       return Promise.resolve()
     },
   })
-  const code = await run(args, { out: into('out'), err: into('err'), env, signal })
+  const code = await run(args, { out: into('out'), err: into('err'), env, signal, pipes })
   return { ...texts, code }
 }

@@ -1,6 +1,6 @@
 import type { EventStore } from 'mneme'
 
-import type { Terminal } from './terminal.ts'
+import type { Pipes, Terminal } from './terminal.ts'
 
 /** What a verb works with. */
 export interface Work {
@@ -8,6 +8,7 @@ export interface Work {
   /** The URL of the store, which may hold a password. */
   readonly url: string
   readonly terminal: Terminal
+  readonly pipes: Pipes | undefined
   /** What was given behind the URL. */
   readonly args: readonly string[]
   readonly signal: AbortSignal

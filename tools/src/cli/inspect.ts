@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { basename } from 'node:path'
 
 import { createInspector } from '../inspector/inspector.ts'
 import { serveInspector } from '../inspector/serve.ts'
 import { loadModel } from '../model.ts'
 import type { Work } from './command.ts'
 import { UsageError } from './errors.ts'
+import { nameOf } from './open.ts'
 
 export interface InspectOptions {
   readonly model?: string
@@ -31,13 +31,6 @@ export async function inspect(
   } finally {
     await server.close()
   }
-}
-
-/** What a store is called on the page: without a user, a password, or folders. */
-export function nameOf(url: string): string {
-  if (/^(?:sqlite|file):/.test(url)) return basename(url.replace(/^\w+:/, '').replace(/\?.*$/, ''))
-  const { host, pathname } = new URL(url)
-  return `${host}${pathname === '/' ? '' : pathname}`
 }
 
 /** Opens a link if there is a screen; the link was printed in any case. */

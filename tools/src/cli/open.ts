@@ -1,3 +1,4 @@
+import { basename } from 'node:path'
 import { type EventStore, openStore } from 'mneme'
 import { postgresStore } from 'mneme/postgres'
 import { sqliteStore } from 'mneme/sqlite'
@@ -32,4 +33,10 @@ export async function openExisting(url: string): Promise<EventStore> {
   if (/^(?:sqlite|file):/.test(url)) return sqliteStore(url, { migrate: false })
   if (url.startsWith('postgres')) return postgresStore(url, { migrate: false })
   return openStore(url)
+}
+
+/** What a store is called where it is shown: without a user, a password, or folders. */
+export function nameOf(url: string): string {
+  if (/^(?:sqlite|file):/.test(url)) return basename(url.replace(/^\w+:/, '').replace(/\?.*$/, ''))
+  return url.replace(/^[^:]*:\/\/(?:.*@)?/s, '').replace(/\/?(?:\?.*)?$/s, '')
 }

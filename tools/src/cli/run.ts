@@ -7,6 +7,7 @@ import { EXIT, exitCodeOf, messageOf, UsageError } from './errors.ts'
 import { exportLines } from './export.ts'
 import { inspect } from './inspect.ts'
 import { ls } from './ls.ts'
+import { mcp } from './mcp.ts'
 import { openExisting, takeUrl } from './open.ts'
 import { read } from './read.ts'
 import { hidingSecrets } from './secrets.ts'
@@ -23,6 +24,7 @@ import {
   type Surroundings,
   Terminal,
 } from './terminal.ts'
+import { version } from '../version.ts'
 
 /**
  * Runs a command of `mneme`, like `['ls', 'sqlite:bank.db']`. It writes to what it is given, never to the process.
@@ -53,7 +55,7 @@ export async function run(args: readonly string[], given: Surroundings): Promise
       const note = (text: string) => err.write(`${progress.end()}${printable(text)}\n`)
       code =
         (await verb.work(
-          { store, url, terminal, args: rest, signal, note, progress: progress.show },
+          { store, url, terminal, pipes: given.pipes, args: rest, signal, note, progress: progress.show },
           options as never,
         )) ?? EXIT.ok
     } finally {
@@ -72,7 +74,7 @@ export async function run(args: readonly string[], given: Surroundings): Promise
       return error.exitCode === 0 ? EXIT.ok : EXIT.usage
     }
     if (signal.aborted) return EXIT.interrupted
-    await err.write(`mneme: ${printableLines(messageOf(error))}\n`)
+    await err.write(`mneme: ${printableLines(messageOf(error, hide))}\n`)
     return exitCodeOf(error)
   }
 }
@@ -178,6 +180,13 @@ const VERBS: readonly Verb[] = [
     work: done(inspect),
   },
   {
+    name: 'mcp',
+    description:
+      'show the store to a language model, by the Model Context Protocol on standard input and output',
+    options: [optionalModel()],
+    work: done(mcp),
+  },
+  {
     name: 'export',
     description: 'write all events with their idempotency keys as JSON lines',
     options: [after],
@@ -214,6 +223,7 @@ function makeProgram(
   const program = configure(new Command('mneme'))
     .description('Looks at any Mneme store, and copies it. Nothing is written without --write.')
     .addHelpText('after', EPILOGUE)
+    .version(version)
     .configureHelp({ subcommandTerm: (verb) => `${verb.name()} ${verb.usage()}` })
   for (const verb of VERBS) {
     const command = configure(program.command(verb.name))

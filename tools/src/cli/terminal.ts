@@ -1,3 +1,4 @@
+import type { Readable, Writable } from 'node:stream'
 import picocolors from 'picocolors'
 import stringWidth from 'string-width'
 
@@ -6,8 +7,16 @@ export interface Surroundings {
   readonly out: Output
   readonly err: Output
   readonly env: Readonly<Record<string, string | undefined>>
+  /** For a verb that speaks a protocol. Default: there are none. */
+  readonly pipes?: Pipes | undefined
   /** Aborted when the command is to end, as by Ctrl-C. */
   readonly signal: AbortSignal
+}
+
+/** The standard input and output. */
+export interface Pipes {
+  readonly stdin: Readable
+  readonly stdout: Writable
 }
 
 /** A stream of text, which may be a terminal. */

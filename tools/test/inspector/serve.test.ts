@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 
 import { testFolder } from '../../../test/stores/sqlite/folder.ts'
-import { nameOf } from '../../src/cli/inspect.ts'
+import { nameOf } from '../../src/cli/open.ts'
 import { mneme, model } from '../mneme.ts'
 
 /** Asks a server as a client does that names another host than the one it asks. */
