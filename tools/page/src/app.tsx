@@ -8,6 +8,7 @@ import { LivePage } from './pages/live.tsx'
 import { LogPage } from './pages/log.tsx'
 import { StreamPage } from './pages/stream.tsx'
 import { StreamsPage } from './pages/streams.tsx'
+import { ThroughputPage } from './pages/throughput.tsx'
 import { TracePage } from './pages/trace.tsx'
 import { TryPage } from './pages/try.tsx'
 import { linkTo, type Route, useRoute } from './route.ts'
@@ -36,6 +37,7 @@ const PAGES: Readonly<Record<string, Page>> = {
   live: { title: 'Live', group: 'History', show: (props) => <LivePage {...props} /> },
   trace: { title: 'Causes and effects', group: 'History', show: (props) => <TracePage {...props} /> },
   lanes: { title: 'Time axis', group: 'History', show: (props) => <LanesPage {...props} /> },
+  throughput: { title: 'Throughput', group: 'History', show: (props) => <ThroughputPage {...props} /> },
   try: { title: 'Try a command', group: 'Program', show: (props) => <TryPage {...props} /> },
 }
 const HOME = 'streams'

@@ -9,6 +9,7 @@ export interface Calls {
   readonly log: Call<LogQuery, LogPage>
   readonly tail: Call<TailQuery, Tail>
   readonly trace: Call<TraceQuery, Trace>
+  readonly throughput: Call<ThroughputQuery, Throughput>
   readonly event: Call<EventPlace, EventDetail>
   readonly value: Call<ValueQuery, Shown>
   readonly state: Call<StateQuery, StateShown>
@@ -209,6 +210,24 @@ export interface TraceNode {
   readonly depth: number
   /** Whether it is the event that was asked for. */
   readonly isWanted: boolean
+}
+
+interface ThroughputQuery extends LogFilter {
+  /** How many events to look at. */
+  readonly budget?: number
+}
+
+/** How many events were recorded when, and of which types. */
+export interface Throughput {
+  readonly events: number
+  /** When the first and the last of them were recorded; absent if there is none. */
+  readonly from?: string
+  readonly to?: string
+  /** How many fall into each of so many equal parts of the time between. */
+  readonly bars: readonly number[]
+  readonly types: readonly { readonly type: string; readonly events: number }[]
+  /** Whether the store holds no others. */
+  readonly isWhole: boolean
 }
 
 export interface EventPlace {

@@ -9,6 +9,7 @@ import { type Authorize, type Guard, LOOPBACK_HOSTS, refuseForeign, refuseStrang
 import { checkProgram, type Program, type ProgramOptions } from './program.ts'
 import { States } from './states.ts'
 import { categoriesPage, streamsPage } from './streams.ts'
+import { throughput } from './throughput.ts'
 import { stateShown, valueOfState } from './time-travel.ts'
 import { tail } from './tail.ts'
 import { trace } from './trace.ts'
@@ -155,6 +156,7 @@ const CALLS: Readonly<
   log: logPage,
   tail,
   trace,
+  throughput,
   event: eventDetail,
   value: (context, input, served) =>
     isOfState(input) ? valueOfState(context, input, served) : valueOf(context, input),

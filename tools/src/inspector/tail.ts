@@ -1,7 +1,7 @@
 import type { Recorded } from 'mneme'
 
 import type { Tail } from './api.ts'
-import { type CallContext, objectIn, optionalTextIn, textsIn } from './call.ts'
+import { type CallContext, filterIn, objectIn, optionalTextIn } from './call.ts'
 import { rowOf } from './events.ts'
 
 /**
@@ -9,12 +9,7 @@ import { rowOf } from './events.ts'
  * of the store. However much was appended, one answer stays small, and one call reads a bounded number of events.
  */
 export async function tail({ store, signal }: CallContext, input: unknown): Promise<Tail> {
-  const filter = {
-    streams: textsIn(input, 'streams'),
-    categories: textsIn(input, 'categories'),
-    types: textsIn(input, 'types'),
-    signal,
-  }
+  const filter = { ...filterIn(input), signal }
   const isFromStart = objectIn(input).after === null
   const start = isFromStart ? undefined : optionalTextIn(input, 'after')
   if (start === undefined && !isFromStart) {

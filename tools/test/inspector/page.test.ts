@@ -12,14 +12,13 @@ import {
   settle,
   violations,
 } from './browser.ts'
-import { cancel, fillShop, Order, place, Stock } from './shop.ts'
+import { cancel, Order, pictureShop, place, Stock } from './shop.ts'
 
 afterAll(closeBrowser)
 
 async function openShop(look: Parameters<typeof openInspector>[1] = {}) {
-  const store = memoryStore()
+  const store = await pictureShop()
   onTestFinished(() => store.close())
-  await fillShop(store)
   const opened = await openInspector(
     { store, name: 'shop', aggregates: [Order, Stock], commands: [place, cancel] },
     look,
@@ -63,6 +62,10 @@ describe.skipIf(browserProblem)(`the page of the inspector ${browserProblem ?? '
     )
     await visit('#/log')
     await picture(page, 'inspector-log')
+    await visit('#/throughput')
+    await page.getByRole('img', { name: /Events in each/ }).waitFor()
+    await page.getByRole('link', { name: 'Order.Shipped' }).waitFor()
+    await picture(page, 'inspector-throughput')
   })
 
   test('goes through the states of a stream by the slider and the keyboard, with what each event has changed', async () => {
@@ -170,6 +173,7 @@ describe.skipIf(browserProblem)(`the page of the inspector ${browserProblem ?? '
         '#/log',
         '#/log?type=None',
         '#/live',
+        '#/throughput',
         '#/stream/Order-1003?tab=state&at=2',
         '#/stream/Other?tab=state',
         '#/try?at=0%40Order-1003',
@@ -219,6 +223,7 @@ describe.skipIf(browserProblem)(`the page of the inspector ${browserProblem ?? '
     expect(await page.locator('.axis-mark').count()).toBe(names.length)
     await visit(`#/trace?wanted=${encodeURIComponent(markup)}`)
     await page.getByText('6 events of 6 streams').waitFor()
+    await visit('#/throughput')
     await visit('#/live')
     await visit('#/log')
     expect(await page.locator('main img, main script, main iframe').count()).toBe(0)

@@ -1,5 +1,7 @@
+import { importEvents } from 'mneme/history'
 import { memoryStore } from 'mneme/memory'
 import { sqliteStore } from 'mneme/sqlite'
+import { randomUUID } from 'node:crypto'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
 import { preview, show, valueAt } from '../../src/inspector/shown.ts'
@@ -124,6 +126,31 @@ describe('the end of the log', () => {
     expect([rest.passed, rest.events.length, rest.isBehind]).toEqual([7_000, 100, false])
     expect(rest.events.at(-1)).toMatchObject({ stream: 'A-3', revision: 8_999 })
   })
+})
+
+test('the throughput is that of the last events, by time and by type', async () => {
+  const store = memoryStore()
+  const inspector = await inspectorOf({}, store)
+  expect(await ask(inspector, 'throughput', {})).toEqual({ events: 0, bars: [], types: [], isWhole: true })
+  const start = Date.parse('2026-01-01T00:00:00Z')
+  const events = Array.from({ length: 100 }, (_, n) => ({
+    ...{ stream: 'A-1', revision: n, id: randomUUID(), type: n < 90 ? 'Often' : 'Seldom' },
+    ...{ version: 1, data: {}, metadata: {} },
+    time: new Date(start + (n < 90 ? 0 : n * 1_000)).toISOString(),
+  }))
+  await importEvents(store, events)
+  const whole = await ask(inspector, 'throughput', {})
+  expect([whole.bars.length, whole.bars[0], whole.bars.at(-1)]).toEqual([60, 90, 2])
+  expect(whole.bars.reduce((sum, bar) => sum + bar)).toBe(100)
+  expect(whole).toMatchObject({
+    ...{ events: 100, from: '2026-01-01T00:00:00.000Z', to: '2026-01-01T00:01:39.000Z', isWhole: true },
+    types: [
+      { type: 'Often', events: 90 },
+      { type: 'Seldom', events: 10 },
+    ],
+  })
+  const last = await ask(inspector, 'throughput', { budget: 15 })
+  expect(last).toMatchObject({ events: 15, isWhole: false, types: [{ events: 10 }, { events: 5 }] })
 })
 
 test('an event is shown with its data, and more of the data on demand', async () => {
