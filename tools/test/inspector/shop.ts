@@ -151,9 +151,10 @@ export async function pictureShop(): Promise<EventStore> {
   const events: ExportedEvent[] = []
   for await (const { position: _, ...event } of drawn.readAll()) {
     const n = events.length
-    // Busy by day, quiet by night.
+    // Busy by day, quiet by night; what is reserved is reserved in the same append.
     const isNight = new Date(time).getUTCHours() > 19
-    time += isNight ? 11 * 3_600_000 : 1_000 + ((n * 7_919) % 97) * 11_003
+    if (event.type !== 'Stock.Reserved')
+      time += isNight ? 12 * 3_600_000 : 1_000 + ((n * 7_919) % 97) * 17_003
     const id = `0193c0de-0000-7000-8000-${String(n).padStart(12, '0')}`
     ids.set(event.id, id)
     const { causation, ...metadata } = event.metadata
