@@ -3,9 +3,13 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 
 import type { About } from '../../src/inspector/api.ts'
 import { type Called, useCall } from './calls.ts'
+import { LanesPage } from './pages/lanes.tsx'
+import { LivePage } from './pages/live.tsx'
 import { LogPage } from './pages/log.tsx'
 import { StreamPage } from './pages/stream.tsx'
 import { StreamsPage } from './pages/streams.tsx'
+import { ThroughputPage } from './pages/throughput.tsx'
+import { TracePage } from './pages/trace.tsx'
 import { TryPage } from './pages/try.tsx'
 import { linkTo, type Route, useRoute } from './route.ts'
 import { keepToken } from './token.ts'
@@ -30,6 +34,10 @@ const PAGES: Readonly<Record<string, Page>> = {
   streams: { title: 'Streams', group: 'History', show: (props) => <StreamsPage {...props} /> },
   stream: { title: 'Stream', show: (props) => <StreamPage key={props.route.subject} {...props} /> },
   log: { title: 'Log', group: 'History', show: (props) => <LogPage {...props} /> },
+  live: { title: 'Live', group: 'History', show: (props) => <LivePage {...props} /> },
+  trace: { title: 'Causes and effects', group: 'History', show: (props) => <TracePage {...props} /> },
+  lanes: { title: 'Time axis', group: 'History', show: (props) => <LanesPage {...props} /> },
+  throughput: { title: 'Throughput', group: 'History', show: (props) => <ThroughputPage {...props} /> },
   try: { title: 'Try a command', group: 'Program', show: (props) => <TryPage {...props} /> },
 }
 const HOME = 'streams'

@@ -7,6 +7,9 @@ export interface Calls {
   readonly streams: Call<StreamsQuery, StreamsPage>
   readonly stream: Call<StreamQuery, StreamPage>
   readonly log: Call<LogQuery, LogPage>
+  readonly tail: Call<TailQuery, Tail>
+  readonly trace: Call<TraceQuery, Trace>
+  readonly throughput: Call<ThroughputQuery, Throughput>
   readonly event: Call<EventPlace, EventDetail>
   readonly value: Call<ValueQuery, Shown>
   readonly state: Call<StateQuery, StateShown>
@@ -139,13 +142,17 @@ export interface StreamPage {
 
 export type Direction = 'forwards' | 'backwards'
 
-interface LogQuery {
-  readonly direction?: Direction
-  readonly after?: Position
-  readonly limit?: number
+/** Which events of the log are asked for. Default: all. */
+interface LogFilter {
   readonly streams?: readonly string[]
   readonly categories?: readonly string[]
   readonly types?: readonly string[]
+}
+
+interface LogQuery extends LogFilter {
+  readonly direction?: Direction
+  readonly after?: Position
+  readonly limit?: number
   /** ISO 8601: only events that were recorded from then on. */
   readonly since?: string
   /** ISO 8601: only events that were recorded before. */
@@ -159,6 +166,68 @@ export interface LogPage {
   readonly next?: Position
   /** How many events were looked at. */
   readonly scanned: number
+}
+
+interface TailQuery extends LogFilter {
+  /** What an earlier answer gave. Default: the end of the log. */
+  readonly after?: Position | null
+}
+
+/** What was appended since an earlier answer. */
+export interface Tail {
+  /** `null`: the store is empty. */
+  readonly after: Position | null
+  /** The last ones, in the order of the store. */
+  readonly events: readonly EventRow[]
+  /** How many there were. */
+  readonly passed: number
+  /** Whether more follow at once. */
+  readonly isBehind: boolean
+}
+
+interface TraceQuery {
+  /** An event. */
+  readonly at?: EventPlace
+  /** The id of an event, or a correlation. */
+  readonly wanted?: string
+  /** How many events to look at before and behind it. */
+  readonly budget?: number
+}
+
+/** What an event follows from, what follows from it, and what has the same correlation. */
+export interface Trace {
+  /** Each event behind its cause. */
+  readonly nodes: readonly TraceNode[]
+  /** How many events were looked at in one direction. */
+  readonly scanned: number
+  /** Whether the store holds no more of it. */
+  readonly isWhole: boolean
+}
+
+export interface TraceNode {
+  readonly event: EventRow
+  /** How many causes above it are shown. */
+  readonly depth: number
+  /** Whether it is the event that was asked for. */
+  readonly isWanted: boolean
+}
+
+interface ThroughputQuery extends LogFilter {
+  /** How many events to look at. */
+  readonly budget?: number
+}
+
+/** How many events were recorded when, and of which types. */
+export interface Throughput {
+  readonly events: number
+  /** When the first and the last of them were recorded; absent if there is none. */
+  readonly from?: string
+  readonly to?: string
+  /** How many fall into each of so many equal parts of the time between. */
+  readonly bars: readonly number[]
+  readonly types: readonly { readonly type: string; readonly events: number }[]
+  /** Whether the store holds no others. */
+  readonly isWhole: boolean
 }
 
 export interface EventPlace {

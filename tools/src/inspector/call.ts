@@ -1,4 +1,4 @@
-import type { EventStore } from 'mneme'
+import type { EventStore, ReadAllOptions } from 'mneme'
 
 import type { Path } from './api.ts'
 
@@ -41,13 +41,22 @@ export function optionalTextIn(input: unknown, name: string): string | undefined
 }
 
 /** A list of texts of the input, if it is there and not empty. @throws CallError */
-export function textsIn(input: unknown, name: string): readonly string[] | undefined {
+function textsIn(input: unknown, name: string): readonly string[] | undefined {
   const value = objectIn(input)[name]
   if (value === undefined) return undefined
   if (Array.isArray(value) && value.length <= MAX_ITEMS && value.every((text) => typeof text === 'string')) {
     return value.length === 0 ? undefined : value
   }
   throw new CallError(`'${name}' has to be a list of at most ${String(MAX_ITEMS)} texts`)
+}
+
+/** Which events of the log are asked for. @throws CallError */
+export function filterIn(input: unknown): Pick<ReadAllOptions, 'streams' | 'categories' | 'types'> {
+  return {
+    streams: textsIn(input, 'streams'),
+    categories: textsIn(input, 'categories'),
+    types: textsIn(input, 'types'),
+  }
 }
 
 /** A whole number from 0 of the input, if it is there. @throws CallError */

@@ -4,12 +4,12 @@ import type { Direction, EventDetail, EventRow, LogPage, Shown, StreamPage } fro
 import {
   type CallContext,
   CallError,
+  filterIn,
   limitIn,
   objectIn,
   optionalTextIn,
   pathIn,
   textIn,
-  textsIn,
   wholeIn,
 } from './call.ts'
 import { preview, show, valueAt } from './shown.ts'
@@ -46,13 +46,7 @@ export async function streamPage({ store, signal }: CallContext, input: unknown)
 
 /** A page of all events, or of those that pass the filters. A filter by time looks at a bounded number of events. */
 export async function logPage({ store, signal }: CallContext, input: unknown): Promise<LogPage> {
-  const filter = {
-    direction: directionIn(input),
-    streams: textsIn(input, 'streams'),
-    categories: textsIn(input, 'categories'),
-    types: textsIn(input, 'types'),
-    signal,
-  }
+  const filter = { ...filterIn(input), direction: directionIn(input), signal }
   const since = timeIn(input, 'since')
   const until = timeIn(input, 'until')
   const limit = limitIn(input)

@@ -9,7 +9,10 @@ import { type Authorize, type Guard, LOOPBACK_HOSTS, refuseForeign, refuseStrang
 import { checkProgram, type Program, type ProgramOptions } from './program.ts'
 import { States } from './states.ts'
 import { categoriesPage, streamsPage } from './streams.ts'
+import { throughput } from './throughput.ts'
 import { stateShown, valueOfState } from './time-travel.ts'
+import { tail } from './tail.ts'
+import { trace } from './trace.ts'
 import { tryCommand } from './trial.ts'
 import { Turns } from './turns.ts'
 
@@ -151,6 +154,9 @@ const CALLS: Readonly<
   streams: streamsPage,
   stream: streamPage,
   log: logPage,
+  tail,
+  trace,
+  throughput,
   event: eventDetail,
   value: (context, input, served) =>
     isOfState(input) ? valueOfState(context, input, served) : valueOf(context, input),

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createRequire } from 'node:module'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
@@ -137,11 +137,13 @@ export function overflow(page: Page): Promise<number> {
 
 const IMAGES = join(import.meta.dirname, '../../../docs/images')
 
-/** Takes a picture for the docs, if MNEME_PICTURES asks for it. */
+/** Takes a picture for the docs, if MNEME_PICTURES asks for it: `docs`, or another folder. */
 export async function picture(page: Page, name: string): Promise<void> {
   const asked = process.env.MNEME_PICTURES
   if (asked === undefined) return
   const folder = asked === 'docs' ? IMAGES : asked
   mkdirSync(folder, { recursive: true })
-  await page.screenshot({ path: join(folder, `${name}.png`) })
+  const browser = await page.context().newCDPSession(page)
+  const { data } = await browser.send('Page.captureScreenshot', { format: 'webp', quality: 60 })
+  writeFileSync(join(folder, `${name}.webp`), data, 'base64')
 }

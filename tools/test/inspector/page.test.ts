@@ -12,14 +12,13 @@ import {
   settle,
   violations,
 } from './browser.ts'
-import { cancel, fillShop, Order, place, Stock } from './shop.ts'
+import { cancel, Order, pictureShop, place, Stock } from './shop.ts'
 
 afterAll(closeBrowser)
 
 async function openShop(look: Parameters<typeof openInspector>[1] = {}) {
-  const store = memoryStore()
+  const store = await pictureShop()
   onTestFinished(() => store.close())
-  await fillShop(store)
   const opened = await openInspector(
     { store, name: 'shop', aggregates: [Order, Stock], commands: [place, cancel] },
     look,
@@ -63,6 +62,10 @@ describe.skipIf(browserProblem)(`the page of the inspector ${browserProblem ?? '
     )
     await visit('#/log')
     await picture(page, 'inspector-log')
+    await visit('#/throughput')
+    await page.getByRole('img', { name: /Events in each/ }).waitFor()
+    await page.getByRole('link', { name: 'Order.Shipped' }).waitFor()
+    await picture(page, 'inspector-throughput')
   })
 
   test('goes through the states of a stream by the slider and the keyboard, with what each event has changed', async () => {
@@ -122,6 +125,40 @@ describe.skipIf(browserProblem)(`the page of the inspector ${browserProblem ?? '
     expect(await store.logHead()).toBe(head)
   })
 
+  test('shows what follows from what, as a tree and on a time axis, with links that lead back', async () => {
+    const { page, visit } = await openShop()
+    await visit('#/stream/Order-1003?event=0%40Order-1003')
+    await page.getByRole('link', { name: 'Causes and effects' }).last().click()
+    const tree = page.getByRole('list', { name: 'What follows from what' })
+    await tree.getByRole('link', { name: 'Order.Delivered' }).waitFor()
+    expect(await tree.getByRole('link').allTextContents()).toEqual([
+      ...['Order.Placed', 'Order.Paid', 'Order.Shipped', 'Order.Delivered', 'Stock.Reserved'],
+    ])
+    expect(await tree.locator('[aria-current]').textContent()).toContain('Order.Placed')
+    await picture(page, 'inspector-trace')
+    await page.getByRole('link', { name: 'On a time axis' }).click()
+    const events = page.getByRole('list', { name: 'Events on the axis' })
+    await events.waitFor()
+    expect(await page.getByRole('list', { name: 'Streams on the axis' }).getByRole('listitem').count()).toBe(
+      2,
+    )
+    expect(await page.locator('.axis-mark').count()).toBe(await events.getByRole('listitem').count())
+    await page.getByLabel('Another stream').fill('Order-1005')
+    await page.keyboard.press('Enter')
+    await page.getByRole('link', { name: 'Remove Order-1005' }).waitFor()
+    await page.getByRole('link', { name: 'By order' }).click()
+    await page.locator('.axis-mark').first().click()
+    await page.getByRole('button', { expanded: true }).waitFor()
+    await settle(page)
+    expect(await page.locator('.axis-mark.open').count()).toBe(1)
+    await page.getByRole('link', { name: 'Remove Order-1005' }).click()
+    await page.getByRole('link', { name: 'Remove Stock-pen' }).click()
+    await page.getByRole('link', { name: 'Order-1003', exact: true }).click()
+    await page.getByRole('heading', { name: 'Order-1003' }).waitFor()
+    await visit('#/lanes?streams=Order-1005%0AOrder-1010%0AOrder-1011%0AStock-ink')
+    await picture(page, 'inspector-lanes')
+  })
+
   test.each([
     ['dark', 1280],
     ['light', 1280],
@@ -136,16 +173,23 @@ describe.skipIf(browserProblem)(`the page of the inspector ${browserProblem ?? '
         '#/stream/Order-1003?event=0%40Order-1003',
         '#/log',
         '#/log?type=None',
+        '#/live',
+        '#/throughput',
         '#/stream/Order-1003?tab=state&at=2',
         '#/stream/Other?tab=state',
         '#/try?at=0%40Order-1003',
         '#/try?command=order.cancel&input=%7B%22order%22%3A%221001%22%2C%22reason%22%3A%22r%22%7D',
+        '#/trace',
+        '#/trace?at=1%40Order-1005',
+        '#/lanes',
+        '#/lanes?axis=order&streams=Order-1003%0AOrder-1005%0AStock-ink&event=0%40Order-1003',
         '#/nowhere',
       ]) {
         await visit(route)
         expect(await overflow(page), route).toBe(0)
         expect(await violations(page), route).toEqual([])
-        await picture(page, `${scheme}-${String(width)}-${route.replace(/\W+/g, '_').slice(0, 12)}`)
+        if (scheme === 'dark' && width === 360 && route.endsWith('at=2'))
+          await picture(page, 'inspector-phone')
       }
     },
   )
@@ -177,6 +221,12 @@ describe.skipIf(browserProblem)(`the page of the inspector ${browserProblem ?? '
       await page.getByText('onerror').first().waitFor()
       await settle(page)
     }
+    await visit(`#/lanes?streams=${encodeURIComponent(names.join('\n'))}`)
+    expect(await page.locator('.axis-mark').count()).toBe(names.length)
+    await visit(`#/trace?wanted=${encodeURIComponent(markup)}`)
+    await page.getByText('6 events of 6 streams').waitFor()
+    await visit('#/throughput')
+    await visit('#/live')
     await visit('#/log')
     expect(await page.locator('main img, main script, main iframe').count()).toBe(0)
     expect(await page.evaluate('window.broken')).toBeUndefined()

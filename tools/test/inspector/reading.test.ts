@@ -1,5 +1,7 @@
+import { importEvents } from 'mneme/history'
 import { memoryStore } from 'mneme/memory'
 import { sqliteStore } from 'mneme/sqlite'
+import { randomUUID } from 'node:crypto'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
 import { preview, show, valueAt } from '../../src/inspector/shown.ts'
@@ -89,6 +91,66 @@ describe('the log', () => {
     const all = await ask(inspector, 'log', { until: future, limit: 2 })
     expect([all.events.length, all.next]).toEqual([2, all.events[1]!.position])
   })
+})
+
+describe('the end of the log', () => {
+  test('is followed without a gap, from a store that is empty on', async () => {
+    const store = memoryStore()
+    const inspector = await inspectorOf({}, store)
+    const empty = await ask(inspector, 'tail', {})
+    expect(empty).toEqual({ after: null, events: [], passed: 0, isBehind: false })
+    await store.append({ stream: 'A-1', events: [{ type: 'One', data: {} }] })
+    const one = await ask(inspector, 'tail', { after: empty.after })
+    expect([one.passed, one.events.map(({ type }) => type)]).toEqual([1, ['One']])
+    await store.append({ stream: 'A-1', events: ['Two', 'Three'].map((type) => ({ type, data: {} })) })
+    const later = await ask(inspector, 'tail', { after: one.after })
+    expect([later.passed, later.events.map(({ type }) => type)]).toEqual([2, ['Two', 'Three']])
+    const opened = await ask(inspector, 'tail', {})
+    expect([opened.passed, opened.events.map(({ type }) => type)]).toEqual([0, ['One', 'Two', 'Three']])
+  })
+
+  test('moves on with the log if nothing passes the filter', async () => {
+    const store = memoryStore()
+    const inspector = await inspectorOf({ 'A-1': 10 }, store)
+    const { after } = await ask(inspector, 'tail', { categories: ['B'] })
+    await store.append({ stream: 'A-1', events: [{ type: 'Odd', data: {} }] })
+    const next = await ask(inspector, 'tail', { after, categories: ['B'] })
+    expect([next.passed, next.after]).toEqual([0, await store.logHead()])
+  })
+
+  test('is answered in pieces of a bounded size, however much was appended', async () => {
+    const inspector = await inspectorOf({ 'A-1': 9_000, 'A-2': 9_000, 'A-3': 9_000 })
+    const first = await ask(inspector, 'tail', { after: null })
+    expect([first.passed, first.events.length, first.isBehind]).toEqual([20_000, 100, true])
+    const rest = await ask(inspector, 'tail', { after: first.after })
+    expect([rest.passed, rest.events.length, rest.isBehind]).toEqual([7_000, 100, false])
+    expect(rest.events.at(-1)).toMatchObject({ stream: 'A-3', revision: 8_999 })
+  })
+})
+
+test('the throughput is that of the last events, by time and by type', async () => {
+  const store = memoryStore()
+  const inspector = await inspectorOf({}, store)
+  expect(await ask(inspector, 'throughput', {})).toEqual({ events: 0, bars: [], types: [], isWhole: true })
+  const start = Date.parse('2026-01-01T00:00:00Z')
+  const events = Array.from({ length: 100 }, (_, n) => ({
+    ...{ stream: 'A-1', revision: n, id: randomUUID(), type: n < 90 ? 'Often' : 'Seldom' },
+    ...{ version: 1, data: {}, metadata: {} },
+    time: new Date(start + (n < 90 ? 0 : n * 1_000)).toISOString(),
+  }))
+  await importEvents(store, events)
+  const whole = await ask(inspector, 'throughput', {})
+  expect([whole.bars.length, whole.bars[0], whole.bars.at(-1)]).toEqual([60, 90, 2])
+  expect(whole.bars.reduce((sum, bar) => sum + bar)).toBe(100)
+  expect(whole).toMatchObject({
+    ...{ events: 100, from: '2026-01-01T00:00:00.000Z', to: '2026-01-01T00:01:39.000Z', isWhole: true },
+    types: [
+      { type: 'Often', events: 90 },
+      { type: 'Seldom', events: 10 },
+    ],
+  })
+  const last = await ask(inspector, 'throughput', { budget: 15 })
+  expect(last).toMatchObject({ events: 15, isWhole: false, types: [{ events: 10 }, { events: 5 }] })
 })
 
 test('an event is shown with its data, and more of the data on demand', async () => {

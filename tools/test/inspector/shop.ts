@@ -1,4 +1,6 @@
 import { defineAggregate, defineCommand, event, type EventStore, type EventToAppend, reject } from 'mneme'
+import { type ExportedEvent, importEvents } from 'mneme/history'
+import { memoryStore } from 'mneme/memory'
 import * as z from 'zod'
 
 interface OrderState {
@@ -138,4 +140,30 @@ export async function fillShop(store: EventStore, orders = 24): Promise<void> {
     if (n % 4 !== 0) await then(Order.events.Shipped({ parcel: `GB-${order}`, carrier: 'Royal Mail' }))
     if (n % 3 === 0) await then(Order.events.Delivered())
   }
+}
+
+/** A shop whose ids and times are always the same, so that its pictures are. Two days lie between its first event and its last. */
+export async function pictureShop(): Promise<EventStore> {
+  const [drawn, store] = [memoryStore(), memoryStore()]
+  await fillShop(drawn)
+  const ids = new Map<string, string>()
+  let time = Date.parse('2026-11-02T08:00:00Z')
+  const events: ExportedEvent[] = []
+  for await (const { position: _, ...event } of drawn.readAll()) {
+    const n = events.length
+    // Busy by day, quiet by night; what is reserved is reserved in the same append.
+    const isNight = new Date(time).getUTCHours() > 19
+    if (event.type !== 'Stock.Reserved')
+      time += isNight ? 12 * 3_600_000 : 1_000 + ((n * 7_919) % 97) * 17_003
+    const id = `0193c0de-0000-7000-8000-${String(n).padStart(12, '0')}`
+    ids.set(event.id, id)
+    const { causation, ...metadata } = event.metadata
+    events.push({
+      ...{ ...event, id, time: new Date(time).toISOString() },
+      metadata: causation === undefined ? metadata : { ...metadata, causation: ids.get(causation)! },
+    })
+  }
+  await importEvents(store, events)
+  await drawn.close()
+  return store
 }

@@ -4,6 +4,7 @@ import { go, linkTo, type Params } from '../route.ts'
 import { Field, FilterBar, Pages } from '../ui/controls.tsx'
 import { EventList } from '../ui/event-list.tsx'
 import { timeText, whole } from '../ui/format.tsx'
+import { LogFields, logFilter } from '../ui/log-filter.tsx'
 import { Empty, Result } from '../ui/notes.tsx'
 import { filled } from './streams.tsx'
 
@@ -17,12 +18,9 @@ export function LogPage({ about, route }: PageProps) {
     direction: order === 'oldest' ? 'forwards' : 'backwards',
     limit: ROWS,
     ...filled({ after, since, until }),
-    ...(stream !== undefined && { streams: [stream] }),
-    ...(category !== undefined && { categories: [category] }),
-    ...(type !== undefined && { types: type.split(/[\s,]+/).filter((name) => name !== '') }),
+    ...logFilter(filter),
   })
   const link = (params: Params) => linkTo('log', undefined, { ...filter, order: orderIn(order), ...params })
-  const types = [...new Set(about.aggregates.flatMap(({ types }) => types))].sort()
   return (
     <>
       <h1>Log</h1>
@@ -41,20 +39,7 @@ export function LogPage({ about, route }: PageProps) {
       >
         {(input) => (
           <>
-            <Field name="Type" grow>
-              <input type="search" spellcheck={false} list="types" {...input('type')} />
-            </Field>
-            <datalist id="types">
-              {types.map((name) => (
-                <option key={name} value={name} />
-              ))}
-            </datalist>
-            <Field name="Category">
-              <input type="search" spellcheck={false} size={12} {...input('category')} />
-            </Field>
-            <Field name="Stream" grow>
-              <input type="search" spellcheck={false} {...input('stream')} />
-            </Field>
+            <LogFields about={about} input={input} />
             <Field name="From">
               <input type="datetime-local" step={1} {...input('since')} />
             </Field>

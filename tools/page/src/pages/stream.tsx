@@ -28,6 +28,7 @@ export function StreamPage({ about, route }: PageProps) {
         <a href={linkTo('stream', stream, { tab: 'state' })} aria-current={isState ? 'page' : undefined}>
           State
         </a>
+        <a href={linkTo('lanes', undefined, { streams: stream })}>Time axis</a>
       </nav>
       {isState && !about.aggregates.some(({ category }) => stream.startsWith(`${category}-`)) ? (
         <NoAggregate />
@@ -68,6 +69,7 @@ function Events({ stream, params }: { readonly stream: string; readonly params: 
               {head >= ROWS && (
                 <FilterBar
                   values={{ revision: '' }}
+                  action="Go"
                   onApply={({ revision }) => {
                     if (revision !== undefined && revision !== '') go(link({ from: revision }))
                   }}

@@ -132,6 +132,7 @@ function NotListed() {
       </p>
       <FilterBar
         values={{ stream: '' }}
+        action="Open"
         onApply={({ stream }) => stream !== undefined && go(linkTo('stream', stream))}
       >
         {(input) => (

@@ -5,6 +5,7 @@ import type { PageProps } from '../app.tsx'
 import { call, type CallFailure, failureOf } from '../calls.ts'
 import { go, linkTo } from '../route.ts'
 import { Changes } from '../ui/changes.tsx'
+import { placeIn } from '../ui/event-list.tsx'
 import { counted, hueOf, Time } from '../ui/format.tsx'
 import { JsonView } from '../ui/json-view.tsx'
 import { Empty, Failed } from '../ui/notes.tsx'
@@ -251,11 +252,6 @@ function Outcome({ result }: { readonly result: TrialResult }) {
         </>
       )
   }
-}
-
-function placeIn(at: string | undefined): EventPlace | undefined {
-  const match = /^(\d+)@(.+)$/s.exec(at ?? '')
-  return match ? { revision: Number(match[1]), stream: match[2]! } : undefined
 }
 
 function parse(input: string | undefined): unknown {

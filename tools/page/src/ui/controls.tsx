@@ -19,20 +19,24 @@ export function Field({
   )
 }
 
+/** What an input of a {@link FilterBar} is given, by the name of its value. */
+export type InputOf = (name: string) => {
+  readonly value: string
+  readonly onInput: (event: { currentTarget: { value: string } }) => void
+}
+
 /** A line of fields that count when they are submitted: by Enter, or by the button. */
 export function FilterBar({
   values,
+  action,
   onApply,
   children,
 }: {
   readonly values: Readonly<Record<string, string | undefined>>
+  /** The word on the button, if it does something with the values once; the fields are empty again afterwards. */
+  readonly action?: string
   readonly onApply: (values: Readonly<Record<string, string>>) => void
-  readonly children: (
-    input: (name: string) => {
-      value: string
-      onInput: (event: { currentTarget: { value: string } }) => void
-    },
-  ) => ComponentChildren
+  readonly children: (input: InputOf) => ComponentChildren
 }) {
   const key = JSON.stringify(values)
   const [draft, setDraft] = useState<Readonly<Record<string, string | undefined>>>(values)
@@ -47,6 +51,7 @@ export function FilterBar({
       onSubmit={(event) => {
         event.preventDefault()
         onApply(filled(draft))
+        if (action !== undefined) setDraft(values)
       }}
     >
       {children((name) => ({
@@ -54,7 +59,7 @@ export function FilterBar({
         onInput: ({ currentTarget: { value } }) => setDraft((draft) => ({ ...draft, [name]: value })),
       }))}
       <button class="button primary" type="submit">
-        Show
+        {action ?? 'Show'}
       </button>
       {isFiltered && (
         <button

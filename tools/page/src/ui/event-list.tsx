@@ -1,6 +1,6 @@
 import { useRef } from 'preact/hooks'
 
-import type { EventRow } from '../../../src/inspector/api.ts'
+import type { EventPlace, EventRow } from '../../../src/inspector/api.ts'
 import { call, useCall } from '../calls.ts'
 import { linkTo } from '../route.ts'
 import { counted, hueOf, Time } from './format.tsx'
@@ -12,12 +12,15 @@ import { Text } from './text.tsx'
 export function EventList({
   events,
   withStream = false,
+  isMoving = false,
   opened,
   onOpen,
   label,
 }: {
   readonly events: readonly EventRow[]
   readonly withStream?: boolean
+  /** Whether other events come many times a second: lines are written over then, which is quicker than making new ones. */
+  readonly isMoving?: boolean
   /** The event that is open, as {@link placeOf} names it. */
   readonly opened: string | undefined
   readonly onOpen: (place: string | undefined) => void
@@ -33,11 +36,11 @@ export function EventList({
         if (list.current && moveFocus(list.current, event.key, event.target)) event.preventDefault()
       }}
     >
-      {events.map((event) => {
+      {events.map((event, i) => {
         const place = placeOf(event)
         const isOpen = place === opened
         return (
-          <li key={place} class={isOpen ? 'event open' : 'event'}>
+          <li key={isMoving ? i : place} class={isOpen ? 'event open' : 'event'}>
             <button
               type="button"
               class="event-row"
@@ -78,6 +81,12 @@ export function placeOf({
   readonly revision: number
 }): string {
   return `${String(revision)}@${stream}`
+}
+
+/** The place that an address names; `undefined` if it names none. */
+export function placeIn(text: string | undefined): EventPlace | undefined {
+  const match = /^(\d+)@(.+)$/s.exec(text ?? '')
+  return match ? { revision: Number(match[1]), stream: match[2]! } : undefined
 }
 
 /** Up and down go through the lines, Home and End to the first and the last. */
@@ -152,6 +161,9 @@ function EventPanel({ row }: { readonly row: EventRow }) {
               </a>
               <a class="button small" href={linkTo('try', undefined, { at: placeOf(row) })}>
                 Try a command after it
+              </a>
+              <a class="button small" href={linkTo('trace', undefined, { at: placeOf(row) })}>
+                Causes and effects
               </a>
             </p>
           </>

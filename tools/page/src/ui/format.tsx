@@ -27,6 +27,26 @@ export function timeText(iso: string): string {
   return `${day} ${time}.${String(date.getMilliseconds()).padStart(3, '0')}`
 }
 
+/** How long one time is behind another, like `+ 1.2 s`. */
+export function elapsed(from: string, to: string): string {
+  const ms = Date.parse(to) - Date.parse(from)
+  return `${ms < 0 ? '−' : '+'} ${length(Math.abs(ms))}`
+}
+
+/** A length of time, like `1.2 s`. */
+export function length(ms: number): string {
+  const [unit, scale] = UNITS.find(([, scale]) => ms >= scale) ?? UNITS.at(-1)!
+  return `${(ms / scale).toLocaleString('en', { maximumFractionDigits: 1 })} ${unit}`
+}
+
+const UNITS: readonly (readonly [unit: string, ms: number])[] = [
+  ['days', 86_400_000],
+  ['h', 3_600_000],
+  ['min', 60_000],
+  ['s', 1_000],
+  ['ms', 1],
+]
+
 /** One of eight colours, the same for a name wherever it is shown. */
 export function hueOf(name: string): number {
   let hash = 0
