@@ -419,13 +419,19 @@ export interface Standing {
   readonly first: number
   /** The state for the caller. */
   readonly result: unknown
-  /** The head of each of its streams with its events. */
-  readonly revisions: ReadonlyMap<string, Revision>
 }
 
-/** Settles a call, now that everything it depends on is committed. */
-export function report(call: Call, standing: Standing, verdict: Appended | Repeated | undefined): void {
-  const { decided, events, first, result, revisions } = standing
+/**
+ * Settles a call, now that everything it depends on is committed.
+ *
+ * @param revisions the head of each of its streams with its events.
+ */
+export function report(
+  call: Call,
+  { decided, events, first, result }: Standing,
+  revisions: ReadonlyMap<string, Revision>,
+  verdict: Appended | Repeated | undefined,
+): void {
   const { attempts, metadata } = call
   if (decided.kind === 'threw') call.reject(decided.error)
   else if (decided.kind === 'rejected') {
