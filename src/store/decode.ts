@@ -34,6 +34,11 @@ export function sharedFromStored(stored: StoredEvent): Recorded {
   return Decoded.of(stored) ?? Decoded.keep(stored, frozenFromStored(stored))
 }
 
+/** The same of a list of events, once for all subscriptions that are given this list: frozen, too. */
+export function sharedPageFromStored(stored: readonly StoredEvent[]): readonly Recorded[] {
+  return DecodedPage.of(stored) ?? DecodedPage.keep(stored, Object.freeze(stored.map(sharedFromStored)))
+}
+
 /** Keeps the decoded event with the stored one. */
 class Decoded extends Tagged {
   readonly #recorded: Recorded
@@ -50,6 +55,25 @@ class Decoded extends Tagged {
   static keep(stored: StoredEvent, recorded: Recorded): Recorded {
     new Decoded(stored, recorded)
     return recorded
+  }
+}
+
+/** Keeps the decoded events with the list of the stored ones. */
+class DecodedPage extends Tagged {
+  readonly #page: readonly Recorded[]
+
+  constructor(stored: readonly StoredEvent[], page: readonly Recorded[]) {
+    super(stored)
+    this.#page = page
+  }
+
+  static of(stored: readonly StoredEvent[]): readonly Recorded[] | undefined {
+    return #page in stored ? (stored as unknown as DecodedPage).#page : undefined
+  }
+
+  static keep(stored: readonly StoredEvent[], page: readonly Recorded[]): readonly Recorded[] {
+    new DecodedPage(stored, page)
+    return page
   }
 }
 
