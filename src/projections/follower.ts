@@ -3,10 +3,11 @@ import { endingWith } from '../base/abort.ts'
 import { pause } from '../base/clock.ts'
 import { retryDelay } from '../base/retry.ts'
 import type { MnemeError } from '../base/errors.ts'
+import type { Position } from '../base/revision.ts'
 import { tellInterrupted, tellPage } from '../store/diagnostics.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import { placeOf } from '../store/subscription.ts'
-import type { SubscribedPage } from '../adapter/store-adapter.ts'
+import type { StoredEvent, SubscribedPage } from '../adapter/store-adapter.ts'
 import { HandlerFailure } from './batch.ts'
 import { type Build, checkpointAt, type Failure, noteFailure, settleDown } from './builds.ts'
 import { type FailureOutcome, watchBatch } from './diagnostics.ts'
@@ -158,9 +159,8 @@ export class Follower {
       const isAll = next + some.length === events.length
       const end = isAll && through ? through : some.at(-1)!
       await this.#apply({ events: some, through: checkpointAt(store, end) })
-      const position = this.#at.checkpoint?.position
       const before = next
-      while (next < events.length && position !== undefined && events[next]!.position <= position) next++
+      next += handledOf(some, this.#at.checkpoint?.position)
       this.#suspects = Math.max(0, this.#suspects - (next - before))
     }
     if (events.length === 0 && through) this.#throttle.skipped(through)
@@ -260,6 +260,14 @@ export class Follower {
     this.#at = build
     this.#task.moved(build)
   }
+}
+
+/** How many events of a batch lie up to a position. */
+function handledOf(events: readonly StoredEvent[], position: Position | undefined): number {
+  if (position === undefined) return 0
+  // Nearly always all of them.
+  if (events.at(-1)!.position <= position) return events.length
+  return events.findIndex((event) => event.position > position)
 }
 
 /** The first `size` events of a batch. */
