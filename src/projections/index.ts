@@ -18,7 +18,7 @@ export type {
   ProjectionSettings,
 } from './define.ts'
 export type { ParkedEvent, Retried } from './parked.ts'
-export { projectionsIn } from './list.ts'
+export { parkedIn, projectionsIn, unblockIn } from './list.ts'
 export type { StoredBuild, StoredProjection } from './list.ts'
 export { defineProjection } from './projection.ts'
 export type { CaughtUpOptions, Projection, RebuildOptions } from './projection.ts'
