@@ -25,8 +25,9 @@ export function fromStored(stored: StoredEvent): Recorded {
 /** The same, deeply frozen, as subscriptions hand it out. */
 export function frozenFromStored(stored: StoredEvent): Recorded {
   const recorded = fromStored(stored)
-  freezeJson(recorded)
-  return recorded
+  freezeJson(recorded.data as object)
+  freezeJson(recorded.metadata)
+  return Object.freeze(recorded)
 }
 
 /** The same, decoded once for all subscriptions that are given this object. */
@@ -36,7 +37,7 @@ export function sharedFromStored(stored: StoredEvent): Recorded {
 
 /** The same of a list of events, once for all subscriptions that are given this list: frozen, too. */
 export function sharedPageFromStored(stored: readonly StoredEvent[]): readonly Recorded[] {
-  return DecodedPage.of(stored) ?? DecodedPage.keep(stored, Object.freeze(stored.map(sharedFromStored)))
+  return DecodedPage.of(stored) ?? DecodedPage.keep(stored, Object.freeze(stored.map(frozenFromStored)))
 }
 
 /** Keeps the decoded event with the stored one. */

@@ -29,8 +29,9 @@ export class EventSubscription implements Subscription {
   #pages: AsyncIterator<SubscribedPage, undefined> | undefined
   #identity = ''
   #page: readonly StoredEvent[] = []
-  /** Whether other subscriptions are given the same page. */
+  /** Whether other subscriptions are given the same events, or the same list of them. */
   #isShared = false
+  #isSharedPage = false
   #next = 0
   #through: LogPlace | undefined
   #checkpoint: LogPlace | undefined
@@ -69,7 +70,7 @@ export class EventSubscription implements Subscription {
     const stored = this.#page[this.#next]
     if (!stored) return this.#turnPage(() => this.next())
     try {
-      const value = this.#decode(stored)
+      const value = this.#isSharedPage ? sharedPageFromStored(this.#page)[this.#next]! : this.#decode(stored)
       this.#next++
       this.#checkpoint = stored
       return Promise.resolve({ done: false, value })
@@ -138,9 +139,10 @@ export class EventSubscription implements Subscription {
   /** The events that come next, at most so many. */
   #decodePage(limit: number): readonly Recorded[] {
     const isWhole = this.#next === 0 && this.#page.length <= limit
-    if (this.#isShared && isWhole) return sharedPageFromStored(this.#page)
-    const part = this.#page.slice(this.#next, this.#next + limit)
-    return Object.freeze(part.map((stored) => this.#decode(stored)))
+    if (this.#isSharedPage && isWhole) return sharedPageFromStored(this.#page)
+    const end = this.#next + limit
+    if (this.#isSharedPage) return Object.freeze(sharedPageFromStored(this.#page).slice(this.#next, end))
+    return Object.freeze(this.#page.slice(this.#next, end).map((stored) => this.#decode(stored)))
   }
 
   /** An event cannot be decoded: this ends the subscription. */
@@ -179,12 +181,13 @@ export class EventSubscription implements Subscription {
         break
       }
       tellPage(result.value)
-      const { events, through, isCaughtUp, isShared } = result.value
+      const { events, through, isCaughtUp, isShared, isSharedPage } = result.value
       this.#through = through
       this.#isCaughtUp = isCaughtUp
       if (events.length === 0) continue
       this.#page = events
       this.#isShared = isShared === true
+      this.#isSharedPage = isSharedPage === true
       this.#next = 0
       break
     }
