@@ -12,6 +12,7 @@ import {
   settle,
   violations,
 } from './browser.ts'
+import { runShop } from './read-models.ts'
 import { cancel, Order, pictureShop, place, Stock } from './shop.ts'
 
 afterAll(closeBrowser)
@@ -19,8 +20,10 @@ afterAll(closeBrowser)
 async function openShop(look: Parameters<typeof openInspector>[1] = {}) {
   const store = await pictureShop()
   onTestFinished(() => store.close())
+  const readModels = await runShop(store)
+  onTestFinished(() => readModels.close())
   const opened = await openInspector(
-    { store, name: 'shop', aggregates: [Order, Stock], commands: [place, cancel] },
+    { store, name: 'shop', aggregates: [Order, Stock], commands: [place, cancel], readModels },
     look,
   )
   return { store, ...opened }
@@ -159,6 +162,27 @@ describe.skipIf(browserProblem)(`the page of the inspector ${browserProblem ?? '
     await picture(page, 'inspector-lanes')
   })
 
+  test('shows projections and reactions, what they have set aside and their timers, and goes on by itself', async () => {
+    const { store, page, visit, expectComplaint } = await openShop()
+    expectComplaint('404 (Not Found)')
+    await visit('#/followers')
+    const row = page.getByRole('row', { name: /totals/ })
+    await row.waitFor()
+    expect(await page.getByRole('row', { name: /letters/ }).textContent()).toContain('blocked')
+    await store.append({ stream: 'Other-1', events: [{ type: 'Noted', data: {} }] })
+    await row.getByRole('cell', { name: '1', exact: true }).waitFor()
+    await page.getByRole('link', { name: 'parcels' }).click()
+    await page.getByRole('heading', { name: '2 events set aside' }).waitFor()
+    await page.getByText('has no <b>address</b>').first().waitFor()
+    await page.getByRole('img', { name: 'Events behind it, at most 1' }).waitFor()
+    await visit('#/follower/unpaid')
+    await page.getByRole('heading', { name: 'Timers' }).waitFor()
+    await page.getByText('unpaid:1001').waitFor()
+    await picture(page, 'inspector-timers')
+    await visit('#/follower/none')
+    await page.getByRole('alert').waitFor()
+  })
+
   test.each([
     ['dark', 1280],
     ['light', 1280],
@@ -183,6 +207,9 @@ describe.skipIf(browserProblem)(`the page of the inspector ${browserProblem ?? '
         '#/trace?at=1%40Order-1005',
         '#/lanes',
         '#/lanes?axis=order&streams=Order-1003%0AOrder-1005%0AStock-ink&event=0%40Order-1003',
+        '#/followers',
+        '#/follower/parcels',
+        '#/follower/unpaid',
         '#/nowhere',
       ]) {
         await visit(route)
