@@ -1,8 +1,10 @@
+import { kurrentdbStore } from 'mneme/kurrentdb'
 import { memoryStore } from 'mneme/memory'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 
+import { standIn } from '../../../test/stores/kurrentdb/stand-in/server.ts'
 import {
   browserProblem,
   closeBrowser,
@@ -13,7 +15,7 @@ import {
   violations,
 } from './browser.ts'
 import { runShop } from './read-models.ts'
-import { cancel, Order, pictureShop, place, Stock } from './shop.ts'
+import { cancel, fillShop, Order, pictureShop, place, Stock } from './shop.ts'
 
 afterAll(closeBrowser)
 
@@ -220,6 +222,25 @@ describe.skipIf(browserProblem)(`the page of the inspector ${browserProblem ?? '
       }
     },
   )
+
+  test('of a store without an index of its streams lists those of the last events, and opens any by its name', async () => {
+    const server = await standIn()
+    onTestFinished(() => server.stop())
+    const store = await kurrentdbStore(server.connectionString)
+    onTestFinished(() => store.close())
+    await fillShop(store, 2)
+    const { page, visit } = await openInspector({ store }, { bypassCSP: true })
+    await page.getByRole('link', { name: 'Order-1002', exact: true }).waitFor()
+    expect(await page.getByRole('rowheader').count()).toBe(5)
+    expect(await violations(page)).toEqual([])
+    await page.getByLabel('Name of the stream').fill('Stock-pen')
+    await page.keyboard.press('Enter')
+    await page.getByRole('button', { name: /Stock.Received/ }).waitFor()
+    await visit('#/trace?at=0%40Order-1001')
+    await page.getByRole('link', { name: 'Order.Paid' }).waitFor()
+    await visit('#/throughput')
+    await page.getByRole('link', { name: 'Stock.Received' }).waitFor()
+  })
 
   test('shows hostile names and values as text, and runs none of them', async () => {
     const store = memoryStore()
