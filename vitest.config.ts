@@ -31,7 +31,7 @@ const servers = [
   'test/projections/**/*.test.ts',
   'test/reactions/postgres.test.ts',
   'test/contract/postgres.test.ts',
-  'tools/test/stores.test.ts',
+  'tools/test/{,inspector/}stores.test.ts',
 ]
 
 /** One process runs file after file and imports what they share once. A file closes what it opened. */

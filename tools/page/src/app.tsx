@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 
 import type { About } from '../../src/inspector/api.ts'
 import { type Called, useCall } from './calls.ts'
+import { FollowerPage, FollowersPage } from './pages/followers.tsx'
 import { LanesPage } from './pages/lanes.tsx'
 import { LivePage } from './pages/live.tsx'
 import { LogPage } from './pages/log.tsx'
@@ -38,6 +39,8 @@ const PAGES: Readonly<Record<string, Page>> = {
   trace: { title: 'Causes and effects', group: 'History', show: (props) => <TracePage {...props} /> },
   lanes: { title: 'Time axis', group: 'History', show: (props) => <LanesPage {...props} /> },
   throughput: { title: 'Throughput', group: 'History', show: (props) => <ThroughputPage {...props} /> },
+  followers: { title: 'Projections', group: 'Program', show: () => <FollowersPage /> },
+  follower: { title: 'Projection', show: (props) => <FollowerPage key={props.route.subject} {...props} /> },
   try: { title: 'Try a command', group: 'Program', show: (props) => <TryPage {...props} /> },
 }
 const HOME = 'streams'
@@ -113,7 +116,7 @@ function Navigation({ called, current }: { readonly called: Called<About>; reado
               {listed
                 .filter(([, page]) => page.group === group)
                 .map(([name, { title }]) => {
-                  const isHere = name === current || (name === 'streams' && current === 'stream')
+                  const isHere = name === current || name === `${current}s`
                   return (
                     <li key={name}>
                       <a href={linkTo(name)} aria-current={isHere ? 'page' : undefined}>

@@ -2,6 +2,7 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 
 import type { Calls, EventRow } from '../../src/inspector/api.ts'
 import { call, type CallFailure, failureOf } from './calls.ts'
+import { pause } from './polling.ts'
 
 /** What a page that follows the log shows. */
 export interface Tailing {
@@ -79,12 +80,4 @@ function rateOf(samples: readonly { readonly time: number; readonly count: numbe
   const seconds = (samples.at(-1)!.time - samples[0]!.time) / 1_000
   const count = samples.slice(1).reduce((sum, { count }) => sum + count, 0)
   return seconds > 0 ? count / seconds : 0
-}
-
-/** Waits, and for as long as nobody sees the page. */
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, ms))
-  while (document.hidden && !signal.aborted) {
-    await new Promise((resolve) => document.addEventListener('visibilitychange', resolve, { once: true }))
-  }
 }

@@ -6,10 +6,11 @@ import { serveInspector } from '../inspector/serve.ts'
 import { loadModel } from '../model.ts'
 import type { Work } from './command.ts'
 import { UsageError } from './errors.ts'
-import { nameOf } from './open.ts'
+import { nameOf, targetAt } from './open.ts'
 
 export interface InspectOptions {
   readonly model?: string
+  readonly readModels?: readonly string[]
   readonly port?: number
   readonly open?: boolean
 }
@@ -17,11 +18,14 @@ export interface InspectOptions {
 /** Serves the inspector on this machine, until Ctrl-C, and prints the link that opens it. */
 export async function inspect(
   { store, url, terminal, signal, note }: Work,
-  { model, port = 0, open = false }: InspectOptions,
+  { model, readModels: given, port = 0, open = false }: InspectOptions,
 ): Promise<void> {
   if (port > 65_535) throw new UsageError(`there is no port ${String(port)}: they end with 65535`)
   const program = model === undefined ? undefined : await loadModel(model)
-  const inspector = createInspector({ store, name: nameOf(url), ...program?.named, needs: program?.needs })
+  const isDatabase = /^(?:sqlite|file|postgres|postgresql):/.test(url)
+  const readModels = (given ?? (isDatabase ? [url] : [])).map(targetAt)
+  const { named, needs } = program ?? {}
+  const inspector = createInspector({ store, name: nameOf(url), ...named, needs, readModels })
   const server = await serveInspector(inspector, port)
   try {
     await terminal.record({ link: server.link }, () => server.link)
@@ -30,6 +34,7 @@ export async function inspect(
     if (!signal.aborted) await once(signal, 'abort')
   } finally {
     await server.close()
+    for (const target of readModels) await target.close()
   }
 }
 

@@ -222,6 +222,10 @@ const VERBS: readonly Verb[] = [
     description: 'serve a page that shows the store in a browser, on this machine only, until Ctrl-C',
     options: [
       optionalModel(),
+      new Option(
+        '--read-models <url>',
+        'a database with projections and reactions, if it is not that of the store; may be repeated',
+      ).argParser(collect),
       new Option('-p, --port <number>', 'the port; any free one by default').argParser(count),
       new Option('--open', 'open the page in a browser'),
     ],

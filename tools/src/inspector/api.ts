@@ -14,6 +14,8 @@ export interface Calls {
   readonly value: Call<ValueQuery, Shown>
   readonly state: Call<StateQuery, StateShown>
   readonly try: Call<Trial, TrialResult>
+  readonly followers: Call<object, Followers>
+  readonly follower: Call<{ readonly name: string; readonly database: number }, FollowerDetail>
 }
 
 interface Call<In, Out> {
@@ -317,6 +319,74 @@ interface TriedEvent {
   readonly version: number
   readonly preview: string
   readonly data: Shown
+}
+
+/** What follows the log: projections, reactions and relays. */
+export interface Followers {
+  readonly followers: readonly Follower[]
+  /** How many databases the inspector was given. */
+  readonly databases: number
+  /** Why some of them could not be read. */
+  readonly failures: readonly string[]
+}
+
+export interface Follower {
+  readonly name: string
+  readonly kind: 'projection' | 'reaction' | 'relay'
+  /** The number of its database, from 0. */
+  readonly database: number
+  /** How many events were set aside. */
+  readonly parked: number
+  readonly live: FollowerBuild
+  /** The build that will replace it, if one is under way. */
+  readonly rebuild?: FollowerBuild
+}
+
+interface FollowerBuild {
+  readonly version: number
+  readonly state: 'running' | 'stopped' | 'rebuilding' | 'retrying' | 'blocked'
+  /** How many events were handled in all. */
+  readonly handled: number
+  readonly failure?: FollowerFailure
+  /** Absent if it follows another store. */
+  readonly lag?: Lag
+}
+
+/** What was appended behind a checkpoint, whether or not it is handled. */
+export interface Lag {
+  readonly events: number
+  readonly isMore: boolean
+  /** How long ago the first of it was recorded; 0 if there is nothing. */
+  readonly seconds: number
+}
+
+export interface FollowerFailure {
+  readonly message: string
+  readonly code?: string
+  readonly attempts: number
+  readonly time: string
+  readonly event?: EventPlace
+  readonly timer?: string
+}
+
+export interface FollowerDetail extends Follower {
+  /** The first ones that were set aside. */
+  readonly parkedEvents: readonly (EventPlace & {
+    readonly type: string
+    readonly failure: FollowerFailure
+  })[]
+  /** The first ones that are due. */
+  readonly timers: readonly FollowerTimer[]
+}
+
+interface FollowerTimer {
+  readonly timer: string
+  readonly due: string
+  readonly state: 'waiting' | 'firing' | 'parked'
+  readonly command: string
+  readonly input: Shown
+  readonly event: EventPlace
+  readonly failure?: FollowerFailure
 }
 
 /** What is answered when a call fails. */

@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import type { EventStore } from 'mneme'
+import type { ProjectionTarget } from 'mneme/projections'
 
 import { about } from './about.ts'
 import { answer, json, problem, problemOf } from './answers.ts'
 import type { CallContext } from './call.ts'
 import { eventDetail, logPage, streamPage, valueOf } from './events.ts'
+import { follower, followers } from './followers.ts'
 import { type Authorize, type Guard, LOOPBACK_HOSTS, refuseForeign, refuseStranger } from './guard.ts'
 import { checkProgram, type Program, type ProgramOptions } from './program.ts'
 import { States } from './states.ts'
@@ -22,6 +24,11 @@ export interface InspectorOptions extends ProgramOptions {
   readonly store: EventStore
   /** What the page calls the store. Default: `'store'`. */
   readonly name?: string | undefined
+  /**
+   * The databases that hold the read models of projections and the state of reactions, to show how far each is behind. The
+   * inspector does not close them. Default: none.
+   */
+  readonly readModels?: ProjectionTarget<unknown> | readonly ProjectionTarget<unknown>[] | undefined
   /**
    * The path under which the program serves the inspector, like `'/admin/history'`. The program hands over requests with their
    * whole path. Default: `'/'`.
@@ -79,7 +86,8 @@ export function inspectorWith(options: InspectorOptions, loadPage: () => Promise
   const program = checkProgram(options)
   const closing = new AbortController()
   const turns = new Turns(MAX_CALLS_AT_ONCE, MAX_CALLS_WAITING)
-  const served: Served = { name, program, states: new States(store) }
+  const readModels = [options.readModels ?? []].flat()
+  const served: Served = { name, program, readModels, states: new States(store) }
 
   const serveFile = async (request: Request, path: string): Promise<Response> => {
     if (request.method !== 'GET' && request.method !== 'HEAD') return notAllowed('GET, HEAD')
@@ -143,6 +151,7 @@ export function inspectorWith(options: InspectorOptions, loadPage: () => Promise
 export interface Served {
   readonly name: string
   readonly program: Program
+  readonly readModels: readonly ProjectionTarget<unknown>[]
   readonly states: States
 }
 
@@ -162,6 +171,8 @@ const CALLS: Readonly<
     isOfState(input) ? valueOfState(context, input, served) : valueOf(context, input),
   state: stateShown,
   try: tryCommand,
+  followers,
+  follower,
 }
 
 function isOfState(input: unknown): boolean {

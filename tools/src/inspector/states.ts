@@ -58,8 +58,8 @@ export class States {
         this.#keep(key, { revision: at, id: event.id, state: frozenCopyOf(state) })
         return { revision, state, before, event }
       }
-      // The state just before is where a step back begins.
-      if (at % spacing === 0 || at === revision - 1) {
+      // The states just before are where steps back begin.
+      if (at % spacing === 0 || at >= revision - STEPS_BACK) {
         this.#keep(key, { revision: at, id: event.id, state: frozenCopyOf(state) })
       }
     }
@@ -88,7 +88,7 @@ export class States {
   #keep(key: string, kept: Kept): void {
     const others = (this.#kept.get(key) ?? []).filter(({ revision }) => revision !== kept.revision)
     const states = [...others, kept].sort((a, b) => a.revision - b.revision)
-    if (states.length > STATES_PER_STREAM * 2) states.splice(Math.floor(states.length / 2), 1)
+    if (states.length > STATES_PER_STREAM * 2) states.splice(closest(states), 1)
     this.#kept.delete(key)
     this.#kept.set(key, states)
     const [oldest] = this.#kept.keys()
@@ -99,6 +99,20 @@ export class States {
 const MAX_STREAMS = 8
 const STATES_PER_STREAM = 50
 const MIN_SPACING = 200
+const STEPS_BACK = 16
+
+/** The index of the state whose neighbours are closest to each other: it is missed least. */
+function closest(states: readonly Kept[]): number {
+  let found = 1
+  for (let i = 2; i < states.length - 1; i++) {
+    if (gap(states, i) < gap(states, found)) found = i
+  }
+  return found
+}
+
+function gap(states: readonly Kept[], i: number): number {
+  return states[i + 1]!.revision - states[i - 1]!.revision
+}
 
 function missingBefore(stream: string, revision: number): CallError {
   const message = `the events of '${stream}' before revision ${String(revision)} were erased: no state can be folded`

@@ -15,7 +15,7 @@ type AnyCommand = Command<Boundary, Decision<Boundary>>
 export async function tryCommand(
   { store, signal }: CallContext,
   input: unknown,
-  { program }: Served,
+  { program }: Pick<Served, 'program'>,
 ): Promise<TrialResult> {
   const name = textIn(input, 'command')
   const named = program.commands.find((command) => command.name === name)

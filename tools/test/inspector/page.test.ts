@@ -1,8 +1,10 @@
+import { kurrentdbStore } from 'mneme/kurrentdb'
 import { memoryStore } from 'mneme/memory'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 
+import { standIn } from '../../../test/stores/kurrentdb/stand-in/server.ts'
 import {
   browserProblem,
   closeBrowser,
@@ -12,15 +14,18 @@ import {
   settle,
   violations,
 } from './browser.ts'
-import { cancel, Order, pictureShop, place, Stock } from './shop.ts'
+import { runShop } from './read-models.ts'
+import { cancel, fillShop, Order, pictureShop, place, Stock } from './shop.ts'
 
 afterAll(closeBrowser)
 
 async function openShop(look: Parameters<typeof openInspector>[1] = {}) {
   const store = await pictureShop()
   onTestFinished(() => store.close())
+  const readModels = await runShop(store)
+  onTestFinished(() => readModels.close())
   const opened = await openInspector(
-    { store, name: 'shop', aggregates: [Order, Stock], commands: [place, cancel] },
+    { store, name: 'shop', aggregates: [Order, Stock], commands: [place, cancel], readModels },
     look,
   )
   return { store, ...opened }
@@ -159,6 +164,27 @@ describe.skipIf(browserProblem)(`the page of the inspector ${browserProblem ?? '
     await picture(page, 'inspector-lanes')
   })
 
+  test('shows projections and reactions, what they have set aside and their timers, and goes on by itself', async () => {
+    const { store, page, visit, expectComplaint } = await openShop()
+    expectComplaint('404 (Not Found)')
+    await visit('#/followers')
+    const row = page.getByRole('row', { name: /totals/ })
+    await row.waitFor()
+    expect(await page.getByRole('row', { name: /letters/ }).textContent()).toContain('blocked')
+    await store.append({ stream: 'Other-1', events: [{ type: 'Noted', data: {} }] })
+    await row.getByRole('cell', { name: '1', exact: true }).waitFor()
+    await page.getByRole('link', { name: 'parcels' }).click()
+    await page.getByRole('heading', { name: '2 events set aside' }).waitFor()
+    await page.getByText('has no <b>address</b>').first().waitFor()
+    await page.getByRole('img', { name: 'Events behind it, at most 1' }).waitFor()
+    await visit('#/follower/unpaid')
+    await page.getByRole('heading', { name: 'Timers' }).waitFor()
+    await page.getByText('unpaid:1001').waitFor()
+    await picture(page, 'inspector-timers')
+    await visit('#/follower/none')
+    await page.getByRole('alert').waitFor()
+  })
+
   test.each([
     ['dark', 1280],
     ['light', 1280],
@@ -183,6 +209,9 @@ describe.skipIf(browserProblem)(`the page of the inspector ${browserProblem ?? '
         '#/trace?at=1%40Order-1005',
         '#/lanes',
         '#/lanes?axis=order&streams=Order-1003%0AOrder-1005%0AStock-ink&event=0%40Order-1003',
+        '#/followers',
+        '#/follower/parcels',
+        '#/follower/unpaid',
         '#/nowhere',
       ]) {
         await visit(route)
@@ -193,6 +222,25 @@ describe.skipIf(browserProblem)(`the page of the inspector ${browserProblem ?? '
       }
     },
   )
+
+  test('of a store without an index of its streams lists those of the last events, and opens any by its name', async () => {
+    const server = await standIn()
+    onTestFinished(() => server.stop())
+    const store = await kurrentdbStore(server.connectionString)
+    onTestFinished(() => store.close())
+    await fillShop(store, 2)
+    const { page, visit } = await openInspector({ store }, { bypassCSP: true })
+    await page.getByRole('link', { name: 'Order-1002', exact: true }).waitFor()
+    expect(await page.getByRole('rowheader').count()).toBe(5)
+    expect(await violations(page)).toEqual([])
+    await page.getByLabel('Name of the stream').fill('Stock-pen')
+    await page.keyboard.press('Enter')
+    await page.getByRole('button', { name: /Stock.Received/ }).waitFor()
+    await visit('#/trace?at=0%40Order-1001')
+    await page.getByRole('link', { name: 'Order.Paid' }).waitFor()
+    await visit('#/throughput')
+    await page.getByRole('link', { name: 'Stock.Received' }).waitFor()
+  })
 
   test('shows hostile names and values as text, and runs none of them', async () => {
     const store = memoryStore()

@@ -75,6 +75,31 @@ describe('the state of a stream', () => {
     await expect(sums(2_000)).rejects.toThrow('404 NO_EVENT')
   })
 
+  test('is folded from one near by: a walk back applies few events, wherever in the stream', async () => {
+    let applied = 0
+    const Watched = defineAggregate({
+      name: 'Counter',
+      events: { Added: Counter.events.Added },
+      initial: () => ({ sum: 0 }),
+      apply: {
+        Added: ({ sum }, { n }) => {
+          applied++
+          return { sum: sum + n }
+        },
+      },
+    })
+    const inspector = inspectorOf(await counted(10_000), { aggregates: [Watched] })
+    for (const start of [9_999, 4_321, 7_345, 900]) {
+      await ask(inspector, 'state', { stream: 'Counter-a', revision: start })
+      applied = 0
+      for (let revision = start - 1; revision >= start - 100; revision--) {
+        const { state } = await ask(inspector, 'state', { stream: 'Counter-a', revision })
+        expect(state.value).toEqual({ sum: (revision * (revision + 1)) / 2 })
+      }
+      expect(applied).toBeLessThan(3_000)
+    }
+  })
+
   test('comes with the difference to the one before', async () => {
     const inspector = inspectorOf(await counted(5))
     const { changes } = await ask(inspector, 'state', { stream: 'Counter-a', revision: 4 })
