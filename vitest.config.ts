@@ -23,6 +23,7 @@ const long = [
   'test/stores/kurrentdb/{in-doubt,resources,stand-in}.test.ts',
   'test/stores/postgres/{locks,opening,reading,restore,standby,subscriptions-lost}.test.ts',
   'test/stores/sqlite/{faults,several-processes,subscriptions}.test.ts',
+  'tools/test/inspector/page*.test.ts',
 ]
 /** Tests that need PostgreSQL. */
 const servers = [

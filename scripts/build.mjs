@@ -1,7 +1,7 @@
 // Builds what runs and what is published. Each build removes what an earlier one left.
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -88,20 +88,66 @@ export async function buildPrograms() {
   await bundle.close()
 }
 
-/** tools/dist/cli.js: the command line, which imports `mneme` as any program does. */
+/** tools/dist: the command line and the inspector, which import `mneme` as any program does, and the inspector's page. */
 export async function buildTools() {
-  const { rolldown } = await import('rolldown')
   const folder = join(root, 'tools')
+  clear(join(folder, 'dist'), '.js')
+  await buildPage()
+  const { rolldown } = await import('rolldown')
   const bundle = await rolldown({
-    input: { cli: 'src/cli.ts' },
+    input: { cli: 'src/cli.ts', index: 'src/index.ts' },
     external,
     platform: 'node',
     transform: { target: 'es2022' },
     cwd: folder,
   })
-  clear(join(folder, 'dist'), '.js')
-  await bundle.write({ dir: join(folder, 'dist'), entryFileNames: '[name].js' })
+  await bundle.write({
+    dir: join(folder, 'dist'),
+    entryFileNames: '[name].js',
+    chunkFileNames: 'shared/[name].js',
+    minifyInternalExports: false,
+  })
   await bundle.close()
+}
+
+/** tools/dist/index.d.ts: the declarations of the inspector. */
+export async function buildToolsTypes() {
+  const [{ rollup }, { dts }] = await Promise.all([import('rollup'), import('rollup-plugin-dts')])
+  const folder = join(root, 'tools')
+  const bundle = await rollup({ input: join(folder, 'src/index.ts'), external, plugins: [dts()] })
+  await bundle.write({ file: join(folder, 'dist/index.d.ts') })
+  await bundle.close()
+}
+
+/** tools/dist/page.js: the files of the inspector's page as a module, so that a bundled program has them. */
+async function buildPage() {
+  const { build } = await import('vite')
+  const { output } = await build({
+    configFile: false,
+    root: join(root, 'tools', 'page'),
+    base: './',
+    logLevel: 'warn',
+    oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
+    build: {
+      write: false,
+      target: 'es2022',
+      modulePreload: false,
+      assetsInlineLimit: 0,
+      rolldownOptions: { output: { entryFileNames: 'page.js', assetFileNames: 'page.[ext]' } },
+    },
+  })
+  const types = { html: 'text/html', js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml' }
+  const inPublic = readdirSync(join(root, 'tools', 'page', 'public')).map((fileName) => ({
+    fileName,
+    source: readFileSync(join(root, 'tools', 'page', 'public', fileName), 'utf8'),
+  }))
+  const files = [...output, ...inPublic].map(({ fileName, code, source }) => {
+    const type = types[fileName.split('.').at(-1)]
+    return [fileName, { type: `${type}; charset=utf-8`, text: String(code ?? source) }]
+  })
+  mkdirSync(join(root, 'tools', 'dist'), { recursive: true })
+  const module = `export const files = ${JSON.stringify(Object.fromEntries(files), null, 1)}\n`
+  writeFileSync(join(root, 'tools', 'dist', 'page.js'), module)
 }
 
 /** For each subpath that is published, by its name: its source, or what `fileOf` makes of that. */

@@ -15,6 +15,13 @@ const reporters = reports
 
 const steps = {
   types: ['node_modules/typescript/lib/tsc.js', '--noEmit', '--pretty'],
+  'types of the page': [
+    'node_modules/typescript/lib/tsc.js',
+    '-p',
+    'tools/page/tsconfig.json',
+    '--noEmit',
+    '--pretty',
+  ],
   lint: ['node_modules/eslint/bin/eslint.js', '.', '--max-warnings', '0'],
   format: ['node_modules/prettier/bin/prettier.cjs', '--check', '--log-level', 'warn', '.'],
   imports: ['scripts/check-imports.mjs'],

@@ -50,7 +50,8 @@ try {
     await build('programs', ['examples', 'bench'], 'build/examples/bank/main.js')
   }
   if (isWanted('tools')) {
-    await build('tools', ['tools/src', 'tools/package.json'], 'tools/dist/cli.js')
+    await build('tools', ['tools/src', 'tools/page', 'tools/package.json'], 'tools/dist/cli.js')
+    if (isWanted('types')) await build('toolsTypes', ['tools/src'], 'tools/dist/index.d.ts')
   }
 } catch (error) {
   say(error instanceof Error ? error.message : String(error))
@@ -177,6 +178,7 @@ async function build(name, inputs, output) {
     types: ['the declarations of dist', builds.buildTypes],
     programs: ['examples and benchmarks', builds.buildPrograms],
     tools: ['the tools', builds.buildTools],
+    toolsTypes: ['the declarations of the tools', builds.buildToolsTypes],
   }[name]
   say(`building ${what}`)
   await make()

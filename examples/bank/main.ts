@@ -18,7 +18,7 @@ import { openTransactions } from './transactions.ts'
 
 const HELP = `A bank carries out a file of transactions and keeps what happened in an event store.
 
-  npm start -- [FILE] [--store URL]
+  npm start -- [FILE] [--store URL] [--inspect]
 
   FILE          CSV, one transaction a line; examples/bank/transactions.csv where left out
   --store URL   where the events are kept; sqlite:bank.db where left out
@@ -28,6 +28,7 @@ const HELP = `A bank carries out a file of transactions and keeps what happened 
                   kurrentdb://host:2113          a KurrentDB server, 26.1 or newer; ?tls=false
                                                  behind it where it is insecure
                   memory:                        this process alone, gone at its end
+  --inspect     afterwards, look at what happened in a browser, until Ctrl-C
   --help        this text
 
 Run it again, and it finds its work done. Delete bank.db to begin anew. Read models are kept

@@ -7,6 +7,8 @@ import { isGenerator, isThenable } from '../base/functions.ts'
  */
 export interface ProjectionTarget<Tx> {
   readonly dialect: 'sqlite' | 'postgres'
+  /** Whether Mneme may make its tables there, and bring them up to date. Default: `true`. */
+  readonly migrate?: boolean | undefined
 
   /**
    * Runs work in a transaction: all of it is committed when this resolves, or nothing. An error that the work throws is

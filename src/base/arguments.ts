@@ -79,3 +79,8 @@ export function checkList<T, R>(
   // Not `map`, which passes over holes.
   return Array.from(list as readonly T[], (item, i) => check(item, `${argument}[${String(i)}]`))
 }
+
+/** @throws InvalidArgumentError */
+export function checkBoolean(value: unknown, name: string): void {
+  if (typeof value !== 'boolean') throw new InvalidArgumentError(name, 'true or false')
+}

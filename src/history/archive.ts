@@ -1,4 +1,4 @@
-import { checkIterable, checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
+import { checkBoolean, checkIterable, checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { InvalidArgumentError, quote, StreamTruncatedError } from '../base/errors.ts'
 import { checkFunction } from '../base/functions.ts'
 import type { Position, Revision } from '../base/revision.ts'
@@ -64,7 +64,7 @@ export async function archiveStream(
   const { before, to, keys: withKeys = false } = checkOptions(options, 'options', OPTIONS)
   const signal = checkSignal(options.signal)
   checkFunction(to, 'to')
-  if (typeof (withKeys as unknown) !== 'boolean') throw new InvalidArgumentError('keys', 'true or false')
+  checkBoolean(withKeys, 'keys')
   if (before !== undefined) checkWhole(before, 'before', 0)
   const head = await store.head(name)
   const end = nextRevision(head)

@@ -1,4 +1,4 @@
-import { checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
+import { checkBoolean, checkOptions, checkSignal, checkWhole } from '../base/arguments.ts'
 import { InvalidArgumentError } from '../base/errors.ts'
 import { checkFunction } from '../base/functions.ts'
 import { coreOf } from '../store/create-store.ts'
@@ -50,10 +50,7 @@ export async function copyHistory(
 ): Promise<CopyReport> {
   const settings = checkCopy(options, ['transform', 'dryRun', 'samples', 'verify', 'onProgress', 'signal'])
   const { dryRun = false, verify = false } = options
-  for (const [name, value] of Object.entries({ dryRun, verify })) {
-    if (typeof (value as unknown) !== 'boolean')
-      throw new InvalidArgumentError(`options.${name}`, 'true or false')
-  }
+  for (const [name, value] of Object.entries({ dryRun, verify })) checkBoolean(value, `options.${name}`)
   const copier = new Copier(...stores(from, to), { ...settings, dryRun })
   const { signal, transform } = settings
   const head = await from.logHead()

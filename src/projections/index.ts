@@ -11,7 +11,7 @@ export type { FailedEvent, Failure, FailureCause, FollowerKind } from './builds.
 export type { FailureOutcome, ProjectionBatchMessage, ProjectionFailedMessage } from './diagnostics.ts'
 export type { NewVersionPolicy, ProjectionContext, ProjectionDefinition } from './define.ts'
 export type { ParkedEvent, Retried } from './parked.ts'
-export { projectionsIn } from './list.ts'
+export { parkedIn, projectionsIn, unblockIn } from './list.ts'
 export type { StoredBuild, StoredProjection } from './list.ts'
 export { defineProjection } from './projection.ts'
 export type { CaughtUpOptions, Projection, RebuildOptions } from './projection.ts'

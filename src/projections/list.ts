@@ -1,8 +1,11 @@
 import { InvalidArgumentError } from '../base/errors.ts'
+import { checkText } from '../model/names.ts'
 import { ask, type ProjectionTarget, type TargetSteps } from '../adapter/projection-target.ts'
 import type { Position } from '../base/revision.ts'
-import { type Build, type Failure, findBuilds, type FollowerKind } from './builds.ts'
-import { countParked } from './parked.ts'
+import { type Build, clearBlock, type Failure, findBuilds, type FollowerKind } from './builds.ts'
+import { NextLook } from './next-look.ts'
+import { countParked, findParked, type ParkedEvent } from './parked.ts'
+import { LEASE_MS } from './projection.ts'
 import { prepareTarget, versionOf } from './schema.ts'
 import { stateOf, type ProjectionStatus } from './status.ts'
 
@@ -40,13 +43,48 @@ export interface StoredBuild {
  * ```
  */
 export async function projectionsIn(target: ProjectionTarget<unknown>): Promise<readonly StoredProjection[]> {
+  return (await hasTables(target)) ? target.read(list) : []
+}
+
+/**
+ * The events that a projection, a reaction or a relay of any program has set aside, in the order of the store.
+ *
+ * @throws as {@link projectionsIn}
+ */
+export async function parkedIn(
+  target: ProjectionTarget<unknown>,
+  name: string,
+): Promise<readonly ParkedEvent[]> {
+  checkText(name, 'name', 'the name of a projection')
+  return (await hasTables(target)) ? target.read(() => findParked(name)) : []
+}
+
+/**
+ * Lets a projection, a reaction or a relay of any program try again, if it is blocked. Resolves with whether it was.
+ *
+ * @throws as {@link projectionsIn}
+ */
+export async function unblockIn(target: ProjectionTarget<unknown>, name: string): Promise<boolean> {
+  checkText(name, 'name', 'the name of a projection')
+  if (!(await hasTables(target))) return false
+  const wasBlocked = await target.transaction(() => clearBlock(name), LEASE_MS)
+  NextLook.isChanged(name)
+  return wasBlocked
+}
+
+/**
+ * Whether a database holds anything of projections, in tables of this program's version.
+ *
+ * @throws InvalidArgumentError if it is no target; OpenError.
+ */
+export async function hasTables(target: ProjectionTarget<unknown>): Promise<boolean> {
   if (typeof (target as Partial<typeof target> | undefined)?.read !== 'function') {
     throw new InvalidArgumentError('target', 'a target, like sqliteTarget(...) or postgresTarget(...)')
   }
-  if ((await target.read(() => versionOf(target))) === 0) return []
+  if ((await target.read(() => versionOf(target))) === 0) return false
   // Tables of an earlier version are brought up to date, as by any program that uses them.
   await prepareTarget(target)
-  return target.read(list)
+  return true
 }
 
 function* list(): TargetSteps<StoredProjection[]> {

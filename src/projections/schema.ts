@@ -65,11 +65,19 @@ const STEPS: readonly (readonly string[])[] = [
 /**
  * Creates or migrates Mneme's tables in a target; one of several processes does it. Only reads if they are up to date.
  *
- * @throws OpenError if they are newer than this program.
+ * @throws OpenError if they are newer than this program, or older and the target has `migrate: false`.
  */
 export async function prepareTarget(target: ProjectionTarget<unknown>): Promise<void> {
   if (prepared.has(target)) return
-  if ((await target.read(() => versionOf(target))) !== STEPS.length) {
+  const version = await target.read(() => versionOf(target))
+  if (version !== STEPS.length) {
+    if (target.migrate === false) {
+      const found = version === 0 ? 'are not there' : `have version ${String(version)}`
+      throw new OpenError(
+        version === 0 ? 'no-store' : 'outdated-schema',
+        `the tables of projections ${found}: run a program of this version of Mneme first, or leave out migrate: false`,
+      )
+    }
     await target.transaction(() => migrate(target), MIGRATION_IDLE_TIMEOUT_MS)
   }
   prepared.add(target)

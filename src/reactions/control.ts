@@ -195,22 +195,9 @@ export class StateControl implements ReactionControl {
   }
 
   async timers(options: TimersOptions = {}): Promise<readonly Timer[]> {
-    const { limit = 100, after } = checkOptions(options, 'options', ['limit', 'after'])
-    checkWhole(limit, 'options.limit', 1)
-    const from = after && Date.parse(after.due)
-    if (from !== undefined && Number.isNaN(from)) {
-      throw new InvalidArgumentError('options.after', 'a timer that an earlier call gave')
-    }
+    const find = timersOf(checkOptions(options, 'options', ['limit', 'after']))
     await this.#prepare()
-    const { name } = this.#spec
-    const rows = await this.#target.read(() => {
-      const place = after ? 'AND (due, timer, event_id) > ($2, $3, $4)' : ''
-      return ask(
-        `SELECT ${TIMER_COLUMNS} FROM TIMERS WHERE name = $1 ${place} ORDER BY due, timer, event_id LIMIT ${String(limit)}`,
-        ...[name, ...(after ? [from!, after.timer, after.event.id] : [])],
-      )
-    })
-    return rows.map(timerOf).map(shownOf)
+    return this.#target.read(() => find(this.#spec.name))
   }
 
   async fireTimer(timer: string): Promise<boolean> {
@@ -248,6 +235,23 @@ export class StateControl implements ReactionControl {
     const { name, kind } = this.#spec
     await prepareTarget(this.#target)
     await checkKind(this.#target, name, kind)
+  }
+}
+
+/** Finds the timers of a reaction. @throws InvalidArgumentError */
+export function timersOf({ limit = 100, after }: TimersOptions): (name: string) => TargetSteps<Timer[]> {
+  checkWhole(limit, 'options.limit', 1)
+  const from = after && Date.parse(after.due)
+  if (from !== undefined && Number.isNaN(from)) {
+    throw new InvalidArgumentError('options.after', 'a timer that an earlier call gave')
+  }
+  return function* (name) {
+    const place = after ? 'AND (due, timer, event_id) > ($2, $3, $4)' : ''
+    const rows = yield* ask(
+      `SELECT ${TIMER_COLUMNS} FROM TIMERS WHERE name = $1 ${place} ORDER BY due, timer, event_id LIMIT ${String(limit)}`,
+      ...[name, ...(after ? [from!, after.timer, after.event.id] : [])],
+    )
+    return rows.map(timerOf).map(shownOf)
   }
 }
 

@@ -13,6 +13,7 @@ export type {
 } from './reaction.ts'
 export { defineRelay } from './relay.ts'
 export type { Relay, RelayDefinition } from './relay.ts'
+export { timersIn } from './list.ts'
 export { runReactions } from './run.ts'
 export type { NeedsOfAll, RunningReactions, RunReactionsArguments, RunReactionsOptions } from './run.ts'
 export type { ReactionControl, ReactionStatus, RelayControl, Timer, TimersOptions } from './control.ts'

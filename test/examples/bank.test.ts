@@ -310,7 +310,7 @@ test.each([
 test('--help says what to type', async () => {
   const { code, stdout } = await bank(['--help'])
   expect(code).toBe(0)
-  expect(stdout).toContain('npm start -- [FILE] [--store URL]')
+  expect(stdout).toContain('npm start -- [FILE] [--store URL] [--inspect]')
 })
 
 /** Runs the program in the folder; given a signal, ends it once the store has so many events. */

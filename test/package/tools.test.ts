@@ -1,8 +1,9 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
 import { sqliteStore } from 'mneme/sqlite'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 
@@ -34,13 +35,18 @@ beforeAll(async () => {
   }
   // Node 20 has no SQLite of its own.
   for (const name of [...Object.keys(dependencies), 'better-sqlite3']) {
-    symlinkSync(join(root, 'node_modules', name), join(project, 'node_modules', name))
+    const link = join(project, 'node_modules', name)
+    mkdirSync(dirname(link), { recursive: true })
+    const [installed] = ['tools/node_modules', 'node_modules'].filter((folder) =>
+      existsSync(join(root, folder, name)),
+    )
+    symlinkSync(join(root, installed!, name), link)
   }
   const store = await sqliteStore(join(project, 'bank.db'))
   const events = Array.from({ length: 1_000 }, (_, i) => happened(i))
   for (let i = 0; i < 10; i++) await store.append({ stream: 's', events })
   await store.close()
-}, 60_000)
+}, 600_000)
 
 afterAll(() => {
   rmSync(project, { recursive: true, force: true })
@@ -61,6 +67,13 @@ test('the packed command line lists streams, and ends silently once its reader h
   expect(cut.split('\n').slice(1)).toEqual(['ended with 0', ''])
 })
 
+test('what it writes for a shell asks it for its commands', () => {
+  const mneme = (...args: string[]) => execFileSync(process.execPath, [cli(), ...args], { encoding: 'utf8' })
+  expect(mneme('complete', 'bash')).toContain('mneme complete --')
+  expect(mneme('complete', '--', 're')).toMatch(/^read\t/)
+  expect(mneme('complete', '--', 'ls', '--ca')).toMatch(/^--category\t/)
+})
+
 test('Ctrl-C ends it with 130', async () => {
   const child = spawn(process.execPath, [cli(), 'tail', 'sqlite:bank.db', '-n', '1', '--follow'], {
     cwd: project,
@@ -68,4 +81,38 @@ test('Ctrl-C ends it with 130', async () => {
   await Promise.race([once(child.stdout, 'data'), once(child, 'close')])
   child.kill('SIGINT')
   expect(await once(child, 'close')).toEqual([130, null])
+})
+
+test('the packed inspector serves its page', async () => {
+  const child = spawn(process.execPath, [cli(), 'inspect', 'sqlite:bank.db', '--json'], { cwd: project })
+  const [line] = (await once(child.stdout, 'data')) as [Buffer]
+  const { link } = JSON.parse(String(line)) as { link: string }
+  const page = await (await fetch(link)).text()
+  for (const file of ['page.js', 'page.css', 'icon.svg']) {
+    expect(page).toContain(`./${file}`)
+    expect((await fetch(new URL(file, link))).status, file).toBe(200)
+  }
+  child.kill('SIGINT')
+  expect(await once(child, 'close')).toEqual([130, null])
+})
+
+test('a language model is answered on standard output, and its going away ends the command', async () => {
+  const child = spawn(process.execPath, [cli(), 'mcp', 'sqlite:bank.db'], { cwd: project })
+  const answers = createInterface(child.stdout)[Symbol.asyncIterator]()
+  const ask = async (method: string, params: object) => {
+    child.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })}\n`)
+    const { value } = (await answers.next()) as { value: string }
+    return (JSON.parse(value) as { result: unknown }).result
+  }
+  const client = {
+    protocolVersion: '2025-06-18',
+    capabilities: {},
+    clientInfo: { name: 'test', version: '1' },
+  }
+  expect(await ask('initialize', client)).toMatchObject({ serverInfo: { name: 'mneme' } })
+  expect(await ask('tools/call', { name: 'list_streams', arguments: {} })).toMatchObject({
+    structuredContent: { streams: [{ stream: 's', events: 10_000 }] },
+  })
+  child.stdin.end()
+  expect(await once(child, 'close')).toEqual([0, null])
 })

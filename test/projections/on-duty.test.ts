@@ -1,7 +1,10 @@
-import { projectionsIn, runProjections } from 'mneme/projections'
+import { parkedIn, projectionsIn, runProjections, unblockIn } from 'mneme/projections'
+import { sqliteStore, sqliteTarget } from 'mneme/sqlite'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 
 import { memoryStore } from 'mneme/memory'
+import { testFolder } from '../stores/sqlite/folder.ts'
 import { Account, balances, deposit, patiently, places, until } from './rig.ts'
 
 const amountOf = ({ data }: { data: unknown }) => (data as { amount: number }).amount
@@ -86,6 +89,42 @@ describe.each(places)('a person on duty, with $name', ({ open, problem }) => {
         store: await store.identity(),
         position: await store.logHead(),
       })
+      expect(await unblockIn(target, 'broken')).toBe(true)
+      expect(await unblockIn(target, 'broken')).toBe(false)
+      expect(await unblockIn(target, 'unknown')).toBe(false)
+      expect((await projectionsIn(target))[0]).toMatchObject({ state: 'stopped', failure: undefined })
+    })
+
+    test('what another program has set aside is listed by the name of its projection', async () => {
+      const { store, target } = await open()
+      expect(await parkedIn(target, 'balances')).toEqual([])
+      const before = () => {
+        throw new Error('unlucky')
+      }
+      const projection = balances(target, { name: 'balances', before, onError: 'park', maxRetries: 0 })
+      await deposit(store, 1, 13)
+      const running = await runProjections(store, [projection])
+      await running.caughtUp(patiently)
+      await running.stop()
+      expect(await parkedIn(target, 'balances')).toMatchObject([
+        { event: { data: { amount: 13 } }, failure: { message: 'unlucky' } },
+      ])
+      expect(await parkedIn(target, 'unknown')).toEqual([])
+      await expect(parkedIn(target, '')).rejects.toThrow(/^name must be/)
     })
   })
+})
+
+test('a target with migrate: false makes no table, and no file', async () => {
+  const file = join(testFolder(), 'models.db')
+  const missing = sqliteTarget(file, { migrate: false })
+  await expect(projectionsIn(missing)).rejects.toThrow(`${file} does not exist`)
+  await (await sqliteStore(file)).close()
+  const store = memoryStore()
+  const target = sqliteTarget(file, { migrate: false })
+  expect(await projectionsIn(target)).toEqual([])
+  const running = runProjections(store, [balances(target, {})])
+  await expect(running).rejects.toMatchObject({ code: 'CANNOT_OPEN', reason: 'no-store' })
+  expect(() => sqliteTarget(file, { migrate: 1 as never })).toThrow('migrate must be true or false')
+  await Promise.all([missing.close(), target.close(), store.close()])
 })

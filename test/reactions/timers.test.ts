@@ -1,5 +1,5 @@
 import { defineAggregate, defineCommand, type Event, event, type EventStore, ofType, reject } from 'mneme'
-import { after, at, cancelTimer, defineReaction, runReactions } from 'mneme/reactions'
+import { after, at, cancelTimer, defineReaction, runReactions, timersIn } from 'mneme/reactions'
 import { expect, test } from 'vitest'
 
 import { ManualClock } from '../support/manual-clock.ts'
@@ -94,6 +94,10 @@ test('setting a timer of the same name again replaces it, and cancelling it remo
   await running.caughtUp()
   const timers = await alarms.in(state).timers()
   expect(timers.map(({ timer }) => timer)).toEqual(['c', 'a'])
+  // Another program sees them by the name of the reaction.
+  expect(await timersIn(state, 'alarms')).toEqual(timers)
+  expect(await timersIn(state, 'alarms', { after: timers[0] })).toEqual(timers.slice(1))
+  expect(await timersIn(state, 'unknown')).toEqual([])
   const { events } = await store.readPage('Alarm-a')
   expect(Date.parse(timers[1]!.due)).toBe(Date.parse(events[1]!.time) + 60_000)
   wall.forward(30_000)

@@ -58,6 +58,14 @@ test('names and values never reach the terminal with control characters', async 
     // eslint-disable-next-line no-control-regex -- these are what is looked for
     expect(out.replaceAll('\n', ''), args.join(' ')).not.toMatch(/[\u0000-\u001f\u202e]/)
   }
+  const owner = 'C1 \u009b2J, right to left \u202e, a tag \u{e0041}, a note \ufffa, a vowel separator \u180e'
+  await store.append({ stream: 'Account-c', events: [{ type: 'Account.Opened', data: { owner } }] as never })
+  for (const args of [['read', '--json'], ['export'], ['tail', '--json']]) {
+    const { out } = await mneme([args[0]!, url, ...args.slice(1)])
+    const line = out.trim().split('\n').at(-1)!
+    expect(line, args.join(' ')).toMatch(/^[\u0020-\u007e]+$/)
+    expect(JSON.parse(line), args.join(' ')).toMatchObject({ data: { owner } })
+  }
   await store.close()
 })
 
@@ -69,6 +77,7 @@ test('a terminal has colours and lines no wider than itself, a pipe has neither 
   const piped = await mneme(['read', url])
   expect(piped.out).not.toContain('\u001b')
   expect(piped.out).toContain('{"owner":"Ada"}')
+  expect(narrow.out.split('\n')[1]).toBe('Account-a    0  Account.…  {"owner":"Ad…')
   await store.close()
 })
 
@@ -216,6 +225,35 @@ test('a URL may come from the environment, and a wrong one is an error that make
   await store.close()
 })
 
+test('no error repeats a password, wherever its URL was typed and whatever characters it has', async () => {
+  const urls = [
+    'postgres://me:hidden@127.0.0.1:x/bank',
+    'postgres://me:open hidden@127.0.0.1:x/bank',
+    'postgres://me:hidden@hidden@127.0.0.1:x/bank',
+    'postgres://me@example.com:hidden@127.0.0.1:x/bank',
+    'postgres://127.0.0.1:x/bank?user=me&password=open hidden&sslmode=disable',
+    'kurrentdb://me:hidden@',
+  ]
+  for (const url of urls) {
+    for (const args of [
+      [url],
+      [url, 'ls'],
+      ['ls', url],
+      ['ls', `--url=${url}`],
+      ['ls', '-n', url],
+      ['ls', 'sqlite:bank.db', url],
+      ['copy', 'sqlite:bank.db', url, '--dry-run'],
+    ]) {
+      const { code, err } = await mneme(args)
+      expect(code, args.join(' ')).toBeGreaterThan(0)
+      expect(err, args.join(' ')).not.toContain('hidden')
+    }
+    expect((await mneme(['ls'], { env: { MNEME_URL: url } })).err).not.toContain('hidden')
+  }
+  const mistyped = await mneme(['ls', 'postgers:me:hidden@127.0.0.1/bank'])
+  expect(mistyped.err).not.toContain('hidden')
+})
+
 test('wrong options and verbs end with 2, help with 0, and a reader that goes away with 0', async () => {
   const { url, store } = await openBank()
   expect(await mneme(['lst'])).toMatchObject({
@@ -227,9 +265,18 @@ test('wrong options and verbs end with 2, help with 0, and a reader that goes aw
     err: 'mneme: too many arguments: b\n',
   })
   expect((await mneme(['read', url, '-n', '1.5'])).code).toBe(2)
+  for (const args of [
+    ['read', url, 'Account-x'],
+    ['state', url, 'Account-x', '-m', model],
+  ]) {
+    expect(await mneme(args)).toMatchObject({
+      code: 2,
+      err: "mneme: the store has no event of a stream 'Account-x'\n",
+    })
+  }
   expect(await mneme(['--help'])).toMatchObject({
     code: 0,
-    out: expect.stringContaining('Exit codes') as string,
+    out: expect.stringMatching(/ read \[url\] \[stream\] \[options\] [^]*Exit codes/) as string,
   })
   const wrote = () => {
     throw new BrokenPipe()

@@ -1,4 +1,4 @@
-import { checkOptions, checkWhole } from '../../base/arguments.ts'
+import { checkBoolean, checkOptions, checkWhole } from '../../base/arguments.ts'
 import { checkKeyRing, createStore, STORE_OPTIONS } from '../../store/create-store.ts'
 import { InvalidArgumentError, OpenError } from '../../base/errors.ts'
 import type { EventStore, StoreOptions } from '../../store/event-store.ts'
@@ -47,9 +47,7 @@ export async function kurrentdbStore(
   checkWhole(deadline, 'options.deadline', 1)
   if (deadline > MAX_DEADLINE_MS)
     throw new InvalidArgumentError('options.deadline', `at most ${String(MAX_DEADLINE_MS)}`)
-  if (requiresLeader !== undefined && typeof (requiresLeader as unknown) !== 'boolean') {
-    throw new InvalidArgumentError('options.requiresLeader', 'true or false')
-  }
+  if (requiresLeader !== undefined) checkBoolean(requiresLeader, 'options.requiresLeader')
   // `createStore` checks these as well, but by then there would be a connection.
   if (rest.maxPending !== undefined) checkWhole(rest.maxPending, 'maxPending', 1)
   if (rest.cachedStates !== undefined) checkWhole(rest.cachedStates, 'cachedStates', 0)

@@ -1,4 +1,4 @@
-import { checkOptions, checkTimer, checkWhole, MAX_TIMER_MS } from '../../base/arguments.ts'
+import { checkBoolean, checkOptions, checkTimer, checkWhole, MAX_TIMER_MS } from '../../base/arguments.ts'
 import { checkKeyRing, createStore, STORE_OPTIONS } from '../../store/create-store.ts'
 import { InvalidArgumentError } from '../../base/errors.ts'
 import type { EventStore, StoreOptions } from '../../store/event-store.ts'
@@ -92,7 +92,8 @@ export async function postgresStore(
     busyTimeout = 5_000,
     ...rest
   } = checkOptions(options, 'options', ALL)
-  for (const [name, value] of Object.entries({ migrate, prepare, standbys })) checkBoolean(value, name)
+  for (const [name, value] of Object.entries({ migrate, prepare, standbys }))
+    checkBoolean(value, `options.${name}`)
   for (const [name, value] of Object.entries({ connectTimeout, statementTimeout, busyTimeout })) {
     checkTimer(value, `options.${name}`, 1)
   }
@@ -134,7 +135,7 @@ export async function migrate(
     dryRun = false,
     connectTimeout = 10_000,
   } = checkOptions(options, 'options', ['schema', 'dryRun', 'connectTimeout'])
-  checkBoolean(dryRun, 'dryRun')
+  checkBoolean(dryRun, 'options.dryRun')
   checkTimer(connectTimeout, 'options.connectTimeout', 1)
   const quoted = quoteSchema(schema)
   const { pool, end } = await poolOf(connection, connectTimeout, ALL)
@@ -155,7 +156,3 @@ export async function migrate(
 const OPTIONS = ['schema', 'migrate', 'prepare', 'standbys'] as const
 const TIMEOUTS = ['connectTimeout', 'statementTimeout', 'busyTimeout'] as const
 const ALL = [...OPTIONS, ...TIMEOUTS, ...STORE_OPTIONS] as const
-
-function checkBoolean(value: unknown, name: string): void {
-  if (typeof value !== 'boolean') throw new InvalidArgumentError(`options.${name}`, 'true or false')
-}

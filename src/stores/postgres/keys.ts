@@ -1,6 +1,6 @@
-import { checkOptions, checkTimer } from '../../base/arguments.ts'
+import { checkBoolean, checkOptions, checkTimer } from '../../base/arguments.ts'
 import type { KeyEntry, KeyStore, Tombstone, WrappedKey } from '../../adapter/key-store.ts'
-import { InvalidArgumentError, OpenError } from '../../base/errors.ts'
+import { OpenError } from '../../base/errors.ts'
 import { FirstUse } from '../../base/first-use.ts'
 import { Connections } from './connection.ts'
 import type { PostgresConfig, PostgresPool } from './driver.ts'
@@ -47,8 +47,7 @@ export function postgresKeys(
     connectTimeout = 10_000,
     statementTimeout = 30_000,
   } = checkOptions(options, 'options', OPTIONS)
-  if (typeof (migrate as unknown) !== 'boolean')
-    throw new InvalidArgumentError('options.migrate', 'true or false')
+  checkBoolean(migrate, 'options.migrate')
   checkTimer(connectTimeout, 'options.connectTimeout', 1)
   checkTimer(statementTimeout, 'options.statementTimeout', 1)
   return new KeySchema(connection, quoteSchema(schema), { migrate, connectTimeout, statementTimeout })

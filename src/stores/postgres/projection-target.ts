@@ -1,6 +1,6 @@
 import { nextTurn } from '../../base/clock.ts'
 import { environment } from '../../base/environment.ts'
-import { checkOptions, checkTimer, MAX_TIMER_MS } from '../../base/arguments.ts'
+import { checkBoolean, checkOptions, checkTimer, MAX_TIMER_MS } from '../../base/arguments.ts'
 import { isMnemeError, StoreTimeoutError, StoreUnavailableError } from '../../base/errors.ts'
 import { FirstUse } from '../../base/first-use.ts'
 import {
@@ -23,6 +23,8 @@ import { literal, quoteSchema } from './schema.ts'
 export interface PostgresTargetOptions {
   /** The schema of Mneme's own tables; created if it does not exist. Default: `mneme`. */
   readonly schema?: string | undefined
+  /** Whether Mneme's tables may be made, and brought up to date; if not, `OpenError` says so. Default: `true`. */
+  readonly migrate?: boolean | undefined
   /** How long to wait for a connection before a transaction fails, to be retried. Default: 10,000 ms. */
   readonly connectTimeout?: number | undefined
   /**
@@ -60,24 +62,33 @@ export function postgresTarget<Client extends object = PostgresTransaction>(
     schema = 'mneme',
     connectTimeout = 10_000,
     statementTimeout = 30_000,
+    migrate = true,
   } = checkOptions(options, 'options', OPTIONS)
   checkTimer(connectTimeout, 'options.connectTimeout', 1)
   checkTimer(statementTimeout, 'options.statementTimeout', 1)
-  return new PostgresTarget<Client>(connection, quoteSchema(schema), { connectTimeout, statementTimeout })
+  checkBoolean(migrate, 'options.migrate')
+  const timeouts = { connectTimeout, statementTimeout }
+  return new PostgresTarget<Client>(connection, quoteSchema(schema), { timeouts, migrate })
 }
 
-const OPTIONS = ['schema', 'connectTimeout', 'statementTimeout'] as const
+const OPTIONS = ['schema', 'migrate', 'connectTimeout', 'statementTimeout'] as const
 
 class PostgresTarget<Client extends object> implements ProjectionTarget<Client> {
   readonly dialect = 'postgres'
   readonly #connection: string | PostgresConfig | PostgresPool
   readonly #timeouts: Timeouts
+  readonly migrate: boolean
   readonly #words: Readonly<Record<string, string>>
   readonly #opened = new FirstUse(() => this.#connect())
 
-  constructor(connection: string | PostgresConfig | PostgresPool, schema: string, timeouts: Timeouts) {
+  constructor(
+    connection: string | PostgresConfig | PostgresPool,
+    schema: string,
+    { timeouts, migrate }: { readonly timeouts: Timeouts; readonly migrate: boolean },
+  ) {
     this.#connection = connection
     this.#timeouts = timeouts
+    this.migrate = migrate
     this.#words = {
       NOW: '(extract(epoch FROM clock_timestamp()) * 1000)::bigint',
       STANDS: `(current_setting('mneme.batch', true) = 'stands')`,

@@ -1,5 +1,4 @@
-import { checkOptions, checkWhole } from '../../base/arguments.ts'
-import { InvalidArgumentError } from '../../base/errors.ts'
+import { checkBoolean, checkOptions, checkWhole } from '../../base/arguments.ts'
 import { checkKeyRing, createStore, STORE_OPTIONS } from '../../store/create-store.ts'
 import type { EventStore, StoreOptions } from '../../store/event-store.ts'
 import { sqliteAdapter } from './adapter.ts'
@@ -12,7 +11,7 @@ export type { FileOptions } from './options.ts'
 export { sqliteKeys } from './keys.ts'
 export type { SqliteKeys, SqliteKeysOptions } from './keys.ts'
 export { sqliteTarget } from './projection-target.ts'
-export type { SqliteTarget } from './projection-target.ts'
+export type { SqliteTarget, SqliteTargetOptions } from './projection-target.ts'
 export { tenantFile } from './tenant-file.ts'
 
 /** Options of `sqliteStore`. */
@@ -45,9 +44,7 @@ export interface SqliteOptions extends StoreOptions, FileOptions {
 export async function sqliteStore(location: string, options: SqliteOptions = {}): Promise<EventStore> {
   const known = ['driver', 'synchronous', 'busyTimeout', 'migrate', ...STORE_OPTIONS] as const
   const { maxPending, cachedStates, personal, migrate = true } = checkOptions(options, 'options', known)
-  if (typeof (migrate as unknown) !== 'boolean') {
-    throw new InvalidArgumentError('options.migrate', 'true or false')
-  }
+  checkBoolean(migrate, 'options.migrate')
   const settings = { ...checkFileOptions(options), mayMigrate: migrate }
   // `createStore` checks these as well, but only after the file was created.
   if (maxPending !== undefined) checkWhole(maxPending, 'maxPending', 1)

@@ -1,4 +1,4 @@
-import { checkOptions } from '../../base/arguments.ts'
+import { checkBoolean, checkOptions } from '../../base/arguments.ts'
 import { InvalidArgumentError } from '../../base/errors.ts'
 import { FirstUse } from '../../base/first-use.ts'
 import {
@@ -48,10 +48,27 @@ export interface SqliteTarget<
  */
 export function sqliteTarget<Database extends SqliteDatabase = SqliteDatabase>(
   location: string,
-  options: FileOptions<Database> = {},
+  options: SqliteTargetOptions<Database> = {},
 ): SqliteTarget<Database> {
-  checkOptions(options, 'options', ['driver', 'synchronous', 'busyTimeout'])
-  return new TargetFile<Database>(parseLocation(location), checkFileOptions(options))
+  const { migrate = true } = checkOptions(options, 'options', [
+    'driver',
+    'synchronous',
+    'busyTimeout',
+    'migrate',
+  ])
+  checkBoolean(migrate, 'options.migrate')
+  return new TargetFile<Database>(parseLocation(location), {
+    ...checkFileOptions(options),
+    mayMigrate: migrate,
+  })
+}
+
+/** Options of `sqliteTarget`. */
+export interface SqliteTargetOptions<
+  Database extends SqliteDatabase = SqliteDatabase,
+> extends FileOptions<Database> {
+  /** Whether the file and Mneme's tables may be made, and brought up to date; if not, `OpenError` says so. Default: `true`. */
+  readonly migrate?: boolean | undefined
 }
 
 /** The driver that a target was made with, if it was given one. */
@@ -69,6 +86,10 @@ class TargetFile<Database extends SqliteDatabase> implements SqliteTarget<Databa
   constructor(path: string, settings: OpenSettings) {
     this.#path = path
     this.#settings = settings
+  }
+
+  get migrate(): boolean {
+    return this.#settings.mayMigrate !== false
   }
 
   get driver(): SqliteDriver | undefined {

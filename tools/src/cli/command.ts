@@ -1,11 +1,18 @@
 import type { EventStore } from 'mneme'
 
-import type { Terminal } from './terminal.ts'
+import type { Pipes, Terminal } from './terminal.ts'
 
 /** What a verb works with. */
-export interface Work {
+export interface Work extends WorkAlone {
   readonly store: EventStore
+  /** As it was given, with a password if it has one. */
+  readonly url: string
+}
+
+/** What a verb works with that needs no store. */
+export interface WorkAlone {
   readonly terminal: Terminal
+  readonly pipes: Pipes | undefined
   /** What was given behind the URL. */
   readonly args: readonly string[]
   readonly signal: AbortSignal

@@ -1,8 +1,7 @@
-import { pathToFileURL } from 'node:url'
-import { resolve } from 'node:path'
 import { openStore } from 'mneme'
 import { copyHistory, followHistory, type CopyProgress, type CopyTransform } from 'mneme/history'
 
+import { loadModule } from '../model.ts'
 import type { Work } from './command.ts'
 import { EXIT, messageOf, UsageError } from './errors.ts'
 import { openExisting } from './open.ts'
@@ -67,10 +66,7 @@ export async function copy(work: Work, options: CopyOptions): Promise<number> {
 }
 
 async function loadTransform(file: string): Promise<CopyTransform> {
-  const path = resolve(file)
-  const loaded = (await import(pathToFileURL(path).href).catch((error: unknown) => {
-    throw new UsageError(`could not load ${path}`, { cause: error })
-  })) as { readonly default?: unknown }
+  const loaded = await loadModule(file)
   if (typeof loaded.default === 'function') return loaded.default as CopyTransform
-  throw new UsageError(`${path} has no default export that is a function`)
+  throw new UsageError(`${file} has no default export that is a function`)
 }

@@ -1,5 +1,7 @@
 import { isMnemeError } from 'mneme'
 
+import { hidingSecrets } from './secrets.ts'
+
 /** The command was given wrongly. */
 export class UsageError extends Error {}
 
@@ -21,10 +23,10 @@ export function exitCodeOf(error: unknown): number {
   return ['CANNOT_OPEN', 'STORE_UNAVAILABLE'].includes(error.code) ? EXIT['no-store'] : EXIT.failed
 }
 
-/** What people are told of an error: its message, and the messages of what caused it. Never a password. */
-export function messageOf(error: unknown): string {
+/** What people are told of an error: its message, and the messages of what caused it. URLs come without passwords. */
+export function messageOf(error: unknown, hide = hidingSecrets([])): string {
   const messages: string[] = []
   for (let at = error; at instanceof Error && messages.length < 5; at = at.cause) messages.push(at.message)
   if (messages.length === 0) messages.push(String(error))
-  return messages.join(': ').replace(/(\w:\/\/[^\s:/@]*:)[^\s@]*@/g, '$1***@')
+  return hide(messages.join(': '))
 }

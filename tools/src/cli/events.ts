@@ -4,7 +4,7 @@ import { type Column, cut, printable, printableLines, type Terminal } from './te
 
 /** The columns of a list of events. */
 export const EVENT_COLUMNS: readonly Column<Recorded>[] = [
-  { name: 'time', of: ({ time }) => time },
+  { name: 'time', of: ({ time }) => time, minWidth: 70 },
   { name: 'stream', of: ({ stream }) => stream },
   { name: 'rev', of: ({ revision }) => String(revision), isRight: true },
   { name: 'type', of: ({ type }) => type },
@@ -29,7 +29,7 @@ function shown(value: unknown): string {
 }
 
 /** JSON in a column: a large value is cut, since no terminal shows it. */
-function shortened(data: unknown): string {
+export function shortened(data: unknown): string {
   const text = data === undefined ? '' : JSON.stringify(data)
   return text.length > MAX_CELL ? `${text.slice(0, MAX_CELL)}…` : text
 }

@@ -11,5 +11,5 @@ export async function exportLines(
   { store, terminal, signal }: Work,
   { after }: ExportOptions,
 ): Promise<void> {
-  for await (const event of exportEvents(store, { after, signal })) await terminal.line(JSON.stringify(event))
+  for await (const event of exportEvents(store, { after, signal })) await terminal.json(event)
 }

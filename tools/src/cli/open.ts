@@ -1,20 +1,23 @@
+import { basename } from 'node:path'
 import { type EventStore, openStore } from 'mneme'
-import { postgresStore } from 'mneme/postgres'
-import { sqliteStore } from 'mneme/sqlite'
+import { postgresStore, postgresTarget } from 'mneme/postgres'
+import type { ProjectionTarget } from 'mneme/projections'
+import { sqliteStore, sqliteTarget } from 'mneme/sqlite'
 
 import { UsageError } from './errors.ts'
 
 /** The URL of a command's first argument, or of MNEME_URL if the first argument is none. */
 export function takeUrl(
-  args: readonly (string | undefined)[],
+  given: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): { readonly url: string; readonly rest: readonly string[] } {
-  const given = args.filter((arg) => arg !== undefined)
   const [first, ...rest] = given
   if (first !== undefined && SCHEME.test(first)) return { url: first, rest }
   const url = env.MNEME_URL
   if (url !== undefined && url !== '') return { url, rest: given }
-  const hint = first === undefined ? '' : `, not '${first}' (a file is 'sqlite:${first}')`
+  // What has an @ may be a mistyped URL with a password.
+  const hint =
+    first === undefined || first.includes('@') ? '' : `, not '${first}' (a file is 'sqlite:${first}')`
   throw new UsageError(
     `a store is given by its URL, like sqlite:bank.db or postgres://user@host/database, or by MNEME_URL${hint}`,
   )
@@ -30,4 +33,19 @@ export async function openExisting(url: string): Promise<EventStore> {
   if (/^(?:sqlite|file):/.test(url)) return sqliteStore(url, { migrate: false })
   if (url.startsWith('postgres')) return postgresStore(url, { migrate: false })
   return openStore(url)
+}
+
+/** The database of a URL, as one that holds projections. Nothing is made or migrated. @throws UsageError */
+export function targetAt(url: string): ProjectionTarget<unknown> {
+  if (/^(?:sqlite|file):/.test(url)) return sqliteTarget(url, { migrate: false })
+  if (url.startsWith('postgres')) return postgresTarget(url, { migrate: false })
+  throw new UsageError(
+    'projections and timers are kept in SQLite or PostgreSQL: give the URL of that database',
+  )
+}
+
+/** What a store is called where it is shown: without a user, a password, or folders. */
+export function nameOf(url: string): string {
+  if (/^(?:sqlite|file):/.test(url)) return basename(url.replace(/^\w+:/, '').replace(/\?.*$/, ''))
+  return url.replace(/^[^:]*:\/\/(?:.*@)?/s, '').replace(/\/?(?:\?.*)?$/s, '')
 }

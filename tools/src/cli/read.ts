@@ -1,3 +1,5 @@
+import type { EventStore } from 'mneme'
+
 import type { Work } from './command.ts'
 import { UsageError } from './errors.ts'
 import { EVENT_COLUMNS, whole } from './events.ts'
@@ -27,6 +29,15 @@ export async function read({ store, terminal, args, signal }: Work, options: Rea
     stream === undefined
       ? store.readAll({ direction, after, limit, categories: category, types: type, signal })
       : store.read(stream, { direction, from, limit, signal })
+  if (stream !== undefined) await requireStream(store, stream, signal)
   if (full !== true || json === true) return terminal.table(events, EVENT_COLUMNS)
   for await (const event of events) await terminal.line(`${whole(event, terminal)}\n`)
+}
+
+/** @throws UsageError if nothing is recorded of the stream: its name is likely a typing error. */
+export async function requireStream(store: EventStore, stream: string, signal: AbortSignal): Promise<void> {
+  for await (const event of store.read(stream, { direction: 'backwards', limit: 1, signal })) {
+    if (event.stream === stream) return
+  }
+  throw new UsageError(`the store has no event of a stream '${stream}'`)
 }

@@ -1,17 +1,25 @@
+import tab from '@bomb.sh/tab/commander'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 
 import { check } from './check.ts'
 import { copy } from './copy.ts'
-import type { Work } from './command.ts'
+import { catalog } from './catalog.ts'
+import type { Work, WorkAlone } from './command.ts'
 import { EXIT, exitCodeOf, messageOf, UsageError } from './errors.ts'
 import { exportLines } from './export.ts'
+import { inspect } from './inspect.ts'
 import { ls } from './ls.ts'
+import { mcp } from './mcp.ts'
 import { openExisting, takeUrl } from './open.ts'
+import { projections } from './projections.ts'
 import { read } from './read.ts'
+import { hidingSecrets } from './secrets.ts'
 import { state } from './state.ts'
 import { stats } from './stats.ts'
 import { tail } from './tail.ts'
+import { timers } from './timers.ts'
 import { trace } from './trace.ts'
+import { tryOut } from './try.ts'
 import {
   BrokenPipe,
   cut,
@@ -21,6 +29,7 @@ import {
   type Surroundings,
   Terminal,
 } from './terminal.ts'
+import { version } from '../version.ts'
 
 /**
  * Runs a command of `mneme`, like `['ls', 'sqlite:bank.db']`. It writes to what it is given, never to the process.
@@ -28,28 +37,36 @@ import {
  * @returns the exit code: 0 if all went well, 1 if it failed, 2 if it was given wrongly, 3 if there is no such store or it cannot
  *   be reached, 4 if a check has found something, 130 if it was interrupted.
  */
-export async function run(args: readonly string[], surroundings: Surroundings): Promise<number> {
-  const { err, signal } = surroundings
+export async function run(args: readonly string[], given: Surroundings): Promise<number> {
+  const { signal } = given
+  const hide = hidingSecrets([...args, given.env.MNEME_URL])
+  const err: Output = {
+    write: (text) => given.err.write(hide(text)),
+    get columns() {
+      return given.err.columns
+    },
+  }
+  const surroundings = { ...given, err }
   let code: number = EXIT.ok
   const told: Promise<void>[] = []
-  const program = makeProgram(surroundings, told, async (verb, given, options) => {
-    const { url, rest } = takeUrl(given, surroundings.env)
+  const program = makeProgram(surroundings, told, async (verb, typed, options) => {
+    const { url, rest } = verb.work ? takeUrl(typed, surroundings.env) : { url: '', rest: typed }
     const most = verb.arguments ?? 0
     if (rest.length > most) throw new UsageError(`too many arguments: ${rest.slice(most).join(' ')}`)
-    const store = await openExisting(url)
+    const store = verb.work && (await openExisting(url))
     const progress = progressOn(err)
     try {
       const terminal = new Terminal(surroundings, options.json === true)
       const note = (text: string) => err.write(`${progress.end()}${printable(text)}\n`)
-      code =
-        (await verb.work(
-          { store, terminal, args: rest, signal, note, progress: progress.show },
-          options as never,
-        )) ?? EXIT.ok
+      const alone = { terminal, pipes: given.pipes, args: rest, signal, note, progress: progress.show }
+      const ended = store
+        ? verb.work({ ...alone, store, url }, options as never)
+        : verb.workAlone!(alone, options as never)
+      code = (await ended) ?? EXIT.ok
     } finally {
       const cleared = progress.end()
       if (cleared !== '') await err.write(cleared)
-      await store.close()
+      await store?.close()
     }
   })
   try {
@@ -62,7 +79,7 @@ export async function run(args: readonly string[], surroundings: Surroundings): 
       return error.exitCode === 0 ? EXIT.ok : EXIT.usage
     }
     if (signal.aborted) return EXIT.interrupted
-    await err.write(`mneme: ${printableLines(messageOf(error))}\n`)
+    await err.write(`mneme: ${printableLines(messageOf(error, hide))}\n`)
     return exitCodeOf(error)
   }
 }
@@ -76,7 +93,9 @@ interface Verb {
   readonly usage?: string
   readonly arguments?: number
   readonly options: readonly Option[]
-  readonly work: (work: Work, options: never) => Promise<number | undefined>
+  readonly work?: (work: Work, options: never) => Promise<number | undefined>
+  /** Instead, of a verb that needs no store. */
+  readonly workAlone?: (work: WorkAlone, options: never) => Promise<number | undefined>
 }
 
 const category = new Option(
@@ -86,10 +105,8 @@ const category = new Option(
 const type = new Option('-t, --type <name>', 'only events of this type; may be repeated').argParser(collect)
 const limit = new Option('-n, --limit <count>', 'how many at most').argParser(count)
 const after = new Option('--after <position>', 'only what follows this position of the store')
-const model = new Option(
-  '-m, --model <file>',
-  "a module that exports the program's aggregates",
-).makeOptionMandatory()
+const optionalModel = () => new Option('-m, --model <file>', "a module that exports the program's aggregates")
+const model = optionalModel().makeOptionMandatory()
 
 const VERBS: readonly Verb[] = [
   {
@@ -154,10 +171,68 @@ const VERBS: readonly Verb[] = [
     work: done(stats),
   },
   {
+    name: 'projections',
+    description: 'list the projections, reactions and relays of a database, or show all of one',
+    usage: '[name]',
+    arguments: 1,
+    options: [
+      new Option('--unblock', 'let the one that is named try again, if it is blocked'),
+      new Option('--write', 'write to the database, as --unblock does'),
+    ],
+    work: done(projections),
+  },
+  {
+    name: 'timers',
+    description: 'show the timers of the reactions of a database, in the order of their due time',
+    usage: '[reaction...]',
+    arguments: Infinity,
+    options: [limit],
+    work: done(timers),
+  },
+  {
     name: 'check',
     description: 'check that the program can read what is recorded',
     options: [model, after],
     work: check,
+  },
+  {
+    name: 'try',
+    description: 'say what a command would do, now or as of an event; nothing is appended',
+    usage: '<command> [input as JSON]',
+    arguments: 2,
+    options: [
+      model,
+      new Option('--at <stream@revision>', 'on the store as it stood at this event'),
+      new Option('--actor <name>', 'who would give the command'),
+    ],
+    work: tryOut,
+  },
+  {
+    name: 'catalog',
+    description: "write the program's catalogue as JSON, or say what a change of it breaks",
+    options: [
+      new Option('-m, --model <file>', "a module that exports its 'catalogue'").makeOptionMandatory(),
+      new Option('--against <file>', 'compare it with an earlier one, as this command wrote it'),
+      new Option('--asyncapi <title>', 'as an AsyncAPI 3 document'),
+    ],
+    workAlone: catalog,
+  },
+  {
+    name: 'inspect',
+    description: 'serve a page that shows the store in a browser, on this machine only, until Ctrl-C',
+    options: [
+      optionalModel(),
+      new Option('-p, --port <number>', 'the port; any free one by default').argParser(count),
+      new Option('--open', 'open the page in a browser'),
+    ],
+    work: done(inspect),
+  },
+  {
+    name: 'mcp',
+    description:
+      'show the store to a language model, by the Model Context Protocol on standard input and output',
+    options: [optionalModel()],
+    work: done(mcp),
   },
   {
     name: 'export',
@@ -184,7 +259,7 @@ const VERBS: readonly Verb[] = [
 function makeProgram(
   { out, err }: Surroundings,
   told: Promise<void>[],
-  start: (verb: Verb, args: readonly (string | undefined)[], options: Given) => Promise<void>,
+  start: (verb: Verb, args: readonly string[], options: Given) => Promise<void>,
 ): Command {
   const configure = (command: Command) =>
     command.exitOverride().configureOutput({
@@ -196,16 +271,23 @@ function makeProgram(
   const program = configure(new Command('mneme'))
     .description('Looks at any Mneme store, and copies it. Nothing is written without --write.')
     .addHelpText('after', EPILOGUE)
+    .version(version)
+    .configureHelp({ subcommandTerm: (verb) => `${verb.name()} ${verb.usage()}` })
   for (const verb of VERBS) {
     const command = configure(program.command(verb.name))
       .description(verb.description)
-      .usage(`[url] ${verb.usage === undefined ? '' : `${verb.usage} `}[options]`)
+      .usage(`${verb.work ? '[url] ' : ''}${verb.usage === undefined ? '' : `${verb.usage} `}[options]`)
       .argument('[args...]')
       .option('--json', 'JSON lines, for programs')
       .action((args: string[], options: Given) => start(verb, args, options))
     command.configureHelp({ visibleArguments: () => [] })
     for (const option of verb.options) command.addOption(option)
   }
+  tab(program)
+  const completion = program.commands.find((command) => command.name() === 'complete')
+  completion?.description(
+    'write what completes commands and options in a shell: bash, zsh, fish or powershell',
+  )
   return program
 }
 
@@ -215,7 +297,7 @@ kurrentdb://host:2113. If MNEME_URL has it, it may be left out, and no password
 stands in the list of processes.
 
 Exit codes: 0 done, 1 failed, 2 given wrongly, 3 no such store, or it cannot be
-reached, 4 a check has found something, 130 interrupted.`
+reached, 4 a check has found something, 130 interrupted (143 by SIGTERM).`
 
 /** One line on a terminal that is written over, and removed before anything else is written there. */
 function progressOn(err: Output) {

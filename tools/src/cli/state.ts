@@ -4,6 +4,7 @@ import { loadModel, type Model } from '../model.ts'
 import type { Work } from './command.ts'
 import { differences, showDifferences } from './difference.ts'
 import { UsageError } from './errors.ts'
+import { requireStream } from './read.ts'
 import { printableLines } from './terminal.ts'
 
 export interface StateOptions {
@@ -21,6 +22,7 @@ export async function state(
   if (stream === undefined) throw new UsageError('name a stream, like BankAccount-alice')
   const { aggregates } = await loadModel(model)
   const aggregate = aggregateOf(aggregates, stream)
+  await requireStream(store, stream, signal)
   let folded: unknown = aggregate.initial()
   let before = folded
   let revision: Revision = 'none'

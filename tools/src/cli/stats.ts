@@ -27,8 +27,8 @@ export async function stats({ store, terminal, signal }: Work): Promise<void> {
   await terminal.table(rows, [
     { name: 'events', of: ({ events }) => String(events), isRight: true },
     { name: 'characters', of: ({ characters }) => String(characters), isRight: true },
-    { name: 'first', of: ({ first }) => first },
-    { name: 'last', of: ({ last }) => last },
+    { name: 'first', of: ({ first }) => first, minWidth: 100 },
+    { name: 'last', of: ({ last }) => last, minWidth: 100 },
     { name: 'category', of: ({ category }) => category },
     { name: 'type', of: ({ type }) => type },
   ])

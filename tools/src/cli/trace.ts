@@ -17,7 +17,7 @@ interface Traced {
 }
 
 const COLUMNS: readonly Column<Traced>[] = [
-  { name: 'time', of: ({ time }) => time },
+  { name: 'time', of: ({ time }) => time, minWidth: 70 },
   { name: 'event', of: ({ depth, type }) => `${'  '.repeat(depth)}${type}` },
   { name: 'stream', of: ({ stream }) => stream },
   { name: 'rev', of: ({ revision }) => String(revision), isRight: true },
