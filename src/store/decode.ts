@@ -25,13 +25,19 @@ export function fromStored(stored: StoredEvent): Recorded {
 /** The same, deeply frozen, as subscriptions hand it out. */
 export function frozenFromStored(stored: StoredEvent): Recorded {
   const recorded = fromStored(stored)
-  freezeJson(recorded)
-  return recorded
+  freezeJson(recorded.data as object)
+  freezeJson(recorded.metadata)
+  return Object.freeze(recorded)
 }
 
 /** The same, decoded once for all subscriptions that are given this object. */
 export function sharedFromStored(stored: StoredEvent): Recorded {
   return Decoded.of(stored) ?? Decoded.keep(stored, frozenFromStored(stored))
+}
+
+/** The same of a list of events, once for all subscriptions that are given this list: frozen, too. */
+export function sharedPageFromStored(stored: readonly StoredEvent[]): readonly Recorded[] {
+  return DecodedPage.of(stored) ?? DecodedPage.keep(stored, Object.freeze(stored.map(frozenFromStored)))
 }
 
 /** Keeps the decoded event with the stored one. */
@@ -50,6 +56,25 @@ class Decoded extends Tagged {
   static keep(stored: StoredEvent, recorded: Recorded): Recorded {
     new Decoded(stored, recorded)
     return recorded
+  }
+}
+
+/** Keeps the decoded events with the list of the stored ones. */
+class DecodedPage extends Tagged {
+  readonly #page: readonly Recorded[]
+
+  constructor(stored: readonly StoredEvent[], page: readonly Recorded[]) {
+    super(stored)
+    this.#page = page
+  }
+
+  static of(stored: readonly StoredEvent[]): readonly Recorded[] | undefined {
+    return #page in stored ? (stored as unknown as DecodedPage).#page : undefined
+  }
+
+  static keep(stored: readonly StoredEvent[], page: readonly Recorded[]): readonly Recorded[] {
+    new DecodedPage(stored, page)
+    return page
   }
 }
 
