@@ -12,6 +12,7 @@ import { postgresFigures } from './postgres.ts'
 import { projectionFigures } from './projections.ts'
 import { reactionFigures } from './reactions.ts'
 import { sharedPoolFigures } from './shared-pool.ts'
+import { sizeFigures } from './size.ts'
 import { sqliteFigures } from './sqlite.ts'
 import { subscriptionFigures } from './subscriptions.ts'
 import { tenantFigures } from './tenants.ts'
@@ -22,6 +23,7 @@ const groups: Readonly<Record<string, () => AsyncIterable<Figure> | Iterable<Fig
   memory: memoryFigures,
   sqlite: sqliteFigures,
   cold: coldFigures,
+  size: sizeFigures,
   postgres: postgresFigures,
   'long-streams': longStreamFigures,
   observability: observabilityFigures,

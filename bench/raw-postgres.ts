@@ -34,7 +34,8 @@ export class RawPostgres {
     const caller = async (client: pg.Client, i: number) => {
       const stream = `${run}-${String(i)}`
       for (let revision = 0; revision < count; revision++) {
-        await client.query({ ...statement, values: valuesOf(stream, revision) })
+        const { name, text } = statement
+        await client.query({ name, text, values: valuesOf(stream, revision) })
       }
     }
     await Promise.all(this.#clients.map(caller))

@@ -15,6 +15,7 @@ import { appendAlone, callers, executeAlone, fill, readAll } from './work.ts'
 const APPENDS = 2_000
 const CALLERS = 64
 const MANY = 16_000
+const BATCHED = 20_000
 const EVENTS = 100_000
 
 /** The SQLite store against its driver, both with synchronous=FULL on the same disk. */
@@ -36,6 +37,25 @@ export async function* sqliteFigures(): AsyncGenerator<Figure> {
       ours: () => seconds(() => appendAlone(store, `Alone-${String(run++)}`, APPENDS)),
       theirs: insertAlone,
     })
+    for (const size of [100, 1_000]) {
+      const batches = BATCHED / size
+      yield await compare({
+        name: `appends of ${size.toLocaleString('en')} events`,
+        to: 'as many raw prepared inserts in a transaction',
+        goal: 0.9,
+        operations: [BATCHED, BATCHED],
+        ours: async () => {
+          const name = `Batches-${String(run++)}`
+          return seconds(async () => {
+            for (let i = 0; i < batches; i++) await fill(store, `${name}-${String(i)}`, size)
+          })
+        },
+        theirs: () =>
+          seconds(() => {
+            for (let i = 0; i < batches; i++) raw.fill(size)
+          }),
+      })
+    }
     yield await compare({
       name: '64 callers of append, on streams of their own',
       to: 'a raw prepared insert, alone',

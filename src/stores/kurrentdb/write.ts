@@ -101,9 +101,10 @@ export class Writer {
         records.map(({ event }) => event),
         batch.bytes,
       )
-      return { ...written, form: 'json' }
+      return { heads: written.heads, position: written.position, form: 'json' }
     }
-    return { ...(await this.#calls.appendRecords(records, expectations)), form: 'properties' }
+    const written = await this.#calls.appendRecords(records, expectations)
+    return { heads: written.heads, position: written.position, form: 'properties' }
   }
 
   async #placed(

@@ -38,6 +38,39 @@ describe.each(drivers)('the write queue with $name', ({ driver }) => {
     await store.close()
   })
 
+  test('of a batch, only the appends to streams that another process has moved on are refused, whole', async () => {
+    const { store, commits, file } = await counted()
+    for (const stream of ['moved', 'still', 'deleted']) {
+      await store.append({ stream, events: [happened(), happened()], expected: 'none' })
+    }
+    const other = driver(file)
+    other.exec(`INSERT INTO mneme_events (stream, revision, id, type, version, time, data, metadata)
+      SELECT stream, 2, '${happened().id}', type, version, time, data, metadata
+      FROM mneme_events WHERE stream = 'moved' AND revision = 1`)
+    other.close()
+    await store.delete('deleted')
+    commits.count = 0
+    const events = () => [happened(), happened()]
+    const results = await Promise.allSettled([
+      store.append({ stream: 'moved', events: events(), expected: 1 }),
+      store.append({ stream: 'still', events: events(), expected: 1 }),
+      store.append({ stream: 'deleted', events: events(), expected: 1 }),
+      store.append({ stream: 'still', events: events(), expected: 'none' }),
+      store.append({ stream: 'still', events: events(), expected: 3 }),
+    ])
+    expect(commits.count).toBe(1)
+    expect(results).toMatchObject([
+      { reason: { code: 'CONFLICT', expected: 1, actual: 2 } },
+      { value: { repeated: false } },
+      { reason: { code: 'STREAM_DELETED' } },
+      { reason: { code: 'CONFLICT', expected: 'none', actual: 3 } },
+      { value: { repeated: false } },
+    ])
+    expect(await store.head('moved')).toBe(2)
+    expect(await store.head('still')).toBe(5)
+    await store.close()
+  })
+
   test('each append of a batch gets the verdict that it would get if they were made one after the other', async () => {
     const { store, commits } = await counted()
     const id = happened()
