@@ -2,7 +2,7 @@ import type { Recorded, StreamEvent } from '../model/event.ts'
 import type { EncodedEvent } from './encode.ts'
 import { Tagged } from '../base/tagged.ts'
 import { NO_METADATA, type Metadata } from '../model/metadata.ts'
-import { freezeJson } from '../model/json.ts'
+import { asParsed, freezeJson } from '../model/json.ts'
 import type { AppendResult } from './event-store.ts'
 import type { Appended, KeyUse, Repeated, StoredEvent } from '../adapter/store-adapter.ts'
 
@@ -94,8 +94,9 @@ export function streamEventOf(stored: StoredEvent): StreamEvent {
 
 /** The same for an event that is not stored yet: its data is a new object, as if it had been read. */
 export function streamEventOfNew(encoded: EncodedEvent, revision: number, metadata: Metadata): StreamEvent {
-  const { type, data, version, id, stream } = encoded
-  return { type, data: JSON.parse(data) as unknown, version, id, stream, revision, metadata }
+  const { type, data: text, version, id, stream, event } = encoded
+  const data = asParsed(event.data as object, text)
+  return { type, data, version, id, stream, revision, metadata }
 }
 
 /** The events of an append as stored; `first` is the index of the first event in the append. */
