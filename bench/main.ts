@@ -1,3 +1,4 @@
+import { coldFigures } from './cold.ts'
 import { copyFigures } from './copying.ts'
 import { historyFigures } from './history.ts'
 import { importFigures } from './importing.ts'
@@ -20,6 +21,7 @@ const groups: Readonly<Record<string, () => AsyncIterable<Figure> | Iterable<Fig
   import: importFigures,
   memory: memoryFigures,
   sqlite: sqliteFigures,
+  cold: coldFigures,
   postgres: postgresFigures,
   'long-streams': longStreamFigures,
   observability: observabilityFigures,

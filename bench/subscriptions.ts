@@ -32,30 +32,50 @@ async function* appendFigures({ name, location }: Place): AsyncGenerator<Figure>
     const stream = `Together-${String(run++)}`
     return callers(CALLERS, (i) => appendAlone(store, `${stream}-${String(i)}`, many / CALLERS))
   }
-  for (const [who, count, append] of [
-    ['append alone', lone, alone],
-    [`${String(CALLERS)} callers of append, on streams of their own`, many, together],
+  const each = `${String(CALLERS)} callers of append, on streams of their own`
+  for (const [who, subscribers, count, append, take] of [
+    ['append alone', 'ten live subscribers', lone, alone, takeEvents],
+    [each, 'ten live subscribers', many, together, takeEvents],
+    [each, 'ten live subscribers that take pages', many, together, takePages],
   ] as const) {
     yield await compare({
-      name: `${name}: ${who}, with ten live subscribers`,
+      name: `${name}: ${who}, with ${subscribers}`,
       to: 'the same without',
-      goal: 0.9,
+      goal: 0.95,
       operations: [count, count],
       runs: RUNS,
-      ours: () => followed(store, count, append),
+      ours: () => followed(store, count, append, take),
       theirs: () => seconds(append),
     })
   }
   await store.close()
 }
 
+/** Takes so many events of a subscription, one by one or in pages. */
+type Take = (events: Subscription, count: number) => Promise<void>
+
+async function takeEvents(events: Subscription, count: number): Promise<void> {
+  let left = count
+  for await (const { revision } of events) if (revision >= 0 && --left === 0) break
+}
+
+async function takePages(events: Subscription, count: number): Promise<void> {
+  let left = count
+  for await (const page of events.pages()) {
+    for (const { revision } of page) if (revision >= 0) left--
+    if (left === 0) break
+  }
+}
+
 /** The seconds of some appends while subscribers follow, who must be given all that is appended. */
-async function followed(store: EventStore, count: number, append: () => Promise<void>): Promise<number> {
+async function followed(
+  store: EventStore,
+  count: number,
+  append: () => Promise<void>,
+  take: Take,
+): Promise<number> {
   const subscribers = tenSubscribers(store)
-  const all = subscribers.map(async (events) => {
-    let left = count
-    for await (const { revision } of events) if (revision >= 0 && --left === 0) break
-  })
+  const all = subscribers.map((events) => take(events, count))
   await Promise.all(subscribers.map((events) => events.caughtUp()))
   const taken = await seconds(append)
   await Promise.all(all)

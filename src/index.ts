@@ -138,6 +138,7 @@ export type {
   EventStore,
   EventToAppend,
   LogPage,
+  PagesOptions,
   SubscribeFrom,
   ReadAllOptions,
   ReadOptions,

@@ -421,6 +421,8 @@ export interface SubscribedPage {
   readonly isCaughtUp: boolean
   /** Whether other subscriptions are given the same objects: then each is decoded once for all of them. */
   readonly isShared?: boolean
+  /** Whether other subscriptions are given this very list of them, which is then decoded as a whole. */
+  readonly isSharedPage?: boolean
 }
 
 /** The order of reading. */

@@ -15,6 +15,8 @@ export class Member {
   #at: LogPlace | undefined
   /** Other members may hold the same list. */
   #events: readonly StoredEvent[] = []
+  /** Whether that list is the one that was offered to all members. */
+  #isOffered = false
   /** Whether a pass has ended of which the consumer is still to be told. */
   #hasPassed = false
   #through: LogPlace | undefined
@@ -46,6 +48,7 @@ export class Member {
     }
     this.#at = through
     this.#events = all
+    this.#isOffered = all === events
     if (wanted.length === 0) return
     this.#isTold = false
     this.#wake()
@@ -78,7 +81,8 @@ export class Member {
     for (;;) {
       if (this.#events.length > 0 || this.#hasPassed) {
         const isCaughtUp = this.#hasPassed && !this.#isDetached && !this.#failure
-        const page = { events: this.#events, through: this.#at, isCaughtUp, isShared: true }
+        const sharing = { isShared: true, isSharedPage: this.#isOffered }
+        const page = { events: this.#events, through: this.#at, isCaughtUp, ...sharing }
         this.#events = []
         this.#hasPassed = false
         this.#isTold = isCaughtUp

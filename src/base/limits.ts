@@ -32,4 +32,10 @@ export function bytesOf(text: string, ceiling: number): number {
   return text.length * 3 <= ceiling ? text.length : encoder.encode(text).length
 }
 
+/** The length of two texts together, as {@link bytesOf} gives it. */
+export function bytesOfTwo(first: string, second: string, ceiling: number): number {
+  const length = first.length + second.length
+  return length * 3 <= ceiling ? length : bytesOf(first + second, ceiling)
+}
+
 const encoder = new TextEncoder()

@@ -4,6 +4,7 @@ import { type EncodedEvent, idsOf } from '../store/encode.ts'
 import { erasedError } from '../store/erasing.ts'
 import { type Call, type Decided, report } from './call.ts'
 import type { ExecutionContext } from './context.ts'
+import type { Revision } from '../base/revision.ts'
 import type { FoldedState } from './fold.ts'
 
 /** A decided command, whose decision is to be appended. */
@@ -44,8 +45,11 @@ export async function appendDecisions<C extends Candidate>(
   const forget = () => {
     for (const { stream } of bases) cache.delete(stream.stream)
   }
-  const events = candidates.flatMap((candidate) => candidate.events)
-  const keys = candidates.flatMap((candidate) => claimOf(candidate, context))
+  const only = candidates.length === 1 ? candidates[0] : undefined
+  const events = only ? only.events : candidates.flatMap((candidate) => candidate.events)
+  const keys: KeyClaim[] = []
+  for (const candidate of candidates)
+    if (candidate.call.key !== undefined) keys.push(...claimOf(candidate, context))
   if (events.length === 0 && keys.length === 0 && bases.length < 2 && !bases.some(({ cached }) => cached)) {
     // The state was just read and no event is appended: reading it was the verification.
     for (const candidate of candidates) reportOne(candidate)
@@ -143,7 +147,8 @@ function hasEvents({ events }: Candidate): boolean {
   return events.length > 0
 }
 
-function reportOne(candidate: Candidate, verdict?: Parameters<typeof report>[2]): void {
-  const revisions = new Map(candidate.states.map(({ stream, revision }) => [stream.stream, revision]))
-  report(candidate.call, { ...candidate, revisions }, verdict)
+function reportOne(candidate: Candidate, verdict?: Parameters<typeof report>[3]): void {
+  const revisions = new Map<string, Revision>()
+  for (const { stream, revision } of candidate.states) revisions.set(stream.stream, revision)
+  report(candidate.call, candidate, revisions, verdict)
 }

@@ -9,7 +9,7 @@ import { ConflictError, InvalidArgumentError, quote } from '../base/errors.ts'
 import { checkFunction, isThenable } from '../base/functions.ts'
 import type { Event, Recorded } from '../model/event.ts'
 import { fingerprint } from '../model/fingerprint.ts'
-import { checkMetadata, type Metadata } from '../model/metadata.ts'
+import { checkMetadata, type Metadata, textOf } from '../model/metadata.ts'
 import { isPlain } from '../model/json.ts'
 import { onAbort } from '../base/abort.ts'
 import { retryDelay, type RetryOptions, retryPolicy, type RetryPolicy } from '../base/retry.ts'
@@ -150,7 +150,7 @@ export class Call {
     this.#core = core
     this.command = command
     this.metadata = checkMetadata(options.metadata)
-    this.metadataText = JSON.stringify(this.metadata)
+    this.metadataText = textOf(this.metadata)
     this.key = options.key === undefined ? undefined : checkUsableKey(options.key, core.capabilities)
     this.fingerprint = this.key === undefined ? '' : fingerprint(inputOf(command))
     this.signal = checkSignal(options.signal)
@@ -419,13 +419,19 @@ export interface Standing {
   readonly first: number
   /** The state for the caller. */
   readonly result: unknown
-  /** The head of each of its streams with its events. */
-  readonly revisions: ReadonlyMap<string, Revision>
 }
 
-/** Settles a call, now that everything it depends on is committed. */
-export function report(call: Call, standing: Standing, verdict: Appended | Repeated | undefined): void {
-  const { decided, events, first, result, revisions } = standing
+/**
+ * Settles a call, now that everything it depends on is committed.
+ *
+ * @param revisions the head of each of its streams with its events.
+ */
+export function report(
+  call: Call,
+  { decided, events, first, result }: Standing,
+  revisions: ReadonlyMap<string, Revision>,
+  verdict: Appended | Repeated | undefined,
+): void {
   const { attempts, metadata } = call
   if (decided.kind === 'threw') call.reject(decided.error)
   else if (decided.kind === 'rejected') {

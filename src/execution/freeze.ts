@@ -34,23 +34,30 @@ export function freezeStep(state: unknown): void {
 /** The longest array that is frozen between two steps. An `apply` that changes its argument fails while it is shorter. */
 const MAX_ITEMS_PER_STEP = 100
 
-/** Objects that are known to be deeply frozen. */
+/** Objects that are known to be deeply frozen. Small ones without objects in them are looked at again, which is cheaper. */
 const frozen = new WeakSet()
+/** The most values of such an object. */
+const MAX_UNMARKED_VALUES = 20
 
 function freeze(value: unknown, visited: object[]): string | undefined {
   if (typeof value !== 'object' || value === null)
     return typeof value === 'function' ? 'a function' : undefined
   if (frozen.has(value)) return undefined
-  frozen.add(value)
-  visited.push(value)
   const items = lock(value)
   if (!items) return kindOf(value)
   Object.freeze(value)
+  if (items.length <= MAX_UNMARKED_VALUES && items.every(isPrimitive)) return undefined
+  frozen.add(value)
+  visited.push(value)
   for (const item of items) {
     const obstacle = freeze(item, visited)
     if (obstacle !== undefined) return obstacle
   }
   return undefined
+}
+
+function isPrimitive(value: unknown): boolean {
+  return typeof value !== 'function' && (typeof value !== 'object' || value === null)
 }
 
 function kindOf(object: object): string {

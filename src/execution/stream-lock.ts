@@ -10,6 +10,13 @@ export class StreamLocks {
     return this.#last.has(stream)
   }
 
+  /** The lock of one stream, as a function that releases it: at once if it is free. */
+  takeOne(stream: string): (() => void) | Promise<() => void> {
+    const before = this.#last.get(stream)
+    const release = this.#queue(stream)
+    return before ? before.then(() => release) : release
+  }
+
   /** Waits for the locks of all streams. Every command takes them in the same order, so there is no deadlock. */
   async take(streams: readonly string[]): Promise<() => void> {
     const releases: (() => void)[] = []

@@ -163,7 +163,8 @@ export function makeEvent(record: EventTypeRecord, input: unknown): Event {
   const fields = personalOf(record)
   if (schema && fields.length > 0) refuseSealed(input, fields, type)
   const sealed: SealedAt[] = []
-  const data = copyEventData(validate(schema, input, type, 'data'), type, sealed)
+  const checked = schema ? validate(schema, input, type, 'data') : input
+  const data = copyEventData(checked, type, sealed)
   const isPersonal = fields.length > 0 || sealed.length > 0
   return madeEvent(record, isPersonal ? wrapPersonal(data, fields, type, sealed) : data)
 }
@@ -267,8 +268,8 @@ function madeEvent(record: EventTypeRecord, data: object): Event {
   return Object.freeze(version > 1 ? { type, data, version } : { type, data })
 }
 
-/** Whether an event has the data that a constructor made for one of its type and version. */
-export function isMade({ type, data, version = 1 }: Event): boolean {
+/** The record of the constructor that made an event's data for its type and version; `undefined` if none did. */
+export function madeBy({ type, data, version = 1 }: Event): EventTypeRecord | undefined {
   const record = Mark.of(data)
-  return record?.type === type && record.version === version
+  return record?.type === type && record.version === version ? record : undefined
 }

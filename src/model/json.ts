@@ -113,7 +113,8 @@ function copyArray(array: readonly unknown[], parent: Place, found: Found): Plai
   if (Object.keys(array).length > array.length)
     refuse(parent, found, 'an array with named properties is not JSON')
   for (let i = 0; i < array.length; i++) {
-    result.push(copy(array[i], { key: i, parent, object: undefined }, found))
+    const item = array[i]
+    result.push(isJsonScalar(item) ? item : copy(item, { key: i, parent, object: undefined }, found))
   }
   return Object.freeze(result)
 }
@@ -123,18 +124,39 @@ function copyRecord(
   parent: Place,
   found: Found,
 ): Record<string, PlainData> {
-  const result: Record<string, PlainData> = {}
-  for (const key of Object.keys(record)) {
-    const place = { key, parent, object: undefined }
-    const item = record[key]
-    if (key === '__proto__') refuse(place, found, "a key named '__proto__' is refused")
-    else if (item !== undefined) result[key] = copy(item, place, found)
+  const keys = Object.keys(record)
+  if (keys.includes('__proto__')) {
+    refuse({ key: '__proto__', parent, object: undefined }, found, "a key named '__proto__' is refused")
+    return {}
   }
-  for (const symbol of Object.getOwnPropertySymbols(record)) {
-    if (!Object.prototype.propertyIsEnumerable.call(record, symbol)) continue
-    refuse(parent, found, 'a symbol as key is not JSON')
+  // Copied as a whole, which takes a quarter of the time: most values stay as they are.
+  const result = Object.assign({}, record) as Record<string, PlainData | undefined>
+  let isToLeaveOut = false
+  // eslint-disable-next-line @typescript-eslint/prefer-for-of -- takes twice as long until it is compiled
+  for (let i = 0; i < keys.length; i++) {
+    const key = keys[i]!
+    const item: unknown = result[key]
+    if (item === undefined) isToLeaveOut = true
+    else if (!isJsonScalar(item)) result[key] = copy(item, { key, parent, object: undefined }, found)
   }
-  return result
+  if (Object.getOwnPropertySymbols(result).length > 0) refuse(parent, found, 'a symbol as key is not JSON')
+  return (isToLeaveOut ? withoutUndefined(result) : result) as Record<string, PlainData>
+}
+
+function withoutUndefined(record: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(record).filter(([, item]) => item !== undefined))
+}
+
+/** Whether a value is JSON that needs no copy. */
+function isJsonScalar(value: unknown): value is string | number | boolean | null {
+  if (typeof value === 'string' || typeof value === 'boolean' || value === null) return true
+  return typeof value === 'number' && Number.isFinite(value) && !Object.is(value, -0)
+}
+
+/** Data as if it were parsed from its text: flat data, as most is, takes a tenth of the time when it is copied instead. */
+export function asParsed(data: object, text: string): unknown {
+  const values: unknown[] = Object.values(data)
+  return values.every(isJsonScalar) ? Object.assign({}, data) : JSON.parse(text)
 }
 
 /** Freezes parsed JSON deeply, without recursion. An object that is frozen already counts as deeply frozen. */
@@ -157,7 +179,7 @@ const MAX_DEPTH = 500
 /** Whether an object is a record without a class, from any realm: test runners and workers have realms of their own. */
 export function isPlain(object: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(object)
-  return prototype === null || Object.getPrototypeOf(prototype) === null
+  return prototype === Object.prototype || prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
 function refuse(place: Place, found: Found, message: string): null {

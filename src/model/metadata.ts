@@ -18,6 +18,11 @@ export interface Metadata {
 /** The metadata of an append without metadata. */
 export const NO_METADATA: Metadata = Object.freeze({})
 
+/** Checked metadata as JSON. */
+export function textOf(metadata: Metadata): string {
+  return metadata === NO_METADATA ? '{}' : JSON.stringify(metadata)
+}
+
 /** A checked copy of metadata, without undefined values. */
 export function checkMetadata(metadata: Metadata | undefined): Metadata {
   if (metadata === undefined) return NO_METADATA

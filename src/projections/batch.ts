@@ -2,6 +2,7 @@ import { isMnemeError, quote, UnsupportedError } from '../base/errors.ts'
 import {
   checkRun,
   HandlerMisuse,
+  settle,
   type TargetQuery,
   type TargetRow,
   type TargetSteps,
@@ -11,13 +12,18 @@ import { Deadline } from './deadline.ts'
 import { tableNames, type Definition, type ProjectionContext } from './define.ts'
 import type { Batch, Holder } from './handling.ts'
 import type { StoredEvent } from '../adapter/store-adapter.ts'
+import type { Recorded } from '../model/event.ts'
+import type { PageSize } from './page-size.ts'
 import { type Revealing, revealing, sealedTextsIn } from '../store/revealing.ts'
 import { isThenable } from '../base/functions.ts'
 import { environment } from '../base/environment.ts'
 
 /** A handler failed. */
 export class HandlerFailure extends Error {
-  /** Which event of the batch failed; `undefined`: the transaction could not be committed. */
+  /**
+   * Which event of the batch failed; `undefined`: one of a page that was handled at once, or the transaction could not be
+   * committed.
+   */
   readonly index: number | undefined
   /** What happens to the event at once, without a retry, whatever `onError` says. */
   readonly verdict: 'block' | 'park' | undefined
@@ -29,15 +35,20 @@ export class HandlerFailure extends Error {
   }
 }
 
-/** What the handler of this event type threw on this event of its batch; a misuse stays one. */
+/**
+ * What a handler threw; a misuse stays one.
+ *
+ * @param index of the event in its batch; `undefined`: of which of them is unknown.
+ * @param handler in words.
+ */
 export function failedAt(
-  index: number,
+  index: number | undefined,
   error: unknown,
   { name }: Pick<Definition, 'name'>,
-  type: string,
+  handler: string,
 ): Error {
   return error instanceof HandlerMisuse
-    ? error.of(`${handlerOf(type)} in projection ${quote(name)}`)
+    ? error.of(`${handler} in projection ${quote(name)}`)
     : new HandlerFailure(index, error)
 }
 
@@ -52,21 +63,20 @@ export class LostRace extends Error {}
  * @returns the build with its new checkpoint.
  * @throws HandlerFailure, LostRace; one of Mneme's errors if the target failed.
  */
-export async function applyBatch(
-  definition: Definition,
-  build: Build,
-  batch: Batch,
-  holder: Holder,
-  reveal: Revealing,
-): Promise<Build> {
-  const maxTime = MAX_BATCH_MS[definition.target.dialect]
+export async function applyBatch(definition: Definition, build: Build, given: Given): Promise<Build> {
   return handling(
     definition,
-    (tx, pinned, deadline) =>
-      handleAll(definition, build, { ...batch, ...holder, tx, pinned, maxTime, deadline, reveal }),
-    holder.lease,
+    (tx, pinned, deadline) => handleAll(definition, build, { ...given, tx, pinned, deadline }),
+    given.lease,
     pinOf(build),
   )
+}
+
+/** A batch, and what it is handled with. */
+interface Given extends Batch, Holder {
+  readonly reveal: Revealing
+  /** Told how long a page has taken, if the projection handles pages. */
+  readonly pageSize: PageSize | undefined
 }
 
 /**
@@ -104,26 +114,41 @@ export async function withDeadline<T>(
   }
 }
 
-interface Work extends Batch, Holder {
+interface Work extends Given {
   readonly tx: unknown
   readonly pinned: readonly TargetRow[]
-  /** Milliseconds after which the batch ends early. */
-  readonly maxTime: number
   readonly deadline: Deadline
-  readonly reveal: Revealing
 }
 
-function* handleAll(
+function* handleAll(definition: Definition, build: Build, work: Work): TargetSteps<Build> {
+  const { events, through, owner, lease, pinned } = work
+  if (pinned.length === 0) throw new LostRace()
+  const handle = definition.page ? handlePage : handleEach
+  const { taken, count } = yield* handle(definition, build, work)
+  const last = events[taken - 1]
+  const to = taken < events.length && last ? checkpointAt(through.store, last) : through
+  if (!(yield* advance(build, to, { count, owner, lease }))) throw new LostRace()
+  return movedTo(build, to, count)
+}
+
+/** How many events of a batch were dealt with, and how many of them were handled. */
+interface Handled {
+  readonly taken: number
+  readonly count: number
+}
+
+/** Handles the events of a batch one by one, as many of them as there is time for. */
+function* handleEach(
   definition: Definition,
   build: Build,
-  { events, through, owner, lease, tx, pinned, maxTime, deadline, reveal }: Work,
-): TargetSteps<Build> {
-  const { selection, handlers } = definition
+  { events, tx, deadline, reveal }: Work,
+): TargetSteps<Handled> {
+  const { selection, handlers, target } = definition
   const context = contextOf(definition, build, reveal)
+  const maxTime = MAX_BATCH_MS[target.dialect]
   const started = environment.now()
   let count = 0
   let taken = 0
-  if (pinned.length === 0) throw new LostRace()
   for (const stored of events) {
     const type = selection.typeOf(stored)
     if (type !== undefined) {
@@ -133,18 +158,50 @@ function* handleAll(
         if (isThenable(returned)) yield { returned: deadline.race(returned, handlerOf(type)) }
         else checkRun(returned)
       } catch (error) {
-        throw failedAt(taken, error, definition, type)
+        throw failedAt(taken, error, definition, handlerOf(type))
       }
       count++
     }
     taken++
     if (environment.now() - started > maxTime) break
   }
-  const last = events[taken - 1]
-  const to = taken < events.length && last ? checkpointAt(through.store, last) : through
-  if (!(yield* advance(build, to, { count, owner, lease }))) throw new LostRace()
-  return movedTo(build, to, count)
+  return { taken, count }
 }
+
+/** Handles the events of a batch at once. */
+function* handlePage(
+  definition: Definition,
+  build: Build,
+  { events, tx, deadline, reveal, pageSize }: Work,
+): TargetSteps<Handled> {
+  const { selection, page } = definition
+  const decoded: Recorded[] = []
+  let index: number | undefined
+  for (const [i, stored] of events.entries()) {
+    if (selection.typeOf(stored) === undefined) continue
+    try {
+      decoded.push(selection.decode(stored))
+    } catch (error) {
+      throw failedAt(i, error, definition, ON_PAGE)
+    }
+    index = i
+  }
+  if (decoded.length === 0) return { taken: events.length, count: 0 }
+  const started = environment.now()
+  try {
+    const returned = page!.handle(decoded, tx, contextOf(definition, build, reveal))
+    yield* settle(returned, deadline, ON_PAGE)
+  } catch (error) {
+    // Of several events, nobody knows which one it was.
+    throw failedAt(decoded.length === 1 ? index : undefined, error, definition, ON_PAGE)
+  } finally {
+    // Also of one that has timed out.
+    pageSize?.took(events.length, environment.now() - started)
+  }
+  return { taken: events.length, count: decoded.length }
+}
+
+const ON_PAGE = "'onPage'"
 
 /** A handler in words. */
 export function handlerOf(type: string): string {
@@ -180,5 +237,5 @@ export function cannotReveal(): never {
   )
 }
 
-/** Milliseconds after which a batch ends early. */
-const MAX_BATCH_MS = { sqlite: 20, postgres: 100 }
+/** Milliseconds after which a batch ends early, or the next page is smaller. */
+export const MAX_BATCH_MS = { sqlite: 20, postgres: 100 }

@@ -61,6 +61,8 @@ export interface Failure {
   readonly time: string
   /** The event on which the handler failed; `undefined` if no handler was called. */
   readonly event: FailedEvent | undefined
+  /** The events that failed together, if it is not known which of them did: they are handled again in parts. */
+  readonly page?: FailedPage | undefined
   /** The timer whose command failed, if it was one of a reaction. */
   readonly timer?: string | undefined
   /** What was thrown. Only `onFailure` is given it, in the process where it happened: it is not stored. */
@@ -77,6 +79,14 @@ export interface FailedEvent {
   readonly type: string
   readonly stream: string
   readonly revision: number
+}
+
+/** Events on which a handler of pages, or a commit, failed. */
+export interface FailedPage {
+  readonly first: FailedEvent
+  readonly last: FailedEvent
+  /** How many events it has. */
+  readonly events: number
 }
 
 /** The suffix of a build's table names. */

@@ -9,10 +9,46 @@ import type { KeyRing } from '../store/key-ring.ts'
 import type { Revealing } from '../store/revealing.ts'
 import { systemClock } from '../base/clock.ts'
 import { type RetryOptions, retryPolicy } from '../base/retry.ts'
-import { type ByType, type EventsFrom, type Handlers, selectionOf, type Source } from './sources.ts'
+import { type ByType, type EventsFrom, type Handlers, selectionOf, type Source, typesOf } from './sources.ts'
 
-/** What `defineProjection` takes. */
-export interface ProjectionDefinition<Sources extends readonly Source[], Tx, Tables extends string> {
+/** What `defineProjection` takes: its settings, and either a handler for each type of event (`on`) or one for pages (`onPage`). */
+export type ProjectionDefinition<
+  Sources extends readonly Source[],
+  Tx,
+  Tables extends string,
+> = ProjectionSettings<Sources, Tx, Tables> &
+  (EventHandlers<Sources, Tx, Tables> | PageHandler<Sources, Tx, Tables>)
+
+/** The handlers of a projection that handles its events one by one. */
+export interface EventHandlers<Sources extends readonly Source[], Tx, Tables extends string> {
+  /**
+   * A handler for each type of event. Events of older versions or under older names are upcast to the present ones
+   * first. Handlers may be asynchronous on PostgreSQL; on SQLite they must not be.
+   */
+  readonly on: Handlers<ByType<EventsFrom<Sources[number]>>, [tx: Tx, context: ProjectionContext<Tables>]>
+  readonly onPage?: undefined
+  readonly pageSize?: undefined
+}
+
+/** The handler of a projection that handles a page of events at once. */
+export interface PageHandler<Sources extends readonly Source[], Tx, Tables extends string> {
+  /**
+   * Handles a page, instead of `on`: some of the events of `from`, of whichever type, in the order of the store and in their
+   * present version. A page that fails is handled again in parts, down to the event that fails alone, so it must do for
+   * a part what it does for the whole. It may be asynchronous on PostgreSQL; on SQLite it must not be.
+   */
+  readonly onPage: (
+    events: readonly EventsFrom<Sources[number]>[],
+    tx: Tx,
+    context: ProjectionContext<Tables>,
+  ) => unknown
+  /** How many events `onPage` is given at most: 1 to 1,000. Default: 1,000. */
+  readonly pageSize?: number | undefined
+  readonly on?: undefined
+}
+
+/** What a projection is, except for how it handles events. */
+export interface ProjectionSettings<Sources extends readonly Source[], Tx, Tables extends string> {
   /** Its name in the target: the same name is the same projection, in every process. */
   readonly name: string
   /** The version of the handlers: raise it when they write something else. Default: 1. */
@@ -30,11 +66,6 @@ export interface ProjectionDefinition<Sources extends readonly Source[], Tx, Tab
   readonly setup?: ((tx: Tx, context: ProjectionContext<Tables>) => unknown) | undefined
   /** Deletes what it has written, for a rebuild in place. Not needed with `tables`. */
   readonly reset?: ((tx: Tx, context: ProjectionContext<Tables>) => unknown) | undefined
-  /**
-   * A handler for each type of event. Events of older versions or under older names are upcast to the present ones
-   * first. Handlers may be asynchronous on PostgreSQL; on SQLite they must not be.
-   */
-  readonly on: Handlers<ByType<EventsFrom<Sources[number]>>, [tx: Tx, context: ProjectionContext<Tables>]>
   /**
    * What happens to an event when all retries of its handler have failed: `'block'` stops the projection there; `'park'`
    * sets the event aside, with the error, and goes on. Default: `'block'`.
@@ -66,7 +97,7 @@ export interface ProjectionContext<Tables extends string = string> {
   /** The names of its tables for this build. */
   readonly tables: { readonly [Name in Tables]: string }
   /**
-   * Reveals the sealed values of the event that is handled: only in a projection with `personal`. What a handler writes of
+   * Reveals the sealed values of an event that is handled: only in a projection with `personal`. What a handler writes of
    * them, a handler of `mneme.SubjectErased` has to delete.
    */
   readonly reveal: Revealing
@@ -86,7 +117,9 @@ export interface Definition extends Followed {
   readonly tables: readonly string[]
   readonly setup: Handler | undefined
   readonly reset: Handler | undefined
+  /** By the types of events; with `onPage`, each handles a page of one event. */
   readonly handlers: ReadonlyMap<string, EventHandler>
+  readonly page: PageHandling | undefined
   readonly onNewVersion: NewVersionPolicy | undefined
   readonly personal: KeyRing | undefined
   /** In milliseconds; `undefined`: the lease. */
@@ -95,6 +128,13 @@ export interface Definition extends Followed {
 
 type Handler = (tx: unknown, context: ProjectionContext) => unknown
 type EventHandler = (event: Recorded, tx: unknown, context: ProjectionContext) => unknown
+
+/** How pages are handled. */
+interface PageHandling {
+  readonly handle: (events: readonly Recorded[], tx: unknown, context: ProjectionContext) => unknown
+  /** The maximum number of events in a page. */
+  readonly size: number
+}
 
 /** @throws InvalidArgumentError */
 export function checkDefinition(given: ProjectionDefinition<readonly Source[], unknown, string>): Definition {
@@ -108,14 +148,8 @@ export function checkDefinition(given: ProjectionDefinition<readonly Source[], u
   for (const [key, value] of Object.entries({ setup, reset })) {
     if (value !== undefined) checkHandler(value, key, into)
   }
-  const handlers = new Map(Object.entries((given.on as object | undefined) ?? {})) as Map<
-    string,
-    EventHandler
-  >
-  if (handlers.size === 0) throw new InvalidArgumentError('on', 'handlers by the types of events')
-  for (const [type, handler] of handlers) {
-    checkHandler(handler, `on['${type}']`, into)
-  }
+  const page = pageHandlingOf(given)
+  const handlers = page ? handlersByPages(page, from) : handlersOf(given)
   checkTables(tables, setup)
   return {
     kind: 'projection',
@@ -127,6 +161,7 @@ export function checkDefinition(given: ProjectionDefinition<readonly Source[], u
     setup,
     reset,
     handlers,
+    page,
     onError,
     retry: retryPolicy(given.retry, HANDLER_RETRY),
     personal: checkKeyRing(given.personal),
@@ -137,6 +172,52 @@ export function checkDefinition(given: ProjectionDefinition<readonly Source[], u
     clock: systemClock,
   }
 }
+
+/** How events are handled, whatever the types say. */
+interface GivenHandlers {
+  readonly into: ProjectionTarget<unknown>
+  readonly on?: unknown
+  readonly onPage?: unknown
+  readonly pageSize?: number | undefined
+}
+
+/** @throws InvalidArgumentError */
+function pageHandlingOf({ on, onPage, pageSize, into }: GivenHandlers): PageHandling | undefined {
+  if (onPage === undefined) {
+    if (pageSize === undefined) return undefined
+    const message = "pageSize is of 'onPage', which is missing: handlers in 'on' are given one event each"
+    throw new InvalidArgumentError('pageSize', { message })
+  }
+  if (on !== undefined) {
+    const message = "give either 'on' or 'onPage': each event is handled once"
+    throw new InvalidArgumentError('onPage', { message })
+  }
+  checkHandler(onPage, 'onPage', into)
+  const size = pageSize ?? MAX_EVENTS_PER_BATCH
+  const expected = `a whole number from 1 to ${MAX_EVENTS_PER_BATCH.toLocaleString('en')}`
+  checkWhole(size, 'pageSize', 1, expected)
+  if (size > MAX_EVENTS_PER_BATCH) throw new InvalidArgumentError('pageSize', expected)
+  return { handle: onPage as PageHandling['handle'], size }
+}
+
+/** @throws InvalidArgumentError */
+function handlersOf({ on, into }: GivenHandlers): Definition['handlers'] {
+  const handlers = new Map(Object.entries((on as object | undefined) ?? {})) as Map<string, EventHandler>
+  if (handlers.size === 0) {
+    throw new InvalidArgumentError('on', "handlers by the types of events, unless there is an 'onPage'")
+  }
+  for (const [type, handler] of handlers) checkHandler(handler, `on['${type}']`, into)
+  return handlers
+}
+
+/** Handlers of every event of the sources, by pages of one. */
+function handlersByPages({ handle }: PageHandling, from: readonly Source[]): Definition['handlers'] {
+  const handler: EventHandler = (event, tx, context) => handle([event], tx, context)
+  return new Map(typesOf(from).map((type) => [type, handler]))
+}
+
+/** The most events that are handled in one transaction. */
+export const MAX_EVENTS_PER_BATCH = 1_000
 
 /** The name of a projection, a reaction or a relay. @throws InvalidArgumentError */
 export function checkFollowerName(name: unknown): asserts name is string {
@@ -181,6 +262,8 @@ const KNOWN_OPTIONS = [
     'setup',
     'reset',
     'on',
+    'onPage',
+    'pageSize',
     'onError',
     'retry',
     'handlerTimeout',

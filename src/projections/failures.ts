@@ -2,7 +2,7 @@ import { causesOf } from '../adapter/projection-target.ts'
 import type { StoredEvent } from '../adapter/store-adapter.ts'
 import { currentTime } from '../base/clock.ts'
 import { isMnemeError } from '../base/errors.ts'
-import type { Failure, FailureCause } from './builds.ts'
+import type { FailedEvent, FailedPage, Failure, FailureCause } from './builds.ts'
 
 /** What is stored of an error, and of the event that it was thrown on. */
 export function failureOf(error: unknown, attempts: number, event?: StoredEvent): Failure {
@@ -12,16 +12,24 @@ export function failureOf(error: unknown, attempts: number, event?: StoredEvent)
     causes: causes.length > 0 ? causes.map(described) : undefined,
     attempts,
     time: currentTime(),
-    event: event && {
-      position: event.position,
-      id: event.id,
-      type: event.type,
-      stream: event.stream,
-      revision: event.revision,
-    },
+    event: event && failedEvent(event),
   }
   // Not enumerable, so that it is not stored with the rest.
   return Object.defineProperty(failure, 'error', { value: error })
+}
+
+/** The same, of an error that one of these events has caused. */
+export function failureOfPage(error: unknown, events: readonly StoredEvent[]): Failure {
+  const page: FailedPage = {
+    first: failedEvent(events[0]!),
+    last: failedEvent(events.at(-1)!),
+    events: events.length,
+  }
+  return Object.assign(failureOf(error, 1), { page })
+}
+
+function failedEvent({ position, id, type, stream, revision }: StoredEvent): FailedEvent {
+  return { position, id, type, stream, revision }
 }
 
 function described(error: unknown): FailureCause {

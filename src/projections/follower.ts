@@ -3,15 +3,17 @@ import { endingWith } from '../base/abort.ts'
 import { pause } from '../base/clock.ts'
 import { retryDelay } from '../base/retry.ts'
 import type { MnemeError } from '../base/errors.ts'
+import type { Position } from '../base/revision.ts'
 import { tellInterrupted, tellPage } from '../store/diagnostics.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
 import { placeOf } from '../store/subscription.ts'
-import type { SubscribedPage } from '../adapter/store-adapter.ts'
+import type { StoredEvent, SubscribedPage } from '../adapter/store-adapter.ts'
 import { HandlerFailure } from './batch.ts'
 import { type Build, checkpointAt, type Failure, noteFailure, settleDown } from './builds.ts'
 import { type FailureOutcome, watchBatch } from './diagnostics.ts'
 import { CheckpointThrottle } from './checkpoint-throttle.ts'
-import { failureOf, isOfHistory } from './failures.ts'
+import { MAX_EVENTS_PER_BATCH } from './define.ts'
+import { failureOf, failureOfPage, isOfHistory } from './failures.ts'
 import {
   type Agenda,
   type Batch,
@@ -46,6 +48,8 @@ export class Follower {
   readonly #throttle: CheckpointThrottle
   /** Whether the next page is there. */
   #isReady = false
+  /** How many of the events that come next failed together, if it is not known which of them did. */
+  #suspects = 0
 
   constructor(build: Build, task: Following) {
     this.#at = build
@@ -151,15 +155,22 @@ export class Follower {
     const { events, through } = page
     const { signal } = this.#task
     for (let next = 0; next < events.length && !signal.aborted;) {
-      const some = events.slice(next, next + MAX_EVENTS_PER_BATCH)
+      const some = events.slice(next, next + this.#maxEvents)
       const isAll = next + some.length === events.length
       const end = isAll && through ? through : some.at(-1)!
       await this.#apply({ events: some, through: checkpointAt(store, end) })
-      const position = this.#at.checkpoint?.position
-      while (next < events.length && position !== undefined && events[next]!.position <= position) next++
+      const before = next
+      next += handledOf(some, this.#at.checkpoint?.position)
+      this.#suspects = Math.max(0, this.#suspects - (next - before))
     }
     if (events.length === 0 && through) this.#throttle.skipped(through)
     else this.#throttle.moved(this.#at.checkpoint)
+  }
+
+  /** How many events the next batch has: of those that failed together first one half, until the one that fails is alone. */
+  get #maxEvents(): number {
+    const { maxEvents = MAX_EVENTS_PER_BATCH } = this.#task.handling
+    return this.#suspects === 0 ? maxEvents : Math.max(1, this.#suspects >> 1)
   }
 
   /** Moves the checkpoint past events that this projection does not handle. */
@@ -197,8 +208,15 @@ export class Follower {
             if (index === 0) attempts++
             await this.#note('retrying', failureOf(cause, Math.max(1, attempts), some.events[index]))
           }
-          // First the events before it, then the failed one alone: the others do not fail with it.
-          size = error.index === undefined ? size >> 1 : Math.max(1, error.index)
+          if (index === undefined) {
+            // Once, with the whole range.
+            if (this.#suspects === 0) await this.#note('retrying', failureOfPage(cause, some.events))
+            this.#suspects = size
+            size >>= 1
+          } else {
+            // First the events before it, then the failed one alone: the others do not fail with it.
+            size = Math.max(1, index)
+          }
           continue
         }
         attempts++
@@ -244,11 +262,17 @@ export class Follower {
   }
 }
 
+/** How many events of a batch lie up to a position. */
+function handledOf(events: readonly StoredEvent[], position: Position | undefined): number {
+  if (position === undefined) return 0
+  // Nearly always all of them.
+  if (events.at(-1)!.position <= position) return events.length
+  return events.findIndex((event) => event.position > position)
+}
+
 /** The first `size` events of a batch. */
 function firstOf(batch: Batch, size: number): Batch {
   if (size >= batch.events.length) return batch
   const events = batch.events.slice(0, size)
   return { events, through: checkpointAt(batch.through.store, events.at(-1)!) }
 }
-
-const MAX_EVENTS_PER_BATCH = 1_000

@@ -42,6 +42,8 @@ export interface Parking {
 
 /** What a worker does with events while it has the lease. */
 export interface Handling {
+  /** The maximum number of events of the next batch. Default: 1,000. */
+  readonly maxEvents?: number | undefined
   /**
    * Handles a batch, or its first part, and moves the checkpoint.
    *

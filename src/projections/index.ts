@@ -7,9 +7,16 @@ export type {
   TargetStep,
   TargetSteps,
 } from '../adapter/projection-target.ts'
-export type { FailedEvent, Failure, FailureCause, FollowerKind } from './builds.ts'
+export type { FailedEvent, FailedPage, Failure, FailureCause, FollowerKind } from './builds.ts'
 export type { FailureOutcome, ProjectionBatchMessage, ProjectionFailedMessage } from './diagnostics.ts'
-export type { NewVersionPolicy, ProjectionContext, ProjectionDefinition } from './define.ts'
+export type {
+  EventHandlers,
+  NewVersionPolicy,
+  PageHandler,
+  ProjectionContext,
+  ProjectionDefinition,
+  ProjectionSettings,
+} from './define.ts'
 export type { ParkedEvent, Retried } from './parked.ts'
 export { parkedIn, projectionsIn, unblockIn } from './list.ts'
 export type { StoredBuild, StoredProjection } from './list.ts'

@@ -231,7 +231,7 @@ function* handleParked(
     const returned = handlers.get(type)!(selection.decode(stored), tx, contextOf(definition, live, reveal))
     yield* settle(returned, deadline, handlerOf(type))
   } catch (error) {
-    throw failedAt(0, error, definition, type)
+    throw failedAt(0, error, definition, handlerOf(type))
   }
   // Last, in the same order as a batch locks its rows: otherwise the two might deadlock.
   yield* countHandled(live)

@@ -21,12 +21,18 @@ export interface Reaching {
   readonly isOfAnyVersion: boolean
 }
 
+/** A call of `reach` that waits for its position; without one, for any. */
+interface Waiting {
+  readonly position: Position | undefined
+  readonly wake: () => void
+}
+
 /** How far something has followed the log, whichever process works on it. */
 export class Progress {
   readonly #followed: Followed
   /** The store that it is run from in this process, if it is. */
   core: StoreCore | undefined
-  readonly #waiting = new Set<() => void>()
+  readonly #waiting = new Set<Waiting>()
 
   constructor(followed: Followed) {
     this.#followed = followed
@@ -40,9 +46,11 @@ export class Progress {
     return this.#followed.kind
   }
 
-  /** Wakes `reach`: a worker of this process has moved the checkpoint. */
-  moved(): void {
-    for (const wake of this.#waiting) wake()
+  /** A worker of this process has moved a checkpoint: wakes each `reach` whose position it has reached. */
+  moved({ checkpoint }: Pick<Build, 'checkpoint'>): void {
+    for (const { position = '', wake } of this.#waiting) {
+      if (checkpoint && checkpoint.position >= position) wake()
+    }
   }
 
   /**
@@ -56,7 +64,7 @@ export class Progress {
     let isAsked = false
     for (let wait = MIN_LOOK_MS; ; wait = Math.min(wait * 2, MAX_LOOK_MS)) {
       signal?.throwIfAborted()
-      const moved = this.#nextMove(wait)
+      const moved = this.#nextMove(position, wait)
       let outage: unknown
       try {
         const { live, building } = await this.#builds()
@@ -109,15 +117,18 @@ export class Progress {
     }
   }
 
-  /** Resolves when a worker of this process moves the checkpoint, or after so many milliseconds. */
-  async #nextMove(milliseconds: number): Promise<void> {
+  /** Resolves when a worker of this process moves the checkpoint to a position, or after so many milliseconds. */
+  async #nextMove(position: Position | undefined, milliseconds: number): Promise<void> {
     const ending = new AbortController()
-    const wake = () => {
-      ending.abort()
+    const waiting = {
+      position,
+      wake() {
+        ending.abort()
+      },
     }
-    this.#waiting.add(wake)
+    this.#waiting.add(waiting)
     await pause(systemClock, milliseconds, ending.signal)
-    this.#waiting.delete(wake)
+    this.#waiting.delete(waiting)
   }
 }
 

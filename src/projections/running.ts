@@ -6,7 +6,7 @@ import type { Position } from '../base/revision.ts'
 import { retryDelays, retryUntilReached } from '../base/retry.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { StoreCore } from '../store/lifecycle.ts'
-import type { Failure } from './builds.ts'
+import type { Build, Failure } from './builds.ts'
 import { failures } from './diagnostics.ts'
 import { failureOf } from './failures.ts'
 import type { Progress } from './progress.ts'
@@ -94,8 +94,8 @@ export class Running {
         await each.failed(failure)
       })().catch(() => undefined)
     }
-    const moved = () => {
-      progress.moved()
+    const moved = (build: Build) => {
+      progress.moved(build)
     }
     const began = () => {
       this.#begun.get(each)!.abort()

@@ -86,6 +86,19 @@ export function selectionOf(sources: readonly Source[], handled: readonly string
   return { filter, typeOf, decode: (stored) => decode(types, fromStored(stored)) }
 }
 
+/** The names of all events of sources; of what is no source, none. */
+export function typesOf(sources: readonly Source[]): string[] {
+  if (!Array.isArray(sources)) return []
+  return (sources as readonly Source[]).flatMap((source) => {
+    const { events } = Object(source) as { readonly events?: unknown }
+    const types = typeof source === 'function' ? events : source
+    return Object.values(Object(types) as object).flatMap((each) => {
+      const { type } = Object(each) as { readonly type?: unknown }
+      return typeof type === 'string' ? [type] : []
+    })
+  })
+}
+
 function partsOf(
   source: Source,
   argument: string,

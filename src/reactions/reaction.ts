@@ -9,7 +9,7 @@ import type { CommandContext, RejectionOf } from '../model/command.ts'
 import type { Recorded } from '../model/event.ts'
 import type { Json } from '../model/json.ts'
 import { checkFollowerName, HANDLER_RETRY } from '../projections/define.ts'
-import { type ByType, type EventsFrom, selectionOf, type Source } from '../projections/sources.ts'
+import { type ByType, type EventsFrom, selectionOf, type Source, typesOf } from '../projections/sources.ts'
 import { type ReactionControl, StateControl } from './control.ts'
 import type { Effects } from './effects.ts'
 import type { AnyCommandType, FollowerSpec, ReactionSpec, Rejected, StartAt } from './spec.ts'
@@ -253,19 +253,6 @@ export function checkCommon(
 
 function streamOf({ stream }: { readonly stream: string }): string {
   return stream
-}
-
-/** The names of all events of sources; of what is no source, none. */
-function typesOf(sources: readonly Source[]): string[] {
-  if (!Array.isArray(sources)) return []
-  return (sources as readonly Source[]).flatMap((source) => {
-    const { events } = Object(source) as { readonly events?: unknown }
-    const types = typeof source === 'function' ? events : source
-    return Object.values(Object(types) as object).flatMap((each) => {
-      const { type } = Object(each) as { readonly type?: unknown }
-      return typeof type === 'string' ? [type] : []
-    })
-  })
 }
 
 function checkFunctions(given: unknown, argument: string): ReadonlyMap<string, (...args: never) => unknown> {

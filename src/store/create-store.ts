@@ -1,4 +1,4 @@
-import { type CheckedEvent, checkWrites, type EncodedAppend, encodeWrites } from './encode.ts'
+import { type CheckedEvent, checkWrites, comparedOf, type EncodedAppend, encodeWrites } from './encode.ts'
 import { unlessAborted } from '../base/abort.ts'
 import { markMade, refuseOtherCopy } from '../base/copies.ts'
 import { inCallerContext } from '../base/caller-context.ts'
@@ -19,7 +19,7 @@ import type { Recorded } from '../model/event.ts'
 import { deleteStream, erasedError, truncateStream } from './erasing.ts'
 import { EventIterator } from './read-iterator.ts'
 import { fingerprint } from '../model/fingerprint.ts'
-import { checkMetadata, type Metadata, NO_METADATA } from '../model/metadata.ts'
+import { checkMetadata, type Metadata, NO_METADATA, textOf } from '../model/metadata.ts'
 import { checkEventType } from '../model/names.ts'
 import { fromUse, fromVerdict } from './decode.ts'
 import type { Position, Revision } from '../base/revision.ts'
@@ -120,7 +120,7 @@ class Store implements EventStore {
   }
 
   append(writes: StreamWrite | readonly StreamWrite[], options?: AppendOptions): Promise<AppendResult> {
-    return watchAppend(options, (...args) => this.#append(writes, ...args))
+    return watchAppend(options, (given, encodedAs) => this.#append(writes, given, encodedAs))
   }
 
   async #append(
@@ -129,11 +129,9 @@ class Store implements EventStore {
     encodedAs?: (request: AppendRequest) => void,
   ): Promise<AppendResult> {
     const { key, signal, metadata } = checkAppendOptions(options, this.capabilities)
-    const checked = checkWrites(writes, JSON.stringify(metadata))
-    const events = checked.events.some(isToSeal)
-      ? await unlessAborted(this.#seal(checked.events), signal)
-      : checked.events
-    const encoded = encodeWrites({ ...checked, events }, this.capabilities)
+    const { conditions, events: checked } = checkWrites(writes, textOf(metadata))
+    const events = checked.some(isToSeal) ? await unlessAborted(this.#seal(checked), signal) : checked
+    const encoded = encodeWrites({ conditions, events }, this.capabilities)
     const request = key === undefined ? encoded : withKey(encoded, events, key, this.#core)
     encodedAs?.(request)
     this.#core.enter()
@@ -395,11 +393,11 @@ function withKey(
   core: StoreCore,
 ): EncodedAppend & { readonly fingerprint: string } {
   const { conditions, events } = request
-  const written = events.map(({ stream, type, version, event }, i) => [
+  const written = events.map(({ stream, type, version }, i) => [
     stream,
     type,
     version,
-    checked[i]!.compared ?? event.data,
+    comparedOf(checked[i]!),
   ])
   const read = conditions.map(({ stream }) => stream)
   const own = fingerprint([written, read])

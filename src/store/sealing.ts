@@ -1,11 +1,13 @@
-import type { CheckedEvent } from './encode.ts'
+import { type CheckedEvent, isEncoded, type PersonalEvent } from './encode.ts'
 import type { KeyRing, ToSeal } from './key-ring.ts'
 import { InvalidDataError, SubjectErasedError, UnsupportedError } from '../base/errors.ts'
 import { isSealedFor, mapPersonal, type MapPersonal, subjectIn } from '../model/personal.ts'
 import { isSealedText, isUnsealed, newValueOf } from '../model/sealed.ts'
 
 /** Whether an event has personal values that are still to be sealed for it. */
-export function isToSeal({ event, id, personal }: CheckedEvent): boolean {
+export function isToSeal(checked: CheckedEvent): boolean {
+  if (isEncoded(checked)) return false
+  const { event, id, personal } = checked
   let found = false
   mapPersonal(event.data as object, personal, (value, path) => {
     found ||= !isInPlace(value, id, path)
@@ -24,7 +26,14 @@ export async function sealEvents(
   ring: KeyRing | undefined,
   events: readonly CheckedEvent[],
 ): Promise<CheckedEvent[]> {
-  if (!ring) throw new UnsupportedError(withoutRing(events))
+  const personal = events.filter((event): event is PersonalEvent => !isEncoded(event))
+  if (!ring) throw new UnsupportedError(withoutRing(personal))
+  const sealed = await sealPersonal(ring, personal)
+  let next = 0
+  return events.map((event) => (isEncoded(event) ? event : sealed[next++]!))
+}
+
+async function sealPersonal(ring: KeyRing, events: readonly PersonalEvent[]): Promise<PersonalEvent[]> {
   const plain = await openPassedOn(ring, events)
   const values: ToSeal[] = []
   const plainEvents = events.map((given) =>
@@ -72,7 +81,7 @@ class Plain {
  */
 async function openPassedOn(
   ring: KeyRing,
-  events: readonly CheckedEvent[],
+  events: readonly PersonalEvent[],
 ): Promise<ReadonlyMap<string, unknown>> {
   const texts = new Set<string>()
   for (const { event, id, personal } of events) {
@@ -104,12 +113,12 @@ function isInPlace(value: unknown, id: string, path: string): boolean {
   return isSealedText(value) && newValueOf(value) === undefined && isSealedFor(value.$sealed, id, path)
 }
 
-function mapped(given: CheckedEvent, map: MapPersonal): CheckedEvent {
+function mapped(given: PersonalEvent, map: MapPersonal): PersonalEvent {
   const data = Object.freeze(mapPersonal(given.event.data as object, given.personal, map))
   return { ...given, event: Object.freeze({ ...given.event, data }) }
 }
 
-function withoutRing(events: readonly CheckedEvent[]): string {
-  const { type } = events.find(({ personal }) => personal.length > 0)!.event
+function withoutRing([first]: readonly PersonalEvent[]): string {
+  const { type } = first!.event
   return `${type} has personal data, but this store has no keys to seal it with: open the store with { personal: keyRing(...) } of mneme/erasure`
 }

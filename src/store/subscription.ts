@@ -1,3 +1,4 @@
+import { checkOptions, checkWhole } from '../base/arguments.ts'
 import {
   CheckpointFromAnotherStoreError,
   historyRewound,
@@ -8,16 +9,16 @@ import type { Recorded } from '../model/event.ts'
 import { onAbort } from '../base/abort.ts'
 import { retryUntilReached } from '../base/retry.ts'
 import type { Position } from '../base/revision.ts'
-import { frozenFromStored, sharedFromStored } from './decode.ts'
+import { frozenFromStored, sharedFromStored, sharedPageFromStored } from './decode.ts'
 import { tellPage } from './diagnostics.ts'
 import type { StoreCore } from './lifecycle.ts'
-import type { Checkpoint, SubscribeFrom, Subscription } from './event-store.ts'
+import type { Checkpoint, PagesOptions, SubscribeFrom, Subscription } from './event-store.ts'
 import type { LogPlace, StoredEvent, SubscribedPage, SubscribeRequest } from '../adapter/store-adapter.ts'
 
 /** The settings of a subscription. */
 export type Wanted = Omit<SubscribeRequest, 'after' | 'signal'> & { readonly from: SubscribeFrom }
 
-/** Hands out the events of a store's subscription one by one. */
+/** Hands out the events of a store's subscription, one by one or in pages. */
 export class EventSubscription implements Subscription {
   readonly #wanted: Wanted
   readonly #core: StoreCore
@@ -28,7 +29,9 @@ export class EventSubscription implements Subscription {
   #pages: AsyncIterator<SubscribedPage, undefined> | undefined
   #identity = ''
   #page: readonly StoredEvent[] = []
-  #decode = frozenFromStored
+  /** Whether other subscriptions are given the same events, or the same list of them. */
+  #isShared = false
+  #isSharedPage = false
   #next = 0
   #through: LogPlace | undefined
   #checkpoint: LogPlace | undefined
@@ -63,24 +66,48 @@ export class EventSubscription implements Subscription {
 
   next(): Promise<IteratorResult<Recorded, undefined>> {
     if (this.#turning) return this.#turning.then(() => this.next())
-    if (this.#over) return Promise.resolve({ done: true, value: undefined })
+    if (this.#over) return Promise.resolve(OVER)
     const stored = this.#page[this.#next]
-    if (!stored) return this.#turnPage()
+    if (!stored) return this.#turnPage(() => this.next())
     try {
-      const value = this.#decode(stored)
+      const value = this.#isSharedPage ? sharedPageFromStored(this.#page)[this.#next]! : this.#decode(stored)
       this.#next++
       this.#checkpoint = stored
       return Promise.resolve({ done: false, value })
     } catch (error) {
-      this.#end({ error })
-      return this.return().then(() => this.#failure({ error }))
+      return this.#failed(error)
     }
   }
 
-  async return(): Promise<IteratorResult<Recorded, undefined>> {
+  pages(options: PagesOptions = {}): AsyncIterableIterator<readonly Recorded[], undefined> {
+    const { limit = MAX_EVENTS_PER_PAGE } = checkOptions(options, 'options', ['limit'])
+    checkWhole(limit, 'limit', 1)
+    const pages: AsyncIterableIterator<readonly Recorded[], undefined> = {
+      next: () => this.#nextPage(limit),
+      return: () => this.return(),
+      [Symbol.asyncIterator]: () => pages,
+    }
+    return pages
+  }
+
+  #nextPage(limit: number): Promise<IteratorResult<readonly Recorded[], undefined>> {
+    if (this.#turning) return this.#turning.then(() => this.#nextPage(limit))
+    if (this.#over) return Promise.resolve(OVER)
+    if (this.#next === this.#page.length) return this.#turnPage(() => this.#nextPage(limit))
+    try {
+      const value = this.#decodePage(limit)
+      this.#next += value.length
+      this.#checkpoint = this.#page[this.#next - 1]
+      return Promise.resolve({ done: false, value })
+    } catch (error) {
+      return this.#failed(error)
+    }
+  }
+
+  async return(): Promise<IteratorReturnResult<undefined>> {
     this.#end({})
     await this.#pages?.return?.()
-    return { done: true, value: undefined }
+    return OVER
   }
 
   caughtUp(): Promise<void> {
@@ -105,7 +132,27 @@ export class EventSubscription implements Subscription {
     await this.return()
   }
 
-  async #turnPage(): Promise<IteratorResult<Recorded, undefined>> {
+  #decode(stored: StoredEvent): Recorded {
+    return this.#isShared ? sharedFromStored(stored) : frozenFromStored(stored)
+  }
+
+  /** The events that come next, at most so many. */
+  #decodePage(limit: number): readonly Recorded[] {
+    const isWhole = this.#next === 0 && this.#page.length <= limit
+    if (this.#isSharedPage && isWhole) return sharedPageFromStored(this.#page)
+    const end = this.#next + limit
+    if (this.#isSharedPage) return Object.freeze(sharedPageFromStored(this.#page).slice(this.#next, end))
+    return Object.freeze(this.#page.slice(this.#next, end).map((stored) => this.#decode(stored)))
+  }
+
+  /** An event cannot be decoded: this ends the subscription. */
+  async #failed(error: unknown): Promise<never> {
+    this.#end({ error })
+    await this.return()
+    throw error
+  }
+
+  async #turnPage<T>(next: () => Promise<T>): Promise<T> {
     const turning = this.#waitForPage()
     this.#turning = turning.catch(() => undefined)
     try {
@@ -116,7 +163,7 @@ export class EventSubscription implements Subscription {
     } finally {
       this.#turning = undefined
     }
-    return this.next()
+    return next()
   }
 
   /** Resolves when a page has events, or the subscription has ended. */
@@ -134,12 +181,13 @@ export class EventSubscription implements Subscription {
         break
       }
       tellPage(result.value)
-      const { events, through, isCaughtUp, isShared } = result.value
+      const { events, through, isCaughtUp, isShared, isSharedPage } = result.value
       this.#through = through
       this.#isCaughtUp = isCaughtUp
       if (events.length === 0) continue
       this.#page = events
-      this.#decode = isShared === true ? sharedFromStored : frozenFromStored
+      this.#isShared = isShared === true
+      this.#isSharedPage = isSharedPage === true
       this.#next = 0
       break
     }
@@ -255,6 +303,11 @@ export class EventSubscription implements Subscription {
     this.#ending.abort()
   }
 }
+
+const OVER: IteratorReturnResult<undefined> = Object.freeze({ done: true, value: undefined })
+
+/** Unless the consumer says how many it takes. */
+const MAX_EVENTS_PER_PAGE = 1_000
 
 /** A call that waits for the subscription to have caught up. */
 interface Listener {

@@ -115,6 +115,33 @@ describe('the subscription hub', () => {
     await until(() => log.watchers.size === 0)
   })
 
+  test('waiting subscribers are given one list of new events; one with a filter, or a slow one, is given its own', async () => {
+    const log = new TestLog()
+    log.append(10, 'A')
+    const tail = tailLog(log)
+    const [one, two, filtered, slow] = [{}, {}, { types: ['B'] }, {}].map((how) => subscriber(log, how, tail))
+    const quick = [one!, two!, filtered!]
+    for (const each of quick) void each.run()
+    for (let page; page?.isCaughtUp !== true;) page = (await slow!.pages.next()).value
+    await until(() => quick.every(({ taken }) => taken.at(-1)?.isCaughtUp === true))
+    const late = slow!.pages.next()
+    for (const type of ['A', 'B', 'B']) {
+      log.append(2, type)
+      log.notify()
+      await until(() => one!.numbers().length === log.events.length)
+    }
+    await until(() => filtered!.numbers().length === 4)
+    const [a, b, c] = quick.map(({ taken }) => taken.findLast(({ events }) => events.length > 0)!)
+    expect(a).toMatchObject({ isShared: true, isSharedPage: true })
+    expect(b!.events).toBe(a!.events)
+    expect(c).toMatchObject({ isShared: true, isSharedPage: false })
+    expect(c!.events).toEqual(a!.events)
+    expect((await late).value).toMatchObject({ isSharedPage: true })
+    const { value: own } = await slow!.pages.next()
+    expect(own).toMatchObject({ isShared: true, isSharedPage: false })
+    expect(own!.events.map(({ revision }) => revision)).toEqual([12, 13, 14, 15])
+  })
+
   test('a subscriber with a wider filter joins while a pass with a narrower one is under way', async () => {
     const log = new TestLog()
     log.append(10, 'A')

@@ -83,6 +83,31 @@ test('a projection with the key ring reveals in its handlers, forgets when it is
   await into.close()
 })
 
+test('a handler of pages reveals each event of the page, also in a test of the projection', async () => {
+  const pages = (into = sqliteTarget(':memory:')) =>
+    defineProjection({
+      name: 'addresses',
+      into,
+      personal: ringOf(),
+      from: [{ Registered, EmailChanged }],
+      tables: ['addresses'],
+      setup: (db, { tables }) => db.exec(`CREATE TABLE ${tables.addresses} (id TEXT, email TEXT)`),
+      onPage: (events, db, { tables, reveal }) => {
+        for (const event of events) {
+          const { id, email } = reveal(event.data)
+          if (!isErased(email)) db.prepare(`INSERT INTO ${tables.addresses} VALUES (?, ?)`).run(id, email)
+        }
+      },
+    })
+  await given(Customer('c-1'), Registered(ada), EmailChanged({ id: 'c-1', email: 'ada@new' }))
+    .project(pages())
+    .thenRows(
+      'SELECT * FROM addresses',
+      { id: 'c-1', email: 'ada@example.org' },
+      { id: 'c-1', email: 'ada@new' },
+    )
+})
+
 test('while the key store cannot be reached the projection waits, and neither blocks nor parks', async () => {
   const keys = memoryKeys()
   let isDown = false

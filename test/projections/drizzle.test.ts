@@ -15,7 +15,7 @@ import { testDatabase } from '../stores/postgres/database.ts'
 import { serverProblem } from '../stores/postgres/server.ts'
 import { drivers } from '../stores/sqlite/drivers.ts'
 import { testFolder } from '../stores/sqlite/folder.ts'
-import { Account, deposit, folded } from './rig.ts'
+import { Account, deposit, folded, sumsOf } from './rig.ts'
 
 const hasDriver = drivers.some(({ name }) => name === 'better-sqlite3')
 
@@ -50,18 +50,41 @@ test.skipIf(serverProblem)('Drizzle writes in PostgreSQL', async () => {
       },
     },
   })
+  const pages = defineProjection({
+    name: 'pages',
+    into: target,
+    from: [{ Deposited: Account.events.Deposited }],
+    tables: ['drizzle_pages'],
+    setup: (client, { tables }) =>
+      client.query(
+        `CREATE TABLE ${tables.drizzle_pages} (account TEXT PRIMARY KEY, balance BIGINT NOT NULL)`,
+      ),
+    onPage: async (events, client, { tables }) => {
+      const table = postgresBalances(tables.drizzle_pages)
+      await drizzlePostgres(client)
+        .insert(table)
+        .values(sumsOf(events))
+        .onConflictDoUpdate({
+          target: table.account,
+          set: { balance: sql`${table.balance} + excluded.balance` },
+        })
+    },
+  })
   await deposit(store, 50)
-  const running = await runProjections(store, [projection])
+  const running = await runProjections(store, [projection, pages])
   await running.caughtUp()
   await projection.rebuild(store)
+  await pages.rebuild(store)
   await running.stop()
 
   const pool = new pg.Pool({ connectionString: url })
   // Its sessions may still be there when it has ended, and are ended with the database.
   pool.on('error', () => undefined)
-  const rows = await drizzlePostgres(pool).select().from(postgresBalances('balances'))
+  for (const table of ['balances', 'drizzle_pages']) {
+    const rows = await drizzlePostgres(pool).select().from(postgresBalances(table))
+    expect(Object.fromEntries(rows.map((row) => [row.account, row.balance]))).toEqual(await folded(store))
+  }
   await pool.end()
-  expect(Object.fromEntries(rows.map((row) => [row.account, row.balance]))).toEqual(await folded(store))
   await store.close()
   await target.close()
 })
@@ -103,12 +126,34 @@ test.skipIf(!hasDriver)(
         },
       },
     })
+    const pages = defineProjection({
+      name: 'pages',
+      into: target,
+      from: [{ Deposited: Account.events.Deposited }],
+      tables: ['drizzle_pages'],
+      setup: (db, { tables }) =>
+        db.exec(`CREATE TABLE ${tables.drizzle_pages} (account TEXT PRIMARY KEY, balance INT NOT NULL)`),
+      onPage: (events, db, { tables }) => {
+        const table = sqliteBalances(tables.drizzle_pages)
+        drizzleSqlite(db)
+          .insert(table)
+          .values(events.map(({ stream, data }) => ({ account: stream, balance: data.amount })))
+          .onConflictDoUpdate({
+            target: table.account,
+            set: { balance: sql`${table.balance} + excluded.balance` },
+          })
+          .run()
+      },
+    })
     await deposit(store, 50)
-    const running = await runProjections(store, [projection])
+    const running = await runProjections(store, [projection, pages])
     await running.caughtUp()
     await projection.rebuild(store)
+    await pages.rebuild(store)
     await running.stop()
     expect(Object.fromEntries(rows.map((row) => [row.account, row.balance]))).toEqual(await folded(store))
+    const inPages = await target.query<{ account: string; balance: number }>('SELECT * FROM drizzle_pages')
+    expect(Object.fromEntries(inPages.map((row) => [row.account, row.balance]))).toEqual(await folded(store))
     await store.close()
     await target.close()
   },

@@ -23,7 +23,7 @@ import { serverProblem } from '../stores/postgres/server.ts'
 import { drivers } from '../stores/sqlite/drivers.ts'
 import { testFolder } from '../stores/sqlite/folder.ts'
 import { balancesInto } from './kysely-both.ts'
-import { Account, deposit, folded, places } from './rig.ts'
+import { Account, deposit, folded, places, sumsOf } from './rig.ts'
 
 const hasDriver = drivers.some(({ name }) => name === 'better-sqlite3')
 
@@ -68,21 +68,42 @@ test.skipIf(serverProblem)('Kysely writes in PostgreSQL', async () => {
       },
     },
   })
+  const pages = defineProjection({
+    name: 'pages',
+    into: target,
+    from: [{ Deposited: Account.events.Deposited }],
+    tables: ['kysely_pages'],
+    setup: (client, { tables }) =>
+      client.query(`CREATE TABLE ${tables.kysely_pages} (account TEXT PRIMARY KEY, balance BIGINT NOT NULL)`),
+    onPage: (events, client, { tables }) =>
+      kyselyOver(client)
+        .insertInto(tables.kysely_pages)
+        .values(sumsOf(events))
+        .onConflict((conflict) =>
+          conflict.column('account').doUpdateSet((row) => ({
+            balance: row(`${tables.kysely_pages}.balance`, '+', row.ref('excluded.balance')),
+          })),
+        )
+        .execute(),
+  })
   await deposit(store, 50)
-  const running = await runProjections(store, [balances])
+  const running = await runProjections(store, [balances, pages])
   await running.caughtUp()
   await balances.rebuild(store)
+  await pages.rebuild(store)
   await running.stop()
 
   const pool = new pg.Pool({ connectionString: url })
   // Its sessions may still be there when it has ended, and are ended with the database.
   pool.on('error', () => undefined)
   const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })
-  const rows = await db.selectFrom('balances').selectAll().execute()
+  for (const table of ['balances', 'kysely_pages']) {
+    const rows = await db.selectFrom(table).selectAll().execute()
+    expect(Object.fromEntries(rows.map((row) => [row.account, Number(row.balance)]))).toEqual(
+      await folded(store),
+    )
+  }
   await db.destroy()
-  expect(Object.fromEntries(rows.map((row) => [row.account, Number(row.balance)]))).toEqual(
-    await folded(store),
-  )
   await store.close()
   await target.close()
 })
@@ -135,13 +156,29 @@ test.skipIf(!hasDriver)(
         },
       },
     })
+    const pages = defineProjection({
+      name: 'pages',
+      into: target,
+      from: [{ Deposited: Account.events.Deposited }],
+      tables: ['kysely_pages'],
+      setup: (db, { tables }) =>
+        db.exec(`CREATE TABLE ${tables.kysely_pages} (account TEXT, balance INT NOT NULL)`),
+      onPage: (events, db, { tables }) => {
+        const rows = events.map(({ stream, data }) => ({ account: stream, balance: data.amount }))
+        write(db, builder.insertInto(tables.kysely_pages).values(rows))
+      },
+    })
     await deposit(store, 50)
-    const running = await runProjections(store, [balances])
+    const running = await runProjections(store, [balances, pages])
     await running.caughtUp()
     await balances.rebuild(store)
+    await pages.rebuild(store)
     await running.stop()
-    const rows = await target.read(() => ask('SELECT account, balance FROM balances'))
-    expect(Object.fromEntries(rows.map((row) => [row.account, row.balance]))).toEqual(await folded(store))
+    for (const table of ['balances', 'kysely_pages']) {
+      const sums = `SELECT account, sum(balance) AS balance FROM ${table} GROUP BY account`
+      const rows = await target.read(() => ask(sums))
+      expect(Object.fromEntries(rows.map((row) => [row.account, row.balance]))).toEqual(await folded(store))
+    }
     await store.close()
     await target.close()
   },

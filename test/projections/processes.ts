@@ -31,6 +31,8 @@ export class Projecting extends ScriptProcess {
       readonly lease: number
       /** It does not wait to be told to go. */
       readonly isReady?: boolean
+      /** Whether it handles pages of events rather than one after the other. */
+      readonly isOfPages?: boolean
       readonly version?: number
       readonly onNewVersion?: 'refuse' | 'rebuild'
       readonly busyTimeout?: number

@@ -187,6 +187,15 @@ export async function folded(store: EventStore, factor = 1): Promise<Record<stri
   return totals
 }
 
+/** What a page of deposits adds to each account. */
+export function sumsOf(
+  events: readonly { readonly stream: string; readonly data: { readonly amount: number } }[],
+): { account: string; balance: number }[] {
+  const sums = new Map<string, number>()
+  for (const { stream, data } of events) sums.set(stream, (sums.get(stream) ?? 0) + data.amount)
+  return [...sums].map(([account, balance]) => ({ account, balance }))
+}
+
 /** A promise that a test resolves. */
 export interface Gate {
   readonly opened: Promise<void>

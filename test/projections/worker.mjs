@@ -84,8 +84,36 @@ function totals(version, handled, haltAfterBatch) {
   const run = (tx, sql, values = []) =>
     isPostgres ? tx.query(sql, values) : tx.prepare(sql.replace(/\$\d/g, '?')).run(...values)
   const isSlow = () => slow > 0 && Math.random() < 0.02
+  function handle({ stream, data: { amount } }, tx, { tables }) {
+    if (handled !== undefined) writeSync(handled, '.')
+    const write = () =>
+      run(
+        tx,
+        `INSERT INTO ${tables.totals} AS t (account, events, balance, chain) VALUES ($1, 1, $2, $3)
+          ON CONFLICT (account) DO UPDATE SET events = t.events + 1, balance = t.balance + excluded.balance,
+            chain = (t.chain * 31 + excluded.chain) % 1000003`,
+        [stream, amount * version, amount],
+      )
+    const haltIfAsked = () => {
+      if (amount === HALT_AFTER_BATCH && isFirst('after-batch')) haltAfterBatch()
+      if (amount === HALT_IN_BATCH && isFirst('in-batch')) halt('in-batch')
+    }
+    if (!isPostgres) {
+      write()
+      if (isSlow()) Atomics.wait(BELL, 0, 0, Math.random() * slow)
+      return haltIfAsked()
+    }
+    return write()
+      .then(() => isSlow() && delay(Math.random() * slow))
+      .then(haltIfAsked)
+  }
+  /** The same of several events, one after the other. */
+  function handlePage(events, tx, context) {
+    if (!isPostgres) return void events.forEach((one) => handle(one, tx, context))
+    return events.reduce((before, one) => before.then(() => handle(one, tx, context)), Promise.resolve())
+  }
   const projection = defineProjection({
-    ...{ name: 'totals', version, into: target, from: [Account], tables },
+    ...{ name: 'totals', version, into: target, tables },
     retry: { maxRetries: 5, baseDelay: 5, minDelay: 1 },
     setup: (tx, { tables }) =>
       run(
@@ -93,31 +121,8 @@ function totals(version, handled, haltAfterBatch) {
         `CREATE TABLE ${tables.totals} (
           account TEXT PRIMARY KEY, events BIGINT NOT NULL, balance BIGINT NOT NULL, chain BIGINT NOT NULL)`,
       ),
-    on: {
-      'Account.Deposited': ({ stream, data: { amount } }, tx, { tables }) => {
-        if (handled !== undefined) writeSync(handled, '.')
-        const write = () =>
-          run(
-            tx,
-            `INSERT INTO ${tables.totals} AS t (account, events, balance, chain) VALUES ($1, 1, $2, $3)
-              ON CONFLICT (account) DO UPDATE SET events = t.events + 1, balance = t.balance + excluded.balance,
-                chain = (t.chain * 31 + excluded.chain) % 1000003`,
-            [stream, amount * version, amount],
-          )
-        const haltIfAsked = () => {
-          if (amount === HALT_AFTER_BATCH && isFirst('after-batch')) haltAfterBatch()
-          if (amount === HALT_IN_BATCH && isFirst('in-batch')) halt('in-batch')
-        }
-        if (!isPostgres) {
-          write()
-          if (isSlow()) Atomics.wait(BELL, 0, 0, Math.random() * slow)
-          return haltIfAsked()
-        }
-        return write()
-          .then(() => isSlow() && delay(Math.random() * slow))
-          .then(haltIfAsked)
-      },
-    },
+    ...(options.isOfPages ? { onPage: handlePage } : { on: { 'Account.Deposited': handle } }),
+    from: [{ Deposited: Account.events.Deposited }],
   })
   return { projection, target }
 }

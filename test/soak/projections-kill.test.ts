@@ -25,7 +25,8 @@ describe.each(sharedPlaces)('killed workers of $name', ({ open, problem }) => {
       const started = performance.now()
       const writer = new Depositing(locations, { pause: 30, burst: 300 })
       await writer.said('appending')
-      const next = (i: number) => new Projecting(locations, { lease, ledger, slow: [0, 5, 50][i % 3]! })
+      const next = (i: number) =>
+        new Projecting(locations, { lease, ledger, slow: [0, 5, 50][i % 3]!, isOfPages: i % 2 === 1 })
       const waiting = Array.from({ length: PROCESSES_AHEAD }, (_, i) => next(i))
       const fold = new Fold(store)
       let before = 0

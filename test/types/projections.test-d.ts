@@ -91,6 +91,56 @@ test('handlers are given what the target says', () => {
   })
 })
 
+test('a handler of pages is given the union of the events', () => {
+  const projection = defineProjection({
+    name: 'orders',
+    into: postgres,
+    from: [Order, Mail],
+    tables: ['orders'],
+    pageSize: 500,
+    onPage: async (events, client, { tables }) => {
+      expectTypeOf(client).toEqualTypeOf<PoolClient>()
+      expectTypeOf(tables).toEqualTypeOf<{ readonly orders: string }>()
+      expectTypeOf(events[0]!.type).toEqualTypeOf<
+        'Order.Placed' | 'Order.Cancelled' | 'Shared.Flagged' | 'Mail.Sent'
+      >()
+      expectTypeOf(events).not.toHaveProperty('push')
+      for (const event of events) {
+        expectTypeOf(event.stream).toBeString()
+        if (event.type === 'Order.Placed') expectTypeOf(event.data).toEqualTypeOf<{ total: number }>()
+        if (event.type === 'Mail.Sent') expectTypeOf(event.data).toEqualTypeOf<{ to: string }>()
+      }
+    },
+    setup: (client) => client.query('CREATE TABLE orders'),
+  })
+  expectTypeOf(projection).toEqualTypeOf<Projection>()
+  defineProjection({
+    name: 'sums',
+    into: sqlite,
+    from: [{ Placed: Order.events.Placed }],
+    onPage: (events, db) => {
+      expectTypeOf(db).toEqualTypeOf<Database>()
+      expectTypeOf(events[0]!.data).toEqualTypeOf<{ total: number }>()
+    },
+  })
+})
+
+test('a projection handles its events one by one, or in pages', () => {
+  // @ts-expect-error Either the one or the other.
+  defineProjection({
+    ...{ name: 'orders', into: postgres, from: [Order] },
+    on: { 'Order.Placed': () => undefined },
+    onPage: () => undefined,
+  })
+  // @ts-expect-error One of the two.
+  defineProjection({ name: 'orders', into: postgres, from: [Order] })
+  // @ts-expect-error It is the size of pages.
+  defineProjection({
+    ...{ name: 'orders', into: postgres, from: [Order], pageSize: 10 },
+    on: { 'Order.Placed': () => undefined },
+  })
+})
+
 test('no handler is for an event that is none of them', () => {
   defineProjection({
     name: 'orders',

@@ -17,7 +17,7 @@ import type { RecentEvents } from './subscribe.ts'
 import type { Connection, Statements } from './connection.ts'
 import { nextTurn } from '../../base/clock.ts'
 import { isTurnDue } from './event-loop.ts'
-import { eventOf, SELECT_EVENTS, SELECT_SMALL_EVENTS, SMALL_EVENT_BYTES, smallEventOf } from './rows.ts'
+import { eventOf, SELECT_EVENTS, SELECT_SMALL_EVENTS, SMALL_EVENT_BYTES, smallEventsOf } from './rows.ts'
 
 /** A stream's events in pages. Nothing is held open between two pages. */
 export async function* streamPages(
@@ -208,19 +208,8 @@ function takeSmall(
   { areSmall }: Sizes,
 ): Page | undefined {
   if (!areSmall) return undefined
-  const events = smallEvents(connection.prepare(`${SELECT_SMALL_EVENTS} ${rows}`).all(...values))
+  const events = smallEventsOf(connection.prepare(`${SELECT_SMALL_EVENTS} ${rows}`).all(...values))
   return events && { events, isWhole: true }
-}
-
-/** The events of rows, unless one of them is large. */
-function smallEvents(rows: readonly unknown[]): StoredEvent[] | undefined {
-  const events: StoredEvent[] = []
-  for (const row of rows) {
-    const event = smallEventOf(row)
-    if (!event) return undefined
-    events.push(event)
-  }
-  return events
 }
 
 /**

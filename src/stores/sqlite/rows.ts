@@ -14,7 +14,7 @@ const SEPARATOR = '\u001f'
 const IF_SMALL = `CASE WHEN octet_length(data) + octet_length(metadata) <= ${String(SMALL_EVENT_BYTES)} THEN`
 
 /**
- * Begins a statement whose rows {@link smallEventOf} takes: an event as two texts, because each column costs a driver
+ * Begins a statement whose rows {@link smallEventsOf} takes: an event as two texts, because each column costs a driver
  * about as much as a row. The second text is null for large events, so that reading many at once takes little memory.
  * A substring keeps its whole string alive: a kept id thus keeps the names of its event alive, but not the data.
  */
@@ -50,25 +50,38 @@ export function eventOf(row: unknown): StoredEvent {
   return { position: formatPosition(position), stream, revision, id, type, version, time, data, metadata }
 }
 
-/** The event of a row, if it is a small one. */
-export function smallEventOf(row: unknown): StoredEvent | undefined {
-  const { names, content } = Array.isArray(row) ? smallRowOf(row as SmallRow) : (row as SmallObject)
-  if (content === null) return undefined
-  const revision = names.indexOf(SEPARATOR, POSITION_END)
-  const version = names.indexOf(SEPARATOR, revision + 1)
-  const type = names.indexOf(SEPARATOR, version + 1)
-  const metadata = content.indexOf(SEPARATOR)
-  return {
-    position: names.slice(TIME_END, POSITION_END),
-    stream: names.slice(type + 1),
-    revision: Number(names.slice(POSITION_END, revision)),
-    id: names.slice(0, ID_END),
-    type: names.slice(version + 1, type),
-    version: Number(names.slice(revision + 1, version)),
-    time: names.slice(ID_END, TIME_END),
-    data: content.slice(metadata + 1),
-    metadata: content.slice(0, metadata),
+/** The events of rows, if all of them are small ones. */
+export function smallEventsOf(rows: readonly unknown[]): StoredEvent[] | undefined {
+  const events: StoredEvent[] = []
+  // Mostly an event has the type of the one before it, and often the stream: the same string is hashed once.
+  let [type, stream] = ['', '']
+  for (const row of rows) {
+    const { names, content } = Array.isArray(row) ? smallRowOf(row as SmallRow) : (row as SmallObject)
+    if (content === null) return undefined
+    const revisionEnd = names.indexOf(SEPARATOR, POSITION_END)
+    const versionEnd = names.indexOf(SEPARATOR, revisionEnd + 1)
+    const typeEnd = names.indexOf(SEPARATOR, versionEnd + 1)
+    const metadataEnd = content.indexOf(SEPARATOR)
+    if (!isAt(type, names, versionEnd + 1, typeEnd)) type = names.slice(versionEnd + 1, typeEnd)
+    if (!isAt(stream, names, typeEnd + 1, names.length)) stream = names.slice(typeEnd + 1)
+    events.push({
+      position: names.slice(TIME_END, POSITION_END),
+      stream,
+      revision: Number(names.slice(POSITION_END, revisionEnd)),
+      id: names.slice(0, ID_END),
+      type,
+      version: Number(names.slice(revisionEnd + 1, versionEnd)),
+      time: names.slice(ID_END, TIME_END),
+      data: content.slice(metadataEnd + 1),
+      metadata: content.slice(0, metadataEnd),
+    })
   }
+  return events
+}
+
+/** Whether a part of a text is this one. */
+function isAt(part: string, text: string, from: number, to: number): boolean {
+  return to - from === part.length && text.startsWith(part, from)
 }
 
 function smallRowOf([names, content]: SmallRow): SmallObject {

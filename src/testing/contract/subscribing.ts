@@ -123,6 +123,65 @@ export function subscribing(prove: Prove): void {
   )
 
   prove(
+    'R2: pages of a subscription hold every event once, in order, and a checkpoint between two pages loses none',
+    async (store, realm) => {
+      for (const i of upTo(4)) await store.append({ stream: `s-${i % 2}`, events: happenings(7) })
+      const other = await realm.open()
+      const seen: Recorded[] = []
+      let from: SubscribeOptions['from'] = 'start'
+      for (const round of upTo(3)) {
+        const subscription: Subscription = (round % 2 === 0 ? store : other).subscribe({ from })
+        const pages = subscription.pages({ limit: 5 })
+        const wanted = seen.length + 14
+        while (seen.length < wanted) {
+          const { value: page } = await pages.next()
+          assert.ok(page && page.length > 0 && page.length <= 5, `a page of ${page?.length} events`)
+          seen.push(...page)
+          const { position, id } = page.at(-1)!
+          assert.deepEqual(subscription.checkpoint, { store: await store.identity(), position, id })
+          // Then they come live.
+          if (seen.length > 20)
+            await other.append({ stream: 's-1', events: happenings(1 + (seen.length % 3)) })
+        }
+        from = subscription.checkpoint ?? 'start'
+        await pages.return?.()
+        assert.deepEqual(await pages.next(), { done: true, value: undefined })
+        assert.deepEqual(await subscription.next(), { done: true, value: undefined })
+      }
+      assert.deepEqual(seen, (await everything(store)).slice(0, seen.length))
+    },
+  )
+
+  prove(
+    'R2: what a subscription has given in a page it does not give again event by event, nor the reverse',
+    async (store) => {
+      await store.append({ stream: 'a', events: happenings(10) })
+      const log = await everything(store)
+      const subscription = store.subscribe()
+      const pages = subscription.pages({ limit: 4 })
+      const seen: Recorded[] = []
+      while (seen.length < 10) {
+        const { value: event } = await subscription.next()
+        seen.push(event!)
+        if (seen.length === 10) break
+        // Asked for at once: each gets what comes next.
+        const both = await Promise.all([pages.next(), seen.length < 5 ? pages.next() : undefined])
+        for (const result of both) seen.push(...(result?.value ?? []))
+      }
+      assert.deepEqual(seen, log)
+      const caughtUp = subscription.caughtUp()
+      const next = pages.next()
+      await caughtUp
+      await subscription.return?.()
+      assert.deepEqual(await next, { done: true, value: undefined })
+      for (const limit of [0, 1.5, '5' as never]) {
+        const error = await failureOf(InvalidArgumentError, () => subscription.pages({ limit }))
+        assert.equal(error.argument, 'limit')
+      }
+    },
+  )
+
+  prove(
     'R2: a subscription continues from its checkpoint after an interruption between any two events',
     async (store, realm) => {
       for (const i of upTo(6)) await store.append({ stream: `s-${i % 2}`, events: happenings(3) })
