@@ -31,7 +31,10 @@ describe('TypeScript 7', () => {
     const folder = join(import.meta.dirname, 'mistakes')
     const files = readdirSync(folder).filter((name) => name.endsWith('.ts'))
     const project = join(folder, 'tsconfig.7.json')
-    writeFileSync(project, JSON.stringify({ extends: '../../../tsconfig.json', files, exclude: [] }))
+    writeFileSync(
+      project,
+      JSON.stringify({ extends: '../../../tsconfig.json', files, include: [], exclude: [] }),
+    )
     try {
       const output = run(root, '7.0', '-p', project)
       await expect(output.replaceAll(/^.*test\/types\/mistakes\//gm, '')).toMatchFileSnapshot(

@@ -192,8 +192,7 @@ export class Reader {
     if (head) this.#history.saw(head)
     let place = after
     const start = after?.position ?? FIRST
-    const ask: Ask = async (sql, values) =>
-      (await this.#poll([{ statement: this.#statements.of(sql), values }]))[0]!
+    const ask: Ask = (sql, values) => this.#pollOnce(sql, values)
     const range = { direction: 'forwards', start, end, isStandby, page, ask } as const
     for await (const { events, upTo } of this.#pages(filter, range)) {
       const last = events.at(-1)
@@ -299,7 +298,7 @@ export class Reader {
     const isOne = more.length > 0 && until !== ''
     // A standby may take over, or the next connection may reach a different server.
     this.#looksAtOnce = until !== ''
-    const [head] = isOne ? more[0]! : await this.#ask(AT_HORIZON, [horizon.position])
+    const [head] = isOne ? more[0]! : await this.#pollOnce(AT_HORIZON, [horizon.position])
     return {
       ...horizon,
       id: head?.[0] ?? undefined,
@@ -324,13 +323,17 @@ export class Reader {
   }
 
   async #lastUpTo(position: Position): Promise<LogPlace | undefined> {
-    const [row] = await this.#ask(LAST_UP_TO, [position])
+    const [row] = await this.#pollOnce(LAST_UP_TO, [position])
     return row && { position: formatNumber(row[0]!), id: row[1]! }
   }
 
   /** Reads for subscribers, with a time-out of its own: on a dead connection they would wait for all of the other one. */
   #poll(calls: readonly Call[]): Promise<Row[][]> {
     return this.#pollTimeout.limit((timeoutMs) => this.#connections.askAll(calls, timeoutMs))
+  }
+
+  async #pollOnce(sql: string, values: readonly Parameter[]): Promise<Row[]> {
+    return (await this.#poll([{ statement: this.#statements.of(sql), values }]))[0]!
   }
 
   #ask(sql: string, values: readonly Parameter[]) {
