@@ -26,7 +26,8 @@ const steps = {
   format: ['node_modules/prettier/bin/prettier.cjs', '--check', '--log-level', 'warn', '.'],
   imports: ['scripts/check-imports.mjs'],
   unused: ['node_modules/knip/bin/knip.js', '--no-progress'],
-  package: ['node_modules/publint/src/cli.js', '.', '--strict', '--pack', 'false'],
+  package: ['node_modules/publint/src/cli.js', '.', '--strict', '--pack', 'npm'],
+  'package of the tools': ['node_modules/publint/src/cli.js', 'tools', '--strict', '--pack', 'npm'],
   tests: ['node_modules/vitest/vitest.mjs', 'run', '--project', 'check', ...reporters],
   'types of the package': [
     'node_modules/@arethetypeswrong/cli/dist/index.js',
