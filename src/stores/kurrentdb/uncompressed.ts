@@ -1,5 +1,3 @@
-import type { KurrentClient } from './driver.ts'
-
 /**
  * Has a client's calls ask for answers that are not compressed. The server compresses every answer for which the driver's
  * library allows it, however small, and the driver unpacks each in another thread: that is a third of the time of an append
@@ -9,8 +7,8 @@ import type { KurrentClient } from './driver.ts'
  * It uses an undocumented member of the client. If that has changed, answers are compressed as before: what each is is said
  * in its own headers.
  */
-export function withUncompressedAnswers(client: KurrentClient): KurrentClient {
-  const internals = client as Partial<Internals>
+export function withUncompressedAnswers<T extends object>(client: T): T {
+  const internals: Partial<Internals> = client
   const { callArguments } = internals
   if (typeof callArguments !== 'function') return client
   internals.callArguments = (...given) => {
