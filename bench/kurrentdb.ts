@@ -2,6 +2,7 @@ import { defineCommand, execute, reject, tryExecute, type EventStore } from 'mne
 import { kurrentdbStore } from 'mneme/kurrentdb'
 
 import { Account, deposit, NOTE } from './account.ts'
+import { joiningFigures } from './joining.ts'
 import { compare, seconds, type Figure } from './measure.ts'
 import { RawKurrentdb } from './raw-kurrentdb.ts'
 import { appendAlone, callers, executeAlone, fill, readAll } from './work.ts'
@@ -39,6 +40,7 @@ export async function* kurrentdbFigures(): AsyncGenerator<Figure> {
     yield* coldFigures(cold, raw)
     yield* batchFigures(store, raw)
     yield* readingFigures(store, raw)
+    yield* joiningFigures('KurrentDB', store, cold)
   } finally {
     await Promise.all([store.close(), cold.close(), raw.close()])
   }

@@ -35,4 +35,4 @@ export type {
   SubscribeRequest,
 } from './store-adapter.ts'
 export { tailLog } from './subscription-hub.ts'
-export type { LogSource, ScannedPage, ScanRequest } from './subscription-hub.ts'
+export type { BeginningWatch, LogSource, ScannedPage, ScanRequest } from './subscription-hub.ts'

@@ -1,9 +1,11 @@
 import { categoryOf } from '../model/names.ts'
 import type { LogFilter, StoredEvent } from './store-adapter.ts'
 
-/** The events that pass a filter: the same list, if the filter passes everything. */
-export function selectFrom(events: readonly StoredEvent[], filter: LogFilter): readonly StoredEvent[] {
-  return isOfAll(filter) ? events : events.filter(matcherOf(filter))
+/** A function that gives the events that pass a filter: the same list, if the filter passes everything. */
+export function selectorOf(filter: LogFilter): (events: readonly StoredEvent[]) => readonly StoredEvent[] {
+  if (isOfAll(filter)) return (events) => events
+  const matches = matcherOf(filter)
+  return (events) => events.filter(matches)
 }
 
 /** A function that says whether an event passes a filter. */
@@ -47,6 +49,20 @@ export function unionOf(filters: readonly LogFilter[]): LogFilter {
     categories: isAnyStream || streams.length + categories.length > MAX_UNION_NAMES ? undefined : categories,
     types: isAnyType || types.length > MAX_UNION_NAMES ? undefined : types,
   }
+}
+
+/** Whether a filter passes nothing that another one does not pass. */
+export function isWithin(inner: LogFilter, outer: LogFilter): boolean {
+  if (outer.types) {
+    const types = new Set(outer.types)
+    if (!(inner.types?.every((type) => types.has(type)) ?? false)) return false
+  }
+  if (!outer.streams && !outer.categories) return true
+  if (!inner.streams && !inner.categories) return false
+  const [streams, categories] = [new Set(outer.streams), new Set(outer.categories)]
+  const isCategoryIn = (category: string) => categories.has(category)
+  const isStreamIn = (stream: string) => streams.has(stream) || isCategoryIn(categoryOf(stream))
+  return (inner.categories?.every(isCategoryIn) ?? true) && (inner.streams?.every(isStreamIn) ?? true)
 }
 
 const MAX_UNION_NAMES = 500

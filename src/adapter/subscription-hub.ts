@@ -3,8 +3,9 @@ import { pause, systemClock } from '../base/clock.ts'
 import { isTransient } from '../base/errors.ts'
 import { REACH_DELAYS, retryDelays } from '../base/retry.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
-import { isSameFilter, unionOf } from './log-filter.ts'
+import { isSameFilter, isWithin, unionOf } from './log-filter.ts'
 import type { LogFilter, LogPlace, StoreAdapter, SubscribedPage, SubscribeRequest } from './store-adapter.ts'
+import { RecentPasses } from './recent-passes.ts'
 import { isBehind, Member, type ScannedPage } from './subscription-member.ts'
 import { environment } from '../base/environment.ts'
 
@@ -25,15 +26,28 @@ export interface LogSource {
    * that a lost notification loses no event. Only events that `wanted` asks for matter: a scan for just those follows.
    * When something else is wanted, the next watch begins before this one ends.
    *
-   * @returns a function that ends the watch.
+   * @returns a function that ends the watch; or a watch that takes time to begin.
    */
-  watch(changed: () => void, wanted: ScanRequest): () => void
+  watch(changed: () => void, wanted: ScanRequest): (() => void) | BeginningWatch
+
+  /**
+   * A filter that passes at least what this one passes, if a watch for that is cheaper: fewer new subscribers then need
+   * another watch. Left out: watches are for just what is asked for.
+   */
+  widen?(filter: LogFilter): LogFilter
 
   /**
    * Whether scans compete with appends for a server. If so, passes that bring many events are followed by even longer
    * pauses than otherwise.
    */
   readonly isSparing?: boolean
+}
+
+/** A watch that takes time to begin. Meanwhile the one before it stays. */
+export interface BeginningWatch {
+  /** Resolves when it has begun, or has failed, which the next scan then tells. */
+  readonly begun: Promise<void>
+  end(): void
 }
 
 /** Which part of the log to scan. */
@@ -56,14 +70,18 @@ class LogTail {
   readonly #members = new Set<Member>()
   /** The place up to which the members have got their events. */
   #at: LogPlace | undefined
-  /** The place where the last pass began. */
-  #since: LogPlace | undefined
+  /** Where the latest passes began: a subscriber that is no further back can join. */
+  readonly #recent = new RecentPasses()
   /** Subscribers that wait for the present pass to end. */
-  readonly #joining: (() => void)[] = []
-  #union: LogFilter | undefined
-  /** The filter of the present watch. */
+  readonly #joining = new Set<Candidate>()
+  /** Subscribers that wait for a watch that brings what they ask for. */
+  readonly #candidates = new Set<Candidate>()
+  /** What the present watch brings, and each pass asks for. */
   #watched: LogFilter | undefined
-  #unwatch: (() => void) | undefined
+  #endWatch: (() => void) | undefined
+  /** The watch that is to follow. */
+  #next: NextWatch | undefined
+  #cancelNarrowing: (() => void) | undefined
   #isChanged = false
   /** Whether a pass is due because a new member is behind the others. */
   #isDue = false
@@ -110,76 +128,145 @@ class LogTail {
     const { signal } = request
     const isOver = () => signal.aborted
     const member = new Member(filterOf(request), place)
-    if (!(await this.#join(member, place))) return
+    let settle!: (isAdmitted: boolean) => void
+    const isAdmitted = new Promise<boolean>((resolve) => {
+      settle = resolve
+    })
+    const candidate = { member, place, settle }
     const stop = onAbort(signal, () => {
       member.detach()
+      settle(false)
     })
-    if (isOver()) member.detach()
     try {
+      if (isOver()) return
+      this.#join(candidate)
+      if (!(await isAdmitted)) return
       for (let page = await member.next(); page && !isOver(); page = await member.next()) yield page
     } finally {
       stop()
-      this.#leave(member)
+      this.#leave(candidate)
     }
   }
 
-  /** Joins between two passes, because the present pass may have a narrower filter than this member. */
-  #join(member: Member, place: LogPlace | undefined): Promise<boolean> {
-    return new Promise((resolve) => {
-      this.#joining.push(() => {
-        resolve(this.#admit(member, place))
-      })
-      if (!this.#pass) this.#afterPass()
-    })
+  /** Joins between two passes, because the present pass may ask for less than this subscriber. */
+  #join(candidate: Candidate): void {
+    this.#joining.add(candidate)
+    if (!this.#pass) this.#afterPass()
   }
 
   /** After a pass: admits the subscribers that wait for its end, and begins the next pass if it is due. */
   #afterPass(): void {
-    for (const join of this.#joining.splice(0)) join()
+    for (const candidate of this.#joining) this.#consider(candidate)
+    this.#joining.clear()
+    if (this.#next?.hasBegun === true) this.#switchTo(this.#next)
+    if (this.#candidates.size > 0) this.#watchForAll()
     if (this.#isDue && !this.#pass) this.#begin()
     else if (this.#isChanged) this.#changed()
   }
 
-  /** @returns whether the member's place is not before that where the last pass began. */
-  #admit(member: Member, place: LogPlace | undefined): boolean {
-    if (this.#members.size === 0) this.#at = this.#since = place
-    if (isBehind(place, this.#since)) return false
-    if (isBehind(place, this.#at)) {
+  #consider(candidate: Candidate): void {
+    const { member, place, settle } = candidate
+    if (this.#members.size > 0 && isBehind(place, this.#recent.oldest)) settle(false)
+    else if (this.#watched && isWithin(member.filter, this.#watched)) this.#admit(candidate)
+    else this.#candidates.add(candidate)
+  }
+
+  #admit({ member, place, settle }: Candidate): void {
+    if (this.#members.size === 0) {
+      this.#at = place
+      this.#recent.clear(place)
+    } else if (isBehind(place, this.#at)) {
       // The other members skip what they have got already.
       this.#at = place
       this.#isDue = true
     }
     this.#members.add(member)
-    this.#union = undefined
     // An append may have come before the watch began.
     this.#isChanged = true
-    return true
+    settle(true)
   }
 
-  /** Watches for what any member asks for; @returns that filter. */
-  #unite(): LogFilter {
-    const union = unionOf([...this.#members].map(({ filter }) => filter))
-    if (this.#watched && isSameFilter(union, this.#watched)) return this.#watched
-    const unwatch = this.#unwatch
+  /** Begins a watch for what any member or candidate asks for. One that takes time is waited for, if there are members. */
+  #watchForAll(): void {
+    if (this.#next) return
+    const widen = (filter: LogFilter) => this.#source.widen?.(filter) ?? filter
+    const candidates = [...this.#candidates]
+    const members = [...this.#members, ...candidates.map(({ member }) => member)]
+    const filter = widen(unionOf(members.map((member) => widen(member.filter))))
+    if (this.#watched && isSameFilter(filter, this.#watched)) {
+      for (const candidate of candidates) this.#admit(candidate)
+      this.#candidates.clear()
+      return
+    }
+    let after = this.#members.size > 0 ? this.#at : candidates[0]?.place
+    for (const { place } of candidates) if (isBehind(place, after)) after = place
     const changed = () => {
       this.#changed()
     }
-    this.#unwatch = this.#source.watch(changed, { ...union, after: this.#at })
-    this.#watched = union
-    unwatch?.()
-    return union
+    const watch = this.#source.watch(changed, { ...filter, after })
+    const isImmediate = typeof watch === 'function'
+    const next: NextWatch = {
+      ...{ filter, candidates, hasBegun: isImmediate || this.#members.size === 0 },
+      end: isImmediate
+        ? watch
+        : () => {
+            watch.end()
+          },
+    }
+    this.#next = next
+    if (next.hasBegun) {
+      this.#switchTo(next)
+      return
+    }
+    void (watch as BeginningWatch).begun.then(() => {
+      next.hasBegun = true
+      if (!this.#pass && this.#next === next) this.#afterPass()
+    })
   }
 
-  #leave(member: Member): void {
-    if (!this.#members.delete(member)) return
-    this.#union = undefined
-    if (this.#members.size > 0) return
+  #switchTo({ filter, candidates, end }: NextWatch): void {
+    this.#next = undefined
+    const before = this.#endWatch
+    this.#endWatch = end
+    this.#watched = filter
+    before?.()
+    for (const candidate of candidates) if (this.#candidates.delete(candidate)) this.#admit(candidate)
+    this.#isChanged = true
+  }
+
+  #leave(candidate: Candidate): void {
+    this.#joining.delete(candidate)
+    this.#candidates.delete(candidate)
+    this.#remove(candidate.member)
+  }
+
+  #remove(member: Member): void {
+    const wasMember = this.#members.delete(member)
+    if (this.#members.size > 0) {
+      if (wasMember) this.#narrowLater()
+      return
+    }
     this.#cancelTimer?.()
     this.#cancelTimer = undefined
+    this.#cancelNarrowing?.()
+    this.#cancelNarrowing = undefined
     this.#isDue = false
-    this.#unwatch?.()
-    this.#unwatch = undefined
+    this.#endWatch?.()
+    this.#endWatch = undefined
     this.#watched = undefined
+    if (this.#candidates.size > 0) return
+    this.#next?.end()
+    this.#next = undefined
+  }
+
+  /** When nobody has left for a while, what only those who left have asked for is no longer watched for. */
+  #narrowLater(): void {
+    this.#cancelNarrowing?.()
+    this.#cancelNarrowing = environment.after(NARROWING_DELAY_MS, () => {
+      this.#cancelNarrowing = undefined
+      if (!this.#pass) this.#watchForAll()
+      else this.#narrowLater()
+    })
   }
 
   readonly #changed = (): void => {
@@ -208,14 +295,14 @@ class LogTail {
   /** One pass: hands new events to the members. */
   async #run(): Promise<void> {
     this.#isChanged = this.#isDue = false
-    this.#since = this.#at
+    this.#recent.begin(this.#at)
     let count = 0
     try {
-      const union = (this.#union ??= this.#unite())
-      for await (const page of this.#source.scan({ ...union, after: this.#at })) {
+      for await (const page of this.#source.scan({ ...this.#watched!, after: this.#at })) {
         for (const member of this.#members) member.offer(page)
         this.#at = page.through
         count += page.events.length
+        this.#recent.count(page.events.length)
         if (this.#members.size === 0) return
       }
       const longest = this.#source.isSparing === true ? SPARING_INTERVAL_MS : BUSY_INTERVAL_MS
@@ -224,10 +311,25 @@ class LogTail {
     } catch (error) {
       for (const member of [...this.#members]) {
         member.fail(error)
-        this.#leave(member)
+        this.#remove(member)
       }
     }
   }
+}
+
+/** A subscriber that has caught up, up to a place, and wants to join. */
+interface Candidate {
+  readonly member: Member
+  readonly place: LogPlace | undefined
+  readonly settle: (isAdmitted: boolean) => void
+}
+
+interface NextWatch {
+  readonly filter: LogFilter
+  /** Who is admitted with it. */
+  readonly candidates: readonly Candidate[]
+  readonly end: () => void
+  hasBegun: boolean
 }
 
 function filterOf({ streams, categories, types }: LogFilter): LogFilter {
@@ -246,3 +348,4 @@ const EVENTS_PER_EXTRA_PASS = 4
 const BUSY_INTERVAL_MS = 8
 /** If `isSparing`. */
 const SPARING_INTERVAL_MS = 24
+const NARROWING_DELAY_MS = 1_000

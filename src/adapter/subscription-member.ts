@@ -1,5 +1,5 @@
 import { historyRewound } from '../base/errors.ts'
-import { selectFrom } from './log-filter.ts'
+import { selectorOf } from './log-filter.ts'
 import type { LogFilter, LogPlace, StoredEvent, SubscribedPage } from './store-adapter.ts'
 
 /** What a part of the log held. */
@@ -12,6 +12,7 @@ export interface ScannedPage {
 /** A subscriber that has caught up, with the events that wait until its consumer takes them. */
 export class Member {
   readonly filter: LogFilter
+  readonly #select: (events: readonly StoredEvent[]) => readonly StoredEvent[]
   #at: LogPlace | undefined
   /** Other members may hold the same list. */
   #events: readonly StoredEvent[] = []
@@ -28,6 +29,7 @@ export class Member {
 
   constructor(filter: LogFilter, at: LogPlace | undefined) {
     this.filter = filter
+    this.#select = selectorOf(filter)
     this.#at = this.#through = at
   }
 
@@ -40,7 +42,7 @@ export class Member {
       return
     }
     if (!isBehind(place, through)) return
-    const wanted = selectFrom(eventsBehind(place, events), this.filter)
+    const wanted = this.#select(eventsBehind(place, events))
     const all = this.#events.length === 0 ? wanted : [...this.#events, ...wanted]
     if (all !== wanted && isTooMuch(all)) {
       this.detach()

@@ -1,7 +1,14 @@
 import { HistoryRewoundError, StoreFailedError, StoreUnavailableError } from 'mneme'
-import { tailLog, type LogSource, type StoredEvent } from 'mneme/adapter'
+import {
+  type BeginningWatch,
+  tailLog,
+  type LogSource,
+  type ScanRequest,
+  type StoredEvent,
+} from 'mneme/adapter'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
+import { replaceEnvironment, systemEnvironment } from '../../src/base/environment.ts'
 import type { LogFilter, LogPlace, SubscribedPage } from '../../src/adapter/store-adapter.ts'
 import { settle, times } from '../support/observed-store.ts'
 
@@ -43,7 +50,7 @@ class TestLog implements LogSource {
     }
   }
 
-  watch(changed: () => void): () => void {
+  watch(changed: () => void): ReturnType<LogSource['watch']> {
     this.watchers.add(changed)
     return () => this.watchers.delete(changed)
   }
@@ -300,6 +307,221 @@ describe('the subscription hub', () => {
       expect(await over).toBeInstanceOf(HistoryRewoundError)
       expect(first.numbers()).toEqual(times(510, (i) => i))
       await until(() => second.numbers().length === 610)
+    })
+  })
+
+  describe('a subscriber whose own scan takes longer than several passes', () => {
+    /** The first subscriber is given so many events in passes of their own while the second one scans. */
+    async function outpaced(passes: readonly number[]) {
+      const log = new TestLog()
+      log.append(10)
+      const tail = tailLog(log)
+      const first = subscriber(log, {}, tail)
+      void first.run()
+      await until(() => first.taken.at(-1)?.isCaughtUp === true)
+      await settle()
+      let release!: () => void
+      log.delay = () => {
+        log.delay = () => Promise.resolve()
+        return new Promise((resolve) => (release = resolve))
+      }
+      const second = subscriber(log, {}, tail)
+      void second.run()
+      await settle()
+      for (const count of passes) {
+        log.append(count)
+        log.notify()
+        await until(() => first.numbers().length === log.events.length)
+      }
+      await settle()
+      const before = log.scans
+      release()
+      await until(() => second.numbers().length === log.events.length)
+      await settle()
+      return { log, second, scans: log.scans - before }
+    }
+
+    test('joins the others, with one scan for all from where it stands', async () => {
+      const { log, second, scans } = await outpaced([1, 2, 3, 1])
+      expect(scans).toBe(1)
+      expect(second.numbers()).toEqual(times(log.events.length, (i) => i))
+    })
+
+    test('scans once more by itself if it is far behind', async () => {
+      const { log, second, scans } = await outpaced([300, 300, 1])
+      expect(scans).toBeGreaterThan(1)
+      expect(second.numbers()).toEqual(times(log.events.length, (i) => i))
+    })
+  })
+
+  describe('if a watch takes time to begin', () => {
+    /** A log whose watches begin when the test says so, and until then notify nobody. */
+    class SlowLog extends TestLog {
+      readonly watches: { readonly types: readonly string[] | undefined; begin(): void; isOver: boolean }[] =
+        []
+      /** What passes asked for, and from where. */
+      readonly asked: string[] = []
+
+      override watch(changed: () => void, wanted?: ScanRequest): BeginningWatch {
+        let settle!: () => void
+        const begun = new Promise<void>((resolve) => (settle = resolve))
+        const watch = {
+          types: wanted!.types,
+          begin: () => {
+            this.watchers.add(changed)
+            settle()
+          },
+          isOver: false,
+        }
+        this.watches.push(watch)
+        const end = () => {
+          watch.isOver = true
+          this.watchers.delete(changed)
+        }
+        return { begun, end }
+      }
+
+      override async *scan(request: ScanRequest) {
+        this.asked.push(request.types?.join() ?? 'all')
+        yield* super.scan(request)
+      }
+    }
+
+    async function withOneOfA() {
+      const log = new SlowLog()
+      const tail = tailLog(log)
+      const first = subscriber(log, { types: ['A'] }, tail)
+      void first.run()
+      await until(() => log.watches.length === 1)
+      log.watches[0]!.begin()
+      await until(() => first.taken.at(-1)?.isCaughtUp === true)
+      const join = async (type: string) => {
+        const one = subscriber(log, { types: [type] }, tail)
+        const over = one.run()
+        await until(() => one.taken.at(-1)?.isCaughtUp === true)
+        await settle()
+        return Object.assign(one, { over })
+      }
+      return { log, first, join }
+    }
+
+    test('those that are there keep theirs, and who joins misses nothing', async () => {
+      const { log, first, join } = await withOneOfA()
+      const second = await join('B')
+      expect(log.watches.map(({ types, isOver }) => [types, isOver])).toEqual([
+        [['A'], false],
+        [['A', 'B'], false],
+      ])
+      for (const type of ['A', 'B', 'A']) {
+        log.append(1, type)
+        log.notify()
+        await settle()
+      }
+      await until(() => first.numbers().length === 2)
+      expect(second.numbers()).toEqual([])
+      // Others that join meanwhile come with the watch after that, all at once.
+      const [third, fourth] = [await join('C'), await join('D')]
+      expect(log.watches).toHaveLength(2)
+      log.append(1, 'C')
+      log.watches[1]!.begin()
+      await until(() => second.numbers().length === 1)
+      expect(log.watches.map(({ types, isOver }) => [types, isOver])).toEqual([
+        [['A'], true],
+        [['A', 'B'], false],
+        [['A', 'B', 'C', 'D'], false],
+      ])
+      expect(third.numbers()).toEqual([])
+      log.append(1, 'D')
+      log.watches[2]!.begin()
+      await until(() => third.numbers().length === 1 && fourth.numbers().length === 1)
+      expect([first, second, third, fourth].map((one) => one.numbers())).toEqual([[0, 2], [1], [3], [4]])
+      expect(log.watches.map(({ isOver }) => isOver)).toEqual([true, true, false])
+    })
+
+    test('one that asks for nothing else joins at once', async () => {
+      const { log, join } = await withOneOfA()
+      const second = await join('A')
+      log.append(1, 'A')
+      log.notify()
+      await until(() => second.numbers().length === 1)
+      expect(log.watches).toHaveLength(1)
+    })
+
+    test('one that ends before is not waited for, and nothing is left', async () => {
+      const { log, first, join } = await withOneOfA()
+      const second = await join('B')
+      second.end()
+      await second.over
+      first.end()
+      await until(() => log.watches.every(({ isOver }) => isOver))
+      expect(log.watches).toHaveLength(2)
+    })
+
+    test('one goes on when those that were there have gone', async () => {
+      const { log, first, join } = await withOneOfA()
+      const second = await join('B')
+      first.end()
+      await until(() => log.watches[0]!.isOver)
+      log.append(1, 'B')
+      log.watches[1]!.begin()
+      await until(() => second.numbers().length === 1)
+      second.end()
+      await second.over
+      await until(() => log.watches[1]!.isOver)
+    })
+
+    test('what only those that left have asked for is no longer watched for after a while', async () => {
+      const timers: { readonly delay: number; call(): void }[] = []
+      replaceEnvironment({
+        ...systemEnvironment,
+        after: (delay, call) => {
+          if (delay < 500) return systemEnvironment.after(delay, call)
+          const timer = { delay, call }
+          timers.push(timer)
+          return () => void timers.splice(timers.indexOf(timer), 1)
+        },
+      })
+      onTestFinished(() => {
+        replaceEnvironment(undefined)
+      })
+      const { log, first, join } = await withOneOfA()
+      const others = [await join('B'), await join('C')]
+      for (const [i] of others.entries()) {
+        log.watches[i + 1]!.begin()
+        await until(() => log.watches[i]!.isOver)
+      }
+      for (const one of others) {
+        one.end()
+        await one.over
+      }
+      expect(timers).toHaveLength(1)
+      expect(log.watches).toHaveLength(3)
+      timers[0]!.call()
+      expect(log.watches[3]).toMatchObject({ types: ['A'] })
+      log.watches[3]!.begin()
+      await until(() => log.watches[2]!.isOver)
+      log.append(1, 'A')
+      log.notify()
+      await until(() => first.numbers().length === 1)
+      expect(log.asked.at(-1)).toBe('A')
+    })
+
+    test('a wider watch, if that is cheaper, needs no other when more join', async () => {
+      const log = new SlowLog()
+      const wide = Object.assign(log, {
+        widen: ({ streams, categories }: LogFilter) => ({ streams, categories, types: undefined }),
+      })
+      const tail = tailLog(wide)
+      const all = times(3, (i) => subscriber(log, { types: [`T${i}`] }, tail))
+      for (const one of all) void one.run()
+      await until(() => all.every(({ taken }) => taken.at(-1)?.isCaughtUp === true))
+      await settle()
+      log.watches[0]!.begin()
+      for (let i = 0; i < 3; i++) log.append(1, `T${i}`)
+      log.notify()
+      await until(() => all.every((one) => one.numbers().length === 1))
+      expect(all.map((one) => one.numbers())).toEqual([[0], [1], [2]])
+      expect(log.watches.map(({ types }) => types)).toEqual([undefined])
     })
   })
 

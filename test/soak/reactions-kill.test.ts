@@ -13,6 +13,7 @@ import { serverProblem } from '../stores/postgres/server.ts'
 import { testFolder } from '../stores/sqlite/folder.ts'
 import { ScriptProcess } from '../support/processes.ts'
 import { isBrief, rounds } from '../support/soak.ts'
+import { freePort, OwnServer } from './kurrentdb/own-server.ts'
 
 const script = new URL('reactions/worker.mjs', import.meta.url)
 
@@ -28,6 +29,9 @@ interface Place {
   readonly locations: { readonly store: string; readonly state: string }
 }
 
+const command = process.env.MNEME_SOAK_KURRENTDB_RUN
+const which = command === undefined ? 'a stand-in' : 'a real server'
+
 const places: readonly {
   readonly name: string
   readonly problem?: string | undefined
@@ -37,8 +41,8 @@ const places: readonly {
   { name: 'SQLite, state in PostgreSQL', problem: serverProblem, open: () => inSqlite() },
   { name: 'PostgreSQL, state in the same database', problem: serverProblem, open: () => inPostgres() },
   { name: 'PostgreSQL, state in SQLite', problem: serverProblem, open: () => inPostgres('state.db') },
-  { name: 'KurrentDB, state in SQLite', open: () => inKurrentdb('state.db') },
-  { name: 'KurrentDB, state in PostgreSQL', problem: serverProblem, open: () => inKurrentdb() },
+  { name: `KurrentDB, ${which}, state in SQLite`, open: () => inKurrentdb('state.db') },
+  { name: `KurrentDB, ${which}, state in PostgreSQL`, problem: serverProblem, open: () => inKurrentdb() },
 ]
 
 async function inSqlite(state?: string): Promise<Place> {
@@ -53,13 +57,23 @@ async function inPostgres(state?: string): Promise<Place> {
   return closed(await postgresStore(url), url, state === undefined ? url : join(testFolder(), state))
 }
 
-/** A stand-in of the test's own; or a real server, of which only this test makes use. */
+/** A server of the test's own: a real one if there is a command that runs it, or else a stand-in. */
 async function inKurrentdb(state?: string): Promise<Place> {
-  const server = await standIn({ writeTimeout: 20_000 })
-  onTestFinished(() => server.stop())
-  const location = server.connectionString
+  const location = await kurrentdb()
   const store = createStore(await adapterOf(location, 20_000))
   return closed(store, location, state === undefined ? (await testDatabase()).url : join(testFolder(), state))
+}
+
+async function kurrentdb(): Promise<string> {
+  if (command === undefined) {
+    const server = await standIn({ writeTimeout: 20_000 })
+    onTestFinished(() => server.stop())
+    return server.connectionString
+  }
+  const server = new OwnServer(command, await freePort())
+  onTestFinished(() => server.destroy())
+  await server.start()
+  return server.connectionString
 }
 
 function closed(store: EventStore, location: string, state: string): Place {

@@ -1,4 +1,5 @@
 import { OpenError } from '../../base/errors.ts'
+import { withUncompressedAnswers } from './uncompressed.ts'
 
 /**
  * What a store needs of a client of KurrentDB: `KurrentDBClient` of `@kurrent/kurrentdb-client` has it.
@@ -147,7 +148,7 @@ export async function makeClient(connectionString: string): Promise<KurrentClien
       'no KurrentDB driver: install @kurrent/kurrentdb-client (npm install @kurrent/kurrentdb-client)'
     throw new OpenError('driver-missing', message, { cause })
   }
-  return client.connectionString(withOwnConnection(connectionString))
+  return withUncompressedAnswers(client.connectionString(withOwnConnection(connectionString)))
 }
 
 /**

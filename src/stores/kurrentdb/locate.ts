@@ -1,4 +1,5 @@
-import { historyRewound, StoreFailedError } from '../../base/errors.ts'
+import { historyRewound, HistoryRewoundError, StoreFailedError } from '../../base/errors.ts'
+import type { Position } from '../../base/revision.ts'
 import type { LogPlace } from '../../adapter/store-adapter.ts'
 import { pause } from '../../base/clock.ts'
 import type { Calls } from './connection.ts'
@@ -34,10 +35,13 @@ export class Locator {
   async confirm({ position, id }: LogPlace): Promise<void> {
     const giveUpAt = this.#calls.clock.now() + this.#calls.deadline
     for (const delay of retryDelays()) {
-      const found = await this.idAt(parseLogPosition(position))
-      if (found === id) return
+      const found = await this.#firstFrom(parseLogPosition(position))
+      const isThere = found && formatLogPosition(found.position!) === position
+      if (isThere && found.id === id) return
+      // A log gives what lies behind a position that it does not have only where it was scavenged.
+      if (found && !isThere) throw scavengedOrRewound(position)
       // A node that does not lead may not have the event yet.
-      const mayCome = found === undefined && !this.#calls.requiresLeader && this.#calls.clock.now() < giveUpAt
+      const mayCome = !found && !this.#calls.requiresLeader && this.#calls.clock.now() < giveUpAt
       if (!mayCome) throw historyRewound(position)
       await pause(this.#calls.clock, delay)
     }
@@ -59,10 +63,16 @@ export class Locator {
   }
 
   async #recordAt(position: LogPosition): Promise<KurrentRecorded | undefined> {
+    const record = await this.#firstFrom(position)
+    return isSamePosition(record?.position, position) ? record : undefined
+  }
+
+  /** The record at a position; if it was scavenged, the next one. */
+  async #firstFrom(position: LogPosition): Promise<KurrentRecorded | undefined> {
     const part = { direction: 'forwards', fromPosition: position, maxCount: 1n } as const
     try {
       const { records } = await retryUntilReached(this.#calls, () => readPage(this.#calls.readAll(part)))
-      return isSamePosition(records[0]?.position, position) ? records[0] : undefined
+      return records[0]
     } catch (error) {
       const failure = asMnemeError(error)
       // The server fails if no event begins at the position.
@@ -70,6 +80,14 @@ export class Locator {
       throw failure
     }
   }
+}
+
+/** Nothing proves which of the two it is: the id of the event is gone with it (docs/decisions/0104). */
+function scavengedOrRewound(position: Position): HistoryRewoundError {
+  return new HistoryRewoundError(
+    `no event is at position ${position} any more: a scavenge of the server removed it, or the store was restored to an ` +
+      "earlier point, and nothing tells which; begin at 'start', and rebuild what was derived from the old history",
+  )
 }
 
 /** The place right after a record. */

@@ -20,7 +20,8 @@ export class ReadAhead {
   records = 0
   #bytes = 0
   readonly #batches: Batch[] = []
-  #isOver = false
+  /** Whether all of it has come. */
+  isOver = false
   #error: Error | undefined
   #wake: () => void = () => undefined
 
@@ -42,7 +43,7 @@ export class ReadAhead {
       const batch = this.#batches.shift()
       if (batch) return batch
       if (this.#error) throw this.#error
-      if (this.#isOver) return undefined
+      if (this.isOver) return undefined
       await this.#change()
     }
   }
@@ -70,11 +71,11 @@ export class ReadAhead {
         this.#batches.push({ events: kept.map(toStored), last })
         this.#wake()
       }
-      this.#isOver = true
+      this.isOver = true
       if (last) ended(last)
     } catch (error) {
       this.#error = error as Error
-      this.#isOver = true
+      this.isOver = true
     }
     this.#wake()
   }

@@ -138,6 +138,7 @@ export class Reader {
       isExact: true,
       isInside,
       isAskedFor: () => true,
+      endOf: (after, count) => ({ ...after, revision: after.revision + step * BigInt(count) }),
       open: ({ revision }, count) =>
         revision + step < 0n
           ? undefined
@@ -209,49 +210,78 @@ export class Reader {
   }
 
   /**
-   * The pages after the first one. Each is handed on as it comes. When it is complete, the next one is asked for, except while
-   * the consumer has not begun with it.
+   * The pages after the first one. Each is handed on as it comes. The next one is asked for when it is complete, except while
+   * the consumer has not begun with it; or, if it is known where that begins, when the consumer has taken half of it.
    */
-  async *#onwards({ open, size, isExact, ...begun }: Onwards): AsyncGenerator<StoredEvent[], undefined> {
+  async *#onwards({
+    open,
+    endOf,
+    size,
+    isExact,
+    ...begun
+  }: Onwards): AsyncGenerator<StoredEvent[], undefined> {
     let { last, left } = begun
     if (left <= 0) return undefined
-    const ahead: ReadAhead[] = []
+    let ahead: PageAhead[] = []
     let isOver = false
-    let askForNext = (): void => undefined
-    const start = (after: KurrentRecorded, wanted: number): void => {
+    const start = (after: KurrentRecorded, wanted: number): PageAhead | undefined => {
       const count = size.upTo(wanted)
       const source = open(after, count)
-      if (!source) return
-      const readAhead = new ReadAhead(source, after, (end) => {
-        size.learn(readAhead.records, readAhead.bytes)
-        const rest = wanted - readAhead.records
-        const isMore = rest > 0 && (!readAhead.isWhole || readAhead.records >= count)
-        if (isOver || !isMore || !begun.isInside(toStored(end))) return
-        if (ahead.includes(readAhead)) askForNext = () => start(end, rest)
-        else start(end, rest)
+      if (!source) return undefined
+      const page: PageAhead = {
+        after,
+        count,
+        wanted,
+        readAhead: undefined!,
+        isTaken: false,
+        next: undefined,
+        rest: undefined,
+      }
+      page.readAhead = new ReadAhead(source, after, (end) => {
+        const { records, bytes, isWhole } = page.readAhead
+        size.learn(records, bytes)
+        if (isOver || (isWhole && page.next?.after.revision === end.revision)) return
+        // What was asked for beforehand does not begin where this one has ended.
+        if (page.next) ahead = ahead.slice(0, ahead.indexOf(page.next))
+        page.next = undefined
+        const isMore = wanted > records && (!isWhole || records >= count)
+        if (!isMore || !begun.isInside(toStored(end))) return
+        page.rest = end
+        if (page.isTaken) follow(page, end, wanted - records)
       })
-      ahead.push(readAhead)
+      ahead.push(page)
+      return page
     }
-    const takePage = (): ReadAhead | undefined => {
-      const [page, ask] = [ahead.shift(), askForNext]
-      askForNext = () => undefined
-      ask()
+    const follow = (page: PageAhead, end: KurrentRecorded, wanted: number): void => {
+      page.rest = undefined
+      page.next = start(end, wanted)
+    }
+    const takePage = (): PageAhead | undefined => {
+      const page = ahead.shift()
+      if (page) page.isTaken = true
+      if (page?.rest) follow(page, page.rest, page.wanted - page.readAhead.records)
       return page
     }
     start(last, isExact ? left : Infinity)
     try {
-      for (let readAhead = takePage(); readAhead && left > 0; readAhead = takePage()) {
+      for (let page = takePage(); page && left > 0; page = takePage()) {
+        const { readAhead, count, wanted } = page
+        let taken = 0
         try {
           for (let batch = await readAhead.next(); batch && left > 0; batch = await readAhead.next()) {
             last = batch.last
             const inside = batch.events.filter(begun.isInside)
             const events = inside.filter(begun.isAskedFor).slice(0, left)
             left -= events.length
+            taken += batch.events.length
+            if (endOf && !page.next && !readAhead.isOver && wanted > count && taken * 2 >= count)
+              follow(page, endOf(page.after, count), wanted - count)
             if (events.length > 0) yield events
             if (inside.length < batch.events.length) return undefined
           }
         } catch (error) {
           if (!isTransient(error)) throw asMnemeError(error)
+          ahead = []
           // Once there is a server, reading continues after the last event that was handed on.
           const behind = last
           await this.#ask(async () => {
@@ -340,11 +370,28 @@ interface Onwards {
     after: KurrentRecorded,
     count: number,
   ) => AsyncIterable<readonly KurrentRecorded[]> | undefined
+  /** What the last record of a page is, as far as `open` asks, if that is known before it has come. */
+  readonly endOf?: (after: KurrentRecorded, count: number) => KurrentRecorded
   /** Whether hardly anything comes but what is asked for. */
   readonly isExact: boolean
   readonly isAskedFor: (event: StoredEvent) => boolean
   /** Whether an event comes no later than the last one that is wanted. */
   readonly isInside: (event: StoredEvent) => boolean
+}
+
+/** A page that was asked for. */
+interface PageAhead {
+  /** What it comes behind. */
+  readonly after: KurrentRecorded
+  readonly count: number
+  /** How many records are wanted of this and the pages behind it. */
+  readonly wanted: number
+  readAhead: ReadAhead
+  /** Whether the consumer has begun with it. */
+  isTaken: boolean
+  next: PageAhead | undefined
+  /** Its last record, behind which the next page is to be asked for when the consumer begins with this one. */
+  rest: KurrentRecorded | undefined
 }
 
 /** Whether an event comes no later than the place up to which is read, which is inclusive. */

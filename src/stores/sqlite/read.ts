@@ -1,5 +1,5 @@
 import type { ScannedPage, ScanRequest } from '../../adapter/subscription-hub.ts'
-import { selectFrom } from '../../adapter/log-filter.ts'
+import { selectorOf } from '../../adapter/log-filter.ts'
 import { formatPosition, parsePosition } from '../../adapter/position.ts'
 import { historyRewound } from '../../base/errors.ts'
 import type {
@@ -109,7 +109,7 @@ export async function* scanPages(
   const last = known?.at(-1)
   if (known && last) {
     // Without the places of revisions that were skipped.
-    yield { events: selectFrom(known, filter).filter(({ version }) => version > 0), through: last }
+    yield { events: selectorOf(filter)(known).filter(({ version }) => version > 0), through: last }
     return undefined
   }
   const request = { ...filter, direction: 'forwards' } as const

@@ -30,7 +30,11 @@ export function setApart(adapter: StoreAdapter, { prefix, floor: floorPlace }: A
   const request = ({ conditions, events, keys, ids }: AppendRequest): AppendRequest => ({
     conditions: conditions.map(({ stream, expected }) => ({ stream: outside(stream), expected })),
     events: events.map((event) => ({ ...event, stream: outside(event.stream) })),
-    keys: keys.map((claim) => ({ ...claim, key: outside(claim.key) })),
+    keys: keys.map((claim) => ({
+      ...claim,
+      key: outside(claim.key),
+      streams: claim.streams?.map(outside),
+    })),
     ids,
   })
   const verdict = (given: AppendVerdict): AppendVerdict => {

@@ -127,6 +127,45 @@ describe(`a subscription, ${where}`, () => {
   })
 })
 
+describe('a subscription to streams that were scavenged, on the stand-in', () => {
+  test('goes on if it was running, because the notice of the erasure comes behind what was erased', async () => {
+    const server = await ownServer()
+    const { proxy, adapter, direct } = await behindProxy(2_000, undefined, server.connectionString)
+    const store = createStore(direct)
+    const [gone, kept] = [unique('gone'), unique('kept')]
+    await write(direct, kept, 1)
+    const follower = new Follower(adapter, { after: undefined, streams: undefined })
+    await follower.first(1)
+    await write(direct, gone, 3)
+    await follower.first(4)
+    await store.delete(gone)
+    await follower.first(5)
+    server.log.scavenge(gone)
+    proxy.cut()
+    await write(direct, kept, 2)
+    expect((await follower.first(7)).map(({ stream }) => stream).slice(5)).toEqual([kept, kept])
+    expect(follower.error).toBeUndefined()
+  })
+
+  test('does not begin on an event that is gone: nothing proves that it was there', async () => {
+    const server = await ownServer()
+    const adapter = await opened(server.connectionString)
+    const [gone, kept] = [unique('gone'), unique('kept')]
+    await write(adapter, kept, 1)
+    await write(adapter, gone, 3)
+    const after = (await endOf(adapter))!
+    await write(adapter, kept, 1)
+    server.log.scavenge(gone)
+    expect(await adapter.idAt(after.position)).toBeUndefined()
+    const follower = new Follower(adapter, { after, streams: [kept] })
+    await follower.over
+    expect(follower.error).toMatchObject({
+      code: 'HISTORY_REWOUND',
+      message: expect.stringContaining('a scavenge of the server removed it') as string,
+    })
+  })
+})
+
 describe(`a subscription whose connection breaks, ${where}`, () => {
   test('again and again, sees the log of writers that it does not trouble', async () => {
     const missed = uncaught()

@@ -36,6 +36,8 @@ export class Log {
   readonly records: LogRecord[] = []
   /** Called when there is more. */
   readonly followers = new Set<() => void>()
+  /** Up to where it was scavenged. */
+  scavengedTo = 0n
   #streams = new Map<string, EventRecord[]>()
   #tombstones = new Map<string, EventRecord>()
 
@@ -89,6 +91,16 @@ export class Log {
     this.#streams = new Map()
     this.#tombstones = new Map()
     for (const record of kept) this.#push(record)
+  }
+
+  /** Removes all records of a stream from the log so far, but for its tombstone: those that are left keep their positions. */
+  scavenge(stream: string): void {
+    const kept = this.records.filter(
+      (record) => record.stream !== stream || record.revision === deletedStream,
+    )
+    this.scavengedTo = this.end
+    this.records.length = 0
+    this.records.push(...kept)
   }
 
   /** Records of the cluster's own, in one piece: they take room, and nobody reads them. */

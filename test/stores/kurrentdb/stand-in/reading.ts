@@ -122,6 +122,8 @@ export function positionProblem(log: Log, direction: Direction, position: bigint
     return `Error >> Requested position ${String(position)} is greater than writer checkpoint ${String(log.end)} when requesting to read previous record from TF.`
   }
   if (position === log.end || log.records[log.indexAt(position)]?.position === position) return undefined
+  // What was scavenged is passed over, wherever in it a read begins.
+  if (position < log.scavengedTo) return undefined
   return `InvalidPosition >> Log record at actual pos ${String(position)} has non-positive length: 0.  in chunk #0-0 (chunk-000000.000000).`
 }
 

@@ -5,7 +5,7 @@
 // - Of subscriptions it has those to all streams; one that is slow never falls behind. It has no persistent ones,
 //   projections or virtual streams (`$mem-…`, `$idx-…`), no users, no lists of access and no TLS. That access is denied
 //   or another node leads is only ever a fault.
-// - One log in one piece: no chunks, so positions leave no gap every 256 MiB, and no scavenging.
+// - One log in one piece: no chunks, so positions leave no gap every 256 MiB; scavenging removes what a test names.
 // - It remembers all ids; the real one as many as fit into some megabytes.
 // - Regexes are JavaScript's: without `(?i)` and whatever else .NET has. Prefixes are compared nearly as ICU does.
 // - Where a position is none that a record has, the code of the error is the same and its text is not; the real one
