@@ -220,7 +220,7 @@ interface ThroughputQuery extends LogFilter {
   readonly budget?: number
 }
 
-/** How many events were recorded when, and of which types. */
+/** How many events were recorded when, and of which types and versions. */
 export interface Throughput {
   readonly events: number
   /** When the first and the last of them were recorded; absent if there is none. */
@@ -228,7 +228,12 @@ export interface Throughput {
   readonly to?: string
   /** How many fall into each of so many equal parts of the time between. */
   readonly bars: readonly number[]
-  readonly types: readonly { readonly type: string; readonly events: number }[]
+  readonly types: readonly {
+    readonly type: string
+    readonly events: number
+    /** The versions on record, in their order. */
+    readonly versions: readonly { readonly version: number; readonly events: number }[]
+  }[]
   /** Whether the store holds no others. */
   readonly isWhole: boolean
 }

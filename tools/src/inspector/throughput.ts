@@ -1,22 +1,32 @@
 import type { Throughput } from './api.ts'
 import { type CallContext, filterIn, wholeIn } from './call.ts'
 
-/** How many events were recorded when, and of which types: of the last ones, because stores have no index of times. */
+/** How many events were recorded when, and of which types and versions: of the last ones, because stores have no index of times. */
 export async function throughput({ store, signal }: CallContext, input: unknown): Promise<Throughput> {
   const budget = Math.min(wholeIn(input, 'budget') ?? EVENTS_PER_LOOK, MAX_EVENTS_PER_LOOK)
   const times: number[] = []
-  const counts = new Map<string, number>()
+  const counts = new Map<string, Map<number, number>>()
   let isWhole = true
-  for await (const { time, type } of store.readAll({ ...filterIn(input), direction: 'backwards', signal })) {
+  for await (const { time, type, version } of store.readAll({
+    ...filterIn(input),
+    direction: 'backwards',
+    signal,
+  })) {
     if (times.length === budget) {
       isWhole = false
       break
     }
     times.push(Date.parse(time))
-    counts.set(type, (counts.get(type) ?? 0) + 1)
+    let versions = counts.get(type)
+    if (!versions) counts.set(type, (versions = new Map<number, number>()))
+    versions.set(version, (versions.get(version) ?? 0) + 1)
   }
   const types = [...counts]
-    .map(([type, events]) => ({ type, events }))
+    .map(([type, counted]) => {
+      const versions = [...counted].map(([version, events]) => ({ version, events }))
+      const events = versions.reduce((sum, { events }) => sum + events, 0)
+      return { type, events, versions: versions.sort((a, b) => a.version - b.version) }
+    })
     .sort((a, b) => b.events - a.events)
     .slice(0, MAX_TYPES)
   const [from, to] = times.reduce(

@@ -128,14 +128,14 @@ describe('the end of the log', () => {
   })
 })
 
-test('the throughput is that of the last events, by time and by type', async () => {
+test('the throughput is that of the last events, by time, by type and by version', async () => {
   const store = memoryStore()
   const inspector = await inspectorOf({}, store)
   expect(await ask(inspector, 'throughput', {})).toEqual({ events: 0, bars: [], types: [], isWhole: true })
   const start = Date.parse('2026-01-01T00:00:00Z')
   const events = Array.from({ length: 100 }, (_, n) => ({
     ...{ stream: 'A-1', revision: n, id: randomUUID(), type: n < 90 ? 'Often' : 'Seldom' },
-    ...{ version: 1, data: {}, metadata: {} },
+    ...{ version: n < 30 ? 1 : 2, data: {}, metadata: {} },
     time: new Date(start + (n < 90 ? 0 : n * 1_000)).toISOString(),
   }))
   await importEvents(store, events)
@@ -145,8 +145,14 @@ test('the throughput is that of the last events, by time and by type', async () 
   expect(whole).toMatchObject({
     ...{ events: 100, from: '2026-01-01T00:00:00.000Z', to: '2026-01-01T00:01:39.000Z', isWhole: true },
     types: [
-      { type: 'Often', events: 90 },
-      { type: 'Seldom', events: 10 },
+      {
+        ...{ type: 'Often', events: 90 },
+        versions: [
+          { version: 1, events: 30 },
+          { version: 2, events: 60 },
+        ],
+      },
+      { type: 'Seldom', events: 10, versions: [{ version: 2, events: 10 }] },
     ],
   })
   const last = await ask(inspector, 'throughput', { budget: 15 })

@@ -75,6 +75,7 @@ function Plot({ throughput, more }: { readonly throughput: Throughput; readonly 
         <thead>
           <tr>
             <th scope="col">Type</th>
+            <th scope="col">Versions</th>
             <th scope="col" class="number">
               Events
             </th>
@@ -92,6 +93,7 @@ function Plot({ throughput, more }: { readonly throughput: Throughput; readonly 
                   <Text value={row.type} />
                 </a>
               </th>
+              <td>{versionsOf(row)}</td>
               <td class="number">{whole(row.events)}</td>
               <td class="number">{`${((row.events / events) * 100).toFixed(1)} %`}</td>
             </tr>
@@ -100,4 +102,11 @@ function Plot({ throughput, more }: { readonly throughput: Throughput; readonly 
       </table>
     </>
   )
+}
+
+/** `1`, or how many events there are of each. */
+function versionsOf({ versions }: Throughput['types'][number]): string {
+  const [only, ...others] = versions
+  if (only && others.length === 0) return String(only.version)
+  return versions.map(({ version, events }) => `${String(version)} (${whole(events)})`).join(', ')
 }
