@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 
 import { standIn } from '../../../test/stores/kurrentdb/stand-in/server.ts'
+import { serverProblem } from '../../../test/stores/postgres/server.ts'
 import {
   browserProblem,
   closeBrowser,
@@ -14,6 +15,7 @@ import {
   settle,
   violations,
 } from './browser.ts'
+import { stores } from './open-stores.ts'
 import { runShop } from './read-models.ts'
 import { cancel, fillShop, Order, pictureShop, place, Stock } from './shop.ts'
 
@@ -250,6 +252,29 @@ describe.skipIf(browserProblem)(`the page of the inspector ${browserProblem ?? '
         if (scheme === 'dark' && width === 360 && route.endsWith('at=2'))
           await picture(page, 'inspector-phone')
       }
+    },
+  )
+
+  test.skipIf(serverProblem).each(Object.entries(stores))(
+    'shows a store on %s, its streams, states and what comes',
+    async (_, open) => {
+      const store = await open()
+      onTestFinished(() => store.close())
+      await fillShop(store, 4)
+      const { page, visit } = await openInspector({ store, aggregates: [Order, Stock], commands: [cancel] })
+      await page.getByRole('link', { name: 'Order-1003', exact: true }).click()
+      await page.getByRole('button', { name: /Order.Placed/ }).click()
+      await page.getByText('customer').first().waitFor()
+      await visit('#/stream/Order-1003?tab=state&at=0')
+      await page.getByRole('heading', { name: 'The state at revision 0' }).waitFor()
+      await visit('#/log?category=Stock')
+      await page
+        .getByRole('button', { name: /Stock.Received/ })
+        .first()
+        .waitFor()
+      await visit('#/live')
+      await store.append({ stream: Order('1003'), events: [Order.events.Cancelled({ reason: 'a moth' })] })
+      await page.getByText('a moth').waitFor()
     },
   )
 

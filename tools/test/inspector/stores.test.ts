@@ -1,25 +1,12 @@
-import { type EventStore, openStore } from 'mneme'
+import type { EventStore } from 'mneme'
 import { memoryStore } from 'mneme/memory'
-import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
-import { standIn } from '../../../test/stores/kurrentdb/stand-in/server.ts'
-import { testDatabase } from '../../../test/stores/postgres/database.ts'
 import { serverProblem } from '../../../test/stores/postgres/server.ts'
-import { testFolder } from '../../../test/stores/sqlite/folder.ts'
 import type { EventRow } from '../../src/inspector/api.ts'
 import { ask, inspect } from './calls.ts'
+import { stores } from './open-stores.ts'
 import { cancel, fillShop, Order, place, Stock } from './shop.ts'
-
-const stores: Readonly<Record<string, () => Promise<EventStore>>> = {
-  SQLite: () => openStore(`sqlite:${join(testFolder(), 'shop.db')}`),
-  PostgreSQL: async () => openStore((await testDatabase()).url),
-  'KurrentDB (stand-in)': async () => {
-    const server = await standIn()
-    onTestFinished(() => server.stop())
-    return openStore(server.connectionString)
-  },
-}
 
 /** All that the inspector says of a shop, but for what is of one store only: ids, positions, times. */
 async function seenOf(store: EventStore) {
