@@ -1,6 +1,6 @@
 import { checkOptions, checkWhole } from '../base/arguments.ts'
 import { checkFunction } from '../base/functions.ts'
-import { InvalidArgumentError, ProjectionVersionError } from '../base/errors.ts'
+import { InvalidArgumentError, ProjectionVersionError, quote } from '../base/errors.ts'
 import type { ProjectionTarget } from '../adapter/projection-target.ts'
 import { coreOf } from '../store/create-store.ts'
 import { lacking } from '../store/arguments.ts'
@@ -31,7 +31,7 @@ import { DefinedReaction, type Reaction } from './reaction.ts'
 import { Reacting } from './reacting.ts'
 import { DefinedRelay, type Relay } from './relay.ts'
 import { Relaying } from './relaying.ts'
-import { followedIn, type FollowerSpec, type StartAt } from './spec.ts'
+import { followedIn, type FollowerSpec } from './spec.ts'
 
 /** Options of `runReactions`. */
 export interface RunReactionsOptions {
@@ -191,7 +191,7 @@ async function ensureBuild(
   target: ProjectionTarget<unknown>,
   core: StoreCore,
 ): Promise<void> {
-  const { kind, name, version, startAt } = spec
+  const { kind, name, version } = spec
   for (;;) {
     const { live, next } = await target.read(() => findBuilds(name))
     if (live) {
@@ -205,7 +205,7 @@ async function ensureBuild(
       NextLook.isChanged(name)
       continue
     }
-    const checkpoint = await checkpointFor(core, startAt)
+    const checkpoint = await checkpointFor(core, spec)
     const build = { kind, name, version, generation: next, role: 'live', checkpoint } as const
     await target.transaction(() => beginBuild(build), LEASE_MS)
   }
@@ -215,8 +215,13 @@ function* adopt(live: Build, version: number) {
   yield* adoptVersion(live, version)
 }
 
-async function checkpointFor(core: StoreCore, startAt: StartAt) {
-  const place = await placeOf(core, startAt)
+/** @throws InvalidArgumentError if it begins at a text that is no position of this store's. */
+async function checkpointFor(core: StoreCore, { kind, name, startAt }: FollowerSpec) {
+  const place = await placeOf(core, startAt).catch((error: unknown) => {
+    if (!(error instanceof InvalidArgumentError)) throw error
+    const message = `startAt of ${kind} '${name}' must be 'start', 'end' or a position that this store gave, not ${quote(startAt)}`
+    throw new InvalidArgumentError('startAt', { message })
+  })
   return place && checkpointAt(await core.identity(), place)
 }
 

@@ -2,7 +2,7 @@ import { defineAggregate, defineCommand, event, reject, type Sealed, subject } f
 import { eraseSubject } from 'mneme/erasure'
 import { memoryStore } from 'mneme/memory'
 import { defineProjection } from 'mneme/projections'
-import { after, at, defineReaction, runReactions } from 'mneme/reactions'
+import { after, at, defineReaction, defineRelay, runReactions } from 'mneme/reactions'
 import { expect, test } from 'vitest'
 
 import { ringOf } from '../erasure/customers.ts'
@@ -49,6 +49,17 @@ const aboutNothing = {
   on: { 'Order.Noted': () => [] },
   rejected: { 'order.ship': () => 'ignore' as const },
 } as const
+
+test('where a reaction or a relay begins is refused by its name if it is no place', async () => {
+  const { store, state } = openPlace()
+  const relay = defineRelay({ name: 'mails', from: [Order], startAt: 'begin', send: () => Promise.resolve() })
+  const reaction = defineReaction({ ...aboutNothing, name: 'nothing', startAt: 'begin' })
+  const rest = `must be 'start', 'end' or a position that this store gave, not "begin"`
+  await expect(runReactions(store, [relay], { state })).rejects.toThrow(`startAt of relay 'mails' ${rest}`)
+  await expect(runReactions(store, [reaction], { state })).rejects.toThrow(
+    `startAt of reaction 'nothing' ${rest}`,
+  )
+})
 
 test('a call that took effect is known again, in whatever order a later version names the fields of its input', async () => {
   const { store, state } = openPlace()
