@@ -4,7 +4,7 @@ import { sqliteStore } from 'mneme/sqlite'
 import { expect, test } from 'vitest'
 
 import { BrokenPipe } from '../src/cli/terminal.ts'
-import { mneme, model } from './mneme.ts'
+import { mneme, model, tallies } from './mneme.ts'
 import { testFolder } from '../../test/stores/sqlite/folder.ts'
 
 /** A file with three accounts, one of which has a name and an owner that would turn a terminal's colours and text around. */
@@ -116,6 +116,34 @@ test('a state is folded by the model, as of any revision', async () => {
   await store.close()
 })
 
+test('a state of a class, with a Map, a Set, a bigint and a Date, is shown whole, and what an event changed in it', async () => {
+  const { url, store } = await openBank()
+  const counted = (name: string) => ({
+    type: 'Tally.Counted',
+    data: { name, at: '2026-01-02T03:04:05.000Z' },
+  })
+  await store.append({ stream: 'Tally-t', events: [counted('a'), counted('\u202eb')] })
+  const shown = await mneme(['state', url, 'Tally-t', '-m', tallies, '--json'])
+  expect(JSON.parse(shown.out)).toEqual({
+    stream: 'Tally-t',
+    revision: 1,
+    state: { byName: { a: '1', '\u202eb': '1' }, names: ['a', '\u202eb'], last: '2026-01-02T03:04:05.000Z' },
+  })
+  const changed = await mneme(['state', url, 'Tally-t', '-m', tallies, '--diff'])
+  expect(changed.out).toBe('+ .byName.\\u202eb: "1"\n+ .names[1]: "\\u202eb"\n')
+  const first = await mneme(['state', url, 'Tally-t', '-m', tallies, '--at', '0', '--diff', '--json'])
+  expect(JSON.parse(first.out)).toEqual({
+    stream: 'Tally-t',
+    revision: 0,
+    changes: [
+      { path: '.byName.a', after: '1' },
+      { path: '.names[0]', after: 'a' },
+      { path: '.last', after: '2026-01-02T03:04:05.000Z' },
+    ],
+  })
+  await store.close()
+})
+
 test('what an event follows from and what follows from it is a tree, and so is a correlation', async () => {
   const { url, store } = await openBank()
   const append = async (type: string, causation?: string) => {
@@ -161,7 +189,11 @@ test('a check ends with 4 if it finds something', async () => {
     4,
     expect.objectContaining({ kind: 'unknown-type', type: 'Account.Gone' }),
   ])
-  expect(err).toContain('1 findings')
+  expect(err).toContain('1 finding.')
+  expect(err).not.toContain('checked, up to')
+  const onTerminal = await mneme(['check', url, '-m', model], { columns: 80 })
+  expect(onTerminal.err).toMatch(/6 events checked, up to \d{4}-\d\d-\d\d; 1 kind of finding/)
+  expect((await mneme(['check', url, '-m', model, '--after', 'zzz'])).code).not.toBe(0)
   await store.close()
 })
 

@@ -5,6 +5,8 @@ import type { Pipes } from '../src/cli/terminal.ts'
 
 /** A program with accounts. */
 export const model = join(import.meta.dirname, 'accounts.ts')
+/** A program whose states are instances of a class. */
+export const tallies = join(import.meta.dirname, 'tallies.ts')
 
 /** Runs a command, as on a terminal of so many columns, or in a pipe. */
 export async function mneme(

@@ -223,9 +223,10 @@ describe(`a subscription whose connection breaks, ${where}`, () => {
       await Promise.all(followers.map((follower) => follower.first(written)))
       const interrupted = followers.map(({ interruptions }) => interruptions.length)
       proxy.cut()
+      // One that was just on its way to the others has no call that could break.
       await until(
-        () => followers.every(({ interruptions }, n) => interruptions.length > interrupted[n]!),
-        'all are interrupted',
+        () => followers.some(({ interruptions }, n) => interruptions.length > interrupted[n]!),
+        'the break is noticed',
       )
       await both()
       await Promise.all(followers.map((follower) => follower.first(written)))

@@ -13,19 +13,20 @@ export interface InspectOptions {
   readonly readModels?: readonly string[]
   readonly port?: number
   readonly open?: boolean
+  readonly write?: boolean
 }
 
 /** Serves the inspector on this machine, until Ctrl-C, and prints the link that opens it. */
 export async function inspect(
   { store, url, terminal, signal, note }: Work,
-  { model, readModels: given, port = 0, open = false }: InspectOptions,
+  { model, readModels: given, port = 0, open = false, write = false }: InspectOptions,
 ): Promise<void> {
   if (port > 65_535) throw new UsageError(`there is no port ${String(port)}: they end with 65535`)
   const program = model === undefined ? undefined : await loadModel(model)
   const isDatabase = /^(?:sqlite|file|postgres|postgresql):/.test(url)
   const readModels = (given ?? (isDatabase ? [url] : [])).map(targetAt)
   const { named, needs } = program ?? {}
-  const inspector = createInspector({ store, name: nameOf(url), ...named, needs, readModels })
+  const inspector = createInspector({ store, name: nameOf(url), ...named, needs, readModels, write })
   const server = await serveInspector(inspector, port)
   try {
     await terminal.record({ link: server.link }, () => server.link)

@@ -228,6 +228,10 @@ const VERBS: readonly Verb[] = [
       ).argParser(collect),
       new Option('-p, --port <number>', 'the port; any free one by default').argParser(count),
       new Option('--open', 'open the page in a browser'),
+      new Option(
+        '--write',
+        'let the page unblock projections and reactions; each time is logged in the store',
+      ),
     ],
     work: done(inspect),
   },

@@ -6,11 +6,11 @@ import type { Served } from './inspector.ts'
 export async function about(
   { store }: CallContext,
   _input: unknown,
-  { name, program }: Served,
+  { name, program, write }: Served,
 ): Promise<About> {
   const [identity, head] = await Promise.all([store.identity(), store.logHead()])
   return {
-    ...{ name, identity, capabilities: store.capabilities, head: head ?? null, write: false },
+    ...{ name, identity, capabilities: store.capabilities, head: head ?? null, write },
     aggregates: program.aggregates.map(({ name, aggregate }) => ({
       ...{ name, category: String(aggregate.category) },
       types: Object.values(aggregate.events as object).map(({ type }: { type: string }) => type),

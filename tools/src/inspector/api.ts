@@ -16,6 +16,7 @@ export interface Calls {
   readonly try: Call<Trial, TrialResult>
   readonly followers: Call<object, Followers>
   readonly follower: Call<{ readonly name: string; readonly database: number }, FollowerDetail>
+  readonly unblock: Call<UnblockRequest, Unblocked>
 }
 
 interface Call<In, Out> {
@@ -370,6 +371,8 @@ export interface FollowerFailure {
 }
 
 export interface FollowerDetail extends Follower {
+  /** Whether the inspector may let it try again. */
+  readonly canUnblock: boolean
   /** The first ones that were set aside. */
   readonly parkedEvents: readonly (EventPlace & {
     readonly type: string
@@ -387,6 +390,22 @@ interface FollowerTimer {
   readonly input: Shown
   readonly event: EventPlace
   readonly failure?: FollowerFailure
+}
+
+/** What the inspector is to let try again. */
+interface UnblockRequest {
+  readonly name: string
+  readonly database: number
+  /** For the log of actions: at most 1,000 characters. */
+  readonly reason?: string
+}
+
+/** What has come of it. */
+export interface Unblocked {
+  /** Whether it was still blocked. */
+  readonly wasBlocked: boolean
+  /** The event that tells of it. */
+  readonly logged: EventPlace
 }
 
 /** What is answered when a call fails. */

@@ -41,7 +41,7 @@ export async function followers(
 export async function follower(
   { store, signal }: CallContext,
   input: unknown,
-  { readModels }: Served,
+  { readModels, write }: Served,
 ): Promise<FollowerDetail> {
   const name = textIn(input, 'name')
   const database = wholeIn(input, 'database') ?? 0
@@ -55,6 +55,7 @@ export async function follower(
   const parked = await parkedIn(target, name)
   return {
     ...(await followerOf({ store, signal }, { database, stored, identity })),
+    canUnblock: write && (stored.state === 'blocked' || stored.rebuild?.state === 'blocked'),
     parkedEvents: parked.slice(0, MAX_ROWS).map(({ event, failure }) => {
       const { stream, revision, type } = event
       return { stream, revision, type, failure: failureOf(failure) }

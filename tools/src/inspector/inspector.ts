@@ -3,6 +3,7 @@ import type { EventStore } from 'mneme'
 import type { ProjectionTarget } from 'mneme/projections'
 
 import { about } from './about.ts'
+import { unblock } from './actions.ts'
 import { answer, json, problem, problemOf } from './answers.ts'
 import type { CallContext } from './call.ts'
 import { eventDetail, logPage, streamPage, valueOf } from './events.ts'
@@ -29,6 +30,11 @@ export interface InspectorOptions extends ProgramOptions {
    * inspector does not close them. Default: none.
    */
   readonly readModels?: ProjectionTarget<unknown> | readonly ProjectionTarget<unknown>[] | undefined
+  /**
+   * Whether the page may let projections, reactions and relays try again that are blocked. Each action is logged before, as an
+   * event of the store, in the stream `MnemeTools-actions`. Default: `false`, it only reads.
+   */
+  readonly write?: boolean | undefined
   /**
    * The path under which the program serves the inspector, like `'/admin/history'`. The program hands over requests with their
    * whole path. Default: `'/'`.
@@ -60,7 +66,7 @@ export interface Inspector {
 
 /**
  * Makes an inspector of a store: a page in the browser with its streams, events and states, to be mounted in a program's own
- * server. It only reads.
+ * server. It only reads, unless `write` is given.
  *
  * A call needs the token, unless `authorize` is given. Requests of other origins and for other hosts are refused.
  *
@@ -80,14 +86,15 @@ export type PageFiles = Readonly<Record<string, { readonly type: string; readonl
 
 /** An inspector whose page comes from elsewhere: for tests. */
 export function inspectorWith(options: InspectorOptions, loadPage: () => Promise<PageFiles>): Inspector {
-  const { store, name = 'store' } = options
+  const { store, name = 'store', write = false } = options
+  if (typeof (write as unknown) !== 'boolean') throw new TypeError('write has to be true or false')
   const guard = guardOf(options)
   const base = basePathOf(options.basePath)
   const program = checkProgram(options)
   const closing = new AbortController()
   const turns = new Turns(MAX_CALLS_AT_ONCE, MAX_CALLS_WAITING)
   const readModels = [options.readModels ?? []].flat()
-  const served: Served = { name, program, readModels, states: new States(store) }
+  const served: Served = { name, program, readModels, write, states: new States(store) }
 
   const serveFile = async (request: Request, path: string): Promise<Response> => {
     if (request.method !== 'GET' && request.method !== 'HEAD') return notAllowed('GET, HEAD')
@@ -152,6 +159,8 @@ export interface Served {
   readonly name: string
   readonly program: Program
   readonly readModels: readonly ProjectionTarget<unknown>[]
+  /** Whether actions are allowed. */
+  readonly write: boolean
   readonly states: States
 }
 
@@ -173,6 +182,7 @@ const CALLS: Readonly<
   try: tryCommand,
   followers,
   follower,
+  unblock,
 }
 
 function isOfState(input: unknown): boolean {

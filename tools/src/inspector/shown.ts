@@ -86,6 +86,25 @@ export function preview(root: unknown, length = 240): string {
   return text.length > length ? `${text.slice(0, length).replace(/[\ud800-\udbff]$/, '')}…` : text
 }
 
+/** A value as JSON can say it, whole: a Map or a Set as an object or a list, a Date as its ISO string, a bigint as its digits. */
+export function plain(root: unknown): unknown {
+  const within = new Set<object>()
+  const copy = (value: unknown): unknown => {
+    const leaf = leafOf(value)
+    if (!isBranch(leaf)) return leaf
+    const branch = value as object
+    if (within.has(branch)) return 'circular'
+    within.add(branch)
+    const children = keysOf(leaf).map((key) => [key, copy(childOf(leaf, key))] as const)
+    within.delete(branch)
+    if (Array.isArray(leaf)) return children.map(([, child]) => child)
+    const record = newRecord()
+    for (const [key, child] of children) record[key] = child
+    return record
+  }
+  return copy(root)
+}
+
 /** The value at a path; `undefined` if there is none. */
 export function valueAt(root: unknown, path: Path): unknown {
   let value = root

@@ -156,7 +156,7 @@ export interface McpOptions {
  */
 export function createMcpServer({ store, name, program, version }: McpOptions): McpServer {
   const server = new McpServer({ name: 'mneme', version }, { instructions: INSTRUCTIONS })
-  const served: Served = { name, program, readModels: [], states: new States(store) }
+  const served: Served = { name, program, readModels: [], write: false, states: new States(store) }
   const tools = {
     ...READING,
     ...(program.aggregates.length > 0 && FOLDING),

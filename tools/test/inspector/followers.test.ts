@@ -2,7 +2,7 @@ import { memoryStore } from 'mneme/memory'
 import { sqliteTarget } from 'mneme/sqlite'
 import { expect, onTestFinished, test } from 'vitest'
 
-import { ask, inspect } from './calls.ts'
+import { ask, callOf, inspect } from './calls.ts'
 import { runShop } from './read-models.ts'
 import { cancel, Order, pictureShop } from './shop.ts'
 
@@ -51,6 +51,60 @@ test('projections and reactions are listed with how far each is behind, and why 
   })
   await expect(ask(inspector, 'follower', { name: 'none', database: 0 })).rejects.toThrow('404 NO_PROJECTION')
   await expect(ask(inspector, 'follower', { name: 'letters', database: 7 })).rejects.toThrow('404')
+})
+
+test('a blocked projection may try again where that is allowed, and it is logged before', async () => {
+  const store = await pictureShop()
+  const readModels = await runShop(store)
+  const [reading, writing] = [inspect({ store, readModels }), inspect({ store, readModels, write: true })]
+  onTestFinished(async () => {
+    await Promise.all([reading.close(), writing.close()])
+    await readModels.close()
+    await store.close()
+  })
+  const head = await store.logHead()
+  const letters = { name: 'letters', database: 0 }
+  const isBlocked = async () => (await ask(writing, 'follower', letters)).live.state === 'blocked'
+  expect((await ask(reading, 'follower', letters)).canUnblock).toBe(false)
+  await expect(ask(reading, 'unblock', letters)).rejects.toThrow('403 READ_ONLY: the inspector only reads')
+  const foreign = await writing.fetch(
+    callOf(writing, 'unblock', letters, { Origin: 'https://evil.example', 'Sec-Fetch-Site': 'cross-site' }),
+  )
+  expect(foreign.status).toBe(403)
+  const form = callOf(writing, 'unblock', letters, { 'Content-Type': 'text/plain' })
+  expect((await writing.fetch(form)).status).toBe(415)
+  await expect(ask(writing, 'unblock', { name: 'none', database: 0 })).rejects.toThrow('404 NO_PROJECTION')
+  await expect(ask(writing, 'unblock', { name: 'totals', database: 0 })).rejects.toThrow('409 NOT_BLOCKED')
+  await expect(ask(writing, 'unblock', { ...letters, reason: 'x'.repeat(1_001) })).rejects.toThrow('400')
+  expect([await store.logHead(), await isBlocked()]).toEqual([head, true])
+
+  expect((await ask(writing, 'about', {})).write).toBe(true)
+  expect((await ask(writing, 'follower', letters)).canUnblock).toBe(true)
+  const { wasBlocked, logged } = await ask(writing, 'unblock', { ...letters, reason: 'paper is back' })
+  expect([wasBlocked, await isBlocked()]).toEqual([true, false])
+  const { events } = await store.readPage(logged.stream)
+  expect(events).toMatchObject([
+    {
+      type: 'MnemeTools.UnblockRequested',
+      revision: logged.revision,
+      data: { reason: 'paper is back', name: 'letters', kind: 'projection' },
+    },
+  ])
+  expect(logged.stream).toBe('MnemeTools-actions')
+  await expect(ask(writing, 'unblock', letters)).rejects.toThrow('409 NOT_BLOCKED')
+})
+
+test('what cannot be logged is not done', async () => {
+  const store = await pictureShop()
+  const readModels = await runShop(store)
+  const inspector = inspect({ store, readModels, write: true })
+  onTestFinished(() => readModels.close())
+  const failing = { ...store, append: () => Promise.reject(new Error('the disk is full')) }
+  const unlogged = inspect({ store: failing, readModels, write: true })
+  await expect(ask(unlogged, 'unblock', { name: 'letters', database: 0 })).rejects.toThrow('the disk is full')
+  expect((await ask(inspector, 'follower', { name: 'letters', database: 0 })).live.state).toBe('blocked')
+  await Promise.all([inspector.close(), unlogged.close()])
+  await store.close()
 })
 
 test('a database that cannot be read is named beside those that can', async () => {

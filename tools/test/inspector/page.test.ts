@@ -19,13 +19,20 @@ import { cancel, fillShop, Order, pictureShop, place, Stock } from './shop.ts'
 
 afterAll(closeBrowser)
 
-async function openShop(look: Parameters<typeof openInspector>[1] = {}) {
+async function openShop(look: Parameters<typeof openInspector>[1] & { write?: boolean } = {}) {
   const store = await pictureShop()
   onTestFinished(() => store.close())
   const readModels = await runShop(store)
   onTestFinished(() => readModels.close())
   const opened = await openInspector(
-    { store, name: 'shop', aggregates: [Order, Stock], commands: [place, cancel], readModels },
+    {
+      store,
+      name: 'shop',
+      aggregates: [Order, Stock],
+      commands: [place, cancel],
+      readModels,
+      write: look.write,
+    },
     look,
   )
   return { store, ...opened }
@@ -183,6 +190,29 @@ describe.skipIf(browserProblem)(`the page of the inspector ${browserProblem ?? '
     await picture(page, 'inspector-timers')
     await visit('#/follower/none')
     await page.getByRole('alert').waitFor()
+  })
+
+  test('lets a blocked projection try again by the keyboard, once that is confirmed, and says where it was logged', async () => {
+    const { store, page, visit } = await openShop({ write: true, bypassCSP: true })
+    await visit('#/follower/totals')
+    expect(await page.getByRole('button', { name: 'Let it try again' }).count()).toBe(0)
+    await visit('#/follower/letters')
+    const button = page.getByRole('button', { name: 'Let it try again' })
+    await button.press('Enter')
+    await page.getByRole('button', { name: 'Cancel' }).click()
+    await button.press('Enter')
+    const why = page.getByLabel('Why')
+    await why.and(page.locator(':focus')).waitFor()
+    await page.keyboard.type('paper <b>is</b> back')
+    expect(await why.inputValue()).toBe('paper <b>is</b> back')
+    expect([await violations(page), await overflow(page)]).toEqual([[], 0])
+    await picture(page, 'inspector-unblock')
+    await page.keyboard.press('Enter')
+    await page.getByText('It may try again').waitFor()
+    await page.getByText('stopped', { exact: true }).waitFor()
+    await page.getByRole('link', { name: 'Logged' }).click()
+    await page.getByRole('button', { name: /UnblockRequested/ }).waitFor()
+    expect(await store.head('MnemeTools-actions')).toBe(0)
   })
 
   test.each([

@@ -1,12 +1,20 @@
 import type { ComponentChildren } from 'preact'
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 
-import type { Calls, Follower, FollowerDetail, FollowerFailure, Lag } from '../../../src/inspector/api.ts'
+import type {
+  Calls,
+  Follower,
+  FollowerDetail,
+  FollowerFailure,
+  Lag,
+  Unblocked,
+} from '../../../src/inspector/api.ts'
 import type { PageProps } from '../app.tsx'
-import { useCall } from '../calls.ts'
+import { call, type CallFailure, failureOf, useCall } from '../calls.ts'
 import { useInterval } from '../polling.ts'
 import { linkTo } from '../route.ts'
 import { Bars } from '../ui/bars.tsx'
+import { Field } from '../ui/controls.tsx'
 import { placeOf } from '../ui/event-list.tsx'
 import { counted, length, Time, timeText, whole } from '../ui/format.tsx'
 import { JsonView } from '../ui/json-view.tsx'
@@ -130,7 +138,7 @@ export function FollowerPage({ route }: Pick<PageProps, 'route'>) {
       ) : data === undefined ? (
         <p class="loading">Loading…</p>
       ) : (
-        <Detail detail={data} lags={lags} />
+        <Detail detail={data} lags={lags} reload={reload} />
       )}
     </>
   )
@@ -153,9 +161,11 @@ function useLags(data: Follower | undefined): readonly { readonly value: number;
 function Detail({
   detail,
   lags,
+  reload,
 }: {
   readonly detail: FollowerDetail
   readonly lags: readonly { readonly value: number; readonly title: string }[]
+  readonly reload: () => void
 }) {
   const { kind, live, rebuild, parked, parkedEvents, timers } = detail
   return (
@@ -180,6 +190,7 @@ function Detail({
       </p>
       {live.failure && <Why failure={live.failure} />}
       {rebuild?.failure && <Why failure={rebuild.failure} />}
+      <Unblock detail={detail} reload={reload} />
       {lags.length > 1 && (
         <>
           <h2>Events behind it since the page was opened</h2>
@@ -241,6 +252,79 @@ function Why({ failure }: { readonly failure: FollowerFailure }) {
         )}
       </p>
     </div>
+  )
+}
+
+/** Lets it try again, once that is confirmed; says afterwards where it was logged. */
+function Unblock({ detail, reload }: { readonly detail: FollowerDetail; readonly reload: () => void }) {
+  const { name, database, canUnblock } = detail
+  const [isAsked, setAsked] = useState(false)
+  const [isSending, setSending] = useState(false)
+  const [reason, setReason] = useState('')
+  const [done, setDone] = useState<Unblocked>()
+  const [failure, setFailure] = useState<CallFailure>()
+  const field = useRef<HTMLInputElement>(null)
+  useLayoutEffect(() => {
+    if (isAsked) field.current?.focus()
+  }, [isAsked])
+  const send = async () => {
+    setSending(true)
+    setFailure(undefined)
+    try {
+      setDone(
+        await call('unblock', { name, database, ...(reason.trim() !== '' && { reason: reason.trim() }) }),
+      )
+      setAsked(false)
+      setReason('')
+      reload()
+    } catch (error) {
+      setFailure(failureOf(error))
+    }
+    setSending(false)
+  }
+  return (
+    <>
+      {done && (
+        <p role="status">
+          {done.wasBlocked
+            ? 'It may try again, which its program sees within seconds.'
+            : 'It was not blocked any more.'}{' '}
+          <a href={linkTo('stream', done.logged.stream, { event: placeOf(done.logged) })}>Logged</a>
+        </p>
+      )}
+      {canUnblock && !isAsked && (
+        <p>
+          <button type="button" class="button" onClick={() => setAsked(true)}>
+            Let it try again…
+          </button>
+        </p>
+      )}
+      {canUnblock && isAsked && (
+        <form
+          class="bar"
+          onSubmit={(event) => {
+            event.preventDefault()
+            if (!isSending) void send()
+          }}
+        >
+          <Field name="Why (for the log)" grow>
+            <input
+              ref={field}
+              value={reason}
+              maxLength={1_000}
+              onInput={({ currentTarget: { value } }) => setReason(value)}
+            />
+          </Field>
+          <button type="submit" class="button primary" disabled={isSending}>
+            Unblock it
+          </button>
+          <button type="button" class="button" onClick={() => setAsked(false)}>
+            Cancel
+          </button>
+        </form>
+      )}
+      {failure && <Failed failure={failure} />}
+    </>
   )
 }
 
