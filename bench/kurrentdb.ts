@@ -37,10 +37,10 @@ export async function* kurrentdbFigures(): AsyncGenerator<Figure> {
     console.log(`KurrentDB ${await raw.version()}\n`)
     yield* callersFigures(store, raw)
     yield* commandFigures(store, raw)
+    yield* joiningFigures('KurrentDB', store, cold)
     yield* coldFigures(cold, raw)
     yield* batchFigures(store, raw)
     yield* readingFigures(store, raw)
-    yield* joiningFigures('KurrentDB', store, cold)
   } finally {
     await Promise.all([store.close(), cold.close(), raw.close()])
   }

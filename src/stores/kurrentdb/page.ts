@@ -30,7 +30,12 @@ export async function readPage(batches: AsyncIterable<readonly KurrentRecorded[]
  * and more, up to what fits in a page by the size of the events so far.
  */
 export class PageSize {
+  readonly #most: number
   #count = FIRST_PAGE_EVENTS
+
+  constructor(most = MAX_EVENTS_PER_PAGE) {
+    this.#most = most
+  }
 
   /** Whether no page was read yet. */
   get isFirst(): boolean {
@@ -53,10 +58,8 @@ export class PageSize {
   /** Learns from so many records of so many bytes. */
   learn(records: number, bytes: number): void {
     const fitting =
-      records === 0 || bytes === 0
-        ? MAX_EVENTS_PER_PAGE
-        : Math.floor((WANTED_BYTES_PER_PAGE * records) / bytes)
-    this.#count = Math.max(1, Math.min(this.#count * PAGE_GROWTH_FACTOR, fitting, MAX_EVENTS_PER_PAGE))
+      records === 0 || bytes === 0 ? this.#most : Math.floor((WANTED_BYTES_PER_PAGE * records) / bytes)
+    this.#count = Math.max(1, Math.min(this.#count * PAGE_GROWTH_FACTOR, fitting, this.#most))
   }
 }
 
@@ -68,6 +71,8 @@ export function bytesOf({ data, metadata }: KurrentRecorded): number {
 const PAGE_GROWTH_FACTOR = 32
 /** Few calls, because each one may wait 40 ms for a delayed acknowledgement beneath the driver. */
 const MAX_EVENTS_PER_PAGE = 8_192
+/** The same for the log, whose next page cannot be asked for before the present one has come. */
+export const MAX_EVENTS_PER_LOG_PAGE = 32_768
 const WANTED_BYTES_PER_PAGE = 4 * 1024 * 1024
 /** The most bytes of a page. */
 export const MAX_BYTES_PER_PAGE = 16 * 1024 * 1024

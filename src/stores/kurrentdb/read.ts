@@ -11,7 +11,7 @@ import type { Calls } from './connection.ts'
 import type { KurrentRecorded, LogPosition } from './driver.ts'
 import { asMnemeError, faultOf } from './errors.ts'
 import { clientFilter, isExact, isNothing, serverFilter } from './filter.ts'
-import { PageSize, readPage, type Page } from './page.ts'
+import { MAX_EVENTS_PER_LOG_PAGE, PageSize, readPage, type Page } from './page.ts'
 import { isTransient, retryUntilReached } from './retry.ts'
 import { formatLogPosition, isSamePosition, parseLogPosition } from './position.ts'
 import { ReadAhead } from './read-ahead.ts'
@@ -170,7 +170,7 @@ export class Reader {
     const { direction, after, to, limit = Infinity } = request
     const filter = serverFilter(request)
     const isAskedFor = clientFilter(request)
-    const size = new PageSize()
+    const size = new PageSize(MAX_EVENTS_PER_LOG_PAGE)
     const from = after === undefined ? undefined : parseLogPosition(after)
     if (to !== undefined) parseLogPosition(to, 'to')
     const isInside = insideOf(direction, ({ position }: StoredEvent) => position, to)
